@@ -1,0 +1,222 @@
+//! The configuration: one file per name.
+//!
+//! A file holds one entry per line. Blanks around a line do not count, nor do empty lines and lines
+//! that start with `#`. Where one value is wanted, it is the first line. `$include NAME` stands for
+//! the lines of another file, or of all files of a folder in the order of their names, without
+//! hidden ones, backups (`x~`) and what package managers leave behind (`x.dpkg-old`, `x.rpmnew`).
+//! A large map can be a constant database, `NAME.cdb`.
+//!
+//! Each name is looked up for itself in the folders of the search path, and the first file found is
+//! the one: see [`Config::from_env`].
+//!
+//! A change takes effect by itself: an answer is given again for one second without a look at the
+//! files, and after that for as long as no file that it came from has changed. When a changed file
+//! cannot be read, the last good answer stays, and the reason goes to [`Config::take_problems`].
+
+mod cache;
+mod derived;
+mod lines;
+mod map;
+mod trail;
+
+pub use derived::Derived;
+pub use lines::{Line, Lines};
+pub use map::Map;
+
+use std::cell::{OnceCell, RefCell};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::error::Error;
+use cache::{Cache, Source};
+use trail::{Search, Trail};
+
+/// Values of names that have no file. `me` is the name of the host.
+const DEFAULTS: &[(&str, &str)] =
+    &[("timeout", "1200"), ("loglevel", "4"), ("size_threshold", "0"), ("databytes", "0")];
+
+/// First lines that switch a flag off, in any case.
+const OFF: &[&str] = &["0", "no", "off", "false"];
+
+/// The configuration as it is on disk now. A clone is the same configuration.
+///
+/// Every name that was ever asked for is remembered, so names are the program's own, never a
+/// client's. An absolute path is a name too.
+#[derive(Clone)]
+pub struct Config(Rc<Inner>);
+
+struct Inner {
+    search: Search,
+    lists: Cache<Lines>,
+    maps: Cache<Map>,
+    places: Cache<Place>,
+    hostname: OnceCell<String>,
+    home: RefCell<PathBuf>,
+}
+
+impl Config {
+    /// Searches `$QPSMTPD_CONFIG`, `config` in the working directory (by a relative path, so that
+    /// it stays in reach when the folders above do not), `config` beside the program, and
+    /// `${QMAIL:-/var/qmail}/control`.
+    pub fn from_env() -> Config {
+        let program = env::current_exe().ok();
+        let dirs = search_path(env::var_os("QPSMTPD_CONFIG"), program, env::var_os("QMAIL"));
+        Config::new(dirs)
+    }
+
+    /// Searches exactly `dirs`.
+    pub fn new(dirs: Vec<PathBuf>) -> Config {
+        let home = env::var_os("HOME").filter(|home| !home.is_empty());
+        Config(Rc::new(Inner {
+            search: Search { dirs, ..Search::default() },
+            lists: Cache::default(),
+            maps: Cache::default(),
+            places: Cache::default(),
+            hostname: OnceCell::new(),
+            home: RefCell::new(home.map_or_else(|| PathBuf::from("/"), PathBuf::from)),
+        }))
+    }
+
+    /// All lines of `name`; empty where there is no such file. Never fails: what goes wrong is a
+    /// problem to log, and the last good lines stay.
+    pub fn list(&self, name: &str) -> Lines {
+        self.0.lists.get(&self.0.search, name, Instant::now())
+    }
+
+    /// The first line of `name`, or its built-in default.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.list(name).first().map(str::to_owned).or_else(|| self.built_in(name))
+    }
+
+    /// The first line of `name` as a number, or the built-in default, or else `default`. A line
+    /// that is no number gives `default` and a problem.
+    pub fn number(&self, name: &str, default: u64) -> u64 {
+        let lines = self.list(name);
+        let Some(line) = lines.entries().next() else {
+            return self.built_in(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        };
+        line.text.parse().unwrap_or_else(|_| {
+            if lines.report() {
+                let text = format!("{name}: not a number: {}; taken as {default}", line.text);
+                self.0.search.problems.note(Error::at(&line.file, line.number, text).to_string());
+            }
+            default
+        })
+    }
+
+    /// Whether `name` is switched on: its value is there and none of `0`, `no`, `off`, `false`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|text| !OFF.iter().any(|off| text.eq_ignore_ascii_case(off)))
+    }
+
+    /// The constant database `name.cdb`; empty where there is no such file.
+    pub fn map(&self, name: &str) -> Map {
+        self.0.maps.get(&self.0.search, name, Instant::now())
+    }
+
+    /// Reads all lines of `name` now, however fresh the last ones are; empty where there is no such
+    /// file. For start-up: an error names file and line, and is not a problem to log as well.
+    pub fn load(&self, name: &str) -> Result<Lines, Error> {
+        self.0.lists.load(&self.0.search, name, Instant::now())
+    }
+
+    /// Whether `name` has a file. Built-in defaults do not count.
+    pub fn exists(&self, name: &str) -> bool {
+        self.path(name).is_some()
+    }
+
+    /// The file from which `name` is read. It is not opened.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.0.places.get(&self.0.search, name, Instant::now()).0
+    }
+
+    /// Checks everything that is known now: a parent does it before it forks, so that its child has
+    /// nothing to read.
+    pub fn refresh(&self) {
+        let now = Instant::now();
+        self.0.lists.refresh(&self.0.search, now);
+        self.0.maps.refresh(&self.0.search, now);
+        self.0.places.refresh(&self.0.search, now);
+    }
+
+    /// Makes the next look at each name check its files.
+    pub fn expire(&self) {
+        self.0.lists.expire();
+        self.0.maps.expire();
+        self.0.places.expire();
+    }
+
+    /// Adds a line to what [`Config::take_problems`] gives.
+    pub(crate) fn note_problem(&self, problem: impl std::fmt::Display) {
+        self.0.search.problems.note(problem.to_string());
+    }
+
+    /// What went wrong while reading since the last call, a line each, for the log.
+    pub fn take_problems(&self) -> Vec<String> {
+        self.0.search.problems.take()
+    }
+
+    /// The folder that `~` means: `$HOME`, or `/` without one, until it is set.
+    pub fn home(&self) -> PathBuf {
+        self.0.home.borrow().clone()
+    }
+
+    /// Sets the folder that `~` means, for every clone.
+    pub fn set_home(&self, home: PathBuf) {
+        self.0.home.replace(home);
+    }
+
+    /// `path` with `~` or `~/` at its start replaced by the home folder.
+    pub fn expand(&self, path: &str) -> PathBuf {
+        match path.strip_prefix('~') {
+            Some("") => self.home(),
+            Some(rest) if rest.starts_with('/') => self.home().join(rest.trim_start_matches('/')),
+            _ => PathBuf::from(path),
+        }
+    }
+
+    fn built_in(&self, name: &str) -> Option<String> {
+        if name == "me" {
+            return Some(self.0.hostname.get_or_init(hostname).clone());
+        }
+        DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+}
+
+/// The file that a name is read from.
+#[derive(Clone, Default)]
+struct Place(Option<PathBuf>);
+
+impl Source for Place {
+    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Place, Error> {
+        let found = trail.find(name, false).map_err(Error::new)?;
+        Ok(Place(found.map(|(path, _)| path)))
+    }
+}
+
+fn search_path(
+    config: Option<OsString>,
+    program: Option<PathBuf>,
+    qmail: Option<OsString>,
+) -> Vec<PathBuf> {
+    let given = |folder: Option<OsString>| folder.filter(|folder| !folder.is_empty());
+    let mut dirs = Vec::new();
+    dirs.extend(given(config).map(PathBuf::from));
+    dirs.push(PathBuf::from("config"));
+    dirs.extend(program.as_deref().and_then(Path::parent).map(|folder| folder.join("config")));
+    dirs.push(
+        given(qmail).map_or_else(|| PathBuf::from("/var/qmail"), PathBuf::from).join("control"),
+    );
+    dirs
+}
+
+fn hostname() -> String {
+    nix::unistd::gethostname()
+        .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests;

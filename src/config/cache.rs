@@ -1,0 +1,294 @@
+//! What was read under a name, kept until a file that it came from changes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::trail::{Probe, Search, Trail};
+use crate::error::Error;
+
+/// How long an answer is given again without a look at the files.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// Something that is read from the files under one name. The default is what a missing file gives.
+pub(super) trait Source: Clone + Default {
+    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Self, Error>;
+
+    /// Whether `new`, just read, is no different, so that the old one can stay.
+    fn equals(&self, _new: &Self) -> bool {
+        false
+    }
+}
+
+/// Everything that was asked for, found or not.
+#[derive(Default)]
+pub(super) struct Cache<T>(RefCell<HashMap<String, Entry<T>>>);
+
+#[derive(Default)]
+struct Entry<T> {
+    /// The last good one.
+    value: T,
+    /// The files from which it came.
+    held: Vec<PathBuf>,
+    /// What the last read looked at, good or not.
+    probes: Vec<Probe>,
+    /// Whether these probes can tell a change; false before the first read.
+    settled: bool,
+    /// What went wrong in the last read.
+    trouble: Option<String>,
+    checked: Option<Instant>,
+}
+
+impl<T: Source> Cache<T> {
+    /// What is in the files, or was at most a second before `now`.
+    pub(super) fn get(&self, search: &Search, name: &str, now: Instant) -> T {
+        if let Some(entry) = self.0.borrow().get(name)
+            && entry.is_trusted(now)
+        {
+            return entry.value.clone();
+        }
+        let mut entries = self.0.borrow_mut();
+        let entry = entries.entry(name.to_owned()).or_default();
+        entry.check(search, name, now);
+        entry.value.clone()
+    }
+
+    /// Reads `name` now. What goes wrong is returned and not noted as a problem.
+    pub(super) fn load(&self, search: &Search, name: &str, now: Instant) -> Result<T, Error> {
+        let mut entries = self.0.borrow_mut();
+        let entry = entries.entry(name.to_owned()).or_default();
+        entry.checked = Some(now);
+        entry.read(search, name).map_err(|(error, _)| error)?;
+        Ok(entry.value.clone())
+    }
+
+    /// Checks all that is known now.
+    pub(super) fn refresh(&self, search: &Search, now: Instant) {
+        for (name, entry) in self.0.borrow_mut().iter_mut() {
+            entry.check(search, name, now);
+        }
+    }
+
+    /// Makes the next look check.
+    pub(super) fn expire(&self) {
+        for entry in self.0.borrow_mut().values_mut() {
+            entry.checked = None;
+        }
+    }
+}
+
+impl<T: Source> Entry<T> {
+    fn is_trusted(&self, now: Instant) -> bool {
+        self.checked.is_some_and(|checked| now.saturating_duration_since(checked) < TRUST)
+    }
+
+    fn check(&mut self, search: &Search, name: &str, now: Instant) {
+        self.checked = Some(now);
+        if self.settled && self.probes.iter().all(Probe::unchanged) {
+            return;
+        }
+        if let Err((error, true)) = self.read(search, name) {
+            search.problems.note(error.to_string());
+        }
+    }
+
+    /// Reads anew. If that fails, the value stays, and the error comes with whether it is news.
+    fn read(&mut self, search: &Search, name: &str) -> Result<(), (Error, bool)> {
+        let mut trail = Trail::new(search, &self.held);
+        let result = T::read(&mut trail, name);
+        let Trail { probes, settled, .. } = trail;
+        let result = match result {
+            Ok(value) => {
+                let there = probes.iter().filter(|probe| probe.is_there());
+                self.held = there.map(|probe| probe.path.clone()).collect();
+                if !self.value.equals(&value) {
+                    self.value = value;
+                }
+                self.trouble = None;
+                Ok(())
+            }
+            Err(error) => {
+                let text = Some(error.to_string());
+                let news = self.trouble != text || self.probes != probes;
+                self.trouble = text;
+                Err((error, news))
+            }
+        };
+        self.probes = probes;
+        self.settled = settled;
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The text of a file; its reads are counted.
+    #[derive(Clone, Default, Debug, PartialEq)]
+    struct Counted(String);
+
+    thread_local! {
+        static READS: RefCell<u32> = const { RefCell::new(0) };
+    }
+
+    impl Source for Counted {
+        fn read(trail: &mut Trail<'_>, name: &str) -> Result<Counted, Error> {
+            READS.with_borrow_mut(|reads| *reads += 1);
+            match trail.find(name, false).map_err(Error::new)? {
+                Some((path, _)) => {
+                    let text = fs::read_to_string(path).map_err(Error::new)?;
+                    if text == "bad" { Err(Error::new("it is bad")) } else { Ok(Counted(text)) }
+                }
+                None => Ok(Counted::default()),
+            }
+        }
+    }
+
+    struct Setup {
+        dir: tempfile::TempDir,
+        search: Search,
+        cache: Cache<Counted>,
+        start: Instant,
+    }
+
+    fn setup() -> Setup {
+        let dir = tempfile::tempdir().unwrap();
+        let search = Search { dirs: vec![dir.path().to_owned()], ..Search::default() };
+        READS.set(0);
+        Setup { dir, search, cache: Cache::default(), start: Instant::now() }
+    }
+
+    impl Setup {
+        fn write(&self, text: &str) {
+            fs::write(self.dir.path().join("x"), text).unwrap();
+        }
+
+        /// What is got `after` milliseconds, and how often it was read by then.
+        fn get(&self, after: u64) -> (String, u32) {
+            let now = self.start + Duration::from_millis(after);
+            let text = self.cache.get(&self.search, "x", now).0;
+            (text, READS.with_borrow(|reads| *reads))
+        }
+
+        /// As if the files had been changed long before they were read, or just then.
+        fn settle(&self, settled: bool) {
+            self.cache.0.borrow_mut().values_mut().for_each(|entry| entry.settled = settled);
+        }
+    }
+
+    fn got(text: &str, reads: u32) -> (String, u32) {
+        (text.to_owned(), reads)
+    }
+
+    #[test]
+    fn trusts_for_a_second() {
+        let setup = setup();
+        setup.write("old");
+        assert_eq!(setup.get(0), got("old", 1));
+        setup.write("newer");
+        assert_eq!(setup.get(999), got("old", 1));
+        assert_eq!(setup.get(1000), got("newer", 2));
+    }
+
+    #[test]
+    fn trusts_that_there_is_nothing() {
+        let setup = setup();
+        assert_eq!(setup.get(0), got("", 1));
+        setup.write("new");
+        assert_eq!(setup.get(999), got("", 1));
+        assert_eq!(setup.get(1000), got("new", 2));
+    }
+
+    #[test]
+    fn counts_the_second_from_the_last_check() {
+        let setup = setup();
+        setup.write("old");
+        setup.get(0);
+        setup.settle(true);
+        assert_eq!(setup.get(1500), got("old", 1));
+        setup.write("newer");
+        assert_eq!(setup.get(2400), got("old", 1));
+        assert_eq!(setup.get(2500), got("newer", 2));
+    }
+
+    #[test]
+    fn reads_again_only_what_changed() {
+        let setup = setup();
+        setup.write("old");
+        setup.get(0);
+        setup.settle(true);
+        for second in 1..5 {
+            assert_eq!(setup.get(second * 1000), got("old", 1));
+        }
+        let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        let file = fs::File::options().write(true).open(setup.dir.path().join("x")).unwrap();
+        file.set_times(times).unwrap();
+        assert_eq!(setup.get(9000), got("old", 2));
+    }
+
+    #[test]
+    fn reads_a_fresh_file_again() {
+        let setup = setup();
+        setup.write("old");
+        setup.get(0);
+        setup.settle(false);
+        assert_eq!(setup.get(1000), got("old", 2));
+    }
+
+    #[test]
+    fn refresh_and_expire() {
+        let setup = setup();
+        setup.write("old");
+        setup.get(0);
+        setup.write("newer");
+        setup.cache.refresh(&setup.search, setup.start);
+        assert_eq!(setup.get(1), got("newer", 2));
+        setup.write("newest");
+        setup.cache.expire();
+        assert_eq!(setup.get(1), got("newest", 3));
+    }
+
+    #[test]
+    fn keeps_the_last_good_one_and_complains_once_per_change() {
+        let setup = setup();
+        setup.write("good");
+        setup.get(0);
+        setup.write("bad");
+        assert_eq!(setup.get(1000), got("good", 2));
+        assert_eq!(setup.search.problems.take(), ["it is bad"]);
+        setup.settle(false);
+        assert_eq!(setup.get(2000), got("good", 3));
+        setup.settle(true);
+        assert_eq!(setup.get(3000), got("good", 3));
+        assert!(setup.search.problems.take().is_empty());
+
+        fs::write(setup.dir.path().join("y"), "bad").unwrap();
+        fs::rename(setup.dir.path().join("y"), setup.dir.path().join("x")).unwrap();
+        assert_eq!(setup.get(4000), got("good", 4));
+        assert_eq!(setup.search.problems.take(), ["it is bad"]);
+
+        setup.write("better");
+        assert_eq!(setup.get(5000), got("better", 5));
+        assert!(setup.search.problems.take().is_empty());
+    }
+
+    #[test]
+    fn load_returns_the_error() {
+        let setup = setup();
+        setup.write("bad");
+        let error = setup.cache.load(&setup.search, "x", setup.start).unwrap_err();
+        assert_eq!(error.to_string(), "it is bad");
+        assert_eq!(setup.get(0), got("", 1));
+        setup.settle(false);
+        assert_eq!(setup.get(1000), got("", 2));
+        assert!(setup.search.problems.take().is_empty());
+
+        setup.write("good");
+        let loaded = setup.cache.load(&setup.search, "x", setup.start).unwrap();
+        assert_eq!(loaded, Counted("good".into()));
+        assert_eq!(setup.get(0), got("good", 3));
+    }
+}

@@ -1,0 +1,214 @@
+//! The lines of a configuration file, with everything that it includes.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::cache::Source;
+use super::trail::{Kind, Stamp, Trail};
+use crate::error::Error;
+
+/// Lists longer than this are searched with an index.
+const SHORT: usize = 8;
+
+/// One line of a list, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The line without blanks around it; never empty when it comes from a file.
+    pub text: String,
+    /// The file in which it stands, which may be an included one.
+    pub file: Rc<Path>,
+    /// Its number in that file, from 1.
+    pub number: usize,
+}
+
+/// The lines of a list: shared, never changed. A clone is the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Rc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Vec<Line>,
+    /// The first word in lower case -> the first entry that has it.
+    index: Option<HashMap<String, usize>>,
+    reported: Cell<bool>,
+}
+
+impl Lines {
+    /// The list that has these texts, as a `config` hook gives them.
+    pub fn from_values(values: Vec<String>) -> Lines {
+        let file: Rc<Path> = Rc::from(Path::new("config hook"));
+        let line = |(at, text)| Line { text, file: Rc::clone(&file), number: at + 1 };
+        Lines::new(values.into_iter().enumerate().map(line).collect())
+    }
+
+    /// The texts in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.entries.iter().map(|line| line.text.as_str())
+    }
+
+    /// The lines in order, with their places.
+    pub fn entries(&self) -> impl Iterator<Item = &Line> {
+        self.0.entries.iter()
+    }
+
+    /// The first line, which is the value where one value is wanted.
+    pub fn first(&self) -> Option<&str> {
+        self.iter().next()
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.0.entries.is_empty()
+    }
+
+    /// The number of lines.
+    pub fn len(&self) -> usize {
+        self.0.entries.len()
+    }
+
+    /// The first line whose first word is `word`, without regard to ASCII case.
+    pub fn find(&self, word: &str) -> Option<&str> {
+        let at = match &self.0.index {
+            Some(index) => index.get(&word.to_ascii_lowercase()).copied(),
+            None => self.iter().position(|text| {
+                first_word(text).is_some_and(|first| first.eq_ignore_ascii_case(word))
+            }),
+        };
+        at.map(|at| self.0.entries[at].text.as_str())
+    }
+
+    /// Whether this is the very same list, so that nothing has changed since `other` was given.
+    pub fn same(&self, other: &Lines) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_indexed(&self) -> bool {
+        self.0.index.is_some()
+    }
+
+    /// True for the first caller, false from then on: what is wrong with a list is said once.
+    pub(super) fn report(&self) -> bool {
+        !self.0.reported.replace(true)
+    }
+
+    fn new(entries: Vec<Line>) -> Lines {
+        let index = (entries.len() > SHORT).then(|| {
+            let mut index = HashMap::with_capacity(entries.len());
+            for (at, line) in entries.iter().enumerate() {
+                if let Some(word) = first_word(&line.text) {
+                    index.entry(word.to_ascii_lowercase()).or_insert(at);
+                }
+            }
+            index
+        });
+        Lines(Rc::new(Inner { entries, index, reported: Cell::new(false) }))
+    }
+}
+
+impl Source for Lines {
+    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Lines, Error> {
+        let mut reader = Reader { trail, open: Vec::new(), lines: Vec::new() };
+        if let Some((path, stamp)) = reader.trail.find(name, false).map_err(Error::new)? {
+            reader.file(&path, stamp)?;
+        }
+        Ok(Lines::new(reader.lines))
+    }
+
+    fn equals(&self, new: &Lines) -> bool {
+        self.0.entries == new.0.entries
+    }
+}
+
+fn first_word(text: &str) -> Option<&str> {
+    text.split_ascii_whitespace().next()
+}
+
+/// Reads a file and what it includes into one list.
+struct Reader<'a, 'b> {
+    trail: &'a mut Trail<'b>,
+    open: Vec<Open>,
+    lines: Vec<Line>,
+}
+
+/// A file that is being read, and how far.
+struct Open {
+    path: Rc<Path>,
+    id: (u64, u64),
+    number: usize,
+}
+
+impl Reader<'_, '_> {
+    fn file(&mut self, path: &Path, stamp: Stamp) -> Result<(), Error> {
+        if self.open.iter().any(|open| open.id == stamp.id) {
+            let chain: Vec<_> = self.open.iter().map(Open::to_string).collect();
+            let chain = format!("{} -> {}", chain.join(" -> "), path.display());
+            return Err(self.error(format!("$include goes round in a circle: {chain}")));
+        }
+        if stamp.kind != Kind::Plain {
+            return Err(self.error(format!("{}: not a plain file", path.display())));
+        }
+        let bytes =
+            fs::read(path).map_err(|error| self.error(format!("{}: {error}", path.display())))?;
+
+        let path: Rc<Path> = Rc::from(path);
+        self.open.push(Open { path: Rc::clone(&path), id: stamp.id, number: 0 });
+        for (at, text) in String::from_utf8_lossy(&bytes).split('\n').enumerate() {
+            let text = text.trim_ascii();
+            let number = at + 1;
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            if first_word(text) == Some("$include") {
+                if let Some(open) = self.open.last_mut() {
+                    open.number = number;
+                }
+                self.include(text)?;
+            } else {
+                self.lines.push(Line { text: text.to_owned(), file: Rc::clone(&path), number });
+            }
+        }
+        self.open.pop();
+        Ok(())
+    }
+
+    fn include(&mut self, text: &str) -> Result<(), Error> {
+        let words: Vec<_> = text.split_ascii_whitespace().collect();
+        let [_, name] = words[..] else {
+            return Err(self.error("$include takes one name"));
+        };
+        let (path, stamp) = match self.trail.find(name, true) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(self.error(format!("$include {name}: no such file"))),
+            Err(text) => return Err(self.error(text)),
+        };
+        if stamp.kind != Kind::Folder {
+            return self.file(&path, stamp);
+        }
+        for name in self.trail.folder(&path).map_err(|text| self.error(text))? {
+            let path = path.join(name);
+            match self.trail.look(&path).map_err(|text| self.error(text))? {
+                Some(stamp) if stamp.kind == Kind::Plain => self.file(&path, stamp)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// An error in the line that is being read, or without a place where no file is open.
+    fn error(&self, text: impl std::fmt::Display) -> Error {
+        match self.open.last() {
+            Some(open) => Error::at(&open.path, open.number, text),
+            None => Error::new(text),
+        }
+    }
+}
+
+impl std::fmt::Display for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.number)
+    }
+}

@@ -1,0 +1,62 @@
+//! A constant database `NAME.cdb` as a map.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use cdb2::CDB;
+
+use super::cache::Source;
+use super::trail::{Kind, Problems, Trail};
+use crate::error::Error;
+
+/// The map in a file `NAME.cdb`; empty where there is no such file.
+///
+/// A key is looked up in the file each time, nothing is copied. Replace such a file by renaming a
+/// new one onto it, as `cdbmake` does: it is mapped into memory and must not shrink under a reader.
+#[derive(Clone, Default)]
+pub struct Map(Option<Rc<Open>>);
+
+struct Open {
+    cdb: CDB,
+    path: PathBuf,
+    problems: Problems,
+    reported: Cell<bool>,
+}
+
+impl Map {
+    /// The first value of `key`, byte for byte. A damaged file gives none, and one problem to log.
+    pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let open = self.0.as_deref()?;
+        match open.cdb.get(key)? {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if !open.reported.replace(true) {
+                    open.problems.note(format!("{}: {error}", open.path.display()));
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether the map has `key`, which must have the case that it has in the file.
+    pub fn contains(&self, key: &str) -> bool {
+        self.get(key.as_bytes()).is_some()
+    }
+}
+
+impl Source for Map {
+    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Map, Error> {
+        let Some((path, stamp)) = trail.find(&format!("{name}.cdb"), false).map_err(Error::new)?
+        else {
+            return Ok(Map::default());
+        };
+        if stamp.kind != Kind::Plain {
+            return Err(Error::new(format!("{}: not a plain file", path.display())));
+        }
+        let cdb =
+            CDB::open(&path).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+        let problems = trail.search.problems.clone();
+        Ok(Map(Some(Rc::new(Open { cdb, path, problems, reported: Cell::new(false) }))))
+    }
+}

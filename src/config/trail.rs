@@ -1,0 +1,323 @@
+//! What a read looked at: every path and what was there, also where nothing was. As long as all of
+//! it is as it was, reading again would give the same.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A file changed this shortly before it was read may change again without its times showing it
+/// (clocks tick in milliseconds, some file systems in seconds): it is read once more.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What kind of thing a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    Folder,
+    Other,
+}
+
+/// The version of a file or folder, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) kind: Kind,
+    /// Device and inode.
+    pub(super) id: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    /// Of the inode: also when it got other permissions, or an older modification time.
+    changed: (i64, i64),
+}
+
+/// One path that was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Probe {
+    pub(super) path: PathBuf,
+    seen: Seen,
+    names: Option<Vec<OsString>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// With this error number.
+    Failed(i32),
+    There(Stamp),
+}
+
+/// The search path, and the place where problems are kept.
+#[derive(Default)]
+pub(super) struct Search {
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) problems: Problems,
+}
+
+/// What went wrong while reading, until somebody takes it.
+#[derive(Clone, Default)]
+pub(super) struct Problems(Rc<RefCell<Vec<String>>>);
+
+/// Looks at paths on behalf of one read and remembers them.
+pub(super) struct Trail<'a> {
+    /// Where to look, and where to say what went wrong.
+    pub(super) search: &'a Search,
+    held: &'a [PathBuf],
+    started: SystemTime,
+    pub(super) probes: Vec<Probe>,
+    pub(super) settled: bool,
+}
+
+impl<'a> Trail<'a> {
+    /// `held` are the files of the last good read: they may go away, but not out of reach.
+    pub(super) fn new(search: &'a Search, held: &'a [PathBuf]) -> Trail<'a> {
+        Trail { search, held, started: SystemTime::now(), probes: Vec::new(), settled: true }
+    }
+
+    /// The first of the search path that has `name`; an absolute `name` is its own place. A folder
+    /// counts only for those who can use one.
+    pub(super) fn find(
+        &mut self,
+        name: &str,
+        folders: bool,
+    ) -> Result<Option<(PathBuf, Stamp)>, String> {
+        let here = PathBuf::new();
+        let dirs =
+            if name.starts_with('/') { std::slice::from_ref(&here) } else { &self.search.dirs };
+        for dir in dirs {
+            let path = dir.join(name);
+            match self.look(&path)? {
+                Some(stamp) if folders || stamp.kind != Kind::Folder => {
+                    return Ok(Some((path, stamp)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is at `path`. A path that this process may not reach is as good as nothing, unless the
+    /// last good read came from there: losing access must not look like a removed file.
+    pub(super) fn look(&mut self, path: &Path) -> Result<Option<Stamp>, String> {
+        let seen = Seen::at(path);
+        self.probes.push(Probe { path: path.to_owned(), seen, names: None });
+        match seen {
+            Seen::Nothing => Ok(None),
+            Seen::There(stamp) => {
+                self.settled &= stamp.settled(self.started);
+                Ok(Some(stamp))
+            }
+            Seen::Failed(_) if seen.is_out_of_sight() && !self.held.iter().any(|it| it == path) => {
+                Ok(None)
+            }
+            Seen::Failed(code) => {
+                Err(format!("{}: {}", path.display(), io::Error::from_raw_os_error(code)))
+            }
+        }
+    }
+
+    /// The files of a folder that belong to the configuration, in byte-wise order.
+    pub(super) fn folder(&mut self, path: &Path) -> Result<Vec<OsString>, String> {
+        let seen = Seen::at(path);
+        let names = names(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.probes.push(Probe { path: path.to_owned(), seen, names: Some(names.clone()) });
+        Ok(names)
+    }
+}
+
+impl Problems {
+    pub(super) fn note(&self, text: String) {
+        self.0.borrow_mut().push(text);
+    }
+
+    pub(super) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+impl Probe {
+    /// Whether the path is now as it was.
+    pub(super) fn unchanged(&self) -> bool {
+        let same = match (self.seen, Seen::at(&self.path)) {
+            (before, now) if before == now => true,
+            (before, now) => before.is_out_of_sight() && now.is_out_of_sight(),
+        };
+        same && self
+            .names
+            .as_ref()
+            .is_none_or(|before| names(&self.path).is_ok_and(|now| now == *before))
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.seen, Seen::There(_))
+    }
+}
+
+impl Seen {
+    fn at(path: &Path) -> Seen {
+        match fs::metadata(path) {
+            Ok(metadata) => Seen::There(Stamp::new(&metadata)),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound
+                | ErrorKind::NotADirectory
+                | ErrorKind::InvalidFilename
+                | ErrorKind::InvalidInput => Seen::Nothing,
+                _ => Seen::Failed(error.raw_os_error().unwrap_or_default()),
+            },
+        }
+    }
+
+    /// A child without privileges may not reach folders in which its parent found nothing: that
+    /// makes no difference.
+    fn is_out_of_sight(self) -> bool {
+        match self {
+            Seen::Nothing => true,
+            Seen::Failed(code) => {
+                io::Error::from_raw_os_error(code).kind() == ErrorKind::PermissionDenied
+            }
+            Seen::There(_) => false,
+        }
+    }
+}
+
+impl Stamp {
+    fn new(metadata: &fs::Metadata) -> Stamp {
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => Kind::Plain,
+            kind if kind.is_dir() => Kind::Folder,
+            _ => Kind::Other,
+        };
+        Stamp {
+            kind,
+            id: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let changed = Duration::from_secs(self.changed.0.try_into().unwrap_or(0));
+        changed + SETTLED <= now
+    }
+}
+
+fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !is_leftover(&name) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Hidden files, editors' backups, and what package managers put beside a changed file.
+fn is_leftover(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let extension = name.rsplit(|byte| *byte == b'.').next().filter(|last| *last != name);
+    name.starts_with(b".")
+        || name.ends_with(b"~")
+        || extension.is_some_and(|last| last.starts_with(b"dpkg-") || last.starts_with(b"rpm"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    fn search(dirs: &[PathBuf]) -> Search {
+        Search { dirs: dirs.to_vec(), ..Search::default() }
+    }
+
+    #[test]
+    fn knows_leftovers() {
+        for name in [".", ".hidden", "x~", "x.dpkg-old", "x.dpkg-dist", "x.rpmnew", "x.rpmsave"] {
+            assert!(is_leftover(OsStr::new(name)), "{name}");
+        }
+        for name in ["x", "10-x.conf", "rpmnew", "dpkg-old", "x.rpmnew.conf", "~x"] {
+            assert!(!is_leftover(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_file_is_not_settled() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let stamp = Stamp::new(&file.as_file().metadata().unwrap());
+        let changed = UNIX_EPOCH + Duration::from_secs(stamp.changed.0.try_into().unwrap());
+        let search = search(&[]);
+        for (seconds, settled) in [(0, false), (1, false), (2, true), (3, true)] {
+            let mut trail = Trail::new(&search, &[]);
+            trail.started = changed + Duration::from_secs(seconds);
+            trail.look(Path::new("/no/such/file")).unwrap();
+            trail.look(file.path()).unwrap().unwrap();
+            assert_eq!(trail.settled, settled, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_nothing_to_see_are_the_same() {
+        let path = PathBuf::from("/no/such/file");
+        let probe = |seen| Probe { path: path.clone(), seen, names: None };
+        assert!(probe(Seen::Nothing).unchanged());
+        assert!(probe(Seen::Failed(Errno::EACCES as i32)).unchanged());
+        assert!(!probe(Seen::Failed(Errno::EIO as i32)).unchanged());
+        let there = Seen::at(Path::new("/"));
+        assert!(!probe(there).unchanged());
+    }
+
+    #[test]
+    fn remembers_where_nothing_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let search = search(&[dir.path().join("a"), dir.path().join("b")]);
+        let dirs = &search.dirs;
+        fs::create_dir(&dirs[1]).unwrap();
+        fs::write(dirs[1].join("me"), "x").unwrap();
+
+        let mut trail = Trail::new(&search, &[]);
+        let (path, stamp) = trail.find("me", false).unwrap().unwrap();
+        assert_eq!((path, stamp.kind), (dirs[1].join("me"), Kind::Plain));
+        assert!(trail.probes.iter().all(Probe::unchanged));
+
+        fs::create_dir(&dirs[0]).unwrap();
+        assert!(trail.probes.iter().all(Probe::unchanged));
+        fs::write(dirs[0].join("me"), "").unwrap();
+        assert!(!trail.probes[0].unchanged());
+    }
+
+    #[test]
+    fn sees_new_names_in_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("b"), "").unwrap();
+        let search = search(&[]);
+        let mut trail = Trail::new(&search, &[]);
+        assert_eq!(trail.folder(dir.path()).unwrap(), ["b"]);
+        assert!(trail.probes[0].unchanged());
+        fs::write(dir.path().join("a"), "").unwrap();
+        assert!(!trail.probes[0].unchanged());
+    }
+
+    #[test]
+    fn a_name_that_cannot_exist_is_nothing() {
+        for name in ["x\0y".to_owned(), "x".repeat(5000), "/dev/null/x".to_owned()] {
+            assert_eq!(Seen::at(Path::new(&name)), Seen::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_link_to_itself_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("me");
+        std::os::unix::fs::symlink("me", &path).unwrap();
+        let search = search(&[dir.path().to_owned()]);
+        let error = Trail::new(&search, &[]).find("me", false).unwrap_err();
+        assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+    }
+}

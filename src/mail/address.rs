@@ -1,0 +1,583 @@
+//! The path of an envelope: whom a message comes from, or whom it is for (RFC 5321 4.1.2,
+//! RFC 6531).
+
+use std::fmt::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The longest path that is read, in octets with its brackets.
+const MAX_PATH: usize = 1000;
+
+/// The longest local part, in octets without its quoting. RFC 5321 4.5.3.1.1 says 64; real
+/// senders use more.
+const MAX_USER: usize = 255;
+
+/// The longest domain or address literal, in octets (RFC 5321 4.5.3.1.2).
+const MAX_HOST: usize = 255;
+
+/// A reverse-path or a forward-path: a local part and a host, both without quoting.
+///
+/// The null reverse-path `<>` has neither, `<postmaster>` has no host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Address {
+    user: String,
+    host: String,
+}
+
+/// A text that is no path in the sense of RFC 5321 4.1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPath;
+
+impl Address {
+    /// Reads a path as it stands in a command, brackets included (RFC 5321 4.1.2, RFC 6531 3.3).
+    ///
+    /// A source route is read and dropped. Dots may stand anywhere in the local part, because they
+    /// do in real addresses. Anything else that the grammar does not know is [`BadPath`].
+    pub fn parse(path: &str) -> Result<Address, BadPath> {
+        read_path(path).ok_or(BadPath)
+    }
+
+    /// An address of an unquoted local part and a host; the host may be empty.
+    ///
+    /// The grammar is not checked, but characters that would end the path early cannot get in:
+    /// control characters are left out, and from the host also white space and angle brackets.
+    pub fn new(user: &str, host: &str) -> Address {
+        Address { user: clean_user(user), host: clean_host(host) }
+    }
+
+    /// The null reverse-path `<>`, the sender of bounces (RFC 5321 4.5.5).
+    pub fn null() -> Address {
+        Address::default()
+    }
+
+    /// Whether this is the null reverse-path.
+    pub fn is_null(&self) -> bool {
+        self.user.is_empty() && self.host.is_empty()
+    }
+
+    /// The local part without quoting; empty for the null reverse-path.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The domain or the address literal with its square brackets, as it was given; empty where
+    /// there is none.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// `user@host` without quoting and brackets, for look-ups and logs; empty for the null
+    /// reverse-path.
+    ///
+    /// For the wire use [`Display`](fmt::Display), which quotes.
+    pub fn address(&self) -> String {
+        if self.host.is_empty() {
+            self.user.clone()
+        } else {
+            format!("{}@{}", self.user, self.host)
+        }
+    }
+
+    /// The same address with another local part, unquoted; cleaned as in [`Address::new`].
+    pub fn with_user(&self, user: &str) -> Address {
+        Address { user: clean_user(user), host: self.host.clone() }
+    }
+
+    /// The same address with another host, which may be empty; cleaned as in [`Address::new`].
+    pub fn with_host(&self, host: &str) -> Address {
+        Address { user: self.user.clone(), host: clean_host(host) }
+    }
+
+    /// Whether the path is pure ASCII. One that is not needs SMTPUTF8 (RFC 6531 3.4).
+    pub fn is_ascii(&self) -> bool {
+        self.user.is_ascii() && self.host.is_ascii()
+    }
+}
+
+/// The path as it goes on the wire, in angle brackets, the local part quoted where it has to be.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_null() {
+            return f.write_str("<>");
+        }
+        f.write_char('<')?;
+        if !self.user.is_empty() && self.user.chars().all(in_dot_string) {
+            f.write_str(&self.user)?;
+        } else {
+            f.write_char('"')?;
+            for c in self.user.chars() {
+                if matches!(c, '"' | '\\') {
+                    f.write_char('\\')?;
+                }
+                f.write_char(c)?;
+            }
+            f.write_char('"')?;
+        }
+        if !self.host.is_empty() {
+            write!(f, "@{}", self.host)?;
+        }
+        f.write_char('>')
+    }
+}
+
+impl FromStr for Address {
+    type Err = BadPath;
+
+    fn from_str(path: &str) -> Result<Address, BadPath> {
+        Address::parse(path)
+    }
+}
+
+impl fmt::Display for BadPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a path of the form <user@host>")
+    }
+}
+
+impl std::error::Error for BadPath {}
+
+fn read_path(path: &str) -> Option<Address> {
+    let inner = path.strip_prefix('<')?.strip_suffix('>')?;
+    if inner.is_empty() {
+        return Some(Address::null());
+    }
+    if path.len() > MAX_PATH {
+        return None;
+    }
+    let mailbox = without_route(inner)?;
+    // The one name that needs no domain (RFC 5321 4.5.1).
+    if mailbox.eq_ignore_ascii_case("postmaster") {
+        return Some(Address { user: mailbox.to_owned(), host: String::new() });
+    }
+    let (user, rest) = read_local_part(mailbox)?;
+    let host = rest.strip_prefix('@')?;
+    let good = !user.is_empty() && user.len() <= MAX_USER && is_host(host);
+    good.then(|| Address { user, host: host.to_owned() })
+}
+
+/// What follows a source route `@one,@two:`, or the whole path where there is none.
+fn without_route(mut path: &str) -> Option<&str> {
+    if !path.starts_with('@') {
+        return Some(path);
+    }
+    loop {
+        path = path.strip_prefix('@')?;
+        // A literal has colons of its own.
+        let end = if path.starts_with('[') { path.find(']')? + 1 } else { path.find([',', ':'])? };
+        let (host, rest) = path.split_at(end);
+        if !is_host(host) {
+            return None;
+        }
+        if let Some(mailbox) = rest.strip_prefix(':') {
+            return Some(mailbox);
+        }
+        path = rest.strip_prefix(',')?;
+    }
+}
+
+/// The local part without its quoting, and what follows it.
+fn read_local_part(mailbox: &str) -> Option<(String, &str)> {
+    let Some(quoted) = mailbox.strip_prefix('"') else {
+        let end = mailbox.find(|c| !in_dot_string(c))?;
+        return Some((mailbox[..end].to_owned(), &mailbox[end..]));
+    };
+    let mut user = String::with_capacity(quoted.len());
+    let mut chars = quoted.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some((user, chars.as_str())),
+            // quoted-pairSMTP: any printable ASCII character, and no other.
+            '\\' => user.push(chars.next().filter(|c| matches!(c, ' '..='~'))?),
+            c if c.is_control() => return None,
+            c => user.push(c),
+        }
+    }
+}
+
+/// A character of RFC 5321 Dot-string: atext of RFC 5322 and RFC 6531, or a dot.
+fn in_dot_string(c: char) -> bool {
+    c.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c) || is_international(c)
+}
+
+/// A character outside ASCII that is text. The C1 controls are not: terminals obey them.
+fn is_international(c: char) -> bool {
+    !c.is_ascii() && !c.is_control()
+}
+
+fn is_host(host: &str) -> bool {
+    host.len() <= MAX_HOST
+        && match host.strip_prefix('[') {
+            Some(literal) => literal.strip_suffix(']').is_some_and(is_literal),
+            None => host.split('.').all(is_label),
+        }
+}
+
+fn is_label(label: &str) -> bool {
+    // The underscore is in no host name of RFC 1123, but in the names of real hosts.
+    let allowed = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '-' | '_')
+            || (is_international(c) && !c.is_whitespace())
+    };
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.chars().all(allowed)
+}
+
+/// The inside of an address literal (RFC 5321 4.1.3).
+fn is_literal(literal: &str) -> bool {
+    match literal.split_once(':') {
+        None => literal.parse::<Ipv4Addr>().is_ok(),
+        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6") => {
+            address.parse::<Ipv6Addr>().is_ok()
+        }
+        // An IPv6 address without its tag is a mistake, not a literal of another family.
+        Some(_) if literal.parse::<Ipv6Addr>().is_ok() => false,
+        Some((tag, content)) => is_tag(tag) && !content.is_empty() && content.chars().all(is_dtext),
+    }
+}
+
+fn is_tag(tag: &str) -> bool {
+    tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && tag.ends_with(|c: char| c != '-')
+}
+
+/// RFC 5321 dcontent, without the angle brackets that would confuse the next reader of the path.
+fn is_dtext(c: char) -> bool {
+    matches!(c, '!'..='Z' | '^'..='~') && !matches!(c, '<' | '>')
+}
+
+fn clean_user(user: &str) -> String {
+    user.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn clean_host(host: &str) -> String {
+    host.chars()
+        .filter(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, '<' | '>'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// path, user, host, path on the wire
+    const GOOD: &[(&str, &str, &str, &str)] = &[
+        ("<>", "", "", "<>"),
+        ("<a@example.net>", "a", "example.net", "<a@example.net>"),
+        ("<A.b@Example.NET>", "A.b", "Example.NET", "<A.b@Example.NET>"),
+        ("<a@localhost>", "a", "localhost", "<a@localhost>"),
+        ("<a@1.2.3.4>", "a", "1.2.3.4", "<a@1.2.3.4>"),
+        ("<a@my_host._x.test>", "a", "my_host._x.test", "<a@my_host._x.test>"),
+        ("<a@b--c.test>", "a", "b--c.test", "<a@b--c.test>"),
+        ("<-a-@b.test>", "-a-", "b.test", "<-a-@b.test>"),
+        (
+            "<!#$%&'*+-/=?^_`{|}~@b.test>",
+            "!#$%&'*+-/=?^_`{|}~",
+            "b.test",
+            "<!#$%&'*+-/=?^_`{|}~@b.test>",
+        ),
+        ("<bounce+a=b.test@c.test>", "bounce+a=b.test", "c.test", "<bounce+a=b.test@c.test>"),
+        // dots where the grammar has none
+        ("<a..b@x>", "a..b", "x", "<a..b@x>"),
+        ("<.a@x>", ".a", "x", "<.a@x>"),
+        ("<a.@x>", "a.", "x", "<a.@x>"),
+        ("<.@x>", ".", "x", "<.@x>"),
+        // quoting
+        ("<\"a b\"@example.net>", "a b", "example.net", "<\"a b\"@example.net>"),
+        ("<\"a\\ b\"@example.net>", "a b", "example.net", "<\"a b\"@example.net>"),
+        ("<\"a@b\"@c.test>", "a@b", "c.test", "<\"a@b\"@c.test>"),
+        ("<\"a\\\"b\\\\c\"@c.test>", "a\"b\\c", "c.test", "<\"a\\\"b\\\\c\"@c.test>"),
+        ("<\"plain\"@c.test>", "plain", "c.test", "<plain@c.test>"),
+        ("<\"\\p\\l\\a\\i\\n\"@c.test>", "plain", "c.test", "<plain@c.test>"),
+        ("<\"<>,:;[]()\"@c.test>", "<>,:;[]()", "c.test", "<\"<>,:;[]()\"@c.test>"),
+        ("<\" \"@c.test>", " ", "c.test", "<\" \"@c.test>"),
+        ("<\"é e\"@c.test>", "é e", "c.test", "<\"é e\"@c.test>"),
+        // the mailbox that needs no domain
+        ("<postmaster>", "postmaster", "", "<postmaster>"),
+        ("<PostMaster>", "PostMaster", "", "<PostMaster>"),
+        ("<@a.test:postmaster>", "postmaster", "", "<postmaster>"),
+        ("<postmaster@c.test>", "postmaster", "c.test", "<postmaster@c.test>"),
+        // source routes
+        ("<@relay.test:a@b.test>", "a", "b.test", "<a@b.test>"),
+        ("<@r1.test,@r2.test:a@b.test>", "a", "b.test", "<a@b.test>"),
+        ("<@[IPv6:::1],@[127.0.0.1]:a@b.test>", "a", "b.test", "<a@b.test>"),
+        ("<@r.test:\"a:b\"@b.test>", "a:b", "b.test", "<\"a:b\"@b.test>"),
+        // literals
+        ("<a@[127.0.0.1]>", "a", "[127.0.0.1]", "<a@[127.0.0.1]>"),
+        ("<a@[IPv6:::1]>", "a", "[IPv6:::1]", "<a@[IPv6:::1]>"),
+        ("<a@[ipv6:2001:DB8::1]>", "a", "[ipv6:2001:DB8::1]", "<a@[ipv6:2001:DB8::1]>"),
+        (
+            "<a@[IPv6:::ffff:192.0.2.1]>",
+            "a",
+            "[IPv6:::ffff:192.0.2.1]",
+            "<a@[IPv6:::ffff:192.0.2.1]>",
+        ),
+        ("<a@[x-tag:a@b!c:d]>", "a", "[x-tag:a@b!c:d]", "<a@[x-tag:a@b!c:d]>"),
+        // RFC 6531
+        ("<jürgen@bücher.example>", "jürgen", "bücher.example", "<jürgen@bücher.example>"),
+        ("<用户@例え.テスト>", "用户", "例え.テスト", "<用户@例え.テスト>"),
+    ];
+
+    const BAD: &[&str] = &[
+        "",
+        "<",
+        ">",
+        "a@b.test",
+        "<a@b.test",
+        "a@b.test>",
+        "<a@b.test> ",
+        " <a@b.test>",
+        "<<a@b.test>>",
+        "< >",
+        "<@>",
+        "<a>",
+        "<abuse>",
+        "<postmaster@>",
+        "<\"postmaster\">",
+        "<a@>",
+        "<@b.test>",
+        "<\"\"@b.test>",
+        "<a b@example.net>",
+        "< a@example.net>",
+        "<a @example.net>",
+        "<a@ example.net>",
+        "<a@b@c>",
+        "<a@b,c>",
+        "<a,b@c>",
+        "<a(x)@c>",
+        "<a\\@b@c>",
+        "<a\"b\"@c>",
+        "<\"a\"b@c>",
+        "<\"a\".b@c>",
+        "<\"a@c>",
+        "<\"a\\\"@c>",
+        "<\"a\"b\"@c>",
+        "<\"a\\é\"@c>",
+        "<\"a\tb\"@c>",
+        "<\"a\\\tb\"@c>",
+        "<\"a\r\nb\"@c>",
+        "<a\0@c>",
+        "<a\u{7f}@c>",
+        "<a\u{85}@c>",
+        "<\"a\u{9b}\"@c>",
+        "<a@c\r\n>",
+        "<a@c\u{85}d>",
+        "<a@c\u{3000}d>",
+        "<a@-bad->",
+        "<a@-bad.test>",
+        "<a@bad-.test>",
+        "<a@b.test.>",
+        "<a@.b.test>",
+        "<a@b..test>",
+        "<a@b!c>",
+        "<a@b:c>",
+        "<a@b.test>x>",
+        "<@a.test:>",
+        "<@a.test>",
+        "<@a.test,:a@b.test>",
+        "<@a.test,b.test:a@b.test>",
+        "<@a.test,@:a@b.test>",
+        "<@-a:a@b.test>",
+        "<@[::1]:a@b.test>",
+        "<@[IPv6:::1:a@b.test>",
+        "<a@[]>",
+        "<a@[127.0.0.1>",
+        "<a@127.0.0.1]>",
+        "<a@[127.0.0.256]>",
+        "<a@[127.0.0]>",
+        "<a@[::1]>",
+        "<a@[2001:db8::1]>",
+        "<a@[IPv6:127.0.0.1]>",
+        "<a@[IPv6:fe80::1%eth0]>",
+        "<a@[IPv6:]>",
+        "<a@[tag:]>",
+        "<a@[tag-:x]>",
+        "<a@[:x]>",
+        "<a@[t_g:x]>",
+        "<a@[tag:a b]>",
+        "<a@[tag:a[b]>",
+        "<a@[tag:a\\b]>",
+        "<a@[tag:a>b]>",
+        "<a@[127.0.0.1].test>",
+    ];
+
+    #[test]
+    fn good_paths() {
+        for &(path, user, host, wire) in GOOD {
+            let address = Address::parse(path).unwrap_or_else(|_| panic!("{path} was refused"));
+            assert_eq!((address.user(), address.host()), (user, host), "{path}");
+            assert_eq!(address.to_string(), wire, "{path}");
+            assert_eq!(Address::parse(wire), Ok(address.clone()), "{path}");
+            assert_eq!(Address::new(user, host), address, "{path}");
+            assert_eq!(path.parse(), Ok(address), "{path}");
+        }
+    }
+
+    #[test]
+    fn bad_paths() {
+        for path in BAD {
+            assert_eq!(Address::parse(path), Err(BadPath), "{path:?}");
+        }
+        assert!("<a b@c>".parse::<Address>().is_err());
+        assert!(BadPath.to_string().contains("<user@host>"));
+    }
+
+    #[test]
+    fn limits() {
+        let a = |n: usize| "a".repeat(n);
+        assert!(Address::parse(&format!("<{}@b.test>", a(255))).is_ok());
+        assert!(Address::parse(&format!("<{}@b.test>", a(256))).is_err());
+        assert!(Address::parse(&format!("<{}@b.test>", "é".repeat(128))).is_err());
+        assert!(Address::parse(&format!("<a@{}.test>", a(250))).is_ok());
+        assert!(Address::parse(&format!("<a@{}.test>", a(251))).is_err());
+        assert!(Address::parse(&format!("<a@[x:{}]>", a(251))).is_ok());
+        assert!(Address::parse(&format!("<a@[x:{}]>", a(252))).is_err());
+
+        // The limit counts the local part without its quoting, so the longest one reads back.
+        let longest = Address::new(&"\"".repeat(255), &a(255));
+        assert_eq!(Address::parse(&longest.to_string()), Ok(longest));
+
+        let route = format!("@{}:", a(200));
+        let room = MAX_PATH - "<@b.test>".len() - route.len();
+        let hops = format!("@{},", a(198)).repeat(3);
+        let path = |user: usize| format!("<{hops}{route}{}@b.test>", a(user));
+        assert_eq!(path(room - hops.len()).len(), MAX_PATH);
+        assert!(Address::parse(&path(room - hops.len())).is_ok());
+        assert!(Address::parse(&path(room - hops.len() + 1)).is_err());
+    }
+
+    #[test]
+    fn null() {
+        let null = Address::null();
+        assert!(null.is_null());
+        assert!(null.is_ascii());
+        assert_eq!(null, Address::new("", ""));
+        assert_eq!((null.user(), null.host(), null.address().as_str()), ("", "", ""));
+        assert!(!Address::new("a", "").is_null());
+        assert!(!Address::new("", "b.test").is_null());
+    }
+
+    #[test]
+    fn address_is_unquoted() {
+        let text = |path: &str| Address::parse(path).map(|a| a.address());
+        assert_eq!(text("<a@b.test>").as_deref(), Ok("a@b.test"));
+        assert_eq!(text("<\"a \\\"b\"@c.test>").as_deref(), Ok("a \"b@c.test"));
+        assert_eq!(text("<postmaster>").as_deref(), Ok("postmaster"));
+    }
+
+    #[test]
+    fn ascii() {
+        assert!(Address::new("a", "b.test").is_ascii());
+        assert!(!Address::new("é", "b.test").is_ascii());
+        assert!(!Address::new("a", "é.test").is_ascii());
+    }
+
+    #[test]
+    fn with_leaves_the_original() {
+        let a = Address::new("a", "b.test");
+        assert_eq!(a.with_user("c d").to_string(), "<\"c d\"@b.test>");
+        assert_eq!(a.with_host("c.test").to_string(), "<a@c.test>");
+        assert_eq!(a.with_host("").to_string(), "<a>");
+        assert_eq!(a.to_string(), "<a@b.test>");
+    }
+
+    #[test]
+    fn nothing_ends_a_path_early() {
+        assert_eq!(Address::new("a\r\nRSET\0", "b.test").to_string(), "<aRSET@b.test>");
+        assert_eq!(Address::new("a>", "b> SIZE=1\r\n").to_string(), "<\"a>\"@bSIZE=1>");
+        let a = Address::new("a", "b.test");
+        assert_eq!(a.with_user("\u{9b}x\n").with_host("c\u{85}\t.test").to_string(), "<x@c.test>");
+        assert_eq!(Address::new("", "b.test").to_string(), "<\"\"@b.test>");
+    }
+
+    struct Lcg(u64);
+
+    impl Lcg {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (self.0 >> 33) as usize % n
+        }
+
+        fn pick<'a>(&mut self, parts: &[&'a str]) -> &'a str {
+            parts[self.below(parts.len())]
+        }
+
+        fn text(&mut self, parts: &[&str], most: usize) -> String {
+            (0..self.below(most + 1)).map(|_| self.pick(parts)).collect()
+        }
+    }
+
+    #[test]
+    fn every_accepted_path_reads_back() {
+        let noise = [
+            "a",
+            "Z",
+            "9",
+            ".",
+            "..",
+            "-",
+            "_",
+            "@",
+            "@",
+            "\"",
+            "\\",
+            " ",
+            "<",
+            ">",
+            "[",
+            "]",
+            ":",
+            ",",
+            "é",
+            "用",
+            "+",
+            "\t",
+            "\r",
+            "\n",
+            "\0",
+            "\u{7f}",
+            "\u{9b}",
+            "IPv6:",
+            "::1",
+            "127.0.0.1",
+            "postmaster",
+            "b.test",
+            "\"@b",
+        ];
+        let mut lcg = Lcg(1);
+        let mut accepted = 0;
+        for _ in 0..200_000 {
+            let path = format!("<{}>", lcg.text(&noise, 7));
+            let Ok(address) = Address::parse(&path) else { continue };
+            accepted += 1;
+            let wire = address.to_string();
+            assert_eq!(Address::parse(&wire), Ok(address.clone()), "{path:?} became {wire:?}");
+            assert!(!wire.contains(|c: char| c.is_control()), "{path:?} became {wire:?}");
+            assert_eq!(Address::new(address.user(), address.host()), address, "{path:?}");
+            assert!(!address.user().is_empty() || path == "<>", "{path:?}");
+        }
+        assert!(accepted > 5_000, "only {accepted} paths were accepted");
+    }
+
+    #[test]
+    fn every_valid_path_is_accepted() {
+        let atoms = ["a", "B", "7", "+", "-", "'", "/", "é", "用", "."];
+        let quoted = [" ", "@", "\\\"", "\\\\", "\\a", "a", "é", "<", ">", ",", ":", "(", "."];
+        let hosts =
+            ["b.test", "b_c.d-e.test", "x", "[127.0.0.1]", "[IPv6:2001:db8::1]", "[x:y]", "é.test"];
+        let routes = ["", "", "@r.test:", "@r.test,@[IPv6:::1]:"];
+        let mut lcg = Lcg(2);
+        for _ in 0..20_000 {
+            let user = match lcg.below(2) {
+                0 => format!("{}{}", lcg.pick(&atoms), lcg.text(&atoms, 20)),
+                _ => format!("\"{}{}\"", lcg.pick(&quoted), lcg.text(&quoted, 20)),
+            };
+            let host = lcg.pick(&hosts);
+            let path = format!("<{}{user}@{host}>", lcg.pick(&routes));
+            let address = Address::parse(&path).unwrap_or_else(|_| panic!("{path} was refused"));
+            assert_eq!(address.host(), host, "{path}");
+            assert_eq!(Address::parse(&address.to_string()), Ok(address), "{path}");
+        }
+    }
+}

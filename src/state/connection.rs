@@ -1,0 +1,122 @@
+//! One client's connection: who it is and what it has said of itself.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use crate::state::Notes;
+
+/// How the client greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hello {
+    /// `HELO`: plain SMTP.
+    Helo,
+    /// `EHLO`: SMTP with extensions.
+    Ehlo,
+}
+
+/// The client of a session.
+#[derive(Debug)]
+pub struct Connection {
+    /// The client's address; an IPv4 client of a dual-stack listener has its IPv4 address.
+    pub remote_ip: IpAddr,
+    /// The client's port; 0 where it is not known.
+    pub remote_port: u16,
+    /// The address that the client connected to.
+    pub local_ip: IpAddr,
+    /// The port that the client connected to.
+    pub local_port: u16,
+    /// How the client greeted; None before it did.
+    pub hello: Option<Hello>,
+    /// The name in the client's greeting; empty before it greeted.
+    pub hello_host: String,
+    /// May the client relay, that is, send to anybody?
+    pub relay_client: bool,
+    /// The user as whom the client authenticated.
+    pub auth_user: Option<String>,
+    /// The mechanism with which it did, in lower case: `plain`.
+    pub auth_mechanism: Option<String>,
+    /// Notes that last as long as the connection.
+    pub notes: Notes,
+    remote_host: OnceCell<String>,
+    remote_user: Option<String>,
+    look_up: fn(IpAddr) -> Option<String>,
+}
+
+impl Connection {
+    /// A connection from `remote` to `local`, each an address and a port.
+    pub fn new(remote: (IpAddr, u16), local: (IpAddr, u16)) -> Connection {
+        Connection {
+            remote_ip: remote.0.to_canonical(),
+            remote_port: remote.1,
+            local_ip: local.0.to_canonical(),
+            local_port: local.1,
+            hello: None,
+            hello_host: String::new(),
+            relay_client: false,
+            auth_user: None,
+            auth_mechanism: None,
+            notes: Notes::default(),
+            remote_host: OnceCell::new(),
+            remote_user: None,
+            look_up: |_| None,
+        }
+    }
+
+    /// The same connection with the name that `look_up` finds when it is first asked for.
+    pub fn with_look_up(mut self, look_up: fn(IpAddr) -> Option<String>) -> Connection {
+        self.look_up = look_up;
+        self
+    }
+
+    /// The same connection with its client's name known, and the user that `ident` gave.
+    pub fn with_remote(self, host: Option<String>, user: Option<String>) -> Connection {
+        let remote_host = host.map_or_else(OnceCell::new, OnceCell::from);
+        Connection { remote_host, remote_user: user, ..self }
+    }
+
+    /// The client's host name by reverse look-up; `Unknown` where there is none.
+    pub fn remote_host(&self) -> &str {
+        self.remote_host
+            .get_or_init(|| (self.look_up)(self.remote_ip).unwrap_or_else(|| "Unknown".into()))
+    }
+
+    /// The client's name as greetings and Received lines show it: `host` or `user@host`.
+    pub fn remote_info(&self) -> String {
+        match &self.remote_user {
+            Some(user) => format!("{user}@{}", self.remote_host()),
+            None => self.remote_host().to_owned(),
+        }
+    }
+
+    /// Did the client greet with EHLO?
+    pub fn is_esmtp(&self) -> bool {
+        self.hello == Some(Hello::Ehlo)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_one() {
+        let mapped: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        let connection = Connection::new((mapped, 4), (mapped, 25));
+        assert_eq!(connection.remote_ip, "192.0.2.7".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_name_is_looked_up_once_and_only_when_asked_for() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let ip: IpAddr = "192.0.2.7".parse().unwrap();
+        let connection = Connection::new((ip, 4), (ip, 25)).with_look_up(|_| {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            Some("mx.example".into())
+        });
+        assert_eq!(ASKED.load(Ordering::Relaxed), 0);
+        assert_eq!(connection.remote_host(), "mx.example");
+        assert_eq!(connection.remote_info(), "mx.example");
+        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+    }
+}

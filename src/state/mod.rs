@@ -1,0 +1,13 @@
+//! What is known while a session lasts: the connection, the transaction, notes, the message.
+
+pub mod body;
+pub mod connection;
+pub mod notes;
+pub mod spool;
+pub mod transaction;
+
+pub use body::Body;
+pub use connection::{Connection, Hello};
+pub use notes::{Note, Notes, Value};
+pub use spool::Spool;
+pub use transaction::{Params, Transaction};
