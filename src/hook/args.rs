@@ -1,0 +1,200 @@
+//! The arguments of a plugin: the words after its name in `config/plugins`.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// Arguments that mean the same for every plugin; each is followed by its value.
+pub(crate) const UNIVERSAL: [&str; 5] =
+    ["loglevel", "reject", "reject_type", "timeout", "on_error"];
+
+/// The words after a plugin's name.
+///
+/// A plugin reads them by position, `queue/maildir ~/Maildir`, or by name, `earlytalker wait 2`.
+/// The universal arguments (`loglevel`, `reject`, `reject_type`, `timeout`, `on_error`) are
+/// handled by the core and do not count as positions.
+#[derive(Debug, Clone, Default)]
+pub struct Args {
+    words: Vec<String>,
+}
+
+impl Args {
+    /// The arguments in `words`.
+    pub fn new<S: Into<String>>(words: impl IntoIterator<Item = S>) -> Args {
+        Args { words: words.into_iter().map(Into::into).collect() }
+    }
+
+    /// All words as they stand in the file.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Are there none at all?
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The words that are not part of a universal argument, in order.
+    pub fn positional(&self) -> Vec<&str> {
+        let mut rest = self.words.iter().map(String::as_str);
+        let mut found = vec![];
+        while let Some(word) = rest.next() {
+            if UNIVERSAL.contains(&word.to_ascii_lowercase().as_str()) {
+                rest.next();
+            } else {
+                found.push(word);
+            }
+        }
+        found
+    }
+
+    /// The word at `position` of [`Args::positional`].
+    pub fn get(&self, position: usize) -> Option<&str> {
+        self.positional().get(position).copied()
+    }
+
+    /// The word at `position`, or an error that says what should stand there.
+    ///
+    /// # Errors
+    /// There is no such word.
+    pub fn required(&self, position: usize, what: &str) -> Result<&str, Error> {
+        self.get(position).ok_or_else(|| Error::new(format!("argument missing: {what}")))
+    }
+
+    /// The value after `name`; names do not depend on case.  The last one counts.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        let at = self.words.iter().rposition(|word| word.eq_ignore_ascii_case(name))?;
+        self.words.get(at + 1).map(String::as_str)
+    }
+
+    /// All values of a name that may be given more than once.
+    pub fn all_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.words.windows(2);
+        pairs.filter(move |pair| pair[0].eq_ignore_ascii_case(name)).map(|pair| pair[1].as_str())
+    }
+
+    /// The value after `name` as a number or other readable type, or `default`.
+    ///
+    /// # Errors
+    /// There is a value that cannot be read.
+    pub fn parsed<T>(&self, name: &str, default: T) -> Result<T, Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        read(name, self.named(name), default)
+    }
+
+    /// The word at `position` as a number or other readable type, or `default`.
+    ///
+    /// # Errors
+    /// There is a word that cannot be read.
+    pub fn parsed_at<T>(&self, position: usize, default: T) -> Result<T, Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        read(&(position + 1).to_string(), self.get(position), default)
+    }
+
+    /// The value after `name` as yes or no: 0, no, off and false are no.
+    pub fn flag(&self, name: &str, default: bool) -> bool {
+        self.named(name).map_or(default, is_yes)
+    }
+
+    /// The positional words as names with values, each of which must be one of `known`.
+    ///
+    /// # Errors
+    /// A name that is not known, or one without a value.
+    pub fn only(&self, known: &[&str]) -> Result<(), Error> {
+        let words = self.positional();
+        for pair in words.chunks(2) {
+            if !known.iter().any(|name| name.eq_ignore_ascii_case(pair[0])) {
+                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                return Err(Error::new(format!("unknown argument '{}' (known: {known})", pair[0])));
+            }
+            if pair.len() == 1 {
+                return Err(Error::new(format!("argument {} has no value", pair[0])));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error where there are more than `most` positional words.
+    ///
+    /// # Errors
+    /// There are more.
+    pub fn at_most(&self, most: usize) -> Result<(), Error> {
+        match self.positional().get(most) {
+            Some(word) => Err(Error::new(format!("unexpected argument '{word}'"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read<T>(name: &str, text: Option<&str>, default: T) -> Result<T, Error>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    let Some(text) = text else { return Ok(default) };
+    text.parse().map_err(|why| Error::new(format!("argument {name} has the value '{text}': {why}")))
+}
+
+/// Yes or no as configuration files say it.
+pub(crate) fn is_yes(text: &str) -> bool {
+    !["", "0", "no", "off", "false"].contains(&text.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Args {
+        Args::new(line.split_whitespace())
+    }
+
+    #[test]
+    fn universal_arguments_are_no_positions() {
+        let args = args("loglevel +1 ~/Maildir timeout 30 %d/%l 770");
+        assert_eq!(args.positional(), ["~/Maildir", "%d/%l", "770"]);
+        assert_eq!(args.get(1), Some("%d/%l"));
+        assert_eq!(args.named("timeout"), Some("30"));
+        assert!(args.at_most(3).is_ok());
+        assert_eq!(args.at_most(2).unwrap_err().to_string(), "unexpected argument '770'");
+    }
+
+    #[test]
+    fn named_values_are_read_and_checked() {
+        let args = args("wait 2 check-at CONNECT check-at DATA only 1");
+        assert_eq!(args.parsed("wait", 1u32), Ok(2));
+        assert_eq!(args.parsed("absent", 7u32), Ok(7));
+        assert_eq!(args.all_named("check-at").collect::<Vec<_>>(), ["CONNECT", "DATA"]);
+        assert!(args.flag("only", false));
+        assert_eq!(
+            args.parsed("check-at", 0u32).unwrap_err().to_string(),
+            "argument check-at has the value 'DATA': invalid digit found in string"
+        );
+        assert!(args.only(&["wait", "check-at", "only"]).is_ok());
+        assert!(args.only(&["wait"]).unwrap_err().to_string().contains("unknown argument"));
+    }
+
+    #[test]
+    fn positions_are_read_and_checked() {
+        let args = args("timeout 30 qmqp.example 629");
+        assert_eq!(args.parsed_at(1, 628u16), Ok(629));
+        assert_eq!(args.parsed_at(2, 628u16), Ok(628));
+        assert_eq!(
+            args.parsed_at(0, 628u16).unwrap_err().to_string(),
+            "argument 1 has the value 'qmqp.example': invalid digit found in string"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = args("").required(0, "the folder").unwrap_err();
+        assert_eq!(error.to_string(), "argument missing: the folder");
+        assert!(args("wait").only(&["wait"]).unwrap_err().to_string().contains("no value"));
+    }
+}

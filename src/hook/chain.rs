@@ -1,0 +1,487 @@
+//! The loaded plugins and how a hook's handlers are run.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, TABLE};
+use crate::hook::{Verdict, args};
+use crate::log::{self, Level, Record};
+use crate::sys::deadline;
+
+/// How long a handler may take where its plugin has no argument `timeout`.  Senders wait ten
+/// minutes for the answer to the end of DATA (RFC 5321 4.5.3.2.6).
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A handler with the arguments of its hook.
+pub(crate) enum Kind {
+    Session(Rc<dyn Fn(&mut Session, &Call<'_>) -> Verdict>),
+    Incoming(Rc<dyn Fn(&Incoming<'_>) -> Verdict>),
+    Fork(Rc<dyn Fn(&Config) -> Verdict>),
+    Log(Level, Rc<dyn Fn(&Record<'_>) -> Verdict>),
+}
+
+impl Clone for Kind {
+    fn clone(&self) -> Kind {
+        match self {
+            Kind::Session(run) => Kind::Session(run.clone()),
+            Kind::Incoming(run) => Kind::Incoming(run.clone()),
+            Kind::Fork(run) => Kind::Fork(run.clone()),
+            Kind::Log(level, run) => Kind::Log(*level, run.clone()),
+        }
+    }
+}
+
+/// What the universal arguments of a plugin say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `reject`: 0, 1, naughty, or what the plugin makes of it.
+    pub reject: Option<String>,
+    /// `reject_type`: with what to refuse.
+    pub reject_type: Option<Code>,
+    /// `timeout SECONDS`: how long one handler may take.
+    pub timeout: Duration,
+    pub(crate) loglevel: Option<Adjust>,
+    pub(crate) on_error: OnError,
+}
+
+/// `loglevel N`, `loglevel +N`, `loglevel -N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adjust {
+    To(Level),
+    By(i64),
+}
+
+/// `on_error tempfail` or `on_error ignore`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnError {
+    Tempfail,
+    Ignore,
+}
+
+impl Settings {
+    /// Reads the universal arguments.
+    ///
+    /// # Errors
+    /// A value that has no meaning.
+    pub fn from_args(args: &Args) -> Result<Settings> {
+        let wrong = |name: &str, value: &str, known: &str| {
+            Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
+        };
+        let timeout = args.parsed("timeout", DEFAULT_TIMEOUT.as_secs())?;
+        if timeout == 0 {
+            return Err(wrong("timeout", "0", "a number of seconds, at least 1"));
+        }
+        let on_error = match args.named("on_error") {
+            None | Some("tempfail") => OnError::Tempfail,
+            Some("ignore") => OnError::Ignore,
+            Some(other) => return Err(wrong("on_error", other, "tempfail, ignore")),
+        };
+        let reject_type = args
+            .named("reject_type")
+            .map(|word| {
+                reject_type(word).ok_or_else(|| {
+                    let known = "perm, hard, temp, soft, disconnect, temp_disconnect";
+                    wrong("reject_type", word, known)
+                })
+            })
+            .transpose()?;
+        let loglevel = args.named("loglevel").map(adjustment).transpose()?;
+        let reject = args.named("reject").map(str::to_owned);
+        Ok(Settings {
+            reject,
+            reject_type,
+            timeout: Duration::from_secs(timeout),
+            loglevel,
+            on_error,
+        })
+    }
+
+    /// May this plugin refuse anything?  True unless it has `reject 0`.
+    pub fn rejects(&self) -> bool {
+        self.reject.as_deref().is_none_or(args::is_yes)
+    }
+
+    pub(crate) fn adjust(&self, level: Level) -> Level {
+        match self.loglevel {
+            None => level,
+            Some(Adjust::To(level)) => level,
+            Some(Adjust::By(by)) => Level::from_number(level as i64 + by),
+        }
+    }
+}
+
+/// The code that a word of `reject_type` stands for.
+pub(crate) fn reject_type(word: &str) -> Option<Code> {
+    match word.to_ascii_lowercase().as_str() {
+        "perm" | "hard" => Some(Code::Deny),
+        "temp" | "soft" => Some(Code::DenySoft),
+        "disconnect" => Some(Code::DenyDisconnect),
+        "temp_disconnect" => Some(Code::DenySoftDisconnect),
+        _ => None,
+    }
+}
+
+fn adjustment(text: &str) -> Result<Adjust> {
+    if let Some(by) = text.strip_prefix(['+', '-']) {
+        let by: i64 = by.parse().map_err(|_| {
+            Error::new(format!("argument loglevel has the value '{text}' (known: N, +N, -N)"))
+        })?;
+        return Ok(Adjust::By(if text.starts_with('-') { -by } else { by }));
+    }
+    text.parse().map(Adjust::To).map_err(Error::new)
+}
+
+/// One plugin as loaded: a name and its settings.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: Rc<str>,
+    pub(crate) settings: Settings,
+}
+
+struct Handler<F: ?Sized> {
+    plugin: u16,
+    id: u16,
+    run: Rc<F>,
+}
+
+/// Brings something that was derived from configuration up to date.
+pub(crate) type Warmer = Box<dyn Fn(&Config)>;
+
+/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
+/// process.
+#[derive(Default)]
+pub struct Plugins {
+    loaded: Vec<Loaded>,
+    handlers: Vec<Vec<Handler<dyn Fn(&mut Session, &Call<'_>) -> Verdict>>>,
+    incoming: Vec<Handler<dyn Fn(&Incoming<'_>) -> Verdict>>,
+    forks: Vec<Handler<dyn Fn(&Config) -> Verdict>>,
+    loggers: Vec<(Level, Handler<dyn Fn(&Record<'_>) -> Verdict>)>,
+    warmers: Vec<Warmer>,
+    warm_names: HashSet<&'static str>,
+    count: u16,
+    stderr_level: Cell<Option<Level>>,
+    logging: Cell<bool>,
+    broken_loggers: RefCell<HashSet<u16>>,
+}
+
+impl Plugins {
+    /// No plugins; the log goes to standard error up to `level`.
+    pub fn new(level: Level) -> Plugins {
+        Plugins {
+            handlers: TABLE.iter().map(|_| vec![]).collect(),
+            stderr_level: Cell::new(Some(level)),
+            ..Plugins::default()
+        }
+    }
+
+    /// Adds a plugin: all that its register function put into `hooks`.
+    pub(crate) fn add(&mut self, name: &str, settings: Settings, hooks: Hooks) {
+        let plugin = self.loaded.len() as u16;
+        self.loaded.push(Loaded { name: name.into(), settings });
+        let (handlers, warmers, names, lines) = hooks.into_parts();
+        self.warmers.extend(warmers);
+        self.warm_names.extend(names);
+        for (hook, kind) in handlers {
+            let id = self.count;
+            self.count += 1;
+            match kind {
+                Kind::Session(run) => {
+                    self.handlers[hook as usize].push(Handler { plugin, id, run });
+                }
+                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
+                Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
+                Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
+            }
+            if hook != Hook::Logging {
+                self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));
+            }
+        }
+        for (level, text) in lines {
+            self.log_as(Some(plugin), None, level, &text);
+        }
+    }
+
+    /// Has any plugin a handler for `hook`?
+    pub fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::PreConnection => !self.incoming.is_empty(),
+            Hook::PostFork => !self.forks.is_empty(),
+            Hook::Logging => !self.loggers.is_empty(),
+            _ => !self.handlers[hook as usize].is_empty(),
+        }
+    }
+
+    /// The names of the loaded plugins, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().map(|plugin| &*plugin.name)
+    }
+
+    /// Reads what the plugins will want from the configuration now, so that processes made later
+    /// inherit it.
+    pub fn warm(&self, config: &Config) {
+        for name in &self.warm_names {
+            config.list(name);
+        }
+        for warmer in &self.warmers {
+            warmer(config);
+        }
+    }
+
+    /// Asks the `pre-connection` handlers, in the parent.
+    pub fn pre_connection(&self, incoming: &Incoming<'_>) -> Verdict {
+        for handler in &self.incoming {
+            let verdict =
+                self.guarded(handler.plugin, Hook::PreConnection, || (handler.run)(incoming));
+            for (level, text) in incoming.take_lines() {
+                self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
+            }
+            if verdict.code() != Code::Declined {
+                return verdict;
+            }
+        }
+        DECLINED
+    }
+
+    /// Runs the `post-fork` handlers, in a new worker process.
+    pub fn post_fork(&self, config: &Config) {
+        for handler in &self.forks {
+            self.guarded(handler.plugin, Hook::PostFork, || (handler.run)(config));
+        }
+    }
+
+    /// Writes a line of the core's own, outside any session.
+    pub fn log(&self, level: Level, text: impl fmt::Display) {
+        if self.wants(level) {
+            self.log_as(None, None, level, &text.to_string());
+        }
+    }
+
+    /// Where there are no logging plugins: up to which level lines go to standard error.
+    pub(crate) fn set_stderr_level(&self, level: Level) {
+        self.stderr_level.set(Some(level));
+    }
+
+    /// Is there anybody who would keep a line of that level?
+    pub fn wants(&self, level: Level) -> bool {
+        if self.loggers.is_empty() {
+            self.stderr_level.get().is_some_and(|most| level <= most)
+        } else {
+            self.loggers.iter().any(|(most, _)| level <= *most)
+        }
+    }
+
+    /// Hands a line to the logging plugins, or to standard error where there are none.
+    pub(crate) fn write_log(&self, record: &Record<'_>) {
+        if self.loggers.is_empty() {
+            if self.stderr_level.get().is_some_and(|most| record.level <= most) {
+                log::to_stderr(record);
+            }
+            return;
+        }
+        if self.logging.replace(true) {
+            return;
+        }
+        for (most, handler) in &self.loggers {
+            if record.level > *most {
+                continue;
+            }
+            let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(record)))
+                .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
+            if verdict.is_failure() && self.broken_loggers.borrow_mut().insert(handler.plugin) {
+                let name = &self.loaded[handler.plugin as usize].name;
+                let text = format!("FATAL PLUGIN ERROR: {}", verdict.text());
+                log::to_stderr(&Record {
+                    level: Level::Crit,
+                    hook: Some(Hook::Logging.name()),
+                    plugin: Some(name),
+                    text: &log::clean(&text),
+                    ..record.clone()
+                });
+                log::to_stderr(record);
+            }
+            if verdict.code() == Code::Ok {
+                break;
+            }
+        }
+        self.logging.set(false);
+    }
+
+    pub(crate) fn loaded(&self, plugin: u16) -> &Loaded {
+        &self.loaded[plugin as usize]
+    }
+
+    /// Handler ids are below this; one octet per handler holds its result.
+    pub(crate) fn handler_count(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(crate) fn handler_of(&self, plugin: &str, hook: Hook) -> Option<usize> {
+        let named = |handler: &&Handler<_>| &*self.loaded[handler.plugin as usize].name == plugin;
+        self.handlers[hook as usize].iter().find(named).map(|handler| handler.id as usize)
+    }
+
+    fn log_as(&self, plugin: Option<u16>, hook: Option<Hook>, level: Level, text: &str) {
+        let plugin = plugin.map(|plugin| self.loaded(plugin));
+        let level = plugin.map_or(level, |plugin| plugin.settings.adjust(level));
+        self.write_log(&Record {
+            level,
+            hook: hook.map(Hook::name),
+            plugin: plugin.map(|plugin| &*plugin.name),
+            session: "",
+            transaction: 0,
+            peer: None,
+            text: &log::clean(text),
+        });
+    }
+
+    /// Runs a handler outside a session; a failure is logged and, by `on_error`, refuses.
+    fn guarded(&self, plugin: u16, hook: Hook, run: impl FnOnce() -> Verdict) -> Verdict {
+        let verdict = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
+        if !verdict.is_failure() {
+            return verdict;
+        }
+        let text = format!("FATAL PLUGIN ERROR: {}", verdict.text());
+        self.log_as(Some(plugin), Some(hook), Level::Crit, &text);
+        match self.loaded(plugin).settings.on_error {
+            OnError::Tempfail => Verdict::failure(""),
+            OnError::Ignore => DECLINED,
+        }
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl Session {
+    /// Asks the handlers of `hook` in order until one decides, and tells the `deny` and `ok`
+    /// hooks of each answer.  Where nobody decides, the last answer counts, for its text.
+    pub(crate) fn run(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+        self.run_chain(hook, call, true)
+    }
+
+    /// The same without the `deny` and `ok` hooks.
+    pub(crate) fn run_quietly(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+        self.run_chain(hook, call, false)
+    }
+
+    fn run_chain(&mut self, hook: Hook, call: &Call<'_>, tell: bool) -> Verdict {
+        let mut last = DECLINED;
+        if self.plugins().handlers[hook as usize].is_empty() {
+            return last;
+        }
+        let plugins = self.plugins().clone();
+        for handler in &plugins.handlers[hook as usize] {
+            last = self.run_handler(&plugins, hook, handler, call);
+            if tell {
+                self.tell(&plugins, hook, handler.plugin, &last);
+            }
+            if last.code() != Code::Declined {
+                break;
+            }
+        }
+        last
+    }
+
+    fn run_handler(
+        &mut self,
+        plugins: &Plugins,
+        hook: Hook,
+        handler: &Handler<dyn Fn(&mut Session, &Call<'_>) -> Verdict>,
+        call: &Call<'_>,
+    ) -> Verdict {
+        let plugin = plugins.loaded(handler.plugin);
+        let timeout = plugin.settings.timeout;
+        let outer = self.enter(handler.plugin, hook, timeout);
+        let alarm = deadline::arm(&plugin.name, hook.name(), timeout);
+        let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(self, call)))
+            .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
+        drop(alarm);
+        let verdict = self.judged(verdict, &plugin.settings);
+        self.leave(outer);
+        self.keep_result(hook, handler.id as usize, verdict.code());
+        verdict
+    }
+
+    /// A failure is logged here, and so is one that happened below, while a configuration hook
+    /// ran on behalf of this handler: what it decided without that value is not to be trusted.
+    fn judged(&mut self, verdict: Verdict, settings: &Settings) -> Verdict {
+        let below = self.take_nested_failure();
+        if !verdict.is_failure() && !below {
+            return verdict;
+        }
+        if verdict.is_failure() {
+            self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR: {}", verdict.text()));
+        }
+        match settings.on_error {
+            OnError::Tempfail => Verdict::failure(""),
+            OnError::Ignore => DECLINED,
+        }
+    }
+
+    fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, verdict: &Verdict) {
+        let name = &plugins.loaded(plugin).name;
+        if plugins.wants(Level::Debug) {
+            self.log(
+                Level::Debug,
+                format_args!(
+                    "Plugin {name}, hook {} returned {}, {}",
+                    hook.name(),
+                    verdict.code(),
+                    verdict.text()
+                ),
+            );
+        }
+        let listener = if verdict.code().is_deny() { Hook::Deny } else { Hook::Ok };
+        if plugins.has(listener) && hook != listener {
+            let result = HookResult { plugin: name, hook: hook.name(), verdict };
+            self.run_chain(listener, &Call::Result(&result), false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(line: &str) -> Result<Settings> {
+        Settings::from_args(&Args::new(line.split_whitespace()))
+    }
+
+    #[test]
+    fn universal_arguments_are_read() {
+        let found = settings("reject naughty reject_type soft timeout 9 on_error ignore").unwrap();
+        assert_eq!(found.reject.as_deref(), Some("naughty"));
+        assert_eq!(found.reject_type, Some(Code::DenySoft));
+        assert_eq!(found.timeout, Duration::from_secs(9));
+        assert_eq!(found.on_error, OnError::Ignore);
+        assert!(found.rejects() && !settings("reject 0").unwrap().rejects());
+    }
+
+    #[test]
+    fn loglevels_are_set_or_shifted() {
+        assert_eq!(settings("loglevel 3").unwrap().adjust(Level::Debug), Level::Error);
+        assert_eq!(settings("loglevel +2").unwrap().adjust(Level::Warn), Level::Info);
+        assert_eq!(settings("loglevel -2").unwrap().adjust(Level::Info), Level::Warn);
+        assert_eq!(settings("loglevel -9").unwrap().adjust(Level::Info), Level::Emerg);
+        assert_eq!(settings("").unwrap().adjust(Level::Info), Level::Info);
+    }
+
+    #[test]
+    fn meaningless_values_are_refused() {
+        for line in ["timeout 0", "timeout soon", "on_error shrug", "reject_type no", "loglevel x"]
+        {
+            let error = settings(line).unwrap_err().to_string();
+            assert!(error.contains(line.split(' ').next_back().unwrap()), "{line}: {error}");
+        }
+    }
+}

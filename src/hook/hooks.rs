@@ -1,0 +1,409 @@
+//! What a plugin's `register` function fills: its handlers.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use crate::config::{Config, Derived, Lines};
+use crate::error::{Error, Result};
+use crate::hook::chain::Warmer;
+use crate::hook::{
+    Args, Call, Code, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict,
+};
+use crate::hook::{Kind, Parsed, Received, Session, Verdict};
+use crate::log::{Level, Record};
+use crate::mail::Address;
+use crate::state::Params;
+
+/// A plugin's one public function: reads the arguments and registers handlers.
+pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
+
+type Handlers = Vec<(Hook, Kind)>;
+
+/// The handlers of one plugin, in the making.
+///
+/// Every method registers one handler; a hook may have several.  Handlers return a [`Verdict`],
+/// a `Result` whose error becomes a temporary failure, or nothing, which is DECLINED.
+pub struct Hooks {
+    config: Config,
+    find: fn(&str) -> Option<Register>,
+    handlers: Handlers,
+    parents: Vec<Parent>,
+    warmers: Vec<Warmer>,
+    names: Vec<&'static str>,
+    lines: Vec<(Level, String)>,
+}
+
+/// Handlers that only see the session.
+macro_rules! plain_hooks {
+    ($($(#[$doc:meta])* $name:ident $hook:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name<R: IntoVerdict>(&mut self, run: impl Fn(&mut Session) -> R + 'static) {
+            self.on(Hook::$hook, move |session, _| run(session).into_verdict());
+        }
+    )*};
+}
+
+/// Handlers that see the session and one argument, or two, taken out of a [`Call`].
+macro_rules! hooks_with {
+    ($($(#[$doc:meta])* $name:ident $hook:ident ($($arg:ident: $type:ty),*) = $call:pat => end;)*) => {$(
+        $(#[$doc])*
+        pub fn $name<R: IntoVerdict>(
+            &mut self,
+            run: impl Fn(&mut Session, $($type),*) -> R + 'static,
+        ) {
+            self.on(Hook::$hook, move |session, call| match call {
+                $call => run(session, $($arg),*).into_verdict(),
+                _ => DECLINED,
+            });
+        }
+    )*};
+}
+
+impl Hooks {
+    pub(crate) fn new(config: Config, find: fn(&str) -> Option<Register>) -> Hooks {
+        Hooks {
+            config,
+            find,
+            handlers: vec![],
+            parents: vec![],
+            warmers: vec![],
+            names: vec![],
+            lines: vec![],
+        }
+    }
+
+    plain_hooks! {
+        /// Before the greeting.
+        connect Connect;
+        /// After DATA, before the client may send.
+        data Data;
+        /// The header section is complete, the rest is on its way.  Only the verdicts that close
+        /// the connection count.
+        data_headers_end DataHeadersEnd;
+        /// The message is complete: the place for authentication checks.
+        data_post_headers DataPostHeaders;
+        /// The message is complete and has its Authentication-Results: the place for scanners.
+        data_post DataPost;
+        /// The last moment to change a message.
+        queue_pre QueuePre;
+        /// Takes responsibility for the message: OK only when it is stored for good.
+        queue Queue;
+        /// The message was queued or not.
+        queue_post QueuePost;
+        /// The transaction ends; it can still be looked at.
+        reset_transaction ResetTransaction;
+        /// After QUIT.
+        quit Quit;
+        /// The server closes the connection.
+        disconnect Disconnect;
+        /// The session is over, however it ended.
+        post_connection PostConnection;
+    }
+
+    hooks_with! {
+        /// After HELO; gets the client's name.
+        helo Helo(host: &str) = Call::Host(host) => end;
+        /// After EHLO; gets the client's name.
+        ehlo Ehlo(host: &str) = Call::Host(host) => end;
+        /// After MAIL; gets the reverse-path and the parameters.
+        mail Mail(address: &Address, params: &Params) = Call::Address(address, params) => end;
+        /// After RCPT; gets the forward-path and the parameters.  Somebody must answer OK.
+        rcpt Rcpt(address: &Address, params: &Params) = Call::Address(address, params) => end;
+        /// AUTH with any mechanism that no hook of its own decided.
+        auth Auth(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
+        /// AUTH PLAIN.
+        auth_plain AuthPlain(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
+        /// AUTH LOGIN.
+        auth_login AuthLogin(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
+        /// AUTH CRAM-MD5.
+        auth_cram_md5 AuthCramMd5(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
+        /// After VRFY; gets the words of the argument.
+        vrfy Vrfy(words: &[&str]) = Call::Words(_, words) => end;
+        /// After NOOP; gets the words of the argument.
+        noop Noop(words: &[&str]) = Call::Words(_, words) => end;
+        /// After HELP; gets the words of the argument.
+        help Help(words: &[&str]) = Call::Words(_, words) => end;
+        /// After a command that the core does not know; gets it in lower case, and its words.
+        unrecognized_command UnrecognizedCommand(command: &str, words: &[&str]) = Call::Words(command, words) => end;
+        /// A handler refused something.
+        deny Deny(result: &HookResult<'_>) = Call::Result(result) => end;
+        /// A handler did not refuse something; DECLINED counts, too.
+        ok Ok(result: &HookResult<'_>) = Call::Result(result) => end;
+    }
+
+    /// After HELO or EHLO; gets the client's name.
+    pub fn hello<R: IntoVerdict>(&mut self, run: impl Fn(&mut Session, &str) -> R + 'static) {
+        let run = Rc::new(run);
+        let again = run.clone();
+        self.helo(move |session, host| run(session, host));
+        self.ehlo(move |session, host| again(session, host));
+    }
+
+    /// Parses the argument of HELO in the core's stead: Some is the client's name.
+    pub fn helo_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
+        self.host_parse(Hook::HeloParse, run);
+    }
+
+    /// Parses the argument of EHLO in the core's stead: Some is the client's name.
+    pub fn ehlo_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
+        self.host_parse(Hook::EhloParse, run);
+    }
+
+    /// Parses the argument of AUTH in the core's stead: Some is the mechanism, and the initial
+    /// response after a blank where there is one.
+    pub fn auth_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
+        self.host_parse(Hook::AuthParse, run);
+    }
+
+    /// Parses the argument of MAIL, `FROM:<a@b> SIZE=1`, in the core's stead.
+    pub fn mail_parse(&mut self, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
+        self.path_parse(Hook::MailParse, run);
+    }
+
+    /// Parses the argument of RCPT in the core's stead.
+    pub fn rcpt_parse(&mut self, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
+        self.path_parse(Hook::RcptParse, run);
+    }
+
+    /// May mend a reverse-path before it is read: Some is the path with its brackets.
+    pub fn mail_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
+        self.path_pre(Hook::MailPre, run);
+    }
+
+    /// May mend a forward-path before it is read.
+    pub fn rcpt_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
+        self.path_pre(Hook::RcptPre, run);
+    }
+
+    /// May give another Received line: Some is its value, folded with a newline and a blank.
+    pub fn received_line(
+        &mut self,
+        run: impl Fn(&mut Session, &Received<'_>) -> Option<String> + 'static,
+    ) {
+        self.on(Hook::ReceivedLine, move |session, call| match call {
+            Call::Received(parts) => run(session, parts).map_or(DECLINED, Verdict::ok),
+            _ => DECLINED,
+        });
+    }
+
+    /// Gives configuration from elsewhere: Some are the lines of the file of that name.
+    pub fn on_config(&mut self, run: impl Fn(&mut Session, &str) -> Option<Vec<String>> + 'static) {
+        self.on(Hook::Config, move |session, call| match call {
+            Call::Config(name) => run(session, name).map_or(DECLINED, Verdict::values),
+            _ => DECLINED,
+        });
+    }
+
+    /// Gives configuration for one recipient.
+    pub fn user_config(
+        &mut self,
+        run: impl Fn(&mut Session, &Address, &str) -> Option<Vec<String>> + 'static,
+    ) {
+        self.on(Hook::UserConfig, move |session, call| match call {
+            Call::UserConfig(address, name) => {
+                run(session, address, name).map_or(DECLINED, Verdict::values)
+            }
+            _ => DECLINED,
+        });
+    }
+
+    /// In the parent, after accept: may refuse a client before it costs a process.
+    pub fn pre_connection<R: IntoVerdict>(&mut self, run: impl Fn(&Incoming<'_>) -> R + 'static) {
+        let run = Rc::new(move |incoming: &Incoming<'_>| run(incoming).into_verdict());
+        self.handlers.push((Hook::PreConnection, Kind::Incoming(run)));
+    }
+
+    /// In each new worker process: the place to open what must not be shared between processes.
+    pub fn post_fork<R: IntoVerdict>(&mut self, run: impl Fn(&Config) -> R + 'static) {
+        let run = Rc::new(move |config: &Config| run(config).into_verdict());
+        self.handlers.push((Hook::PostFork, Kind::Fork(run)));
+    }
+
+    /// A log line up to `most` was written; OK keeps it from the logging plugins that follow.
+    pub fn logging<R: IntoVerdict>(
+        &mut self,
+        most: Level,
+        run: impl Fn(&Record<'_>) -> R + 'static,
+    ) {
+        let run = Rc::new(move |record: &Record<'_>| run(record).into_verdict());
+        self.handlers.push((Hook::Logging, Kind::Log(most, run)));
+    }
+
+    /// Any hook of a session, with its arguments as they are.
+    pub fn on(&mut self, hook: Hook, run: impl Fn(&mut Session, &Call<'_>) -> Verdict + 'static) {
+        self.handlers.push((hook, Kind::Session(Rc::new(run))));
+    }
+
+    /// The configuration, for what a plugin wants to know when it is loaded.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Says that sessions will read these files, so that they are read before processes are made.
+    pub fn uses_config(&mut self, names: &[&'static str]) {
+        self.names.extend(names);
+    }
+
+    /// A value that `parse` makes of a configuration file, made anew only when the file changed.
+    /// A session gets it with [`Session::derived`].
+    pub fn derived<T: 'static>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&Lines) -> T + 'static,
+    ) -> Rc<Derived<T>> {
+        let derived = Rc::new(Derived::new(name, parse));
+        let warm = derived.clone();
+        self.warmers.push(Box::new(move |config| drop(warm.of(&config.list(name)))));
+        derived
+    }
+
+    /// The same for a `parse` that may find lines it cannot use: it leaves them out and pushes what
+    /// is wrong with them to the second argument, for the log.
+    pub fn derived_checked<T: 'static>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&Lines, &mut Vec<Error>) -> T + 'static,
+    ) -> Rc<Derived<T>> {
+        let config = self.config.clone();
+        self.derived(name, move |lines| {
+            let mut problems = vec![];
+            let value = parse(lines, &mut problems);
+            problems.iter().for_each(|problem| config.note_problem(problem));
+            value
+        })
+    }
+
+    /// Writes to the log once the plugin is loaded.
+    pub fn log(&mut self, level: Level, text: impl Display) {
+        self.lines.push((level, text.to_string()));
+    }
+
+    /// Makes this plugin a child of another: it has all the parent's handlers but those for hooks
+    /// it registers handlers for itself, and those that [`Parent::leave_out`] names.
+    ///
+    /// # Errors
+    /// No such native plugin, or its `register` refuses `args`.
+    pub fn isa_plugin(&mut self, parent: &str, args: &Args) -> Result<Parent> {
+        let register =
+            (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
+        let mut hooks = Hooks::new(self.config.clone(), self.find);
+        register(&mut hooks, args).map_err(|error| error.within(parent))?;
+        let (handlers, warmers, names, lines) = hooks.into_parts();
+        self.warmers.extend(warmers);
+        self.names.extend(names);
+        self.lines.extend(lines);
+        let parent = Parent(Rc::new(Inherited { handlers, left_out: RefCell::default() }));
+        self.parents.push(parent.clone());
+        Ok(parent)
+    }
+
+    /// Handlers, what to read before processes are made, and lines for the log.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn into_parts(
+        self,
+    ) -> (Handlers, Vec<Warmer>, Vec<&'static str>, Vec<(Level, String)>) {
+        let mut handlers = self.handlers;
+        let own: HashSet<Hook> = handlers.iter().map(|(hook, _)| *hook).collect();
+        for parent in self.parents {
+            let left_out = parent.0.left_out.borrow();
+            let inherited = parent.0.handlers.iter();
+            handlers.extend(
+                inherited
+                    .filter(|(hook, _)| !own.contains(hook) && !left_out.contains(hook))
+                    .cloned(),
+            );
+        }
+        (handlers, self.warmers, self.names, self.lines)
+    }
+
+    fn host_parse(
+        &mut self,
+        hook: Hook,
+        run: impl Fn(&mut Session, &str) -> Option<String> + 'static,
+    ) {
+        self.on(hook, move |session, call| match call {
+            Call::Line(line) => run(session, line).map_or(DECLINED, Verdict::ok),
+            _ => DECLINED,
+        });
+    }
+
+    fn path_parse(&mut self, hook: Hook, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
+        self.on(hook, move |session, call| match call {
+            Call::Line(line) => match run(session, line) {
+                Parsed::Declined => DECLINED,
+                Parsed::Refused(text) => Verdict::deny(text),
+                Parsed::Path(path, params) => {
+                    let word = |(key, value): &(String, Option<String>)| match value {
+                        Some(value) => format!("{key}={value}"),
+                        None => key.clone(),
+                    };
+                    Verdict::values(
+                        std::iter::once(path).chain(params.0.iter().map(word)).collect(),
+                    )
+                }
+            },
+            _ => DECLINED,
+        });
+    }
+
+    fn path_pre(
+        &mut self,
+        hook: Hook,
+        run: impl Fn(&mut Session, &str) -> Option<String> + 'static,
+    ) {
+        self.on(hook, move |session, call| match call {
+            Call::Path(path, _) => run(session, path).map_or(DECLINED, Verdict::ok),
+            _ => DECLINED,
+        });
+    }
+}
+
+struct Inherited {
+    handlers: Handlers,
+    left_out: RefCell<HashSet<Hook>>,
+}
+
+/// A parent plugin's handlers, for its child to call; see [`Hooks::isa_plugin`].
+#[derive(Clone)]
+pub struct Parent(Rc<Inherited>);
+
+impl Parent {
+    /// Asks the parent's handlers of any hook.
+    pub fn call(&self, session: &mut Session, hook: Hook, call: &Call<'_>) -> Verdict {
+        let mut last = DECLINED;
+        for (own, kind) in &self.0.handlers {
+            if let Kind::Session(run) = kind
+                && *own == hook
+            {
+                last = run(session, call);
+                if last.code() != Code::Declined {
+                    break;
+                }
+            }
+        }
+        last
+    }
+
+    /// What the parent says at `connect`, `data`, `data_post`, `queue` or another hook that has no
+    /// arguments.
+    pub fn plain(&self, session: &mut Session, hook: Hook) -> Verdict {
+        self.call(session, hook, &Call::Nothing)
+    }
+
+    /// What the parent says of a reverse-path.
+    pub fn mail(&self, session: &mut Session, address: &Address, params: &Params) -> Verdict {
+        self.call(session, Hook::Mail, &Call::Address(address, params))
+    }
+
+    /// What the parent says of a forward-path.
+    pub fn rcpt(&self, session: &mut Session, address: &Address, params: &Params) -> Verdict {
+        self.call(session, Hook::Rcpt, &Call::Address(address, params))
+    }
+
+    /// Does not inherit the parent's handlers of `hook`.
+    pub fn leave_out(&self, hook: Hook) {
+        self.0.left_out.borrow_mut().insert(hook);
+    }
+}

@@ -1,0 +1,376 @@
+//! What a plugin sees of a session.
+
+use std::fmt;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Derived, Lines, Map};
+use crate::hook::{Call, Code, Hook, Plugins, Settings};
+use crate::log::{self, Level, Record};
+use crate::mail::Address;
+use crate::state::{Connection, Spool, Transaction};
+
+/// What all sessions of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The loaded plugins.
+    pub plugins: Rc<Plugins>,
+    /// The configuration.
+    pub config: Config,
+    /// The spool folder.
+    pub spool: Rc<Spool>,
+}
+
+/// A client's session as plugins see it: the connection, the transaction, configuration, log.
+pub struct Session {
+    /// Who the client is.
+    pub connection: Connection,
+    /// The transaction; an empty one when none is open.
+    pub transaction: Transaction,
+    shared: Shared,
+    id: String,
+    transactions: u32,
+    current: Option<Current>,
+    results: [Vec<Option<Code>>; 2],
+    responses: Vec<(u16, String)>,
+    nested_failure: bool,
+}
+
+/// Which handler is running.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    plugin: u16,
+    hook: Hook,
+    until: Instant,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Shared, connection: Connection, id: String) -> Session {
+        let threshold = shared.config.number("size_threshold", 0) as usize;
+        let transaction = Transaction::new(shared.spool.clone(), threshold);
+        let none = vec![None; shared.plugins.handler_count()];
+        Session {
+            connection,
+            transaction,
+            id,
+            transactions: 0,
+            current: None,
+            results: [none.clone(), none],
+            responses: vec![],
+            nested_failure: false,
+            shared,
+        }
+    }
+
+    /// A configuration file: what the `config` hooks give, else the file's lines.
+    pub fn config(&mut self, name: &str) -> Lines {
+        if self.plugins().has(Hook::Config)
+            && let Some(lines) = self.ask_config(Hook::Config, &Call::Config(name))
+        {
+            return lines;
+        }
+        let lines = self.shared.config.list(name);
+        self.log_config_problems();
+        lines
+    }
+
+    /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
+    /// as [`Session::config`].
+    pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {
+        if self.plugins().has(Hook::UserConfig)
+            && let Some(lines) = self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name))
+        {
+            return lines;
+        }
+        self.config(name)
+    }
+
+    /// The first line of a configuration file, or its built-in default.
+    pub fn config_value(&mut self, name: &str) -> Option<String> {
+        match self.config(name).first() {
+            Some(line) => Some(line.to_owned()),
+            None => self.shared.config.value(name),
+        }
+    }
+
+    /// The first line of a configuration file as a number, or `default`.
+    pub fn config_number(&mut self, name: &str, default: u64) -> u64 {
+        if self.plugins().has(Hook::Config)
+            && let Some(number) = self.config(name).first().and_then(|line| line.parse().ok())
+        {
+            return number;
+        }
+        let number = self.shared.config.number(name, default);
+        self.log_config_problems();
+        number
+    }
+
+    /// A map that is looked up by key, `NAME.cdb`.
+    pub fn config_map(&self, name: &str) -> Map {
+        let map = self.shared.config.map(name);
+        self.log_config_problems();
+        map
+    }
+
+    /// What a plugin derived from a configuration file, see [`super::Hooks::derived`].
+    pub fn derived<T: 'static>(&mut self, derived: &Derived<T>) -> Rc<T> {
+        let lines = self.config(derived.name());
+        let value = derived.of(&lines);
+        self.log_config_problems();
+        value
+    }
+
+    /// This server's name, `config/me`.
+    pub fn me(&mut self) -> String {
+        self.config_value("me").unwrap_or_else(|| "localhost".into())
+    }
+
+    /// `~` and `~/x` as paths.
+    pub fn expand(&self, path: &str) -> PathBuf {
+        self.shared.config.expand(path)
+    }
+
+    /// Writes to the log.
+    pub fn log(&self, level: Level, text: impl fmt::Display) {
+        let plugin = self.current.map(|current| self.shared.plugins.loaded(current.plugin));
+        let level = plugin.map_or(level, |plugin| plugin.settings.adjust(level));
+        if !self.shared.plugins.wants(level) {
+            return;
+        }
+        self.shared.plugins.write_log(&Record {
+            level,
+            hook: self.current.map(|current| current.hook.name()),
+            plugin: plugin.map(|plugin| &*plugin.name),
+            session: &self.id,
+            transaction: self.transactions,
+            peer: Some(self.connection.remote_ip),
+            text: &log::clean(&text.to_string()),
+        });
+    }
+
+    /// Answers the client in the core's stead; the handler then returns DONE.  Lines of `text`
+    /// become lines of the reply.
+    pub fn respond(&mut self, code: u16, text: impl Into<String>) {
+        self.responses.push((code, text.into()));
+    }
+
+    /// What was said with [`Session::respond`] and is not on its way yet, in order.
+    pub fn responses(&self) -> &[(u16, String)] {
+        &self.responses
+    }
+
+    /// A TCP connection to another server.  Connecting, each read and each write fail when they
+    /// take longer than the running handler may still take now.
+    ///
+    /// # Errors
+    /// Looking up `host`, or connecting to the last of its addresses.
+    pub fn connect_to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let mut failed = io::Error::other(format!("{host} has no address"));
+        for address in (host, port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, self.time_left()) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(self.time_left()))?;
+                    stream.set_write_timeout(Some(self.time_left()))?;
+                    return Ok(stream);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// This session's id, which every line of its log carries.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The running plugin's name as in `config/plugins`; empty outside a handler.
+    pub fn plugin_name(&self) -> &str {
+        self.current.map_or("", |current| &self.shared.plugins.loaded(current.plugin).name)
+    }
+
+    /// The running hook's name; empty outside a handler.
+    pub fn hook_name(&self) -> &'static str {
+        self.current.map_or("", |current| current.hook.name())
+    }
+
+    /// The running plugin's universal arguments; None outside a handler.
+    pub fn settings(&self) -> Option<&Settings> {
+        self.current.map(|current| &self.shared.plugins.loaded(current.plugin).settings)
+    }
+
+    /// How long the running handler may still take: the limit for anything it waits for.
+    pub fn time_left(&self) -> Duration {
+        self.current.map_or(Duration::ZERO, |current| {
+            current.until.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// As whom the client authenticated.
+    pub fn auth_user(&self) -> Option<&str> {
+        self.connection.auth_user.as_deref()
+    }
+
+    /// With what mechanism it did.
+    pub fn auth_mechanism(&self) -> Option<&str> {
+        self.connection.auth_mechanism.as_deref()
+    }
+
+    /// What the handler of `plugin` answered when `hook` last ran: in this transaction while one
+    /// is open, else in this connection.
+    pub fn result(&self, plugin: &str, hook: Hook) -> Option<Code> {
+        let id = self.shared.plugins.handler_of(plugin, hook)?;
+        self.results[1][id].or(self.results[0][id])
+    }
+
+    /// The spool folder.
+    pub fn spool_dir(&self) -> &Path {
+        self.shared.spool.dir()
+    }
+
+    /// The path of a file that is removed at the end of the transaction; it is not made yet.
+    pub fn temp_file(&mut self) -> PathBuf {
+        self.transaction.temp_file()
+    }
+
+    /// A new folder that is removed at the end of the transaction.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn temp_dir(&mut self) -> io::Result<PathBuf> {
+        self.transaction.temp_dir()
+    }
+
+    /// A new folder with permissions `mode`, which stays until you remove it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn lasting_temp_dir(&mut self, mode: u32) -> io::Result<PathBuf> {
+        self.shared.spool.make_dir(mode)
+    }
+
+    pub(crate) fn plugins(&self) -> &Rc<Plugins> {
+        &self.shared.plugins
+    }
+
+    pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
+        std::mem::take(&mut self.responses)
+    }
+
+    /// A transaction begins: its number, counted from 1.
+    pub(crate) fn begin_transaction(&mut self) {
+        self.transactions += 1;
+    }
+
+    /// Ends the transaction, `reset_transaction` hook included.
+    pub(crate) fn reset_transaction(&mut self) {
+        self.run(Hook::ResetTransaction, &Call::Nothing);
+        self.transaction.clear();
+        self.results[1].fill(None);
+    }
+
+    pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {
+        self.current.replace(Current { plugin, hook, until: Instant::now() + limit })
+    }
+
+    pub(crate) fn leave(&mut self, outer: Option<Current>) {
+        self.current = outer;
+    }
+
+    /// MAIL begins a transaction, so what is said of it belongs there.
+    pub(crate) fn keep_result(&mut self, hook: Hook, handler: usize, code: Code) {
+        let begins = matches!(hook, Hook::MailParse | Hook::MailPre | Hook::Mail);
+        let place = usize::from(begins || self.transaction.sender().is_some());
+        self.results[place][handler] = Some(code);
+    }
+
+    pub(crate) fn take_nested_failure(&mut self) -> bool {
+        std::mem::take(&mut self.nested_failure)
+    }
+
+    fn ask_config(&mut self, hook: Hook, call: &Call<'_>) -> Option<Lines> {
+        let verdict = self.run_quietly(hook, call);
+        if verdict.is_failure() {
+            self.nested_failure = true;
+        }
+        (verdict.code() == Code::Ok).then(|| Lines::from_values(verdict.into_values()))
+    }
+
+    fn log_config_problems(&self) {
+        for problem in self.shared.config.take_problems() {
+            self.log(Level::Error, problem);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::hook::{Args, DECLINED, Hooks, OK, Verdict};
+    use crate::testing::Trial;
+
+    /// Likes senders and connections from example.com.
+    fn judge(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.hello(|_, host| if host == "example.com" { OK } else { DECLINED });
+        hooks.mail(|_, sender, _| if sender.host() == "example.com" { OK } else { DECLINED });
+        Ok(())
+    }
+
+    #[test]
+    fn results_last_as_long_as_what_they_are_about() {
+        let mut trial = Trial::with(judge, "", &[]);
+        let mail = |trial: &Trial| trial.session.result("trial", Hook::Mail);
+        assert_eq!(mail(&trial), None);
+        trial.call(Hook::Helo, &Call::Host("example.com"));
+        trial.mail("<a@example.com>");
+        assert_eq!(mail(&trial), Some(Code::Ok));
+        trial.mail("<a@example.net>");
+        assert_eq!(mail(&trial), Some(Code::Declined));
+        trial.session.reset_transaction();
+        assert_eq!(mail(&trial), None);
+        assert_eq!(trial.session.result("trial", Hook::Helo), Some(Code::Ok));
+        assert_eq!(trial.session.result("another", Hook::Helo), None);
+    }
+
+    #[test]
+    fn what_plugins_say_waits_in_order() {
+        let mut trial = Trial::with(judge, "", &[]);
+        trial.session.respond(250, "one");
+        trial.session.respond(451, "two");
+        assert_eq!(trial.session.responses(), [(250, "one".into()), (451, "two".into())]);
+        assert_eq!(trial.session.take_responses().len(), 2);
+        assert!(trial.session.responses().is_empty());
+    }
+
+    #[test]
+    fn connections_have_limits_within_a_handler_and_none_are_made_outside() {
+        fn dial(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let port = args.parsed_at(0, 0u16)?;
+            hooks.connect(move |session| {
+                let stream = session.connect_to("127.0.0.1", port)?;
+                let limits = [stream.read_timeout()?, stream.write_timeout()?];
+                let is_limited = limits.iter().all(|limit| limit.is_some_and(|s| s.as_secs() < 9));
+                Ok::<_, io::Error>(if is_limited { OK } else { Verdict::deny("no limit") })
+            });
+            Ok(())
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut trial = Trial::with(dial, &format!("{port} timeout 8"), &[]);
+        assert_eq!(trial.plain(Hook::Connect), OK);
+        assert!(trial.session.connect_to("127.0.0.1", port).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! What a handler answers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// qpsmtpd's return codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// I have no opinion: ask the next plugin.  Always allowed.
+    Declined,
+    /// Accepted; no further plugin is asked.
+    Ok,
+    /// Refused for good, 5xx.
+    Deny,
+    /// Refused for now, 4xx.
+    DenySoft,
+    /// Refused for good, and the connection is closed.
+    DenyDisconnect,
+    /// Refused for now, and the connection is closed.
+    DenySoftDisconnect,
+    /// The plugin has answered the client itself.
+    Done,
+}
+
+/// Every code with its name in configuration files and logs.
+const NAMES: [(Code, &str); 7] = [
+    (Code::Declined, "DECLINED"),
+    (Code::Ok, "OK"),
+    (Code::Deny, "DENY"),
+    (Code::DenySoft, "DENYSOFT"),
+    (Code::DenyDisconnect, "DENY_DISCONNECT"),
+    (Code::DenySoftDisconnect, "DENYSOFT_DISCONNECT"),
+    (Code::Done, "DONE"),
+];
+
+impl Code {
+    /// Its name, `DENY_DISCONNECT`.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1
+    }
+
+    /// The code of that name, as in `config/hosts_allow`; DENYHARD is the old name of
+    /// DENY_DISCONNECT.
+    pub fn from_name(name: &str) -> Option<Code> {
+        if name == "DENYHARD" {
+            return Some(Code::DenyDisconnect);
+        }
+        NAMES.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// Is this one of the four refusals?
+    pub fn is_deny(self) -> bool {
+        !matches!(self, Code::Declined | Code::Ok | Code::Done)
+    }
+
+    /// Does it close the connection?
+    pub fn disconnects(self) -> bool {
+        matches!(self, Code::DenyDisconnect | Code::DenySoftDisconnect)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A code with the text for the client, which replaces the default text of the reply.  Lines of
+/// the text become lines of the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    code: Code,
+    text: Cow<'static, str>,
+    values: Vec<String>,
+    failed: bool,
+}
+
+/// Ask the next plugin.
+pub const DECLINED: Verdict = Verdict::plain(Code::Declined);
+/// Accepted.
+pub const OK: Verdict = Verdict::plain(Code::Ok);
+/// The plugin has answered the client itself, see [`super::Session::respond`].
+pub const DONE: Verdict = Verdict::plain(Code::Done);
+
+impl Verdict {
+    /// Any code with a text.
+    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict { text: text.into(), ..Verdict::plain(code) }
+    }
+
+    /// DECLINED with a text, which is used where nobody else decides.
+    pub fn declined(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::Declined, text)
+    }
+
+    /// OK with a text.
+    pub fn ok(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::Ok, text)
+    }
+
+    /// DENY: 5xx.
+    pub fn deny(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::Deny, text)
+    }
+
+    /// DENYSOFT: 4xx.
+    pub fn denysoft(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::DenySoft, text)
+    }
+
+    /// DENY_DISCONNECT: 5xx, then the connection is closed.
+    pub fn deny_disconnect(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::DenyDisconnect, text)
+    }
+
+    /// DENYSOFT_DISCONNECT: 4xx, then the connection is closed.
+    pub fn denysoft_disconnect(text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict::new(Code::DenySoftDisconnect, text)
+    }
+
+    /// The plugin could not do its work.  It is logged with plugin and hook, and the client gets
+    /// a temporary failure unless the plugin has the argument `on_error ignore`.
+    pub fn failure(why: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict { failed: true, ..Verdict::new(Code::DenySoft, why) }
+    }
+
+    /// OK with values: the answer of `config` handlers.
+    pub fn values(values: Vec<String>) -> Verdict {
+        Verdict { values, ..Verdict::plain(Code::Ok) }
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The text; empty where there is none.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Did the plugin fail rather than decide?
+    pub fn is_failure(&self) -> bool {
+        self.failed
+    }
+
+    /// The same code with another text.
+    pub fn with_text(self, text: impl Into<Cow<'static, str>>) -> Verdict {
+        Verdict { text: text.into(), ..self }
+    }
+
+    /// The same text with another code.
+    pub fn with_code(self, code: Code) -> Verdict {
+        Verdict { code, ..self }
+    }
+
+    pub(crate) fn into_values(self) -> Vec<String> {
+        self.values
+    }
+
+    const fn plain(code: Code) -> Verdict {
+        Verdict { code, text: Cow::Borrowed(""), values: vec![], failed: false }
+    }
+}
+
+/// What a handler may return: a verdict, a result whose error is the plugin's failure, or nothing
+/// at all, which is DECLINED.
+pub trait IntoVerdict {
+    /// The verdict it stands for.
+    fn into_verdict(self) -> Verdict;
+}
+
+impl IntoVerdict for Verdict {
+    fn into_verdict(self) -> Verdict {
+        self
+    }
+}
+
+impl IntoVerdict for () {
+    fn into_verdict(self) -> Verdict {
+        DECLINED
+    }
+}
+
+impl<T: IntoVerdict, E: fmt::Display> IntoVerdict for Result<T, E> {
+    fn into_verdict(self) -> Verdict {
+        match self {
+            Ok(value) => value.into_verdict(),
+            Err(error) => Verdict::failure(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_to_codes() {
+        for (code, name) in NAMES {
+            assert_eq!(code.name(), name);
+            assert_eq!(Code::from_name(name), Some(code));
+        }
+        assert_eq!(Code::from_name("DENYHARD"), Some(Code::DenyDisconnect));
+        assert_eq!(Code::from_name("deny"), None);
+    }
+
+    #[test]
+    fn an_error_is_a_failure_and_nothing_is_declined() {
+        let failed = Err::<Verdict, _>("disk full").into_verdict();
+        assert!(failed.is_failure() && failed.code() == Code::DenySoft);
+        assert_eq!(failed.text(), "disk full");
+        assert_eq!(().into_verdict(), DECLINED);
+    }
+
+    #[test]
+    fn one_half_can_be_changed() {
+        let verdict = Verdict::deny("no").with_code(Code::DenyDisconnect);
+        assert_eq!(verdict, Verdict::deny_disconnect("no"));
+        assert_eq!(verdict.with_text("never"), Verdict::deny_disconnect("never"));
+    }
+}

@@ -1,0 +1,219 @@
+//! Plugins: what one is, where a name is looked up, and reading `config/plugins`.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::config::{Config, Lines};
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
+use crate::log::Level;
+use crate::plugins::{ALIASES, PLUGINS};
+
+/// A native plugin: one row of [`PLUGINS`].
+#[derive(Debug)]
+pub struct Plugin {
+    /// Its name in `config/plugins`, `queue/maildir`.
+    pub name: &'static str,
+    /// Its source file, whose first lines are its manual.
+    pub source: &'static str,
+    /// Reads its arguments and registers its handlers.
+    pub register: Register,
+}
+
+impl Plugin {
+    /// Its manual: the leading `//!` lines of its source.
+    pub fn manual(&self) -> String {
+        let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n").collect()
+    }
+}
+
+/// An older name of a plugin, with the arguments that it implied.
+#[derive(Debug)]
+pub struct Alias {
+    /// The old name.
+    pub old: &'static str,
+    /// The name of today.
+    pub new: &'static str,
+    /// Arguments in front of those in the file.
+    pub args: &'static [&'static str],
+}
+
+/// The native plugin of that name, or of that older name.  `-` finds `_`.
+pub fn find(name: &str) -> Option<(&'static Plugin, &'static [&'static str])> {
+    let fold = |text: &str| text.replace('-', "_");
+    let native = |name: &str| PLUGINS.iter().find(|plugin| fold(plugin.name) == fold(name));
+    if let Some(plugin) = native(name) {
+        return Some((plugin, &[]));
+    }
+    let alias = ALIASES.iter().find(|alias| fold(alias.old) == fold(name))?;
+    Some((native(alias.new)?, alias.args))
+}
+
+/// Loads the plugins of `config/logging` and `config/plugins`, in this order.
+///
+/// # Errors
+/// The first line that names no plugin or has arguments its plugin refuses, with file and line.
+pub fn load(config: &Config) -> Result<Rc<Plugins>> {
+    let level = match config.value("loglevel") {
+        Some(text) => text.parse().unwrap_or(Level::Warn),
+        None => Level::Warn,
+    };
+    if !config.exists("plugins") {
+        return Err(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"));
+    }
+    let mut plugins = Plugins::new(level);
+    for file in ["logging", "plugins"] {
+        for line in config.load(file)?.entries() {
+            load_line(&mut plugins, config, &line.text)
+                .map_err(|error| error.or_at(&line.file, line.number))?;
+        }
+    }
+    plugins.warm(config);
+    for problem in config.take_problems() {
+        plugins.log(Level::Error, problem);
+    }
+    for (hook, why) in [
+        (Hook::Rcpt, "no plugin decides about recipients: every RCPT will be answered 450"),
+        (Hook::Queue, "no plugin queues: every message will be answered 451"),
+    ] {
+        if !plugins.has(hook) {
+            plugins.log(Level::Warn, why);
+        }
+    }
+    plugins.warm(config);
+    Ok(Rc::new(plugins))
+}
+
+/// Loads one line, `name[:N] arguments`, into `plugins`.
+///
+/// # Errors
+/// There is no such plugin, or it refuses its arguments.
+pub fn load_line(plugins: &mut Plugins, config: &Config, line: &str) -> Result<()> {
+    if let Some(odd) = line.chars().find(|c| !matches!(c, ' '..='~' | '\t')) {
+        return Err(Error::new(format!("character {odd:?} is not allowed in a plugin line")));
+    }
+    let mut words = line.split_whitespace();
+    let Some(instance) = words.next() else { return Ok(()) };
+    let name = without_number(instance);
+    if let Some(path) = perl_file(config, name) {
+        return Err(perl_refused(name, &path.display().to_string()));
+    }
+    let Some((plugin, implied)) = find(name) else {
+        return Err(if name.contains("::") {
+            perl_refused(name, "a module")
+        } else {
+            Error::new(format!("no plugin '{name}' (there is no Perl file of that name, either)"))
+        });
+    };
+    let args = Args::new(implied.iter().copied().chain(words));
+    let place = |error: Error| error.within(instance);
+    let settings = Settings::from_args(&args).map_err(place)?;
+    let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
+    (plugin.register)(&mut hooks, &args).map_err(place)?;
+    plugins.add(instance, settings, hooks);
+    Ok(())
+}
+
+/// `name:1` is another instance of `name`.
+fn without_number(instance: &str) -> &str {
+    match instance.rsplit_once(':') {
+        Some((name, number))
+            if !number.is_empty()
+                && !name.ends_with(':')
+                && number.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            name
+        }
+        _ => instance,
+    }
+}
+
+/// The Perl source of that name in a folder of `config/plugin_dirs`, or in `plugins/` beside the
+/// configuration.
+fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
+    let listed: Lines = config.list("plugin_dirs");
+    let beside = config.path("plugins").and_then(|file| {
+        let beside = file.parent()?.parent()?.join("plugins");
+        Some(beside)
+    });
+    let dirs = listed.iter().map(|dir| config.expand(dir)).chain(beside);
+    dirs.map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+fn perl_refused(name: &str, what: &str) -> Error {
+    let native = match find(name) {
+        Some((plugin, _)) => format!(
+            "; there is a native '{}', used when no folder of config/plugin_dirs has that file",
+            plugin.name
+        ),
+        None => String::new(),
+    };
+    Error::new(format!("'{name}' is a Perl plugin ({what}), which cannot be loaded yet{native}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_config(files: &[(&str, &str)]) -> Result<Rc<Plugins>> {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files.iter().chain(&[("loglevel", "0\n")]);
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let shown = dir.path().display().to_string();
+        load(&Config::new(vec![dir.path().to_owned()]))
+            .map_err(|error| Error::new(error.to_string().replace(&shown, "config")))
+    }
+
+    #[test]
+    fn order_and_numbers_are_kept() {
+        let loaded = load_config(&[(
+            "plugins",
+            "# first\nrcpt_ok\nqueue/discard\nrcpt_ok:1\ncheck_relay\n",
+        )]);
+        let names: Vec<_> = loaded.unwrap().names().map(str::to_owned).collect();
+        assert_eq!(names, ["rcpt_ok", "queue/discard", "rcpt_ok:1", "check_relay"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_and_line() {
+        for (plugins, error) in [
+            ("rcpt_ok\n\nno_such\n", "config/plugins:3: no plugin 'no_such'"),
+            ("rcpt_ok timeout never\n", "config/plugins:1: rcpt_ok: argument timeout has the"),
+            ("My::Plugin\n", "config/plugins:1: 'My::Plugin' is a Perl plugin (a module)"),
+            ("rcpt_ok \u{e9}\n", "config/plugins:1: character 'é'"),
+        ] {
+            let found = load_config(&[("plugins", plugins)]).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{found}");
+        }
+        assert!(load_config(&[]).unwrap_err().to_string().contains("no file 'plugins'"));
+    }
+
+    #[test]
+    fn a_perl_file_is_refused_for_now() {
+        let perl = tempfile::tempdir().unwrap();
+        std::fs::write(perl.path().join("rcpt_ok"), "sub hook_rcpt { }\n").unwrap();
+        let dirs = format!("{}\n", perl.path().display());
+        let files = [("plugins", "rcpt_ok\n"), ("plugin_dirs", dirs.as_str())];
+        let error = load_config(&files).unwrap_err().to_string();
+        assert!(error.starts_with("config/plugins:1: 'rcpt_ok' is a Perl plugin ("), "{error}");
+        assert!(error.contains("there is a native 'rcpt_ok'"), "{error}");
+    }
+
+    #[test]
+    fn dashes_find_underscores() {
+        assert_eq!(
+            find("count-unrecognized-commands").map(|found| found.0.name),
+            Some("count_unrecognized_commands")
+        );
+        assert!(find("Rcpt_OK").is_none());
+    }
+
+    #[test]
+    fn manuals_come_from_the_source() {
+        let (plugin, _) = find("rcpt_ok").unwrap();
+        assert!(plugin.manual().starts_with("NAME\n"), "{}", plugin.manual());
+    }
+}

@@ -1,0 +1,224 @@
+//! A session without a client or a server, for the tests of plugins.
+//!
+//! ```
+//! use qpsmtpd::hook::Code;
+//! use qpsmtpd::testing::Trial;
+//!
+//! let mut trial = Trial::new("rcpt_ok", &[("rcpthosts", "example.com")]);
+//! assert_eq!(trial.rcpt("<b@example.com>").code(), Code::Ok);
+//! assert_eq!(trial.rcpt("<b@example.net>").code(), Code::Deny);
+//! ```
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::hook::{
+    Args, Call, Hook, Hooks, Incoming, Plugins, Register, Session, Settings, Shared,
+};
+use crate::hook::{DECLINED, Verdict};
+use crate::log::Level;
+use crate::mail::{Address, Header};
+use crate::plugin;
+use crate::smtp::{Stream, serve};
+use crate::state::{Connection, Params, Spool};
+
+/// Loaded plugins and one session from 192.0.2.1, in a temporary folder.
+pub struct Trial {
+    /// The session that the plugins see.
+    pub session: Session,
+    log: Rc<RefCell<Vec<String>>>,
+    dir: PathBuf,
+    shared: Shared,
+}
+
+impl Trial {
+    /// Loads `plugins`, lines as in `config/plugins`, with the configuration files `files`.  The
+    /// text `{dir}` in both is the temporary folder.
+    ///
+    /// # Panics
+    /// A plugin cannot be loaded; see [`Trial::load`].
+    pub fn new(plugins: &str, files: &[(&str, &str)]) -> Trial {
+        Trial::load(plugins, files).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, with the error where a plugin cannot be loaded.
+    ///
+    /// # Errors
+    /// What start-up would say.
+    pub fn load(plugins: &str, files: &[(&str, &str)]) -> Result<Trial> {
+        Trial::build(files, |loaded, config, dir| {
+            let lines = plugins.replace("{dir}", &dir.display().to_string());
+            lines.lines().try_for_each(|line| plugin::load_line(loaded, config, line.trim()))
+        })
+    }
+
+    /// Loads a plugin that is in no table: its `register` function with the arguments `args`.
+    ///
+    /// # Panics
+    /// It cannot be loaded.
+    pub fn with(register: Register, args: &str, files: &[(&str, &str)]) -> Trial {
+        let args = Args::new(args.split_whitespace());
+        Trial::build(files, |loaded, config, _| {
+            let find = |name: &str| Some(plugin::find(name)?.0.register);
+            let mut hooks = Hooks::new(config.clone(), find);
+            register(&mut hooks, &args)?;
+            loaded.add("trial", Settings::from_args(&args)?, hooks);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The temporary folder; configuration is in `config/` there.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a configuration file anew; the session sees it at once.
+    ///
+    /// # Panics
+    /// The file cannot be written.
+    pub fn set_config(&mut self, name: &str, text: &str) {
+        let written = std::fs::write(self.dir.join("config").join(name), text);
+        written.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.shared.config.expire();
+    }
+
+    /// All log lines so far, `(hook) plugin: text` each.
+    pub fn log(&self) -> String {
+        self.log.borrow().join("\n")
+    }
+
+    /// Makes it a session from another address.
+    ///
+    /// # Panics
+    /// `ip` is no address.
+    pub fn from_ip(mut self, ip: &str) -> Trial {
+        self.session.connection.remote_ip =
+            ip.parse().unwrap_or_else(|_| panic!("no address: {ip}"));
+        self
+    }
+
+    /// Runs a hook that has no arguments.
+    pub fn plain(&mut self, hook: Hook) -> Verdict {
+        self.session.run(hook, &Call::Nothing)
+    }
+
+    /// Runs any hook.
+    pub fn call(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+        self.session.run(hook, call)
+    }
+
+    /// Runs the hook `mail` and, unless it refuses, makes `path` the reverse-path.
+    ///
+    /// # Panics
+    /// `path` is no path.
+    pub fn mail(&mut self, path: &str) -> Verdict {
+        let address = path_of(path);
+        let verdict = self.session.run(Hook::Mail, &Call::Address(&address, &Params::default()));
+        if !verdict.code().is_deny() {
+            self.session.transaction.set_sender(address);
+        }
+        verdict
+    }
+
+    /// Runs the hook `rcpt` and, unless it refuses, adds the recipient.
+    ///
+    /// # Panics
+    /// `path` is no path.
+    pub fn rcpt(&mut self, path: &str) -> Verdict {
+        let address = path_of(path);
+        let verdict = self.session.run(Hook::Rcpt, &Call::Address(&address, &Params::default()));
+        if !verdict.code().is_deny() {
+            self.session.transaction.add_recipient(address);
+        }
+        verdict
+    }
+
+    /// Gives the transaction a message, with CRLF line ends.
+    ///
+    /// # Panics
+    /// It cannot be spooled.
+    pub fn message(&mut self, message: &str) {
+        let message = message.replace("\r\n", "\n").replace('\n', "\r\n");
+        let end = message.find("\r\n\r\n").map_or(message.len(), |at| at + 2);
+        self.session.transaction.header = Header::parse(&message.as_bytes()[..end]);
+        let body = &mut self.session.transaction.body;
+        body.clear();
+        body.write(message.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        body.set_start(end as u64);
+    }
+
+    /// Serves a client on `stream` with these plugins, from the greeting to the end, as a daemon
+    /// would: for tests that are dialogues.
+    pub fn serve(self, stream: impl Into<OwnedFd>) {
+        let connection =
+            Connection::new(([192, 0, 2, 1].into(), 40000), ([192, 0, 2, 25].into(), 25));
+        serve(Stream::new(stream.into()), connection, &self.shared);
+    }
+
+    /// Asks the `pre-connection` handlers about a client at `ip` while `others` are connected.
+    ///
+    /// # Panics
+    /// Something is no address.
+    pub fn pre_connection(&self, ip: &str, others: &[&str], max: usize) -> Verdict {
+        let address = |ip: &str| ip.parse().unwrap_or_else(|_| panic!("no address: {ip}"));
+        let others: Vec<_> = others.iter().map(|ip| address(ip)).collect();
+        let local = (address("192.0.2.25"), 25);
+        let incoming =
+            Incoming::new((address(ip), 40000), local, max, &others, &self.shared.config);
+        self.shared.plugins.pre_connection(&incoming)
+    }
+
+    fn build(
+        files: &[(&str, &str)],
+        load: impl FnOnce(&mut Plugins, &Config, &Path) -> Result<()>,
+    ) -> Result<Trial> {
+        let dir = new_dir();
+        std::fs::create_dir_all(dir.join("config")).map_err(|e| e.to_string())?;
+        for (name, text) in files {
+            let text = text.replace("{dir}", &dir.display().to_string());
+            std::fs::write(dir.join("config").join(name), text).map_err(|e| e.to_string())?;
+        }
+        let config = Config::new(vec![dir.join("config")]);
+        config.set_home(dir.clone());
+        let log = Rc::new(RefCell::new(vec![]));
+        let kept = log.clone();
+        let mut plugins = Plugins::new(Level::Debug);
+        let mut hooks = Hooks::new(config.clone(), |_| None);
+        hooks.logging(Level::Debug, move |record| {
+            kept.borrow_mut().push(record.line().trim_start().to_owned());
+            DECLINED
+        });
+        plugins.add("the trial's log", Settings::from_args(&Args::default())?, hooks);
+        let loaded = load(&mut plugins, &config, &dir);
+        loaded.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
+        let (spool, _) = Spool::open(&dir.join("spool"), 0o700)?;
+        let shared =
+            Shared { plugins: Rc::new(plugins), config: config.clone(), spool: Rc::new(spool) };
+        let remote = ([192, 0, 2, 1].into(), 40000);
+        let connection = Connection::new(remote, ([192, 0, 2, 25].into(), 25));
+        let session = Session::new(shared.clone(), connection, "trial".into());
+        Ok(Trial { session, log, dir, shared })
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn path_of(path: &str) -> Address {
+    Address::parse(path).unwrap_or_else(|_| panic!("no path: {path}"))
+}
+
+fn new_dir() -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("qpsmtpd-trial-{}-{count}", std::process::id()))
+}
