@@ -1,0 +1,76 @@
+//! THE command table, and how a line becomes a command.
+
+use crate::smtp::session::Dialogue;
+use crate::smtp::verb::{auth, data, helo, mail, rcpt, small};
+
+/// One row of the command table.
+pub struct Command {
+    /// The verb, in upper case.
+    pub verb: &'static str,
+    /// The longest line in octets, CRLF included: RFC 5321 4.5.3.1.4 and what the extensions that
+    /// we offer add to it.
+    pub limit: usize,
+    /// Parses the argument, asks the hooks, answers.
+    pub(crate) run: fn(&mut Dialogue, &str),
+    /// Its arguments, for HELP.
+    pub usage: &'static str,
+}
+
+/// THE command table.
+pub const COMMANDS: &[Command] = &[
+    row("HELO", 512, helo::helo, "domain"),
+    row("EHLO", 512, helo::ehlo, "domain"),
+    row("AUTH", 4096, auth::auth, "mechanism [initial-response]"),
+    row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
+    row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),
+    row("DATA", 512, data::data, ""),
+    row("RSET", 512, small::rset, ""),
+    row("NOOP", 512, small::noop, "[text]"),
+    row("VRFY", 512, small::vrfy, "address"),
+    row("HELP", 512, small::help, "[text]"),
+    row("QUIT", 512, small::quit, ""),
+];
+
+const fn row(
+    verb: &'static str,
+    limit: usize,
+    run: fn(&mut Dialogue, &str),
+    usage: &'static str,
+) -> Command {
+    Command { verb, limit, run, usage }
+}
+
+/// The command of that verb, in any case.
+pub fn find(verb: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.verb.eq_ignore_ascii_case(verb))
+}
+
+/// A line as its verb and its argument.
+pub fn split(line: &str) -> (&str, &str) {
+    match line.split_once(' ') {
+        Some((verb, argument)) => (verb, argument.trim_matches(' ')),
+        None => (line, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_found_in_any_case() {
+        for command in COMMANDS {
+            assert_eq!(find(&command.verb.to_lowercase()).unwrap().verb, command.verb);
+            assert!(command.limit >= 512);
+        }
+        assert!(find("EXPN").is_none() && find("").is_none());
+    }
+
+    #[test]
+    fn lines_are_split_at_the_first_blank() {
+        assert_eq!(split("MAIL FROM:<a@b>  SIZE=1 "), ("MAIL", "FROM:<a@b>  SIZE=1"));
+        assert_eq!(split("NOOP"), ("NOOP", ""));
+        assert_eq!(split(""), ("", ""));
+        assert_eq!(split("  x"), ("", "x"));
+    }
+}

@@ -1,0 +1,329 @@
+//! Replies, and THE table that makes one of a verdict.
+
+use crate::hook::{Code, Hook, Verdict};
+
+/// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
+const LONGEST: usize = 512;
+
+/// The text for the client when a plugin could not do its work.
+pub const INTERNAL_ERROR: &str = "Internal error - try again later";
+
+/// A reply: a code (RFC 5321 4.2), an enhanced status (RFC 2034) and lines of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    status: Option<String>,
+    lines: Vec<String>,
+}
+
+impl Reply {
+    /// A reply whose text's lines are its lines.  `status` is `x.y.z`, or empty for replies that
+    /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it.
+    pub fn new(code: u16, status: &str, text: &str) -> Reply {
+        let mut status = status.to_owned();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if let Some(last) = lines.last()
+            && let Some((_, own)) = split_status(last)
+            && !status.is_empty()
+        {
+            status = own.to_owned();
+        }
+        if lines.is_empty() {
+            lines.push(String::new());
+        }
+        Reply { code, status: (!status.is_empty()).then_some(status), lines }
+    }
+
+    /// A reply in a plugin's own words, with the general status of its code's class.
+    pub fn own(code: u16, text: &str) -> Reply {
+        let status = match code / 100 {
+            2 => "2.0.0",
+            4 => "4.0.0",
+            5 => "5.0.0",
+            _ => "",
+        };
+        Reply::new(code, status, text)
+    }
+
+    /// The code.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The first line of the text.
+    pub fn text(&self) -> &str {
+        &self.lines[0]
+    }
+
+    /// Adds the reply as it goes on the wire to `out`; enhanced statuses only where the client
+    /// greeted with EHLO.
+    pub fn write(&self, enhanced: bool, out: &mut Vec<u8>) {
+        let status = self.status.as_deref().filter(|_| enhanced);
+        let room = LONGEST - 6 - status.map_or(0, |status| status.len() + 1);
+        let mut lines: Vec<String> = vec![];
+        for (number, line) in self.lines.iter().enumerate() {
+            let is_last = number + 1 == self.lines.len();
+            let text = match split_status(line) {
+                Some((text, _)) if status.is_some() && is_last => text,
+                _ => line,
+            };
+            push_pieces(&mut lines, &printable(text), room);
+        }
+        for (number, line) in lines.iter().enumerate() {
+            let mark = if number + 1 == lines.len() { ' ' } else { '-' };
+            out.extend_from_slice(format!("{:03}{mark}", self.code).as_bytes());
+            if let Some(status) = status {
+                out.extend_from_slice(status.as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// What a refusal of one kind means at one hook.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// The reply's code.
+    pub code: u16,
+    /// Its text where the plugin gives none; `{}` is what the command was about.
+    pub text: &'static str,
+    /// Is the connection closed?
+    pub close: bool,
+}
+
+/// One row of the reply table: what the four refusals mean at a hook.  None: the refusal has no
+/// meaning there, the default reply is given.
+#[derive(Debug)]
+pub struct Row {
+    /// The hook.
+    pub hook: Hook,
+    /// DENY, DENYSOFT, DENY_DISCONNECT and DENYSOFT_DISCONNECT.
+    pub answers: [Option<Answer>; 4],
+}
+
+const fn keep(code: u16, text: &'static str) -> Option<Answer> {
+    Some(Answer { code, text, close: false })
+}
+
+const fn shut(code: u16, text: &'static str) -> Option<Answer> {
+    Some(Answer { code, text, close: true })
+}
+
+const NOT_YOU: &str = "Sorry, service not available for you";
+const LATER: &str = "Sorry, try again later";
+const BYE: &str = "Connection from you denied, bye bye.";
+const BYE_NOW: &str = "Connection from you temporarily denied, bye bye.";
+const DENIED: &str = "Message denied";
+const DENIED_NOW: &str = "Message denied temporarily";
+
+/// THE reply table.
+pub const TABLE: &[Row] = &[
+    row(
+        Hook::PreConnection,
+        [shut(550, NOT_YOU), shut(451, LATER), shut(550, NOT_YOU), shut(451, LATER)],
+    ),
+    row(Hook::Connect, [shut(550, BYE), shut(450, BYE_NOW), shut(550, BYE), shut(450, BYE_NOW)]),
+    row(Hook::Helo, HELLO),
+    row(Hook::Ehlo, HELLO),
+    row(
+        Hook::Mail,
+        [
+            keep(550, "{}, denied"),
+            keep(450, "{}, temporarily denied"),
+            shut(550, "{}, denied"),
+            shut(421, "{}, temporarily denied"),
+        ],
+    ),
+    row(
+        Hook::Rcpt,
+        [
+            keep(550, "relaying denied"),
+            keep(450, "relaying denied"),
+            shut(550, "delivery denied"),
+            shut(421, "relaying denied"),
+        ],
+    ),
+    row(
+        Hook::Data,
+        [keep(554, DENIED), keep(451, DENIED_NOW), shut(554, DENIED), shut(421, DENIED_NOW)],
+    ),
+    row(Hook::DataHeadersEnd, [None, None, shut(554, DENIED), shut(421, DENIED_NOW)]),
+    row(Hook::DataPostHeaders, MESSAGE),
+    row(Hook::DataPost, MESSAGE),
+    row(Hook::QueuePre, MESSAGE),
+    row(Hook::Queue, MESSAGE),
+    row(Hook::Vrfy, [keep(554, "Access Denied"), None, shut(554, "Access Denied"), None]),
+    row(
+        Hook::Noop,
+        [keep(500, "Stop wasting my time."), None, shut(500, "Stop wasting my time."), None],
+    ),
+    row(
+        Hook::Help,
+        [
+            keep(500, "Syntax error, command not recognized"),
+            None,
+            shut(500, "Syntax error, command not recognized"),
+            None,
+        ],
+    ),
+    row(
+        Hook::UnrecognizedCommand,
+        [keep(500, "Unrecognized command"), None, shut(521, "Unrecognized command"), None],
+    ),
+];
+
+const HELLO: [Option<Answer>; 4] = [
+    keep(550, "{} is not welcome here"),
+    keep(450, "{} is not welcome now"),
+    shut(550, "{} is not welcome here"),
+    shut(450, "{} is not welcome now"),
+];
+
+const MESSAGE: [Option<Answer>; 4] =
+    [keep(552, DENIED), keep(452, DENIED_NOW), shut(552, DENIED), shut(452, DENIED_NOW)];
+
+const fn row(hook: Hook, answers: [Option<Answer>; 4]) -> Row {
+    Row { hook, answers }
+}
+
+/// The reply that refuses, and whether the connection is closed; None where the verdict refuses
+/// nothing.  `about` is what the command was about.
+pub fn refusal(hook: Hook, verdict: &Verdict, about: &str) -> Option<(Reply, bool)> {
+    if verdict.is_failure() {
+        let close = matches!(hook, Hook::PreConnection | Hook::Connect);
+        let code = if close { 421 } else { 451 };
+        return Some((Reply::new(code, "4.3.0", INTERNAL_ERROR), close));
+    }
+    let column = match verdict.code() {
+        Code::Deny => 0,
+        Code::DenySoft => 1,
+        Code::DenyDisconnect => 2,
+        Code::DenySoftDisconnect => 3,
+        Code::Declined | Code::Ok | Code::Done => return None,
+    };
+    let answer = TABLE.iter().find(|row| row.hook == hook)?.answers[column]?;
+    let text = match verdict.text() {
+        "" => answer.text.replace("{}", about),
+        text => text.to_owned(),
+    };
+    let status = match (hook, answer.code / 100) {
+        (Hook::Noop | Hook::Help | Hook::UnrecognizedCommand, _) => "5.5.1",
+        (_, 4) => "4.7.1",
+        _ => "5.7.1",
+    };
+    Some((Reply::new(answer.code, status, &text), answer.close))
+}
+
+/// `text (#5.7.1)` as its text and its status.
+fn split_status(line: &str) -> Option<(&str, &str)> {
+    let (text, status) = line.strip_suffix(')')?.rsplit_once(" (#")?;
+    let mut numbers = status.split('.');
+    let digits = |part: Option<&str>| {
+        part.is_some_and(|part| {
+            (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+        })
+    };
+    let class = matches!(numbers.next(), Some("2" | "4" | "5"));
+    (class && digits(numbers.next()) && digits(numbers.next()) && numbers.next().is_none())
+        .then_some((text, status))
+}
+
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() {
+                '?'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// Cuts a line that is too long for a reply, at a blank where there is one.
+fn push_pieces(lines: &mut Vec<String>, text: &str, room: usize) {
+    let mut rest = text;
+    while rest.len() > room {
+        let fits = (0..=room).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(room);
+        let cut = rest[..fits].rfind(' ').filter(|at| *at > 0).unwrap_or(fits);
+        lines.push(rest[..cut].to_owned());
+        rest = rest[cut..].trim_start();
+    }
+    lines.push(rest.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{DECLINED, DONE, OK};
+
+    fn wire(reply: &Reply, enhanced: bool) -> String {
+        let mut out = vec![];
+        reply.write(enhanced, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_and_statuses_go_on_the_wire() {
+        let reply = Reply::new(250, "2.0.0", "one\ntwo");
+        assert_eq!(wire(&reply, true), "250-2.0.0 one\r\n250 2.0.0 two\r\n");
+        assert_eq!(wire(&reply, false), "250-one\r\n250 two\r\n");
+        assert_eq!(wire(&Reply::new(354, "", "go ahead"), true), "354 go ahead\r\n");
+        assert_eq!(wire(&Reply::new(221, "2.0.0", ""), true), "221 2.0.0 \r\n");
+    }
+
+    #[test]
+    fn a_status_at_the_end_of_the_text_moves_to_its_front() {
+        let reply = Reply::new(550, "5.0.0", "Relaying denied (#5.7.1)");
+        assert_eq!(wire(&reply, true), "550 5.7.1 Relaying denied\r\n");
+        assert_eq!(wire(&reply, false), "550 Relaying denied (#5.7.1)\r\n");
+        assert_eq!(wire(&Reply::own(550, "a (#5.7)"), true), "550 5.0.0 a (#5.7)\r\n");
+    }
+
+    #[test]
+    fn nothing_can_be_injected_and_no_line_is_too_long() {
+        assert_eq!(wire(&Reply::own(250, "a\rb\x1b[0m\0"), false), "250 a?b?[0m?\r\n");
+        let long = "word ".repeat(300);
+        for line in wire(&Reply::new(550, "5.7.1", &long), true).split_inclusive("\r\n") {
+            assert!(line.len() <= LONGEST && line.starts_with("550"), "{line}");
+        }
+        for line in wire(&Reply::own(550, &"\u{fc}".repeat(700)), true).split_inclusive("\r\n") {
+            assert!(line.len() <= LONGEST, "{line}");
+        }
+    }
+
+    #[test]
+    fn verdicts_become_upstreams_replies() {
+        let cases = [
+            (Hook::Connect, Verdict::denysoft(""), 450, BYE_NOW, true),
+            (Hook::Mail, Verdict::deny(""), 550, "<a@b>, denied", false),
+            (Hook::Mail, Verdict::denysoft_disconnect("no"), 421, "no", true),
+            (Hook::Rcpt, Verdict::deny(""), 550, "relaying denied", false),
+            (Hook::Data, Verdict::denysoft(""), 451, DENIED_NOW, false),
+            (Hook::DataPost, Verdict::deny(""), 552, DENIED, false),
+            (Hook::DataPostHeaders, Verdict::deny("x"), 552, "x", false),
+            (Hook::Queue, Verdict::denysoft(""), 452, DENIED_NOW, false),
+            (Hook::UnrecognizedCommand, Verdict::deny_disconnect("x"), 521, "x", true),
+        ];
+        for (hook, verdict, code, text, close) in cases {
+            let (reply, closes) = refusal(hook, &verdict, "<a@b>").unwrap();
+            assert_eq!((reply.code(), reply.text(), closes), (code, text, close), "{hook:?}");
+        }
+        for verdict in [OK, DECLINED, DONE] {
+            assert!(refusal(Hook::Rcpt, &verdict, "").is_none());
+        }
+        assert!(refusal(Hook::DataHeadersEnd, &Verdict::deny(""), "").is_none());
+    }
+
+    #[test]
+    fn a_failing_plugin_never_accepts() {
+        let failure = Verdict::failure("why");
+        let (reply, close) = refusal(Hook::Rcpt, &failure, "").unwrap();
+        assert_eq!((reply.code(), reply.text(), close), (451, INTERNAL_ERROR, false));
+        assert_eq!(refusal(Hook::Connect, &failure, "").unwrap().0.code(), 421);
+    }
+}

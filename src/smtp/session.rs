@@ -1,0 +1,206 @@
+//! One client from the greeting to post_connection: the same for every way of starting it.
+
+use std::cell::Cell;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
+use crate::log::Level;
+use crate::smtp::command;
+use crate::smtp::reply::{Reply, refusal};
+use crate::smtp::stream::{End, Stream};
+use crate::state::Connection;
+use crate::sys::{deadline, title};
+
+/// How long a reply may take to get into the client's receive window.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
+
+thread_local! {
+    static SESSIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A session with its client on the line: what the commands work on.
+pub(crate) struct Dialogue {
+    pub(crate) session: Session,
+    pub(crate) stream: Stream,
+    /// How long to wait for a command, and for a piece of a message.
+    pub(crate) patience: Patience,
+    /// Failed attempts at AUTH.
+    pub(crate) auth_failures: u32,
+    closing: bool,
+}
+
+/// Limits of waiting, from `config/timeoutsmtpd` and `config/timeout`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) command: Duration,
+    pub(crate) data: Duration,
+}
+
+/// Serves one client until it leaves or is sent away.
+pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
+    let session = Session::new(shared.clone(), connection, new_id());
+    title::set(format_args!("{} connected", session.connection.remote_ip));
+    deadline::set_client(Some(stream.output().as_raw_fd()));
+    stream.set_write_timeout(WRITE_TIMEOUT);
+    let mut dialogue = Dialogue::new(session, stream);
+    dialogue
+        .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
+    dialogue.greet();
+    while !dialogue.closing {
+        dialogue.command();
+    }
+    dialogue.stream.flush();
+    deadline::set_client(None);
+    let session = &mut dialogue.session;
+    session.run(Hook::PostConnection, &Call::Nothing);
+    session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
+}
+
+impl Dialogue {
+    fn new(mut session: Session, stream: Stream) -> Dialogue {
+        let data = session.config_number("timeout", 1200).max(1);
+        let command = session.config_number("timeoutsmtpd", data).max(1);
+        let patience =
+            Patience { command: Duration::from_secs(command), data: Duration::from_secs(data) };
+        Dialogue { session, stream, patience, auth_failures: 0, closing: false }
+    }
+
+    /// Asks a hook; what plugins answered the client themselves goes out in its place.
+    pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+        let verdict = self.session.run(hook, call);
+        for (code, text) in self.session.take_responses() {
+            self.reply(&Reply::own(code, &text));
+        }
+        verdict
+    }
+
+    /// Answers a verdict that refuses, and says whether there is nothing left to say: it refused,
+    /// or the plugin has answered.
+    pub(crate) fn settled(&mut self, hook: Hook, verdict: &Verdict, about: &str) -> bool {
+        let Some((reply, close)) = refusal(hook, verdict, about) else {
+            return verdict.code() == Code::Done;
+        };
+        self.reply(&reply);
+        if close {
+            self.disconnect();
+        }
+        true
+    }
+
+    /// Sends a reply when the client has to speak next.
+    pub(crate) fn reply(&mut self, reply: &Reply) {
+        self.log(Level::Info, format_args!("{} {}", reply.code(), reply.text()));
+        reply.write(self.session.connection.is_esmtp(), self.stream.out());
+    }
+
+    /// Sends a reply in upstream's words.
+    pub(crate) fn say(&mut self, code: u16, status: &str, text: &str) {
+        self.reply(&Reply::new(code, status, text));
+    }
+
+    /// Ends the session after what has been said so far.
+    pub(crate) fn disconnect(&mut self) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        self.ask(Hook::Disconnect, &Call::Nothing);
+        self.session.reset_transaction();
+    }
+
+    /// Says why there will be no more, and ends the session.
+    pub(crate) fn give_up(&mut self, end: End) {
+        match end {
+            End::Timeout => self.say(421, "4.4.2", "Connection Timed Out"),
+            End::Endless => self.say(421, "5.5.2", "Line too long"),
+            End::Stopping => {
+                let text = format!("{} closing connection, try again later", self.session.me());
+                self.say(421, "4.3.2", &text);
+            }
+            End::Closed => self.log(Level::Info, "the client closed the connection"),
+        }
+        self.disconnect();
+    }
+
+    pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {
+        self.session.log(level, text);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    fn greet(&mut self) {
+        let verdict = self.ask(Hook::Connect, &Call::Nothing);
+        if self.settled(Hook::Connect, &verdict, "") {
+            return;
+        }
+        let greeting = match self.session.config_value("smtpgreeting") {
+            Some(text) if has_word(&text, "ESMTP") => text,
+            Some(text) => format!("{text} ESMTP"),
+            None => format!(
+                "{} ESMTP qpsmtpd {} ready; send us your mail, but not your spam.",
+                self.session.me(),
+                env!("CARGO_PKG_VERSION")
+            ),
+        };
+        self.say(220, "", &greeting);
+    }
+
+    fn command(&mut self) {
+        let idle = self.session.transaction.sender().is_none();
+        let line = match self.stream.line(self.patience.command, idle) {
+            Ok(line) => line,
+            Err(end) => return self.give_up(end),
+        };
+        let octets = line.len() + 2;
+        let text = String::from_utf8_lossy(&line);
+        let (verb, argument) = command::split(&text);
+        let command = command::find(verb);
+        let shown = command.map_or("an unknown command", |command| command.verb);
+        title::set(format_args!("{} {shown}", self.session.connection.remote_ip));
+        match command {
+            Some(command) if command.verb == "AUTH" => self.log(Level::Info, "dispatching AUTH"),
+            _ => self.log(Level::Info, format_args!("dispatching {}", &text)),
+        }
+        match command {
+            _ if octets > command.map_or(4096, |command| command.limit) => {
+                self.say(500, "5.5.2", "Line too long");
+            }
+            Some(_) if argument.chars().any(|c| c.is_control() && c != '\t') => {
+                self.say(501, "5.5.2", "Syntax error, control characters are not allowed");
+            }
+            Some(command) => (command.run)(self, argument),
+            None => crate::smtp::verb::small::unrecognized(self, verb, argument),
+        }
+    }
+}
+
+/// `config/smtpgreeting` is taken as it is when it says ESMTP already.
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|part| part == word)
+}
+
+/// An id that no other session of this host has: time, process, count.
+fn new_id() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let count = SESSIONS.with(|count| count.replace(count.get() + 1));
+    format!("{seconds:x}.{:x}.{count:x}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_that_says_esmtp_is_found() {
+        assert!(has_word("mx.example ESMTP ready", "ESMTP"));
+        assert!(has_word("ESMTP", "ESMTP"));
+        assert!(!has_word("mx.example XESMTP", "ESMTP"));
+    }
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(new_id(), new_id());
+    }
+}

@@ -1,0 +1,287 @@
+//! The client's bytes: buffered lines in, buffered replies out, every wait with a limit.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use memchr::memchr;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use nix::unistd::{read, write};
+
+/// How many octets are read at a time while commands are expected, and while a message is.
+const COMMANDS: usize = 4 * 1024;
+const MESSAGE: usize = 64 * 1024;
+
+/// A line longer than this is not waited for: the client talks no SMTP.
+const ENDLESS: usize = 256 * 1024;
+
+/// What came instead of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client has closed the connection, or it broke.
+    Closed,
+    /// Nothing came in time.
+    Timeout,
+    /// The line has no end.
+    Endless,
+    /// The server stops, and the client had sent nothing yet.
+    Stopping,
+}
+
+/// The connection to one client.
+#[derive(Debug)]
+pub struct Stream {
+    input: OwnedFd,
+    output: Option<OwnedFd>,
+    /// Readable when the server wants sessions to end.
+    stop: Option<OwnedFd>,
+    buffer: Vec<u8>,
+    at: usize,
+    end: usize,
+    out: Vec<u8>,
+    broken: bool,
+}
+
+impl Stream {
+    /// A stream over one descriptor, usually a socket.
+    pub fn new(socket: OwnedFd) -> Stream {
+        Stream {
+            input: socket,
+            output: None,
+            stop: None,
+            buffer: Vec::new(),
+            at: 0,
+            end: 0,
+            out: Vec::with_capacity(1024),
+            broken: false,
+        }
+    }
+
+    /// A stream that reads one descriptor and writes another.
+    pub fn pair(input: OwnedFd, output: OwnedFd) -> Stream {
+        Stream { output: Some(output), ..Stream::new(input) }
+    }
+
+    /// The same stream; waiting for a client that is idle ends when `stop` becomes readable.
+    pub fn until(mut self, stop: OwnedFd) -> Stream {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// The descriptor on which the client reads.
+    pub fn output(&self) -> BorrowedFd<'_> {
+        self.output.as_ref().unwrap_or(&self.input).as_fd()
+    }
+
+    /// How long a write may take before the client is given up.
+    pub fn set_write_timeout(&self, limit: Duration) {
+        let limit = TimeVal::new(limit.as_secs() as libc::time_t, 0);
+        let _ = setsockopt(&self.output(), sockopt::SendTimeout, &limit);
+    }
+
+    /// Replies are collected here; they are sent when the client has to speak next.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Sends what has been collected.  When that fails the client is gone.
+    pub fn flush(&mut self) {
+        let mut sent = 0;
+        while sent < self.out.len() && !self.broken {
+            match write(self.output(), &self.out[sent..]) {
+                Ok(count) => sent += count,
+                Err(Errno::EINTR) => {}
+                Err(_) => self.broken = true,
+            }
+        }
+        self.out.clear();
+    }
+
+    /// Has the client sent something that was not read yet?
+    pub fn has_input(&self) -> bool {
+        self.at < self.end
+    }
+
+    /// Reads a line without its end, which is CRLF or a bare LF.  `idle`: the server may stop
+    /// instead of waiting.
+    ///
+    /// # Errors
+    /// There is no line.
+    pub fn line(&mut self, limit: Duration, idle: bool) -> Result<Vec<u8>, End> {
+        let until = Instant::now() + limit;
+        let mut seen = 0;
+        loop {
+            let pending = &self.buffer[self.at..self.end];
+            if let Some(found) = memchr(b'\n', &pending[seen..]) {
+                let line = &pending[..seen + found];
+                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                self.at += seen + found + 1;
+                return Ok(line);
+            }
+            seen = pending.len();
+            if seen > ENDLESS {
+                return Err(End::Endless);
+            }
+            self.more(until, idle && seen == 0, COMMANDS)?;
+        }
+    }
+
+    /// Some octets of a message; [`Stream::consume`] says how many of them were used.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn octets(&mut self, limit: Duration) -> Result<&[u8], End> {
+        if self.at == self.end {
+            self.more(Instant::now() + limit, false, MESSAGE)?;
+        }
+        Ok(&self.buffer[self.at..self.end])
+    }
+
+    /// So many octets that [`Stream::octets`] gave were used.
+    pub fn consume(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.end);
+    }
+
+    /// Forgets what the client sent ahead.
+    pub fn forget_input(&mut self) {
+        self.at = self.end;
+    }
+
+    /// Is something to be read within `limit`?  For plugins that look for clients that talk too
+    /// early.
+    pub fn is_talking(&mut self, limit: Duration) -> bool {
+        self.has_input() || self.wait(Instant::now() + limit, false).is_ok()
+    }
+
+    /// Reads more into the buffer, in which there are `self.at..self.end` unread octets.
+    fn more(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
+        self.flush();
+        if self.broken {
+            return Err(End::Closed);
+        }
+        self.buffer.copy_within(self.at..self.end, 0);
+        (self.at, self.end) = (0, self.end - self.at);
+        if self.buffer.len() < self.end + size {
+            self.buffer.resize(self.end + size, 0);
+        }
+        loop {
+            self.wait(until, idle)?;
+            match read(&self.input, &mut self.buffer[self.end..]) {
+                Ok(0) => return Err(End::Closed),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(());
+                }
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => return Err(End::Closed),
+            }
+        }
+    }
+
+    /// Waits until the client has sent something or closed the connection.
+    fn wait(&self, until: Instant, idle: bool) -> Result<(), End> {
+        let stop = self.stop.as_ref().filter(|_| idle).unwrap_or(&self.input);
+        let mut fds = [
+            PollFd::new(self.input.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+        ];
+        let count = 1 + usize::from(idle && self.stop.is_some());
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left =
+                PollTimeout::try_from(left.as_millis().min(1 << 30)).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds[..count], left) {
+                Ok(0) => return Err(End::Timeout),
+                Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
+                Ok(_) => return Err(End::Stopping),
+                Err(Errno::EINTR) => {}
+                Err(_) => return Err(End::Closed),
+            }
+        }
+    }
+}
+
+/// Is this descriptor the same open file as that one?
+///
+/// # Errors
+/// One of them is not open.
+pub fn is_same(one: &impl AsRawFd, other: &impl AsFd) -> io::Result<bool> {
+    // The raw descriptor may be closed: fstat is what finds out.
+    let path = format!("/proc/self/fd/{}", one.as_raw_fd());
+    let one = nix::sys::stat::stat(path.as_str())?;
+    let other = nix::sys::stat::fstat(other)?;
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    const SOON: Duration = Duration::from_millis(30);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn pair() -> (UnixStream, Stream) {
+        let (client, server) = UnixStream::pair().unwrap();
+        (client, Stream::new(server.into()))
+    }
+
+    #[test]
+    fn lines_come_however_they_were_sent() {
+        let (mut client, mut stream) = pair();
+        client.write_all(b"EHLO a\r\nNOOP\nQU").unwrap();
+        assert_eq!(stream.line(LONG, false).unwrap(), b"EHLO a");
+        assert!(stream.has_input());
+        assert_eq!(stream.line(LONG, false).unwrap(), b"NOOP");
+        client.write_all(b"IT\r\n\r\n").unwrap();
+        assert_eq!(stream.line(LONG, false).unwrap(), b"QUIT");
+        assert_eq!(stream.line(LONG, false).unwrap(), b"");
+        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
+        drop(client);
+        assert_eq!(stream.line(LONG, false), Err(End::Closed));
+    }
+
+    #[test]
+    fn replies_wait_until_the_client_has_to_speak() {
+        let (mut client, mut stream) = pair();
+        client.write_all(b"one\r\ntwo\r\n").unwrap();
+        stream.line(LONG, false).unwrap();
+        stream.out().extend_from_slice(b"250 one\r\n");
+        stream.line(LONG, false).unwrap();
+        stream.out().extend_from_slice(b"250 two\r\n");
+        client.set_nonblocking(true).unwrap();
+        let mut answers = [0; 100];
+        assert!(client.read(&mut answers).is_err());
+        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
+        let count = client.read(&mut answers).unwrap();
+        assert_eq!(&answers[..count], b"250 one\r\n250 two\r\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up() {
+        let (mut client, mut stream) = pair();
+        let sender = std::thread::spawn(move || {
+            let _ = client.write_all(&vec![b'x'; ENDLESS + 2 * COMMANDS]);
+            client
+        });
+        assert_eq!(stream.line(LONG, false), Err(End::Endless));
+        drop(stream);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn only_an_idle_client_is_stopped() {
+        let (mut client, stream) = pair();
+        let (stopper, stop) = UnixStream::pair().unwrap();
+        let mut stream = stream.until(stop.into());
+        drop(stopper);
+        assert_eq!(stream.line(LONG, true), Err(End::Stopping));
+        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
+        client.write_all(b"half").unwrap();
+        assert_eq!(stream.line(SOON, true), Err(End::Timeout));
+    }
+}

@@ -1,0 +1,156 @@
+//! The trace fields that we add: Received (RFC 5321 4.4) and Authentication-Results (RFC 8601).
+
+use std::cell::OnceCell;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
+
+use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Hook, Received, Session, Verdict};
+use crate::state::Hello;
+
+const RESULTS: &str = "Authentication-Results";
+
+thread_local! {
+    static ZONE: OnceCell<TimeZone> = const { OnceCell::new() };
+}
+
+/// Reads the system's time zone, once: the parent does it for all its workers.
+pub(crate) fn warm() -> TimeZone {
+    ZONE.with(|zone| zone.get_or_init(TimeZone::system).clone())
+}
+
+/// Adds our Received line, or what a `received_line` handler gives in its stead.
+///
+/// # Errors
+/// The verdict of a handler that failed.
+pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
+    let (auth, tls) = (auth_comment(session), String::new());
+    let protocol = match (session.connection.hello, auth.is_empty()) {
+        (Some(Hello::Ehlo), true) => "ESMTP",
+        (Some(Hello::Ehlo), false) => "ESMTPA",
+        _ => "SMTP",
+    };
+    let me = session.me();
+    let default = format!(
+        "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{auth}; {}",
+        session.connection.remote_info(),
+        comment(&session.connection.hello_host),
+        session.connection.remote_ip,
+        env!("CARGO_PKG_VERSION"),
+        date(),
+    );
+    let parts = Received { protocol, auth: &auth, tls: &tls, default: &default };
+    let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts));
+    if verdict.is_failure() {
+        return Err(verdict);
+    }
+    let line = match verdict.code() {
+        Code::Ok if !verdict.text().is_empty() => verdict.text().to_owned(),
+        _ => default.clone(),
+    };
+    session.transaction.header.add_at(0, "Received", &line);
+    Ok(())
+}
+
+/// Renames the Authentication-Results that came with the message, which anybody could have
+/// written, and adds ours.  `config/me-auth-results` is our name in them; `none` does neither.
+pub(crate) fn authentication_results(session: &mut Session) {
+    let name = session.config_value("me-auth-results").unwrap_or_else(|| session.me());
+    if name == "none" {
+        return;
+    }
+    let mut results = vec![name];
+    results.push(match (session.auth_user(), session.auth_mechanism()) {
+        (Some(user), Some(mechanism)) => {
+            format!("auth=pass ({}) smtp.auth={}", comment(mechanism), value(user))
+        }
+        _ => "auth=none".into(),
+    });
+    if let Some(more) = session.connection.notes.get(AUTHENTICATION_RESULTS)
+        && !more.is_empty()
+    {
+        results.push(more);
+    }
+    let header = &mut session.transaction.header;
+    header.rename(RESULTS, &format!("Original-{RESULTS}"));
+    header.add_at(0, RESULTS, &results.join("; "));
+}
+
+/// Now, as RFC 5322 3.3 has it.
+pub(crate) fn date() -> String {
+    let now = Timestamp::now().to_zoned(warm());
+    rfc2822::to_string(&now).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".into())
+}
+
+fn auth_comment(session: &Session) -> String {
+    match (session.auth_user(), session.auth_mechanism()) {
+        (Some(user), Some(mechanism)) => {
+            let mechanism = mechanism.to_ascii_uppercase();
+            format!(" (smtp-auth username {}, mechanism {})", comment(user), comment(&mechanism))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Text from the client as it may stand in a comment: nothing that ends it or starts another.
+fn comment(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || "()\\".contains(c) { '?' } else { c }).collect()
+}
+
+/// Text from the client as a value of RFC 8601: a word, or a quoted string.
+fn value(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@.-_+=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let kept = text.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c));
+    format!("\"{}\"", kept.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Trial;
+
+    #[test]
+    fn a_client_cannot_end_a_comment_or_a_value() {
+        assert_eq!(comment("a) b (c\\\r\n"), "a? b ?c???");
+        assert_eq!(value("a@b.example"), "a@b.example");
+        assert_eq!(value("a;spf=pass \"x"), "\"a;spf=pass x\"");
+    }
+
+    #[test]
+    fn foreign_results_are_renamed_and_ours_come_first() {
+        let mut trial = Trial::new("", &[("me", "mx.test")]);
+        trial.message("authentication-results: mx.test; spf=pass\nSubject: x\n\n");
+        trial.session.store_auth_results("spf=fail");
+        authentication_results(&mut trial.session);
+        let header = String::from_utf8(trial.session.transaction.header.to_bytes()).unwrap();
+        assert_eq!(
+            header,
+            "Authentication-Results: mx.test; auth=none; spf=fail\r\n\
+             Original-Authentication-Results: mx.test; spf=pass\r\nSubject: x\r\n"
+        );
+    }
+
+    #[test]
+    fn me_auth_results_none_leaves_them_alone() {
+        let mut trial = Trial::new("", &[("me-auth-results", "none")]);
+        trial.message("Authentication-Results: x\n\n");
+        authentication_results(&mut trial.session);
+        assert_eq!(trial.session.transaction.header.to_bytes(), b"Authentication-Results: x\r\n");
+    }
+
+    #[test]
+    fn the_received_line_names_both_ends() {
+        let mut trial = Trial::new("", &[("me", "mx.test")]);
+        trial.session.connection.hello = Some(Hello::Ehlo);
+        trial.session.connection.hello_host = "he(lo.test".into();
+        add_received(&mut trial.session).unwrap();
+        let line = trial.session.transaction.header.get("Received").unwrap().into_owned();
+        let start = "from Unknown (HELO he?lo.test) (192.0.2.1)\n by mx.test (qpsmtpd/";
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(") with ESMTP; "), "{line}");
+    }
+}

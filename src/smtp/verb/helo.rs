@@ -1,0 +1,87 @@
+//! HELO and EHLO (RFC 5321 4.1.1.1).
+
+use crate::hook::{Call, Code, Hook};
+use crate::smtp::session::Dialogue;
+use crate::smtp::verb::auth;
+use crate::state::{Hello, Note};
+
+/// Extensions that plugins offer: lines of the EHLO reply.
+const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");
+
+/// One of the two greetings.
+struct Greeting {
+    hello: Hello,
+    name: &'static str,
+    parse: Hook,
+    hook: Hook,
+}
+
+const HELO: Greeting =
+    Greeting { hello: Hello::Helo, name: "helo", parse: Hook::HeloParse, hook: Hook::Helo };
+const EHLO: Greeting =
+    Greeting { hello: Hello::Ehlo, name: "ehlo", parse: Hook::EhloParse, hook: Hook::Ehlo };
+
+pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) {
+    if greet(dialogue, argument, &HELO) {
+        let text = format!("{}; I am so happy to meet you.", hi(dialogue));
+        dialogue.say(250, "", &text);
+    }
+}
+
+pub(crate) fn ehlo(dialogue: &mut Dialogue, argument: &str) {
+    if greet(dialogue, argument, &EHLO) {
+        let text = std::iter::once(hi(dialogue)).chain(offers(dialogue)).collect::<Vec<_>>();
+        dialogue.say(250, "", &text.join("\n"));
+    }
+}
+
+/// Parses, asks the hooks; true when the client is welcome.
+fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
+    let parsed = dialogue.ask(greeting.parse, &Call::Line(argument));
+    if dialogue.settled(greeting.hook, &parsed, argument) {
+        return false;
+    }
+    let host = match parsed.code() {
+        Code::Ok => parsed.text(),
+        _ => argument.split_whitespace().next().unwrap_or(""),
+    };
+    if host.is_empty() {
+        let name = greeting.name;
+        let text = format!("{name} requires domain/address - see RFC-2821 4.1.1.1");
+        dialogue.say(501, "5.5.4", &text);
+        return false;
+    }
+    let host = host.to_owned();
+    let verdict = dialogue.ask(greeting.hook, &Call::Host(&host));
+    if dialogue.settled(greeting.hook, &verdict, &host) {
+        return false;
+    }
+    if dialogue.session.connection.hello.is_some() {
+        dialogue.session.reset_transaction();
+    }
+    dialogue.session.connection.hello = Some(greeting.hello);
+    dialogue.session.connection.hello_host = host;
+    true
+}
+
+fn hi(dialogue: &mut Dialogue) -> String {
+    let me = dialogue.session.me();
+    let connection = &dialogue.session.connection;
+    format!("{me} Hi {} [{}]", connection.remote_info(), connection.remote_ip)
+}
+
+/// The extensions that this session offers.
+fn offers(dialogue: &mut Dialogue) -> Vec<String> {
+    let mut offers = vec!["PIPELINING".to_owned(), "8BITMIME".into(), "ENHANCEDSTATUSCODES".into()];
+    offers.push(match dialogue.session.config_number("databytes", 0) {
+        0 => "SIZE".into(),
+        most => format!("SIZE {most}"),
+    });
+    offers.extend(dialogue.session.transaction.notes.get(CAPABILITIES).unwrap_or_default());
+    offers.extend(dialogue.session.connection.notes.get(CAPABILITIES).unwrap_or_default());
+    let mechanisms = auth::mechanisms(dialogue);
+    if !mechanisms.is_empty() {
+        offers.push(format!("AUTH {}", mechanisms.join(" ")));
+    }
+    offers
+}

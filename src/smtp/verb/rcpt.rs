@@ -1,0 +1,51 @@
+//! RCPT (RFC 5321 4.1.1.3).
+
+use crate::hook::{Call, Code, Hook};
+use crate::mail::Address;
+use crate::smtp::session::Dialogue;
+use crate::smtp::verb::mail::path_and_params;
+
+/// The answer to a path that is none.
+const NO_PATH: &str = "could not parse recipient";
+
+/// How many recipients a message may have where `config/max_recipients` does not say; RFC 5321
+/// 4.5.3.1.8 wants at least 100.
+const MOST: u64 = 1000;
+
+pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
+    let parsed = dialogue.ask(Hook::RcptParse, &Call::Line(argument));
+    if parsed.is_failure() {
+        dialogue.settled(Hook::Rcpt, &parsed, "");
+        return;
+    }
+    let (path, params) = match path_and_params(&parsed, argument, "TO:", NO_PATH) {
+        Ok(found) => found,
+        Err(text) => return dialogue.say(501, "5.5.4", &text),
+    };
+    if dialogue.session.transaction.sender().is_none() {
+        return dialogue.say(503, "5.5.1", "Use MAIL before RCPT");
+    }
+    let most = dialogue.session.config_number("max_recipients", MOST);
+    if most > 0 && dialogue.session.transaction.recipients().len() as u64 >= most {
+        return dialogue.say(452, "4.5.3", "Too many recipients");
+    }
+    let mended = dialogue.ask(Hook::RcptPre, &Call::Path(&path, &params));
+    if dialogue.settled(Hook::Rcpt, &mended, &path) {
+        return;
+    }
+    let path = if mended.code() == Code::Ok { mended.text() } else { &path };
+    let recipient = match Address::parse(path) {
+        Ok(address) if !address.is_null() => address,
+        _ => return dialogue.say(501, "5.1.3", NO_PATH),
+    };
+    let verdict = dialogue.ask(Hook::Rcpt, &Call::Address(&recipient, &params));
+    let shown = recipient.to_string();
+    if dialogue.settled(Hook::Rcpt, &verdict, &shown) {
+        return;
+    }
+    if verdict.code() != Code::Ok {
+        return dialogue.say(450, "4.7.1", "No plugin decided if relaying is allowed");
+    }
+    dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
+    dialogue.session.transaction.add_recipient(recipient);
+}

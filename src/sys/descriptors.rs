@@ -1,0 +1,66 @@
+//! Descriptors that this process was started with, and priorities.
+#![allow(unsafe_code)]
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+/// The descriptors that systemd passed (sd_listen_fds(3)); they are taken only once.
+pub fn from_systemd() -> Vec<OwnedFd> {
+    // SAFETY: the protocol says that the descriptors are open and ours; `listen_fds` removes the
+    // variables, so that nobody takes them again.  The process has a single thread.
+    unsafe {
+        let taken = sd_notify::listen_fds().map(|fds| fds.collect::<Vec<_>>()).unwrap_or_default();
+        std::env::remove_var("LISTEN_FDS");
+        std::env::remove_var("LISTEN_PID");
+        std::env::remove_var("LISTEN_FDNAMES");
+        taken.into_iter().map(|fd| OwnedFd::from_raw_fd(fd)).collect()
+    }
+}
+
+/// Raises this process's priority by `by`, if that is allowed.  Returns by how much it was raised.
+pub fn raise_priority(by: i32) -> i32 {
+    if by == 0 {
+        return 0;
+    }
+    // SAFETY: plain system calls without pointers.
+    let raised = unsafe {
+        let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, now - by) == 0
+    };
+    if raised { by } else { 0 }
+}
+
+/// Ignores the signals that a terminal or a service manager sends to a whole group: a worker ends
+/// when its parent says so.  SIGCHLD gets its default meaning back.
+pub fn ignore_group_signals() {
+    let ignored = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+    // SAFETY: SIG_IGN and SIG_DFL are valid dispositions for these signals.
+    unsafe {
+        for signal in ignored {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// Reads one message, and the descriptor that came with it, if one did.
+///
+/// # Errors
+/// What recvmsg(2) says.
+pub fn receive(link: &OwnedFd, octets: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut space = cmsg_space!([i32; 1]);
+    let mut slices = [IoSliceMut::new(octets)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(link.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let mut passed = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+            passed = fds.first().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) });
+        }
+    }
+    Ok((message.bytes, passed))
+}

@@ -1,0 +1,8 @@
+//! The only unsafe code: what the operating system offers and no safe interface covers.
+
+pub mod deadline;
+pub mod descriptors;
+pub mod fork;
+pub mod panics;
+pub mod resolve;
+pub mod title;
