@@ -1,0 +1,5 @@
+//! See `qpsmtpd --help`.
+
+fn main() -> std::process::ExitCode {
+    qpsmtpd::server::qpsmtpd()
+}

@@ -1,0 +1,139 @@
+//! The options of the three programs, nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+/// Serves one SMTP session on standard input and output: under tcpserver, inetd, xinetd, or
+/// systemd with Accept=yes.
+///
+/// The client's address is taken from TCPREMOTEIP and the other variables that tcpserver sets,
+/// else from the socket.
+#[derive(Debug, Parser)]
+#[command(name = "qpsmtpd", version)]
+pub struct Inetd {
+    /// Run the session as this user; by default, as who starts it
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// An SMTP daemon that makes a new process for every connection.
+#[derive(Debug, Parser)]
+#[command(name = "qpsmtpd-forkserver", version)]
+pub struct Forkserver {
+    /// Listen on this address, with its own port or those of --port; repeatable [default: all]
+    #[arg(short, long, value_name = "ADDRESS[:PORT]")]
+    pub listen_address: Vec<String>,
+    /// Listen on this port; 0 takes a free one; repeatable [default: 2525]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Serve at most this many connections at a time
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 15)]
+    pub limit_connections: usize,
+    /// Serve at most this many connections from one address (IPv6: from one /64); 0: any number
+    #[arg(short = 'm', long, value_name = "N", default_value_t = 5)]
+    pub max_from_ip: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: Daemon,
+}
+
+/// An SMTP daemon that keeps a pool of processes waiting for connections.
+#[derive(Debug, Parser)]
+#[command(name = "qpsmtpd-prefork", version)]
+pub struct Prefork {
+    /// Listen on this address, with its own port or those of --port; repeatable [default: all]
+    #[arg(short, long, visible_alias = "interface", value_name = "ADDRESS[:PORT]")]
+    pub listen_address: Vec<String>,
+    /// Listen on this port; 0 takes a free one; repeatable [default: 25]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Have at most this many processes, and so serve as many connections at a time
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 15)]
+    pub children: usize,
+    /// Keep this many processes waiting
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub idle_children: usize,
+    /// Replace a process after this many connections
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub child_lifetime: u64,
+    /// Serve at most this many connections from one address (IPv6: from one /64); 0: any number
+    #[arg(short = 'm', long, value_name = "N", default_value_t = 10)]
+    pub max_from_ip: usize,
+    /// Raise the parent's priority by this much, if that is allowed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub renice_parent: i32,
+    /// Accepted for old command lines: process titles are always shown
+    #[arg(long, hide = true)]
+    pub pretty_child: bool,
+    /// Log everything to standard error, as long as no logging plugin is configured
+    #[arg(long)]
+    pub debug: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub daemon: Daemon,
+}
+
+/// What both parents have.
+#[derive(Debug, Clone, Args)]
+pub struct Daemon {
+    /// Run sessions as this user [default: smtpd, qpsmtpd or nobody when started by root]
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Write the process id to this file and refuse to start while another holds it
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Go to the background once everything is ready
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not look up the names of clients
+    #[arg(short = 'H', long)]
+    pub no_rdns: bool,
+    /// When stopping, give sessions this many seconds to finish
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub grace: u64,
+    /// Do not say on which addresses the daemon listens
+    #[arg(long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+/// What all programs have.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Show the manual of a plugin, or the list of plugins, and exit
+    #[arg(long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
+    pub help_plugin: Option<String>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Inetd::command().debug_assert();
+        Forkserver::command().debug_assert();
+        Prefork::command().debug_assert();
+    }
+
+    #[test]
+    fn old_command_lines_work() {
+        let line = "qpsmtpd-forkserver -l 127.0.0.1 -p 25 -p 587 -c 50 -m 0 -u smtpd -H -d";
+        let options = Forkserver::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(options.port, [25, 587]);
+        assert!(options.daemon.no_rdns && options.daemon.detach);
+        let line = "qpsmtpd-prefork --interface 127.0.0.1 --port 25 --children 9 --pretty-child";
+        let options = Prefork::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!((options.children, options.idle_children, options.max_from_ip), (9, 5, 10));
+    }
+}

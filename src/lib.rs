@@ -1,0 +1,42 @@
+//! qpsmtpd: an SMTP daemon whose core only speaks SMTP.  Everything else, who may relay, what is
+//! spam, where a message goes, is a plugin that registers hooks.
+//!
+//! This file is the map.  Data flows from the top of the list to the bottom, and `use` points
+//! downwards only:
+//!
+//! ```text
+//! bin/        three programs of three lines
+//! cli         their options
+//! server      the parent: listens, forks or hands sockets to workers, signals, privileges
+//! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
+//! plugins     ../plugins/: the native plugins, one file each, and THE table of them
+//! plugin      what a plugin is; reads config/plugins
+//! hook        THE table of hooks, what handlers see and answer, how they are run
+//! state       what is known of a connection and a transaction; notes; the message
+//! mail        addresses, header sections
+//! config      files: values, lists, maps
+//! log, error  lines for people
+//! testing     a session without a client, for the tests of plugins
+//! sys         the only unsafe code
+//! ```
+//!
+//! A plugin sees `hook`, `state`, `mail`, `config` and `log`, never `server` or the socket.
+
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod hook;
+pub mod log;
+pub mod mail;
+pub mod plugin;
+#[path = "../plugins/mod.rs"]
+pub mod plugins;
+pub mod server;
+pub mod smtp;
+pub mod state;
+pub mod sys;
+pub mod testing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/plugins.md")]
+struct PluginGuide;

@@ -1,0 +1,141 @@
+//! The typed messages between the parent and a child, the passed socket included.
+//!
+//! They go over a Unix socket that keeps them apart (SOCK_SEQPACKET).  When the parent closes its
+//! end, or its sending half, the child finishes what it is doing and ends.
+
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
+};
+
+use crate::server::listener::Peer;
+use crate::sys::descriptors;
+
+/// Both ends as octets: twice an IPv6 (or mapped IPv4) address and a port.
+const JOB: usize = 36;
+
+/// What a child says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// The session is over.  `leaving`: this worker has served its time and ends.
+    Done { leaving: bool },
+    /// A handler passed its deadline; the text says which.  The child is gone.
+    Overdue(String),
+}
+
+/// A new pair of sockets: the parent's end, which never blocks, and the child's.
+///
+/// # Errors
+/// No descriptors are left.
+pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+    socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Parent: passes a client to a worker.
+///
+/// # Errors
+/// The worker is gone.
+pub(crate) fn send_job(link: &OwnedFd, client: &OwnedFd, peer: &Peer) -> nix::Result<()> {
+    let octets = encode(peer);
+    let fds = [client.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&fds)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(link.as_raw_fd(), &[IoSlice::new(&octets)], &control, flags, None).map(drop)
+}
+
+/// Child: waits for the next client; None when the parent wants it to end.
+pub(crate) fn receive_job(link: &OwnedFd) -> Option<(OwnedFd, Peer)> {
+    loop {
+        let mut octets = [0; JOB];
+        match descriptors::receive(link, &mut octets) {
+            Ok((JOB, Some(client))) => return Some((client, decode(&octets))),
+            Err(Errno::EINTR) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
+
+/// Child: tells the parent something.
+pub(crate) fn send_done(link: &OwnedFd, leaving: bool) {
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    let _ = send(link.as_raw_fd(), &[b'D', u8::from(leaving)], flags);
+}
+
+/// Parent: the next report; None when there is none.
+pub(crate) fn receive_report(link: &OwnedFd) -> Option<Report> {
+    let mut octets = [0; 512];
+    match recv(link.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT) {
+        Ok(0) | Err(_) => None,
+        Ok(count) => Some(match &octets[..count] {
+            [b'D', leaving] => Report::Done { leaving: *leaving != 0 },
+            text => Report::Overdue(String::from_utf8_lossy(text).trim().to_owned()),
+        }),
+    }
+}
+
+fn encode(peer: &Peer) -> [u8; JOB] {
+    let mut octets = [0; JOB];
+    for (half, (ip, port)) in octets.chunks_exact_mut(JOB / 2).zip([peer.remote, peer.local]) {
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        half[..16].copy_from_slice(&ip.octets());
+        half[16..].copy_from_slice(&port.to_be_bytes());
+    }
+    octets
+}
+
+fn decode(octets: &[u8; JOB]) -> Peer {
+    let end = |half: &[u8]| {
+        let mut ip = [0; 16];
+        ip.copy_from_slice(&half[..16]);
+        (IpAddr::V6(Ipv6Addr::from(ip)).to_canonical(), u16::from_be_bytes([half[16], half[17]]))
+    };
+    Peer { remote: end(&octets[..JOB / 2]), local: end(&octets[JOB / 2..]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    fn peer() -> Peer {
+        Peer { remote: ([192, 0, 2, 1].into(), 40000), local: (Ipv6Addr::LOCALHOST.into(), 25) }
+    }
+
+    #[test]
+    fn a_socket_arrives_with_its_peer() {
+        let (parent, child) = pair().unwrap();
+        let (mut client, server) = UnixStream::pair().unwrap();
+        send_job(&parent, &server.into(), &peer()).unwrap();
+        let (passed, found) = receive_job(&child).unwrap();
+        assert_eq!(found, peer());
+        UnixStream::from(passed).write_all(b"220 hi").unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "220 hi");
+    }
+
+    #[test]
+    fn reports_come_back_and_the_end_is_noticed() {
+        let (parent, child) = pair().unwrap();
+        assert_eq!(receive_report(&parent), None);
+        send_done(&child, true);
+        assert_eq!(receive_report(&parent), Some(Report::Done { leaving: true }));
+        let text = b" (rcpt) slow: passed its deadline";
+        send(child.as_raw_fd(), text, MsgFlags::empty()).unwrap();
+        assert_eq!(
+            receive_report(&parent),
+            Some(Report::Overdue("(rcpt) slow: passed its deadline".into()))
+        );
+        drop(parent);
+        assert!(receive_job(&child).is_none());
+    }
+}

@@ -1,0 +1,86 @@
+//! qpsmtpd: no parent, one session on standard input and output.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{stderr, stdin, stdout};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
+use nix::unistd::dup2_stderr;
+
+use crate::error::{Error, Result};
+use crate::hook::Shared;
+use crate::server::listener::Peer;
+use crate::smtp::stream::is_same;
+use crate::smtp::{Stream, serve};
+use crate::state::Connection;
+use crate::sys::{deadline, resolve};
+
+/// Serves the client that tcpserver, inetd or systemd connected to standard input.
+///
+/// # Errors
+/// Standard input or output is closed.
+pub(crate) fn run(shared: &Shared) -> Result<()> {
+    let fail = |error: std::io::Error| Error::new(format!("standard input: {error}"));
+    let input = stdin().as_fd().try_clone_to_owned().map_err(fail)?;
+    let output = stdout().as_fd().try_clone_to_owned().map_err(fail)?;
+    let connection = connection(&input);
+    let stream = match is_same(&input, &output).map_err(fail)? {
+        true => Stream::new(input),
+        false => Stream::pair(input, output),
+    };
+    deadline::install(None);
+    shared.plugins.post_fork(&shared.config);
+    serve(stream, connection, shared);
+    Ok(())
+}
+
+/// Under inetd and xinetd standard error is the client, too: nothing may be written there.
+pub(crate) fn protect_client() {
+    if is_same(&stdin(), &stderr()).unwrap_or(false)
+        && let Ok(nothing) = OpenOptions::new().write(true).open("/dev/null")
+    {
+        let _ = dup2_stderr(nothing);
+    }
+}
+
+/// Who the client is: what tcpserver says in the environment, else what the socket says.
+fn connection(input: &OwnedFd) -> Connection {
+    let peer = socket_peer(input);
+    let end = |ip: &str, port: &str, known: Option<(IpAddr, u16)>| {
+        let ip_here = variable(ip).and_then(|text| text.parse().ok());
+        let port = variable(port).and_then(|text| text.parse().ok());
+        match (ip_here, known) {
+            (Some(ip), _) => (ip, port.unwrap_or(0)),
+            (None, Some(known)) => known,
+            (None, None) => (IpAddr::from([127, 0, 0, 1]), 0),
+        }
+    };
+    let remote = end("TCPREMOTEIP", "TCPREMOTEPORT", peer.map(|peer| peer.remote));
+    let local = end("TCPLOCALIP", "TCPLOCALPORT", peer.map(|peer| peer.local));
+    let connection = Connection::new(remote, local);
+    let (host, user) = (variable("TCPREMOTEHOST"), variable("TCPREMOTEINFO"));
+    match (host, variable("TCPREMOTEIP")) {
+        (Some(host), _) => connection.with_remote(Some(host), user),
+        (None, Some(_)) => connection.with_remote(Some("Unknown".into()), user),
+        (None, None) => connection.with_look_up(resolve::host_of),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+fn socket_peer(input: &OwnedFd) -> Option<Peer> {
+    let address = |storage: SockaddrStorage| -> Option<SocketAddr> {
+        match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (Some(v4), _) => Some(SocketAddr::from((v4.ip(), v4.port()))),
+            (_, Some(v6)) => Some(SocketAddr::from((v6.ip(), v6.port()))),
+            _ => None,
+        }
+    };
+    let remote = getpeername::<SockaddrStorage>(input.as_raw_fd()).ok()?;
+    let local = getsockname::<SockaddrStorage>(input.as_raw_fd()).ok()?;
+    Some(Peer::new(address(remote)?, address(local)?))
+}

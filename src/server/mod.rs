@@ -1,0 +1,232 @@
+//! The processes: start-up, the two parents, their children, and the one that has no parent.
+
+mod children;
+mod detach;
+mod forkserver;
+mod handoff;
+mod inetd;
+mod listener;
+mod parent;
+mod pid_file;
+mod pre_connection;
+mod prefork;
+mod privileges;
+mod signals;
+mod spawn;
+mod worker;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::cli;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::hook::Shared;
+use crate::log::Level;
+use crate::plugin;
+use crate::plugins::PLUGINS;
+use crate::smtp;
+use crate::state::Spool;
+use crate::sys::{descriptors, panics, resolve, title};
+
+use detach::Detached;
+use forkserver::Forkserver;
+use parent::{Model, Parent};
+use pid_file::PidFile;
+use prefork::Prefork;
+use signals::Signals;
+use worker::Duty;
+
+/// What a parent is started with.
+struct Setup {
+    program: &'static str,
+    daemon: cli::Daemon,
+    addresses: Vec<String>,
+    ports: Vec<u16>,
+    default_port: u16,
+    max_from_ip: usize,
+    renice: i32,
+    debug: bool,
+}
+
+/// The program `qpsmtpd`.
+pub fn qpsmtpd() -> ExitCode {
+    let options = cli::Inetd::parse();
+    if let Some(code) = help(&options.common) {
+        return code;
+    }
+    inetd::protect_client();
+    finish("qpsmtpd", run_inetd(&options))
+}
+
+/// The program `qpsmtpd-forkserver`.
+pub fn forkserver() -> ExitCode {
+    let options = cli::Forkserver::parse();
+    if let Some(code) = help(&options.daemon.common) {
+        return code;
+    }
+    let setup = Setup {
+        program: "qpsmtpd-forkserver",
+        daemon: options.daemon,
+        addresses: options.listen_address,
+        ports: options.port,
+        default_port: 2525,
+        max_from_ip: options.max_from_ip,
+        renice: 0,
+        debug: false,
+    };
+    let limit = options.limit_connections.max(1);
+    let model = |duty| -> Box<dyn Model> { Box::new(Forkserver { limit, duty }) };
+    finish(setup.program, run_parent(&setup, Duty { rdns: true, lifetime: 1, renice: 0 }, model))
+}
+
+/// The program `qpsmtpd-prefork`.
+pub fn prefork() -> ExitCode {
+    let options = cli::Prefork::parse();
+    if let Some(code) = help(&options.daemon.common) {
+        return code;
+    }
+    let setup = Setup {
+        program: "qpsmtpd-prefork",
+        daemon: options.daemon,
+        addresses: options.listen_address,
+        ports: options.port,
+        default_port: 25,
+        max_from_ip: options.max_from_ip,
+        renice: options.renice_parent,
+        debug: options.debug,
+    };
+    let most = options.children.max(1);
+    let idle = options.idle_children.clamp(1, most);
+    let model = |duty| -> Box<dyn Model> { Box::new(Prefork { most, idle, duty, surplus: None }) };
+    let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
+    finish(setup.program, run_parent(&setup, duty, model))
+}
+
+/// The start-up steps of a parent, in their order: what needs root comes first.
+fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Model>) -> Result<()> {
+    prepare_process(setup.program);
+    let config = Config::from_env();
+    if setup.daemon.common.check {
+        return check(&config);
+    }
+    let detached = setup.daemon.detach.then(detach::begin).transpose()?;
+    let listeners = listener::bind_all(&setup.addresses, &setup.ports, setup.default_port)?;
+    let pid_file = setup.daemon.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let renice = descriptors::raise_priority(setup.renice);
+    become_account_before_load(&config, setup.daemon.user.as_deref())?;
+
+    let shared = load(&config, setup.debug.then_some(Level::Debug))?;
+    shared.spool.sweep_dead();
+    let signals = Signals::install().map_err(|error| Error::new(format!("signals: {error}")))?;
+    let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+    announce(setup, &addresses, &shared);
+    let grace = Duration::from_secs(setup.daemon.grace);
+    let mut parent = Parent::new(shared, listeners, signals, setup.max_from_ip, grace)
+        .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
+    let mut model = model(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
+    detached.map(Detached::ready);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    parent.run(&mut *model)?;
+    pid_file.map(PidFile::release);
+    Ok(())
+}
+
+fn run_inetd(options: &cli::Inetd) -> Result<()> {
+    prepare_process("qpsmtpd");
+    let config = Config::from_env();
+    if options.common.check {
+        return check(&config);
+    }
+    if options.user.is_some() {
+        become_account_before_load(&config, options.user.as_deref())?;
+    }
+    inetd::run(&load(&config, None)?)
+}
+
+fn prepare_process(program: &'static str) {
+    panics::install();
+    title::init(program);
+    resolve::limit_waiting();
+    smtp::warm();
+}
+
+/// Root prepares what the account will need, then becomes it.
+fn become_account_before_load(config: &Config, user: Option<&str>) -> Result<()> {
+    let Some(account) = privileges::account(user)? else { return Ok(()) };
+    privileges::prepare_before_drop(config, &account)?;
+    privileges::drop_to(&account)
+}
+
+/// Opens the spool folder and loads the plugins.
+fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
+    let dir = config.value("spool_dir").unwrap_or_else(|| "~/tmp".into());
+    let perms = config.value("spool_perms").unwrap_or_else(|| "0700".into());
+    let mode = u32::from_str_radix(&perms, 8)
+        .map_err(|_| Error::new(format!("spool_perms is '{perms}', which is no octal number")))?;
+    let (spool, warning) = Spool::open(&config.expand(&dir), mode)?;
+    let plugins = plugin::load(config)?;
+    if let Some(level) = stderr_level {
+        plugins.set_stderr_level(level);
+    }
+    if let Some(warning) = warning {
+        plugins.log(Level::Warn, warning);
+    }
+    Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool) })
+}
+
+fn check(config: &Config) -> Result<()> {
+    let plugins = plugin::load(config)?;
+    let names: Vec<&str> = plugins.names().collect();
+    say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
+    Ok(())
+}
+
+fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
+    if !setup.daemon.quiet {
+        for address in addresses {
+            let line = format!("{}: listening on {address}\n", setup.program);
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+    let (program, who) = (setup.program, privileges::whoami());
+    let version = env!("CARGO_PKG_VERSION");
+    let addresses = addresses.join(", ");
+    shared
+        .plugins
+        .log(Level::Notice, format_args!("{program} {version} as {who}, listening on {addresses}"));
+}
+
+/// `--help-plugin`: the list of plugins, or one plugin's manual.
+fn help(common: &cli::Common) -> Option<ExitCode> {
+    let name = common.help_plugin.as_deref()?;
+    if name.is_empty() {
+        let names = PLUGINS.iter().map(|plugin| {
+            let manual = plugin.manual();
+            manual.lines().nth(1).unwrap_or("").trim().to_owned() + "\n"
+        });
+        say(&names.collect::<String>());
+        return Some(ExitCode::SUCCESS);
+    }
+    match plugin::find(name) {
+        Some((plugin, _)) => {
+            say(&plugin.manual());
+            Some(ExitCode::SUCCESS)
+        }
+        None => Some(finish("qpsmtpd", Err(Error::new(format!("no plugin '{name}'"))))),
+    }
+}
+
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn finish(program: &str, result: Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let _ = writeln!(std::io::stderr(), "{program}: {error}");
+    ExitCode::FAILURE
+}

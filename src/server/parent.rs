@@ -1,0 +1,408 @@
+//! What both parents are made of: one loop over listeners, signals and children.
+//!
+//! Everything that happens arrives as a readable descriptor, is dealt with in a fixed order, and
+//! never waits.  The parent alone knows who is connected.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+use crate::hook::Shared;
+use crate::log::Level;
+use crate::plugin;
+use crate::server::children::{Child, Children};
+use crate::server::handoff::{self, Report};
+use crate::server::listener::{Listener, Peer};
+use crate::server::pre_connection;
+use crate::server::signals::{Event, Signals};
+use crate::server::spawn::Backoff;
+use crate::smtp::reply::{INTERNAL_ERROR, Reply};
+use crate::sys::fork::{Forked, fork};
+use crate::sys::title;
+
+const SIGNALS: Token = Token(0);
+/// Listener `n` has this token and `n`; children come after them, by process id.
+const LISTENERS: usize = 1;
+const CHILDREN: usize = 1 << 16;
+
+/// How often the parent looks around while something is out of order, and while nothing is.
+const SOON: Duration = Duration::from_millis(250);
+const SELDOM: Duration = Duration::from_secs(15);
+
+/// How long it is no news that every slot is busy.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long not to accept when descriptors or memory have run out.
+const BREATHER: Duration = Duration::from_secs(1);
+
+/// How clients get to processes: what the two parents differ in.
+pub(crate) trait Model {
+    /// Is there a process, or room for one, for another client?
+    fn has_room(&self, parent: &Parent) -> bool;
+    /// Gives an accepted client to a process.
+    fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer);
+    /// A process has served its client.
+    fn done(&mut self, _parent: &mut Parent, _pid: i32, _leaving: bool) {}
+    /// A process has ended as it should not have.
+    fn died(&mut self, _parent: &mut Parent, _child: &Child) {}
+    /// Something has changed: are there enough processes, or too many?
+    fn balance(&mut self, _parent: &mut Parent, _now: Instant) {}
+}
+
+/// The state of a parent process.
+pub(crate) struct Parent {
+    pub(crate) shared: Shared,
+    pub(crate) children: Children,
+    pub(crate) backoff: Backoff,
+    max_from_ip: usize,
+    grace: Duration,
+    poll: Option<Poll>,
+    listeners: Vec<Listener>,
+    signals: Option<Signals>,
+    listening: bool,
+    said_full: Option<Instant>,
+    short_until: Option<Instant>,
+    stopping: Option<Instant>,
+    warmed: Instant,
+}
+
+impl Parent {
+    pub(crate) fn new(
+        shared: Shared,
+        listeners: Vec<Listener>,
+        signals: Signals,
+        max_from_ip: usize,
+        grace: Duration,
+    ) -> io::Result<Parent> {
+        let poll = Poll::new()?;
+        let fd = signals.raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), SIGNALS, Interest::READABLE)?;
+        Ok(Parent {
+            shared,
+            children: Children::default(),
+            backoff: Backoff::default(),
+            max_from_ip,
+            grace,
+            poll: Some(poll),
+            listeners,
+            signals: Some(signals),
+            listening: false,
+            said_full: None,
+            short_until: None,
+            stopping: None,
+            warmed: Instant::now(),
+        })
+    }
+
+    /// Runs until SIGTERM or SIGINT and until the last child is gone.
+    ///
+    /// # Errors
+    /// The kernel does not let us wait for events.
+    pub(crate) fn run(&mut self, model: &mut dyn Model) -> Result<()> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let now = Instant::now();
+            if self.stopping.is_none() {
+                model.balance(self, now);
+                self.listen_while(model.has_room(self), now);
+            } else if self.children.is_empty() {
+                return Ok(());
+            }
+            self.kill_late(now);
+            self.show();
+            self.wait(&mut events)?;
+            let tokens: Vec<usize> = events.iter().map(|event| event.token().0).collect();
+            for token in tokens.iter().filter(|token| **token >= CHILDREN) {
+                self.reports(model, (token - CHILDREN) as i32);
+            }
+            if tokens.contains(&SIGNALS.0) {
+                self.signalled(model);
+            }
+            for token in tokens.iter().filter(|token| (LISTENERS..CHILDREN).contains(token)) {
+                self.accept(model, token - LISTENERS);
+            }
+        }
+    }
+
+    /// Makes a child process, which runs `duty` with its end of the link and ends.  Returns the
+    /// child's id; None when there can be no more processes now.
+    pub(crate) fn spawn(
+        &mut self,
+        client: Option<IpAddr>,
+        duty: impl FnOnce(OwnedFd, &Shared),
+    ) -> Option<i32> {
+        self.warm();
+        let made = handoff::pair().and_then(|pair| Ok((pair, fork()?)));
+        match made {
+            Ok(((link, child_link), Forked::Child)) => {
+                drop(link);
+                self.leave_behind();
+                let shared = self.shared.clone();
+                duty(child_link, &shared);
+                std::process::exit(0);
+            }
+            Ok(((link, _), Forked::Parent(pid))) => {
+                let token = Token(CHILDREN + pid.as_raw() as usize);
+                let fd = link.as_raw_fd();
+                if let Err(error) = self.register(fd, token) {
+                    self.log(Level::Error, format_args!("cannot watch a child: {error}"));
+                }
+                self.children.add(pid, link, client);
+                Some(pid.as_raw())
+            }
+            Err(error) => {
+                let wait = self.backoff.failed(Instant::now()).as_secs();
+                self.log(
+                    Level::Error,
+                    format_args!("cannot make a process: {error}; next try in {wait} s"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Tells a child to end when it has finished with its client.
+    pub(crate) fn dismiss(&mut self, pid: i32) {
+        if let Some(link) = self.children.get_mut(pid).and_then(|child| child.link.take())
+            && let Some(poll) = &self.poll
+        {
+            let _ = poll.registry().deregister(&mut SourceFd(&link.as_raw_fd()));
+        }
+    }
+
+    /// Sends a client away for whom there is no process.
+    pub(crate) fn refuse(&self, client: &OwnedFd) {
+        pre_connection::send_away(client, &Reply::new(421, "4.3.2", INTERNAL_ERROR));
+    }
+
+    pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {
+        self.shared.plugins.log(level, text);
+    }
+
+    fn register(&self, fd: RawFd, token: Token) -> io::Result<()> {
+        match &self.poll {
+            Some(poll) => poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE),
+            None => Ok(()),
+        }
+    }
+
+    fn wait(&mut self, events: &mut Events) -> Result<()> {
+        let odd = !self.listening || self.stopping.is_some() || self.short_until.is_some();
+        let Some(poll) = &mut self.poll else { return Ok(()) };
+        match poll.poll(events, Some(if odd { SOON } else { SELDOM })) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(Error::new(format!("cannot wait for events: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Listens while there is room; the kernel keeps the others waiting.
+    fn listen_while(&mut self, room: bool, now: Instant) {
+        if self.short_until.is_some_and(|until| now >= until) {
+            self.short_until = None;
+        }
+        let wanted = room && self.short_until.is_none();
+        if !room && self.said_full.is_none_or(|said| now.duration_since(said) > SAY_AGAIN) {
+            self.said_full = Some(now);
+            let busy = self.children.busy();
+            self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
+        }
+        self.set_listening(wanted);
+    }
+
+    fn set_listening(&mut self, wanted: bool) {
+        if wanted == self.listening {
+            return;
+        }
+        for (number, listener) in self.listeners.iter().enumerate() {
+            let fd = listener.raw_fd();
+            let Some(poll) = &self.poll else { continue };
+            let token = Token(LISTENERS + number);
+            let mut source = SourceFd(&fd);
+            let changed = match wanted {
+                true => poll.registry().register(&mut source, token, Interest::READABLE),
+                false => poll.registry().deregister(&mut source),
+            };
+            if let Err(error) = changed {
+                self.log(Level::Error, format_args!("listening on {listener}: {error}"));
+            }
+        }
+        self.listening = wanted;
+    }
+
+    fn accept(&mut self, model: &mut dyn Model, number: usize) {
+        while self.stopping.is_none() && model.has_room(self) {
+            let Some(listener) = self.listeners.get(number) else { return };
+            let (client, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !self.is_over(&error) {
+                        continue;
+                    }
+                    return;
+                }
+            };
+            match pre_connection::check(&peer, &self.children, self.max_from_ip, &self.shared) {
+                Some(reply) => pre_connection::send_away(&client, &reply),
+                None => model.take(self, client, &peer),
+            }
+        }
+        self.set_listening(false);
+    }
+
+    /// Is there nothing to accept for now?  Running out of descriptors is one reason: the listener
+    /// stays readable then, so it is left alone for a moment.
+    fn is_over(&mut self, error: &io::Error) -> bool {
+        const OF_ONE_CLIENT: [i32; 4] =
+            [libc::ECONNABORTED, libc::EINTR, libc::EPROTO, libc::ENOTCONN];
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return true;
+        }
+        if error.raw_os_error().is_some_and(|code| OF_ONE_CLIENT.contains(&code)) {
+            return false;
+        }
+        self.log(Level::Error, format_args!("cannot accept: {error}; next try in 1 s"));
+        self.short_until = Some(Instant::now() + BREATHER);
+        self.set_listening(false);
+        true
+    }
+
+    fn reports(&mut self, model: &mut dyn Model, pid: i32) {
+        loop {
+            let link = self.children.get_mut(pid).and_then(|child| child.link.as_ref());
+            match link.and_then(handoff::receive_report) {
+                None => return,
+                Some(Report::Overdue(text)) => {
+                    self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
+                }
+                Some(Report::Done { leaving }) => {
+                    self.backoff.worked();
+                    model.done(self, pid, leaving);
+                }
+            }
+        }
+    }
+
+    fn signalled(&mut self, model: &mut dyn Model) {
+        let events = self.signals.as_mut().map(Signals::take).unwrap_or_default();
+        for event in events {
+            match event {
+                Event::Child => self.reap(model),
+                Event::Reload if self.stopping.is_none() => self.reload(),
+                Event::Reload => {}
+                Event::Stop => self.stop(),
+            }
+        }
+    }
+
+    fn reap(&mut self, model: &mut dyn Model) {
+        loop {
+            let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, 0)) => (pid.as_raw(), None),
+                Ok(WaitStatus::Exited(pid, status)) => {
+                    (pid.as_raw(), Some(format!("ended with status {status}")))
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid.as_raw(), Some(format!("was killed by {signal}")))
+                }
+                _ => return,
+            };
+            self.reports(model, pid);
+            let Some(child) = self.children.remove(pid) else { continue };
+            let Some(how) = how else {
+                self.backoff.worked();
+                continue;
+            };
+            let swept = self.shared.spool.sweep(pid as u32);
+            let client = child.client.map_or("waiting".into(), |ip| format!("serving {ip}"));
+            self.log(
+                Level::Error,
+                format_args!("process {pid}, {client}, {how}; {swept} spool files removed"),
+            );
+            model.died(self, &child);
+        }
+    }
+
+    /// Reads configuration and plugins anew.  Sessions in progress keep what they have.
+    fn reload(&mut self) {
+        self.shared.config.expire();
+        match plugin::load(&self.shared.config) {
+            Ok(plugins) => {
+                self.shared = Shared { plugins, ..self.shared.clone() };
+                for (_, child) in self.children.iter_mut() {
+                    child.outdated = true;
+                }
+                while let Some(pid) = self.children.take_longest_waiting() {
+                    self.dismiss(pid);
+                }
+                self.log(Level::Notice, "the configuration was read again");
+            }
+            Err(error) => {
+                let text = format!("the new configuration is broken, the old one stays: {error}");
+                self.log(Level::Error, text);
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        let now = Instant::now();
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now + self.grace);
+        self.set_listening(false);
+        self.listeners.clear();
+        let busy = self.children.busy();
+        self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let pids: Vec<i32> = self.children.iter_mut().map(|(pid, _)| pid).collect();
+        for pid in pids {
+            self.dismiss(pid);
+        }
+    }
+
+    /// Kills what has not ended within the time of grace.
+    fn kill_late(&mut self, now: Instant) {
+        if self.stopping.is_some_and(|until| now >= until) {
+            for (pid, _) in self.children.iter_mut() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Reads changed configuration before a process is made, so that it need not.
+    fn warm(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.warmed) >= Duration::from_secs(1) {
+            self.warmed = now;
+            self.shared.config.refresh();
+            self.shared.plugins.warm(&self.shared.config);
+            for problem in self.shared.config.take_problems() {
+                self.log(Level::Error, problem);
+            }
+        }
+    }
+
+    /// In a new child: lets go of everything that is the parent's.
+    fn leave_behind(&mut self) {
+        self.children.forget_all();
+        self.listeners.clear();
+        self.poll = None;
+        self.signals = None;
+    }
+
+    fn show(&mut self) {
+        let (busy, idle) = (self.children.busy(), self.children.idle());
+        let state = if self.stopping.is_some() { "stopping" } else { "parent" };
+        title::set(format_args!("{state}, {busy} busy, {idle} waiting"));
+    }
+}

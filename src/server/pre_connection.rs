@@ -1,0 +1,45 @@
+//! What is decided about a client before it costs a process: the core's own limit, then the
+//! `pre-connection` hook.  This runs in the parent, so nothing here waits.
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+
+use crate::hook::{Hook, Incoming, Shared, Verdict};
+use crate::log::Level;
+use crate::server::children::Children;
+use crate::server::listener::Peer;
+use crate::smtp::reply::{Reply, refusal};
+
+/// May this client have a process?  None: yes; else the reply that sends it away.
+pub(crate) fn check(
+    peer: &Peer,
+    children: &Children,
+    max_from_ip: usize,
+    shared: &Shared,
+) -> Option<Reply> {
+    let ip = peer.remote.0;
+    if max_from_ip > 0 && children.connections_from(ip) >= max_from_ip {
+        shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));
+        let text = format!("too many connections from {ip}, try again later");
+        let verdict = Verdict::denysoft(text);
+        return refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0);
+    }
+    if !shared.plugins.has(Hook::PreConnection) {
+        return None;
+    }
+    let others: Vec<IpAddr> = children.addresses().collect();
+    let incoming = Incoming::new(peer.remote, peer.local, max_from_ip, &others, &shared.config);
+    let verdict = shared.plugins.pre_connection(&incoming);
+    refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0)
+}
+
+/// Says so and hangs up, without waiting for the client to listen.
+pub(crate) fn send_away(client: &OwnedFd, reply: &Reply) {
+    let mut text = vec![];
+    reply.write(false, &mut text);
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let _ = send(client.as_raw_fd(), &text, flags);
+    let _ = shutdown(client.as_raw_fd(), Shutdown::Write);
+}

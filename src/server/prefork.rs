@@ -1,0 +1,90 @@
+//! qpsmtpd-prefork: a pool of waiting processes that are handed one client after the other.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::server::children::Child;
+use crate::server::handoff;
+use crate::server::listener::Peer;
+use crate::server::parent::{Model, Parent};
+use crate::server::worker::{self, Duty};
+
+/// How long there must have been too many waiting processes before they are let go, one a second.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Hands clients to waiting processes.
+#[derive(Debug)]
+pub(crate) struct Prefork {
+    /// How many processes there may be.
+    pub(crate) most: usize,
+    /// How many should be waiting.
+    pub(crate) idle: usize,
+    pub(crate) duty: Duty,
+    /// Since when there are more than that, or when the last of them was let go.
+    pub(crate) surplus: Option<Instant>,
+}
+
+impl Prefork {
+    fn may_spawn(&self, parent: &Parent, now: Instant) -> bool {
+        parent.children.len() < self.most && !parent.backoff.is_waiting(now)
+    }
+
+    fn spawn(&self, parent: &mut Parent) -> Option<i32> {
+        let duty = self.duty;
+        parent.spawn(None, |link, shared| worker::pool(&link, shared, duty))
+    }
+}
+
+impl Model for Prefork {
+    fn has_room(&self, parent: &Parent) -> bool {
+        parent.children.idle() > 0 || self.may_spawn(parent, Instant::now())
+    }
+
+    fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer) {
+        while let Some(pid) = parent.children.waiting().or_else(|| self.spawn(parent)) {
+            let link = parent.children.get_mut(pid).and_then(|child| child.link.as_ref());
+            let sent = link.is_some_and(|link| handoff::send_job(link, &client, peer).is_ok());
+            parent.children.serves(pid, peer.remote.0);
+            if sent {
+                return;
+            }
+            parent.children.is_done(pid, false);
+            parent.dismiss(pid);
+        }
+        parent.refuse(&client);
+    }
+
+    fn done(&mut self, parent: &mut Parent, pid: i32, leaving: bool) {
+        let outdated = parent.children.get_mut(pid).is_some_and(|child| child.outdated);
+        let waits = !leaving && !outdated;
+        parent.children.is_done(pid, waits);
+        if !waits {
+            parent.dismiss(pid);
+        }
+    }
+
+    fn died(&mut self, parent: &mut Parent, child: &Child) {
+        if child.served == 0 {
+            parent.backoff.failed(Instant::now());
+        }
+    }
+
+    fn balance(&mut self, parent: &mut Parent, now: Instant) {
+        while parent.children.idle() < self.idle && self.may_spawn(parent, now) {
+            if self.spawn(parent).is_none() {
+                break;
+            }
+        }
+        if parent.children.idle() <= self.idle {
+            self.surplus = None;
+            return;
+        }
+        let since = *self.surplus.get_or_insert(now);
+        if now.duration_since(since) >= CALM {
+            self.surplus = Some(now - CALM + Duration::from_secs(1));
+            if let Some(pid) = parent.children.take_longest_waiting() {
+                parent.dismiss(pid);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A child process: serves its client or, in a pool, one client after the other.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::hook::Shared;
+use crate::log::Level;
+use crate::server::handoff;
+use crate::server::listener::Peer;
+use crate::smtp::{Stream, serve};
+use crate::state::Connection;
+use crate::sys::{deadline, descriptors, resolve, title};
+
+/// The exit status of a child in which the core itself failed.
+const EXIT_BUG: i32 = 70;
+
+/// What a child needs to know besides what all sessions share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Duty {
+    /// Look up the names of clients?
+    pub(crate) rdns: bool,
+    /// After so many clients a worker of a pool ends.
+    pub(crate) lifetime: u64,
+    /// By how much the parent raised its priority, which is not for children.
+    pub(crate) renice: i32,
+}
+
+/// A process for one client.
+pub(crate) fn one_client(client: OwnedFd, peer: &Peer, link: OwnedFd, shared: &Shared, duty: Duty) {
+    begin(&link, shared, duty);
+    session(client, peer, &link, shared, duty);
+}
+
+/// A process of a pool: serves the clients that come over `link` until it is told to end.
+pub(crate) fn pool(link: &OwnedFd, shared: &Shared, duty: Duty) {
+    begin(link, shared, duty);
+    for served in 1..=duty.lifetime.max(1) {
+        title::set("waiting");
+        let Some((client, peer)) = handoff::receive_job(link) else { return };
+        session(client, &peer, link, shared, duty);
+        handoff::send_done(link, served == duty.lifetime.max(1));
+    }
+}
+
+fn begin(link: &OwnedFd, shared: &Shared, duty: Duty) {
+    descriptors::raise_priority(-duty.renice);
+    descriptors::ignore_group_signals();
+    deadline::install(Some(link.as_raw_fd()));
+    shared.plugins.post_fork(&shared.config);
+}
+
+fn session(client: OwnedFd, peer: &Peer, link: &OwnedFd, shared: &Shared, duty: Duty) {
+    let mut connection = Connection::new(peer.remote, peer.local);
+    if duty.rdns {
+        connection = connection.with_look_up(resolve::host_of);
+    }
+    let Ok(stop) = link.try_clone() else { return };
+    let stream = Stream::new(client).until(stop);
+    let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
+    if served.is_err() {
+        let why = crate::sys::panics::last();
+        let ip = peer.remote.0;
+        shared.plugins.log(Level::Crit, format_args!("the session from {ip} failed: {why}"));
+        std::process::exit(EXIT_BUG);
+    }
+}
