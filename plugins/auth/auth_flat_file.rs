@@ -1,0 +1,224 @@
+//! NAME
+//!     auth/auth_flat_file - users and passwords in a file
+//!
+//! SYNOPSIS
+//!     auth/auth_flat_file
+//!
+//! DESCRIPTION
+//!     Lets clients authenticate with PLAIN, LOGIN and CRAM-MD5 as the users of
+//!     config/flat_auth_pw.
+//!
+//!     User names are whole addresses, user@domain, and case does not matter in them.  Another user
+//!     name, or one that is not in the file, is left to the next plugin.
+//!
+//!     The user name must be exactly that of a line; the plugin of the same name in Perl takes it
+//!     for a pattern.
+//!
+//! CONFIG
+//!     flat_auth_pw   USER:PASSWORD a line, the password as it is.  CRAM-MD5 needs it in clear,
+//!                    and there is no other form yet.  Nobody but the server should be able to
+//!                    read the file.
+//!
+//! SEE ALSO
+//!     relay
+
+use std::collections::HashMap;
+
+use crate::config::Lines;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
+use crate::log::Level;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(0)?;
+    let users = hooks.derived_checked("flat_auth_pw", parse);
+    for hook in [Hook::AuthPlain, Hook::AuthLogin, Hook::AuthCramMd5] {
+        let users = users.clone();
+        hooks.on(hook, move |session, call| {
+            let Call::Credentials(sent) = call else { return DECLINED };
+            let users = session.derived(&users);
+            check(session, &users, sent)
+        });
+    }
+    Ok(())
+}
+
+/// Users in lower case, each with the password.
+type Users = HashMap<String, String>;
+
+fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
+    let mut users = Users::new();
+    for line in lines.entries() {
+        match line.text.split_once(':') {
+            Some((user, password)) => {
+                users.entry(user.to_lowercase()).or_insert_with(|| password.to_owned());
+            }
+            // The line may be half a password: it does not go to the log.
+            None => problems.push(Error::at(&line.file, line.number, "no colon after the user")),
+        }
+    }
+    users
+}
+
+fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
+    if sent.password.is_none() && sent.hash.is_none() {
+        session.log(Level::Info, "fail: missing password");
+        return Verdict::deny("authflat - missing password");
+    }
+    if !sent.user.contains('@') {
+        session.log(Level::Info, "fail: missing domain");
+        return DECLINED;
+    }
+    let Some(password) = users.get(&sent.user.to_lowercase()) else {
+        session.log(Level::Info, format_args!("fail: no such user: {}", sent.user));
+        return DECLINED;
+    };
+    if password.is_empty() {
+        session.log(Level::Info, "fail: missing password");
+        return Verdict::deny("auth_flat_file - no such user");
+    }
+    if sent.password.is_none() && sent.ticket.is_empty() {
+        session.log(Level::Error, "skip: missing ticket");
+        return Verdict::declined("auth_flat_file");
+    }
+    if sent.matches(password) {
+        let what = if sent.password.is_some() { "clear" } else { "hash" };
+        session.log(Level::Info, format_args!("pass: {what} match"));
+        return Verdict::ok("auth_flat_file");
+    }
+    session.log(Level::Info, "fail: wrong password");
+    Verdict::deny("auth_flat_file - wrong password")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{Code, Secret};
+    use crate::testing::Trial;
+
+    const USERS: &str = "good@example.com:good_pass\n\
+        Tim@Example.com:tanstaaftanstaaf\n\
+        colon@example.com:a:b\n\
+        good@example.com:second\n\
+        empty@example.com:\n\
+        half-a-secret\n\
+        nodomain:pass\n";
+
+    const CLEAR: [(Hook, &str); 2] = [(Hook::AuthPlain, "plain"), (Hook::AuthLogin, "login")];
+
+    fn trial() -> Trial {
+        Trial::new("auth/auth_flat_file", &[("flat_auth_pw", USERS)])
+    }
+
+    fn clear(trial: &mut Trial, user: &str, password: &str) -> Verdict {
+        let [one, two] = CLEAR.map(|(hook, mechanism)| {
+            let password = Some(Secret::new(password.as_bytes()));
+            let sent = Credentials { mechanism, user, password, hash: None, ticket: "" };
+            trial.call(hook, &Call::Credentials(&sent))
+        });
+        assert_eq!(one, two);
+        one
+    }
+
+    fn cram(trial: &mut Trial, user: &str, hash: &str, ticket: &str) -> Verdict {
+        let hash = Some(Secret::new(hash.as_bytes()));
+        let sent = Credentials { mechanism: "cram-md5", user, password: None, hash, ticket };
+        trial.call(Hook::AuthCramMd5, &Call::Credentials(&sent))
+    }
+
+    fn is(verdict: Verdict, code: Code, text: &str) {
+        assert_eq!((verdict.code(), verdict.text()), (code, text));
+    }
+
+    const WRONG: &str = "auth_flat_file - wrong password";
+
+    #[test]
+    fn clear_passwords_are_compared() {
+        let trial = &mut trial();
+        for (user, password, code, text) in [
+            ("good@example.com", "good_pass", Code::Ok, "auth_flat_file"),
+            ("GOOD@Example.com", "good_pass", Code::Ok, "auth_flat_file"),
+            ("tim@example.com", "tanstaaftanstaaf", Code::Ok, "auth_flat_file"),
+            ("colon@example.com", "a:b", Code::Ok, "auth_flat_file"),
+            ("good@example.com", "wrong", Code::Deny, WRONG),
+            ("good@example.com", "good_pas", Code::Deny, WRONG),
+            ("good@example.com", "Good_pass", Code::Deny, WRONG),
+            ("good@example.com", "second", Code::Deny, WRONG),
+            ("good@example.com", "", Code::Deny, WRONG),
+            ("colon@example.com", "a", Code::Deny, WRONG),
+            ("empty@example.com", "", Code::Deny, "auth_flat_file - no such user"),
+            ("nobody@example.com", "good_pass", Code::Declined, ""),
+            ("good", "good_pass", Code::Declined, ""),
+            ("nodomain", "pass", Code::Declined, ""),
+            ("", "good_pass", Code::Declined, ""),
+        ] {
+            is(clear(trial, user, password), code, text);
+        }
+        for line in [
+            "(auth-plain) auth/auth_flat_file: pass: clear match",
+            "fail: wrong password",
+            "fail: missing domain",
+            "fail: no such user: nobody@example.com",
+        ] {
+            assert!(trial.log().contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_user_name_is_no_pattern() {
+        let trial = &mut trial();
+        for user in [
+            ".*@example.com",
+            "good@example.co.",
+            "^good@example.com",
+            "good@example.com:good_pass",
+        ] {
+            is(clear(trial, user, "good_pass"), Code::Declined, "");
+        }
+    }
+
+    /// The example of RFC 2195 2.
+    #[test]
+    fn digests_are_compared() {
+        let ticket = "<1896.697170952@postoffice.reston.mci.net>";
+        let digest = "b913a602c7eda7a495b4e6e7334d3890";
+        let (user, trial) = ("tim@example.com", &mut trial());
+        is(cram(trial, user, digest, ticket), Code::Ok, "auth_flat_file");
+        assert!(trial.log().contains("(auth-cram-md5) auth/auth_flat_file: pass: hash match"));
+        is(cram(trial, user, &digest.replace('0', "1"), ticket), Code::Deny, WRONG);
+        is(cram(trial, user, "", ticket), Code::Deny, WRONG);
+        is(cram(trial, user, digest, "<1@example>"), Code::Deny, WRONG);
+        is(cram(trial, "good@example.com", digest, ticket), Code::Deny, WRONG);
+        is(cram(trial, user, digest, ""), Code::Declined, "auth_flat_file");
+        assert!(trial.log().contains("skip: missing ticket"));
+    }
+
+    #[test]
+    fn no_password_at_all_is_refused() {
+        let user = "good@example.com";
+        let sent = Credentials { mechanism: "plain", user, password: None, hash: None, ticket: "" };
+        let verdict = trial().call(Hook::AuthPlain, &Call::Credentials(&sent));
+        is(verdict, Code::Deny, "authflat - missing password");
+    }
+
+    #[test]
+    fn nothing_of_a_password_goes_to_the_log() {
+        let mut trial = trial();
+        clear(&mut trial, "good@example.com", "secret-attempt");
+        assert!(trial.log().contains("flat_auth_pw:6: no colon after the user"), "{}", trial.log());
+        for secret in ["secret-attempt", "good_pass", "half-a-secret"] {
+            assert!(!trial.log().contains(secret), "{}", trial.log());
+        }
+    }
+
+    #[test]
+    fn a_changed_file_counts_at_once() {
+        let mut trial = trial();
+        trial.set_config("flat_auth_pw", "good@example.com:new");
+        is(clear(&mut trial, "good@example.com", "new"), Code::Ok, "auth_flat_file");
+        let mut without = Trial::new("auth/auth_flat_file", &[]);
+        is(clear(&mut without, "good@example.com", "new"), Code::Declined, "");
+        assert!(Trial::load("auth/auth_flat_file users", &[]).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! NAME
+//!     badmailfromto - refuses a recipient to certain senders
+//!
+//! SYNOPSIS
+//!     badmailfromto
+//!
+//! DESCRIPTION
+//!     Refuses a recipient if config/badmailfromto has the sender and this recipient on one line.
+//!     The reply, "mail to RECIPIENT not accepted here", looks as if the recipient did not exist:
+//!     it gives a person who harasses another no hint that it is about them.
+//!
+//!     It must stand before rcpt_ok.  The null sender <> is never refused.
+//!
+//!     Where a sender is listed both by address and by host, the recipients of all its lines are
+//!     refused; the plugin of the same name in Perl looks only at the last of them.
+//!
+//! CONFIG
+//!     badmailfromto   FROM TO a line, with blanks between them.  FROM is an address or an @host,
+//!                     TO is an address.  Case does not matter.  A line with anything else is
+//!                     written to the log and skipped.
+//!
+//! NOTES
+//!     badmailfromto   of the transaction: the FROM by which the sender is listed
+//!
+//! SEE ALSO
+//!     badmailfrom, badrcptto
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::Lines;
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::plugins::patterns::{is_whole, lower_case};
+use crate::state::Note;
+
+/// The entry by which the sender is listed; a note of the transaction.
+pub const BADMAILFROMTO: Note<String> = Note::new("badmailfromto");
+
+/// Senders, each with the recipients that are closed to it.
+type List = HashMap<String, HashSet<String>>;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(0)?;
+    let list = hooks.derived_checked("badmailfromto", parse);
+    let again = list.clone();
+    hooks.mail(move |session, sender, _params| {
+        session.transaction.notes.unset(BADMAILFROMTO);
+        let list = session.derived(&list);
+        if list.is_empty() {
+            session.log(Level::Debug, "skip, empty list");
+        } else if !is_whole(sender) {
+            let what = if sender.is_null() { "null sender" } else { "missing user or host" };
+            session.log(Level::Debug, format_args!("skip, {what}"));
+        } else if let Some(name) = names_of(sender).into_iter().find(|name| list.contains_key(name))
+        {
+            session.transaction.notes.set(BADMAILFROMTO, name);
+        }
+    });
+    hooks.rcpt(move |session, recipient, _params| {
+        if !session.transaction.notes.is_true(BADMAILFROMTO) {
+            session.log(Level::Debug, "pass, sender not listed");
+            return DECLINED;
+        }
+        let list = session.derived(&again);
+        let recipient = lower_case(recipient);
+        let senders = session.transaction.sender().map(names_of).into_iter().flatten();
+        let mut closed = senders.filter_map(|name| list.get(&name));
+        if closed.any(|recipients| recipients.contains(&recipient)) {
+            session.log(Level::Info, format_args!("fail, {recipient} is closed to this sender"));
+            return Verdict::deny(format!("mail to {recipient} not accepted here"));
+        }
+        session.log(Level::Debug, "pass, recipient not listed");
+        DECLINED
+    });
+    Ok(())
+}
+
+fn parse(lines: &Lines, problems: &mut Vec<Error>) -> List {
+    let mut list = List::new();
+    for line in lines.entries() {
+        let mut words = line.text.split_whitespace().map(str::to_lowercase);
+        match (words.next(), words.next()) {
+            (Some(from), Some(to)) if from.contains('@') && to.contains('@') => {
+                list.entry(from).or_default().insert(to);
+            }
+            _ => {
+                let text = format!("not a pair of addresses: '{}'", line.text);
+                problems.push(Error::at(&line.file, line.number, text));
+            }
+        }
+    }
+    list
+}
+
+/// What a sender can be listed as: `user@host` or `@host`.
+fn names_of(sender: &Address) -> [String; 2] {
+    [lower_case(sender), format!("@{}", sender.host().to_lowercase())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BADMAILFROMTO;
+    use crate::hook::Code;
+    use crate::testing::Trial;
+
+    const LIST: &str = "Ex@example.net\tVictim@example.com\n\
+        @evil.test   a@example.com\n\
+        one@evil.test b@example.com\n";
+
+    fn rcpt(trial: &mut Trial, sender: &str, recipient: &str) -> Code {
+        trial.session.transaction.clear();
+        assert_eq!(trial.mail(sender).code(), Code::Declined);
+        trial.rcpt(recipient).code()
+    }
+
+    #[test]
+    fn only_the_pair_is_refused() {
+        let mut trial = Trial::new("badmailfromto", &[("badmailfromto", LIST)]);
+        for (sender, recipient, code) in [
+            ("<ex@EXAMPLE.net>", "<victim@example.com>", Code::Deny),
+            ("<ex@example.net>", "<other@example.com>", Code::Declined),
+            ("<friend@example.net>", "<victim@example.com>", Code::Declined),
+            ("<two@evil.test>", "<a@example.com>", Code::Deny),
+            ("<two@evil.test>", "<b@example.com>", Code::Declined),
+            ("<one@evil.test>", "<a@example.com>", Code::Deny),
+            ("<one@evil.test>", "<B@example.com>", Code::Deny),
+            ("<a@sub.evil.test>", "<a@example.com>", Code::Declined),
+            ("<>", "<victim@example.com>", Code::Declined),
+            ("<postmaster>", "<victim@example.com>", Code::Declined),
+            ("<ex@example.net>", "<postmaster>", Code::Declined),
+        ] {
+            assert_eq!(rcpt(&mut trial, sender, recipient), code, "{sender} to {recipient}");
+        }
+        for line in
+            ["skip, null sender", "skip, missing user or host", "pass, recipient not listed"]
+        {
+            assert!(trial.log().contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_reply_does_not_speak_of_the_sender() {
+        let mut trial = Trial::new("badmailfromto", &[("badmailfromto", LIST)]);
+        trial.mail("<ex@example.net>");
+        let name = trial.session.transaction.notes.get(BADMAILFROMTO);
+        assert_eq!(name.as_deref(), Some("ex@example.net"));
+        let verdict = trial.rcpt("<Victim@Example.com>");
+        assert_eq!(verdict.text(), "mail to victim@example.com not accepted here");
+        assert!(trial.log().contains("fail, victim@example.com is closed to this sender"));
+    }
+
+    #[test]
+    fn without_a_list_nothing_is_refused() {
+        let mut trial = Trial::new("badmailfromto", &[]);
+        assert_eq!(rcpt(&mut trial, "<ex@example.net>", "<victim@example.com>"), Code::Declined);
+        assert!(trial.log().contains("skip, empty list"));
+        assert!(trial.log().contains("pass, sender not listed"));
+        assert!(Trial::load("badmailfromto reject", &[]).is_ok());
+        assert!(Trial::load("badmailfromto strict", &[]).is_err());
+    }
+
+    #[test]
+    fn a_line_that_is_no_pair_is_logged_and_skipped() {
+        let list = "ex@example.net\nnobody x@y.test\nex@example.net victim@example.com why\n";
+        let mut trial = Trial::new("badmailfromto", &[("badmailfromto", list)]);
+        assert_eq!(rcpt(&mut trial, "<ex@example.net>", "<victim@example.com>"), Code::Deny);
+        assert!(trial.log().contains("badmailfromto:1: not a pair of addresses: 'ex@example.net'"));
+        assert!(
+            trial.log().contains("badmailfromto:2: not a pair of addresses: 'nobody x@y.test'")
+        );
+    }
+}

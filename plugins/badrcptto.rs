@@ -1,0 +1,123 @@
+//! NAME
+//!     badrcptto - refuses recipients that are closed
+//!
+//! SYNOPSIS
+//!     badrcptto
+//!
+//! DESCRIPTION
+//!     Refuses an envelope recipient that is in config/badrcptto with 550.  The first line that
+//!     fits counts, and its reason is the reply; without one the reply is "mail to ENTRY not
+//!     accepted here (#5.1.1)".
+//!
+//!     A client that may relay or is on a white list may send to every recipient, and a recipient
+//!     without a domain, such as postmaster, is never refused.  The plugin must stand before
+//!     rcpt_ok.
+//!
+//!     The plugin of the same name in Perl does not show the reasons, and it reads patterns in
+//!     lower case, which makes \S of \s.
+//!
+//! CONFIG
+//!     badrcptto   ENTRY [REASON] a line.  An entry is
+//!
+//!                     former@example.com      an address
+//!                     @old.example.com        all addresses of a host
+//!                     ^[^@]*%[^@]*@           a regular expression
+//!
+//!     Entries are as in config/badmailfrom, and so is what becomes of a line that cannot be used:
+//!     see the manual of badmailfrom for the characters that make an entry a regular expression,
+//!     and for what of Perl's syntax is not there.
+//!
+//! SEE ALSO
+//!     badmailfrom, badmailfromto, rcpt_ok
+
+use crate::error::Result;
+use crate::hook::{Args, DECLINED, Hooks, Verdict, dsn};
+use crate::log::Level;
+use crate::plugins::patterns::{Patterns, is_whole};
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(0)?;
+    let list = hooks.derived_checked("badrcptto", Patterns::parse);
+    hooks.rcpt(move |session, recipient, _params| {
+        if session.is_immune() {
+            return DECLINED;
+        }
+        if !is_whole(recipient) {
+            session.log(Level::Info, "skip: missing host or user");
+            return DECLINED;
+        }
+        let list = session.derived(&list);
+        if list.is_empty() {
+            session.log(Level::Info, "skip, empty config");
+            return DECLINED;
+        }
+        let Some(entry) = list.find(recipient) else {
+            session.log(Level::Info, "pass");
+            return DECLINED;
+        };
+        session.adjust_karma(-2);
+        session.log(Level::Info, format_args!("fail, {recipient} matches {}", entry.bad));
+        if entry.reason.is_empty() {
+            dsn::no_such_user(&format!("mail to {} not accepted here", entry.bad))
+        } else {
+            Verdict::deny(entry.reason.clone())
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::{Code, KARMA, WHITELISTSENDER};
+    use crate::testing::Trial;
+
+    const LIST: &str = "Nope@example.com\n@sub.example.org\n\\s%\\S no percent hack\n";
+
+    #[test]
+    fn closed_recipients_get_the_entry_or_the_reason() {
+        let mut trial = Trial::new("badrcptto", &[("badrcptto", LIST)]);
+        for (path, text) in [
+            ("<nope@Example.com>", "mail to Nope@example.com not accepted here (#5.1.1)"),
+            ("<x@sub.example.org>", "mail to @sub.example.org not accepted here (#5.1.1)"),
+            ("<\"a %b\"@example.com>", "no percent hack"),
+        ] {
+            let verdict = trial.rcpt(path);
+            assert_eq!((verdict.code(), verdict.text()), (Code::Deny, text), "{path}");
+        }
+        assert_eq!(trial.session.connection.notes.get(KARMA), Some(-6));
+        assert!(trial.log().contains("(rcpt) badrcptto: fail, <nope@Example.com> matches Nope@"));
+        assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Declined);
+        assert!(trial.log().contains("(rcpt) badrcptto: pass"));
+    }
+
+    #[test]
+    fn postmaster_and_immune_clients_pass() {
+        let mut trial = Trial::new("badrcptto", &[("badrcptto", "^")]);
+        assert_eq!(trial.rcpt("<postmaster>").code(), Code::Declined);
+        assert!(trial.log().contains("skip: missing host or user"));
+        assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Deny);
+        trial.session.transaction.notes.set(WHITELISTSENDER, "yes".into());
+        assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Declined);
+        trial.session.transaction.notes.unset(WHITELISTSENDER);
+        trial.session.connection.relay_client = true;
+        assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Declined);
+    }
+
+    #[test]
+    fn without_a_list_every_recipient_passes() {
+        let mut trial = Trial::new("badrcptto", &[]);
+        assert_eq!(trial.rcpt("<nope@example.com>").code(), Code::Declined);
+        assert!(trial.log().contains("skip, empty config"));
+        assert!(Trial::load("badrcptto somewhere", &[]).is_err());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_used_is_logged_and_skipped() {
+        let mut trial = Trial::new("badrcptto", &[("badrcptto", "nope\nnope@example.com")]);
+        assert_eq!(trial.rcpt("<nope@example.com>").code(), Code::Deny);
+        assert!(trial.log().contains("badrcptto:1: no @ sign in 'nope'"));
+        trial.set_config("badrcptto", "other@example.com");
+        assert_eq!(trial.rcpt("<nope@example.com>").code(), Code::Declined);
+    }
+}

@@ -1,0 +1,168 @@
+//! NAME
+//!     hosts_allow - decides which hosts may connect
+//!
+//! SYNOPSIS
+//!     hosts_allow
+//!
+//! DESCRIPTION
+//!     Looks at a client before it costs a process or gets a greeting.
+//!
+//!     A client that has as many connections as one address may have (the option --max-from-ip) is
+//!     told "too many connections from ADDRESS, try again later", for now.  The server itself
+//!     keeps to that limit even without this plugin; with it, the client gets to know why.
+//!
+//!     After that the first line of config/hosts_allow that fits decides.
+//!
+//!     It has no effect where the server runs under inetd or tcpserver, which have their own means:
+//!     see "tcpserver -x" and hosts_access(5).
+//!
+//! CONFIG
+//!     hosts_allow   ADDRESS CODE [TEXT] a line
+//!
+//!     ADDRESS is an address or a network, of IPv4 or of IPv6, CODE is one of the return codes,
+//!     and TEXT is what a client that is refused is told:
+//!
+//!         192.0.2.4        DECLINED
+//!         192.0.2.0/24     DENY Sorry, known spam only source
+//!         2001:db8:bad::/48 DENYSOFT Come back later
+//!
+//!     Here 192.0.2.4 is exempt from the DENY of its network.  A line with an address or a code
+//!     that cannot be read is written to the log and skipped.
+//!
+//! SEE ALSO
+//!     relay
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::config::{Line, Lines};
+use crate::error::{Error, Result};
+use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
+use crate::log::Level;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(0)?;
+    let rules = hooks.derived_checked("hosts_allow", parse);
+    hooks.pre_connection(move |client| {
+        let (ip, max) = (client.remote_ip, client.max_conn_ip);
+        let connections = client.connections_from(ip) + 1;
+        if max > 0 && connections > max {
+            let text = format!("too many connections from {ip}");
+            client.log(Level::Info, format_args!("fail: {text} ({connections} > {max})"));
+            return Verdict::denysoft(format!("{text}, try again later"));
+        }
+        let rules = client.derived(&rules);
+        let Some(rule) = rules.iter().find(|rule| rule.network.contains(&ip)) else {
+            client.log(Level::Debug, "pass");
+            return DECLINED;
+        };
+        let result = if rule.code.is_deny() { "fail" } else { "pass" };
+        let level = if rule.code.is_deny() { Level::Info } else { Level::Debug };
+        client.log(level, format_args!("{result}, {} for {ip}, {}", rule.code, rule.text));
+        Verdict::new(rule.code, rule.text.clone())
+    });
+    Ok(())
+}
+
+/// One line of the file.
+struct Rule {
+    network: IpNet,
+    code: Code,
+    text: String,
+}
+
+fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Rule> {
+    let placed =
+        |line: &Line| rule(&line.text).map_err(|error| error.or_at(&line.file, line.number));
+    let rules = lines.entries().map(placed);
+    rules.filter_map(|rule| rule.map_err(|problem| problems.push(problem)).ok()).collect()
+}
+
+fn rule(line: &str) -> Result<Rule> {
+    let (address, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim_start();
+    let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let network = match address.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address.to_canonical()),
+        Err(_) => address.parse().map_err(|_| format!("no address or network: '{address}'"))?,
+    };
+    let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
+    Ok(Rule { network: network.trunc(), code, text: text.trim_start().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Trial;
+
+    fn is(verdict: Verdict, code: Code, text: &str) {
+        assert_eq!((verdict.code(), verdict.text()), (code, text));
+    }
+
+    #[test]
+    fn one_address_may_have_so_many_connections() {
+        let trial = Trial::new("hosts_allow", &[]);
+        let others = ["192.0.2.1", "192.0.2.9", "2001:db8::1", "192.0.2.1"];
+        let text = "too many connections from 192.0.2.1, try again later";
+        is(trial.pre_connection("192.0.2.1", &others, 2), Code::DenySoft, text);
+        assert!(trial.log().contains(
+            "(pre-connection) hosts_allow: fail: too many connections from 192.0.2.1 (3 > 2)"
+        ));
+        is(trial.pre_connection("192.0.2.1", &others, 3), Code::Declined, "");
+        is(trial.pre_connection("192.0.2.1", &others, 0), Code::Declined, "");
+        is(trial.pre_connection("192.0.2.8", &others, 1), Code::Declined, "");
+        let text = "too many connections from 2001:db8::1, try again later";
+        is(trial.pre_connection("2001:db8::1", &others, 1), Code::DenySoft, text);
+        assert!(trial.log().contains("(pre-connection) hosts_allow: pass"));
+    }
+
+    #[test]
+    fn the_first_line_that_fits_decides() {
+        let list = "192.0.2.4 DECLINED\n\
+            192.0.2.0/24\tDENY   Sorry,  known spam only source\n\
+            198.51.100.77/24 DENYSOFT_DISCONNECT\n\
+            203.0.113.1 OK\n\
+            203.0.113.0/24 DENY_DISCONNECT no\n\
+            ::ffff:192.0.3.1 DENYHARD mapped\n\
+            2001:db8:bad::/48 DENYSOFT Come back later\n";
+        let trial = Trial::new("hosts_allow", &[("hosts_allow", list)]);
+        for (ip, code, text) in [
+            ("192.0.2.4", Code::Declined, ""),
+            ("192.0.2.0", Code::Deny, "Sorry,  known spam only source"),
+            ("192.0.2.255", Code::Deny, "Sorry,  known spam only source"),
+            ("198.51.100.1", Code::DenySoftDisconnect, ""),
+            ("203.0.113.1", Code::Ok, ""),
+            ("203.0.113.2", Code::DenyDisconnect, "no"),
+            ("192.0.3.1", Code::DenyDisconnect, "mapped"),
+            ("2001:db8:bad:ffff::1", Code::DenySoft, "Come back later"),
+            ("2001:db8::1", Code::Declined, ""),
+        ] {
+            is(trial.pre_connection(ip, &[], 0), code, text);
+        }
+        assert!(trial.log().contains("fail, DENYSOFT for 2001:db8:bad:ffff::1, Come back later"));
+        assert!(trial.log().contains("pass, DECLINED for 192.0.2.4, "));
+        assert!(Trial::load("hosts_allow somebody", &[]).is_err());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_logged_and_skipped() {
+        let list =
+            "192.0.2.1 deny\nmx.example DENY\n192.0.2.1\n10.0.0.0/40 DENY\n192.0.2.1 DENY no\n";
+        let mut trial = Trial::new("hosts_allow", &[("hosts_allow", list)]);
+        for _ in 0..2 {
+            is(trial.pre_connection("192.0.2.1", &[], 0), Code::Deny, "no");
+        }
+        for line in [
+            "hosts_allow:1: no return code: 'deny'",
+            "hosts_allow:2: no address or network: 'mx.example'",
+            "hosts_allow:3: no return code: ''",
+            "hosts_allow:4: no address or network: '10.0.0.0/40'",
+        ] {
+            assert_eq!(trial.log().matches(line).count(), 1, "{line}\n{}", trial.log());
+        }
+        trial.set_config("hosts_allow", "192.0.2.2 DENY");
+        is(trial.pre_connection("192.0.2.1", &[], 0), Code::Declined, "");
+    }
+}

@@ -1,0 +1,42 @@
+//! NAME
+//!     logging/devnull - writes no log
+//!
+//! SYNOPSIS
+//!     logging/devnull
+//!
+//! DESCRIPTION
+//!     Without a logging plugin the log goes to standard error.  With this one alone it goes
+//!     nowhere.  It belongs into config/logging.
+//!
+//! SEE ALSO
+//!     logging/warn
+
+use crate::error::Result;
+use crate::hook::{Args, DECLINED, Hooks};
+use crate::log::Level;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(0)?;
+    // A level at which there are hardly any lines, so that the others need not even be made.
+    hooks.logging(Level::Emerg, |_record| DECLINED);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::hook::Plugins;
+    use crate::plugin;
+
+    #[test]
+    fn nobody_wants_lines_any_more() {
+        let mut plugins = Plugins::new(Level::Debug);
+        assert!(plugins.wants(Level::Alert));
+        plugin::load_line(&mut plugins, &Config::new(vec![]), "logging/devnull").unwrap();
+        assert!(!plugins.wants(Level::Alert));
+        let line = "logging/devnull LOGINFO";
+        assert!(plugin::load_line(&mut plugins, &Config::new(vec![]), line).is_err());
+    }
+}

@@ -1,0 +1,564 @@
+//! NAME
+//!     logging/file - writes the log to a file or a command
+//!
+//! SYNOPSIS
+//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] PATH
+//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] |COMMAND
+//!
+//! DESCRIPTION
+//!     Writes lines "TIME HOST[PID]: (HOOK) PLUGIN: TEXT" to the end of a file or to the standard
+//!     input of a command.  It belongs into config/logging; several instances, "logging/file:1",
+//!     may write to several places.
+//!
+//!     PATH and COMMAND may have the conversions of strftime(3), and %i for the id of the session
+//!     ("parent" outside of one).  When what they stand for changes, the new file is opened, or the
+//!     new command started.  A file that was moved or removed is made anew within a second, so
+//!     log files can be rotated without telling the server.
+//!
+//!     A command is run by /bin/sh, its standard output goes nowhere.  When it ends it is started
+//!     again; when it takes no lines for a second, lines are not kept for it.
+//!
+//!     The file is opened, or the command started, by the process that has the first line to
+//!     write, and shared with the processes that it makes.  What cannot be written goes to standard
+//!     error, with the reason once.
+//!
+//!     Unlike with the plugin of the same name in Perl, lines have the hook and the plugin.
+//!
+//! ARGUMENTS
+//!     loglevel LEVEL    the least important level to write, as for logging/warn; LOGWARN by default
+//!     nosplit           change files only between sessions, so that none is split
+//!     reopen            open the file or start the command for every session
+//!     tsformat FORMAT   the time in the conversions of strftime(3), without blanks;
+//!                       "%a %b %d %T %Y" by default
+//!     PATH              may begin with ~
+//!
+//!     logging/file loglevel LOGINFO /var/log/qpsmtpd/%Y-%m-%d.log
+//!     logging/file loglevel LOGCRIT reopen |/usr/local/sbin/page-sysadmin
+//!
+//! SEE ALSO
+//!     logging/warn, logging/syslog
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks};
+use crate::log::{self, Level, Record};
+use crate::plugins::host_name;
+
+/// How long a command may take no lines, in milliseconds.
+const PATIENCE: u16 = 1000;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let (level, mut sink) = Sink::from_args(args)?;
+    if sink.target.starts_with('~') {
+        sink.target = hooks.config().expand(&sink.target).display().to_string();
+    }
+    let sink = RefCell::new(sink);
+    hooks.logging(level, move |record| {
+        let mut sink = sink.borrow_mut();
+        if let Err(why) = sink.ready(record.session) {
+            sink.complain(&why, record);
+        }
+        if let Err(why) = sink.write(record) {
+            sink.complain(&why, record);
+            log::to_stderr(record);
+        }
+        DECLINED
+    });
+    Ok(())
+}
+
+/// Where the lines go.
+struct Sink {
+    target: String,
+    is_command: bool,
+    nosplit: bool,
+    reopen: bool,
+    tsformat: String,
+    zone: TimeZone,
+    host: String,
+    /// The least time between two looks at the file, or two attempts to open it.
+    pause: Duration,
+    output: Option<Output>,
+    /// What `target` stood for when the output was opened.
+    name: String,
+    /// When the output was opened, or looked at.
+    checked: Option<Instant>,
+    /// The session of the last line.
+    session: String,
+    complained: bool,
+}
+
+enum Output {
+    /// With device and inode.
+    File(File, (u64, u64)),
+    /// A command, and whether it took the last line.
+    Command(Child, bool),
+}
+
+impl Sink {
+    fn from_args(args: &Args) -> Result<(Level, Sink)> {
+        let mut level = Level::Warn;
+        let (mut nosplit, mut reopen, mut tsformat) = (false, false, "%a %b %d %T %Y");
+        let mut words = args.words().iter().map(String::as_str);
+        let mut target = vec![];
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("argument {word} has no value"));
+            match word.to_ascii_lowercase().as_str() {
+                "loglevel" => level = value()?.parse()?,
+                "tsformat" => tsformat = value()?,
+                "nosplit" => nosplit = true,
+                "reopen" => reopen = true,
+                _ => {
+                    target.push(word);
+                    target.extend(words.by_ref());
+                }
+            }
+        }
+        let target = target.join(" ");
+        let command = target.strip_prefix('|').map(|command| command.trim().to_owned());
+        let sink = Sink {
+            is_command: command.is_some(),
+            target: command.unwrap_or(target),
+            nosplit,
+            reopen,
+            tsformat: tsformat.to_owned(),
+            zone: TimeZone::system(),
+            host: host_name(),
+            pause: Duration::from_secs(1),
+            output: None,
+            name: String::new(),
+            checked: None,
+            session: String::new(),
+            complained: false,
+        };
+        if sink.target.is_empty() {
+            return Err(Error::new("argument missing: the path of a file, or |command"));
+        }
+        let now = sink.now();
+        for format in [&sink.tsformat, &with_session(&sink.target, "parent")] {
+            time(format, &now, false).map_err(|why| Error::new(format!("'{format}': {why}")))?;
+        }
+        Ok((level, sink))
+    }
+
+    /// Opens the output for a line of that session, unless it is the right one already.
+    fn ready(&mut self, session: &str) -> io::Result<()> {
+        let outside = session.is_empty();
+        let begins = !outside && self.session != session;
+        if begins {
+            self.session = session.to_owned();
+        }
+        if self.nosplit && self.output.is_some() && !begins && !outside {
+            return Ok(());
+        }
+        let target = with_session(&self.target, if outside { "parent" } else { session });
+        let name = time(&target, &self.now(), true).map_err(io::Error::other)?;
+        let anew = name != self.name || (self.reopen && begins);
+        if anew {
+            self.name = name;
+            self.checked = None;
+        }
+        if self.checked.is_some_and(|checked| checked.elapsed() < self.pause) {
+            return Ok(());
+        }
+        if !anew && self.is_there() {
+            self.checked = Some(Instant::now());
+            return Ok(());
+        }
+        self.open()
+    }
+
+    fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let time = time(&self.tsformat, &self.now(), true).map_err(io::Error::other)?;
+        let line = format!("{time} {}[{}]:{}\n", self.host, std::process::id(), record.line());
+        let mut done = self.put(line.as_bytes());
+        if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            self.close();
+            if self.checked.is_none_or(|checked| checked.elapsed() >= self.pause) {
+                done = self.open().and_then(|()| self.put(line.as_bytes()));
+            }
+        }
+        done
+    }
+
+    /// Says once why lines do not go where they should.
+    fn complain(&mut self, why: &io::Error, record: &Record<'_>) {
+        if !std::mem::replace(&mut self.complained, true) {
+            let text = format!("cannot write to {}: {why}", self.name);
+            let (hook, plugin) = (Some("logging"), Some("logging/file"));
+            let text = &log::clean(&text);
+            log::to_stderr(&Record { level: Level::Crit, hook, plugin, text, ..record.clone() });
+        }
+    }
+
+    /// Is the output open, and, if it is a file, is it still the one of that name?
+    fn is_there(&self) -> bool {
+        match &self.output {
+            None => false,
+            Some(Output::Command(..)) => true,
+            Some(Output::File(_, id)) => {
+                std::fs::metadata(&self.name).is_ok_and(|found| (found.dev(), found.ino()) == *id)
+            }
+        }
+    }
+
+    /// Opens the output; the old one stays where that fails.
+    fn open(&mut self) -> io::Result<()> {
+        self.checked = Some(Instant::now());
+        let opened = if self.is_command { start(&self.name) } else { append_to(&self.name) }?;
+        self.close();
+        self.output = Some(opened);
+        self.complained = false;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some(Output::Command(mut child, _)) = self.output.take() {
+            drop(child.stdin.take());
+            let _ = child.try_wait();
+        }
+    }
+
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        match &mut self.output {
+            None => Err(io::Error::other("it is not open")),
+            // One system call, so that the lines of several processes do not mix.
+            Some(Output::File(file, _)) => file.write_all(line),
+            Some(Output::Command(child, willing)) => {
+                let done = feed(child, line, if *willing { PATIENCE } else { 0 });
+                *willing = done.is_ok();
+                done
+            }
+        }
+    }
+
+    fn now(&self) -> Zoned {
+        Timestamp::now().to_zoned(self.zone.clone())
+    }
+}
+
+fn append_to(path: &str) -> io::Result<Output> {
+    let file = File::options().append(true).create(true).open(path)?;
+    let found = file.metadata()?;
+    Ok(Output::File(file, (found.dev(), found.ino())))
+}
+
+fn start(command: &str) -> io::Result<Output> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let child = shell.spawn()?;
+    if let Some(stdin) = &child.stdin {
+        fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok(Output::Command(child, true))
+}
+
+/// Writes a line to a command, waiting for it so many milliseconds at most.
+fn feed(child: &mut Child, mut line: &[u8], patience: u16) -> io::Result<()> {
+    let Some(stdin) = &mut child.stdin else { return Err(ErrorKind::BrokenPipe.into()) };
+    while !line.is_empty() {
+        match stdin.write(line) {
+            Ok(count) => line = &line[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let mut wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut wait, PollTimeout::from(patience)) == Ok(0) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// `target` with the id of a session for %i, fit to be part of a path.
+fn with_session(target: &str, session: &str) -> String {
+    let mut out = String::with_capacity(target.len());
+    let mut chars = target.chars().peekable();
+    while let Some(c) = chars.next() {
+        out.push(c);
+        match chars.peek() {
+            Some('i') if c == '%' => {
+                out.pop();
+                out.push_str(&session.replace('/', "_").replace('%', "%%"));
+                chars.next();
+            }
+            Some('%') if c == '%' => out.extend(chars.next()),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The time in the conversions of strftime(3); unknown ones stay as they are or are an error.
+fn time(format: &str, now: &Zoned, lenient: bool) -> std::result::Result<String, jiff::Error> {
+    if !format.contains('%') {
+        return Ok(format.to_owned());
+    }
+    let config = Config::new().custom(PosixCustom::new()).lenient(lenient);
+    BrokenDownTime::from(now).to_string_with_config(&config, format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    fn sink(dir: &TempDir, line: &str) -> Sink {
+        let line = line.replace("{dir}", &dir.path().display().to_string());
+        let (_, sink) = Sink::from_args(&Args::new(line.split_whitespace())).unwrap();
+        Sink { pause: Duration::ZERO, ..sink }
+    }
+
+    fn refused(line: &str) -> String {
+        let refused = Sink::from_args(&Args::new(line.split_whitespace())).err();
+        refused.unwrap_or_else(|| panic!("{line} is accepted")).to_string()
+    }
+
+    fn record<'a>(session: &'a str, text: &'a str) -> Record<'a> {
+        Record {
+            level: Level::Info,
+            hook: Some("rcpt"),
+            plugin: Some("rcpt_ok"),
+            session,
+            transaction: 1,
+            peer: None,
+            text,
+        }
+    }
+
+    fn log(sink: &mut Sink, session: &str, text: &str) {
+        sink.ready(session).unwrap();
+        sink.write(&record(session, text)).unwrap();
+    }
+
+    /// The texts of the lines in a file.
+    fn texts(path: &Path) -> Vec<String> {
+        let lines = fs::read_to_string(path).unwrap_or_default();
+        let text = |line: &str| line.rsplit_once(": ").unwrap().1.to_owned();
+        lines.lines().map(text).collect()
+    }
+
+    /// Waits for a command.
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{what} does not come");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_line_has_time_host_process_hook_plugin_and_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "tsformat [%Y] {dir}/log");
+        fs::write(dir.path().join("log"), "old\n").unwrap();
+        log(&mut sink, "s", "pass");
+        let year = sink.now().year();
+        let line =
+            format!("[{year}] {}[{}]: (rcpt) rcpt_ok: pass\n", host_name(), std::process::id());
+        assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), format!("old\n{line}"));
+    }
+
+    #[test]
+    fn the_default_time_is_that_of_perls_localtime() {
+        let (_, sink) = Sink::from_args(&Args::new(["/log"])).unwrap();
+        let at = Timestamp::from_second(1_700_000_003).unwrap().to_zoned(TimeZone::UTC);
+        assert_eq!(time(&sink.tsformat, &at, true).unwrap(), "Tue Nov 14 22:13:23 2023");
+    }
+
+    #[test]
+    fn arguments_come_before_the_path() {
+        let args = "LogLevel LOGDEBUG nosplit REOPEN tsformat %FT%T /var/log/a b %i %Y";
+        let (level, sink) = Sink::from_args(&Args::new(args.split(' '))).unwrap();
+        assert_eq!(level, Level::Debug);
+        assert!(sink.nosplit && sink.reopen && !sink.is_command);
+        assert_eq!((&*sink.tsformat, &*sink.target), ("%FT%T", "/var/log/a b %i %Y"));
+        let (level, sink) = Sink::from_args(&Args::new(["|", "cat", ">", "nosplit"])).unwrap();
+        assert_eq!(level, Level::Warn);
+        assert!(sink.is_command && !sink.nosplit && !sink.reopen);
+        assert_eq!(sink.target, "cat > nosplit");
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        for (line, why) in [
+            ("", "argument missing"),
+            ("nosplit", "argument missing"),
+            ("|", "argument missing"),
+            ("/log loglevel", ""),
+            ("loglevel", "argument loglevel has no value"),
+            ("loglevel LOUD /log", "no log level 'LOUD'"),
+            ("tsformat", "argument tsformat has no value"),
+            ("tsformat %! /log", "'%!'"),
+            ("/log.%!", "'/log.%!'"),
+        ] {
+            if why.is_empty() {
+                assert!(Sink::from_args(&Args::new(line.split(' '))).is_ok(), "{line}");
+            } else {
+                assert!(refused(line).contains(why), "{line}: {}", refused(line));
+            }
+        }
+    }
+
+    #[test]
+    fn the_session_is_part_of_the_path() {
+        assert_eq!(with_session("/a/%i-%Y.%%i", "7/x%"), "/a/7_x%%-%Y.%%i");
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "{dir}/%i.log");
+        log(&mut sink, "", "one");
+        log(&mut sink, "a/1", "two");
+        log(&mut sink, "b", "three");
+        log(&mut sink, "a/1", "four");
+        assert_eq!(texts(&dir.path().join("parent.log")), ["one"]);
+        assert_eq!(texts(&dir.path().join("a_1.log")), ["two", "four"]);
+        assert_eq!(texts(&dir.path().join("b.log")), ["three"]);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_removed_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut sink = sink(&dir, "{dir}/log");
+        log(&mut sink, "a", "one");
+        fs::rename(&path, dir.path().join("log.1")).unwrap();
+        log(&mut sink, "a", "two");
+        assert_eq!(texts(&dir.path().join("log.1")), ["one"]);
+        assert_eq!(texts(&path), ["two"]);
+        fs::remove_file(&path).unwrap();
+        log(&mut sink, "a", "three");
+        assert_eq!(texts(&path), ["three"]);
+    }
+
+    #[test]
+    fn the_file_is_not_looked_at_for_every_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = Sink { pause: Duration::from_secs(3600), ..sink(&dir, "{dir}/log") };
+        log(&mut sink, "a", "one");
+        fs::rename(dir.path().join("log"), dir.path().join("log.1")).unwrap();
+        log(&mut sink, "b", "two");
+        assert_eq!(texts(&dir.path().join("log.1")), ["one", "two"]);
+    }
+
+    #[test]
+    fn nosplit_keeps_a_session_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut sink = sink(&dir, "nosplit {dir}/log");
+        log(&mut sink, "a", "one");
+        fs::rename(&path, dir.path().join("log.1")).unwrap();
+        log(&mut sink, "a", "two");
+        assert_eq!(texts(&dir.path().join("log.1")), ["one", "two"]);
+        log(&mut sink, "b", "three");
+        assert_eq!(texts(&path), ["three"]);
+    }
+
+    #[test]
+    fn where_the_new_file_cannot_be_opened_the_old_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "{dir}/%i/log");
+        fs::create_dir(dir.path().join("a")).unwrap();
+        log(&mut sink, "a", "one");
+        assert!(sink.ready("b").is_err());
+        sink.write(&record("b", "two")).unwrap();
+        assert_eq!(texts(&dir.path().join("a/log")), ["one", "two"]);
+        fs::create_dir(dir.path().join("b")).unwrap();
+        log(&mut sink, "b", "three");
+        assert_eq!(texts(&dir.path().join("b/log")), ["three"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "{dir}/missing/log");
+        assert_eq!(sink.ready("a").unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(sink.write(&record("a", "lost")).is_err());
+        fs::create_dir(dir.path().join("missing")).unwrap();
+        log(&mut sink, "a", "kept");
+        assert_eq!(texts(&dir.path().join("missing/log")), ["kept"]);
+        let mut full = Sink { target: "/dev/full".into(), ..sink };
+        full.ready("a").unwrap();
+        assert_eq!(full.write(&record("a", "lost")).unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_command_gets_the_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "| cat > {dir}/out-%i");
+        log(&mut sink, "a", "one");
+        log(&mut sink, "a", "two");
+        sink.close();
+        let path = dir.path().join("out-a");
+        until("the output of the command", || texts(&path) == ["one", "two"]);
+    }
+
+    #[test]
+    fn a_command_that_ended_is_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "| echo run: started >> {dir}/runs");
+        let runs = dir.path().join("runs");
+        until("the second run", || {
+            log(&mut sink, "a", "line");
+            texts(&runs).len() >= 2
+        });
+        if let Some(Output::Command(child, _)) = &mut sink.output {
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn reopen_starts_a_command_for_every_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "reopen | cat > /dev/null; echo run: ended >> {dir}/runs");
+        for session in ["a", "a", "", "b", "b", "c"] {
+            log(&mut sink, session, "line");
+        }
+        sink.close();
+        let runs = dir.path().join("runs");
+        // One for each of a, b and c.
+        until("the third run", || texts(&runs).len() == 3);
+    }
+
+    #[test]
+    fn a_command_that_takes_nothing_does_not_stop_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "| read wait < {dir}/fifo");
+        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let text = "x".repeat(1 << 20);
+        sink.ready("a").unwrap();
+        for _ in 0..3 {
+            let lost = sink.write(&record("a", &text)).unwrap_err();
+            assert_eq!(lost.kind(), ErrorKind::WouldBlock);
+        }
+        assert!(matches!(sink.output, Some(Output::Command(_, false))));
+        fs::write(dir.path().join("fifo"), "\n").unwrap();
+    }
+
+    #[test]
+    fn it_takes_the_lines_of_its_level() {
+        use crate::testing::Trial;
+        let mut trial = Trial::new("logging/file loglevel LOGNOTICE ~/log\nrcpt_ok", &[]);
+        trial.session.log(Level::Notice, "kept");
+        trial.session.log(Level::Info, "left out");
+        trial.rcpt("<b@elsewhere.test>");
+        let lines = fs::read_to_string(trial.dir().join("log")).unwrap();
+        assert!(lines.ends_with("]: kept\n") && lines.lines().count() == 1, "{lines}");
+        assert!(Trial::load("logging/file", &[]).is_err());
+    }
+}

@@ -1,0 +1,468 @@
+//! NAME
+//!     logging/syslog - writes the log to syslog
+//!
+//! SYNOPSIS
+//!     logging/syslog [loglevel LEVEL] [priority LEVEL] [ident NAME] [facility NAME] [logsock LIST]
+//!
+//! DESCRIPTION
+//!     Hands lines "(HOOK) PLUGIN: TEXT" to the system's logger, with the id of the process that
+//!     writes them.  It belongs into config/logging.
+//!
+//!     A connection that was lost is made again.  What cannot be handed over goes to standard
+//!     error, with the reason once.
+//!
+//!     Unlike with the plugin of the same name in Perl, lines have the hook and the plugin.
+//!
+//! ARGUMENTS
+//!     loglevel LEVEL   the least important level to write, as for logging/warn; LOGWARN by default
+//!     priority LEVEL   write all lines with this priority, LOG_NOTICE for one, instead of their own
+//!     ident NAME       what the lines are marked with, letters, digits, "_", "-" and "."; qpsmtpd
+//!                      by default
+//!     facility NAME    LOG_MAIL by default, or another facility of syslog(3)
+//!     logsock LIST     where the logger is, one or several of these with commas in between, of
+//!                      which the first that works is taken; unix by default
+//!
+//!                          unix     the socket /dev/log, /var/run/syslog or /var/run/log
+//!                          stream   the same, only as a stream socket
+//!                          udp      port 514 of this host
+//!                          tcp      port 601 of this host
+//!
+//! SEE ALSO
+//!     logging/warn, logging/file
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use jiff::{Timestamp, tz::TimeZone};
+use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks};
+use crate::log::{self, Level, Record};
+use crate::plugins::host_name;
+
+/// Where the logger's socket may be.
+const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
+
+/// How long to wait for the logger to take a line.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const SEVERITIES: [Severity; 8] = [
+    Severity::LOG_EMERG,
+    Severity::LOG_ALERT,
+    Severity::LOG_CRIT,
+    Severity::LOG_ERR,
+    Severity::LOG_WARNING,
+    Severity::LOG_NOTICE,
+    Severity::LOG_INFO,
+    Severity::LOG_DEBUG,
+];
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let level = args.parsed("loglevel", Level::Warn)?;
+    let sink = RefCell::new(Sink::from_args(args)?);
+    hooks.logging(level, move |record| {
+        let mut sink = sink.borrow_mut();
+        match sink.write(record) {
+            Ok(()) => sink.complained = false,
+            Err(why) => {
+                if !std::mem::replace(&mut sink.complained, true) {
+                    let text = format!("cannot write to syslog: {why}");
+                    let (hook, plugin) = (Some("logging"), Some("logging/syslog"));
+                    let text = &log::clean(&text);
+                    log::to_stderr(&Record {
+                        level: Level::Crit,
+                        hook,
+                        plugin,
+                        text,
+                        ..record.clone()
+                    });
+                }
+                log::to_stderr(record);
+            }
+        }
+        DECLINED
+    });
+    Ok(())
+}
+
+/// A way to the logger.
+#[derive(Debug, Clone, PartialEq)]
+enum Socket {
+    Unix(Vec<String>),
+    Stream(Vec<String>),
+    Udp(SocketAddr),
+    Tcp(SocketAddr),
+}
+
+/// Where the lines go.
+struct Sink {
+    format: Format,
+    priority: Option<Level>,
+    sockets: Vec<Socket>,
+    logger: Option<Logger<LoggerBackend, Format>>,
+    /// The process that connected.
+    process: u32,
+    /// When it last tried to.
+    tried: Option<Instant>,
+    /// The least time between two attempts to connect.
+    pause: Duration,
+    complained: bool,
+}
+
+impl Sink {
+    fn from_args(args: &Args) -> Result<Sink> {
+        args.only(&["priority", "ident", "facility", "logsock"])?;
+        let wrong = |name: &str, value: &str, known: &str| {
+            Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
+        };
+        let priority = args.named("priority").map(priority_named).transpose()?;
+        let ident = args.named("ident").unwrap_or("qpsmtpd");
+        if !ident.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
+            return Err(wrong("ident", ident, "letters, digits, '_', '-' and '.'"));
+        }
+        let facility = args.named("facility").unwrap_or("LOG_MAIL");
+        let facility = facility
+            .parse::<Facility>()
+            .map_err(|()| wrong("facility", facility, "LOG_MAIL, LOG_DAEMON, LOG_LOCAL0 ..."))?;
+        let sockets = args.named("logsock").unwrap_or("unix").split(',');
+        let sockets = sockets.map(|name| match name {
+            "unix" => Ok(Socket::Unix(PATHS.map(str::to_owned).to_vec())),
+            "stream" => Ok(Socket::Stream(PATHS.map(str::to_owned).to_vec())),
+            "udp" => Ok(Socket::Udp((Ipv4Addr::LOCALHOST, 514).into())),
+            "tcp" => Ok(Socket::Tcp((Ipv4Addr::LOCALHOST, 601).into())),
+            other => Err(wrong("logsock", other, "unix, stream, udp, tcp")),
+        });
+        let format = Format {
+            facility: facility as u8,
+            ident: ident.to_owned(),
+            host: None,
+            end: "",
+            zone: TimeZone::system(),
+        };
+        Ok(Sink {
+            format,
+            priority,
+            sockets: sockets.collect::<Result<_>>()?,
+            logger: None,
+            process: 0,
+            tried: None,
+            pause: Duration::from_secs(1),
+            complained: false,
+        })
+    }
+
+    fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        // A stream that two processes write to would mix their lines.
+        if self.process != std::process::id() {
+            self.process = std::process::id();
+            self.logger = None;
+            self.tried = None;
+        }
+        let severity = SEVERITIES[self.priority.unwrap_or(record.level) as usize];
+        let line = record.line();
+        if let Some(logger) = &mut self.logger {
+            match send(logger, severity, line.trim_start()) {
+                Ok(()) => return Ok(()),
+                Err(_) => self.logger = None,
+            }
+        }
+        if self.tried.is_some_and(|tried| tried.elapsed() < self.pause) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.tried = Some(Instant::now());
+        let mut logger = self.connect()?;
+        send(&mut logger, severity, line.trim_start())?;
+        self.logger = Some(logger);
+        Ok(())
+    }
+
+    /// A connection through the first socket that works.
+    fn connect(&self) -> io::Result<Logger<LoggerBackend, Format>> {
+        let mut failed = io::ErrorKind::NotFound.into();
+        for socket in &self.sockets {
+            match socket.connect(&self.format) {
+                Ok(logger) => return Ok(logger),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl Socket {
+    fn connect(&self, format: &Format) -> io::Result<Logger<LoggerBackend, Format>> {
+        let distant = || Format { host: Some(host_name()), ..format.clone() };
+        let logger = match self {
+            Socket::Unix(paths) => {
+                first(paths, |path| syslog::unix_custom(format.clone(), path).map_err(io_error))?
+            }
+            Socket::Stream(paths) => {
+                let stream = first(paths, |path| UnixStream::connect(path))?;
+                Logger::new(LoggerBackend::UnixStream(BufWriter::new(stream)), format.clone())
+            }
+            Socket::Udp(server) => {
+                let local = (Ipv4Addr::LOCALHOST, 0);
+                syslog::udp(distant(), local, server).map_err(io_error)?
+            }
+            Socket::Tcp(server) => {
+                syslog::tcp(Format { end: "\n", ..distant() }, server).map_err(io_error)?
+            }
+        };
+        match &logger.backend {
+            LoggerBackend::Unix(socket) => socket.set_write_timeout(Some(PATIENCE))?,
+            LoggerBackend::UnixStream(stream) => {
+                stream.get_ref().set_write_timeout(Some(PATIENCE))?
+            }
+            LoggerBackend::Tcp(stream) => stream.get_ref().set_write_timeout(Some(PATIENCE))?,
+            LoggerBackend::Udp(..) => {}
+        }
+        Ok(logger)
+    }
+}
+
+fn first<T>(paths: &[String], connect: impl Fn(&String) -> io::Result<T>) -> io::Result<T> {
+    let mut failed = io::ErrorKind::NotFound.into();
+    for path in paths {
+        match connect(path) {
+            Ok(connected) => return Ok(connected),
+            Err(error) => failed = io::Error::new(error.kind(), format!("{path}: {error}")),
+        }
+    }
+    Err(failed)
+}
+
+fn send(
+    logger: &mut Logger<LoggerBackend, Format>,
+    severity: Severity,
+    text: &str,
+) -> io::Result<()> {
+    logger.formatter.format(&mut logger.backend, severity, text).map_err(io_error)
+}
+
+fn io_error(error: syslog::Error) -> io::Error {
+    match error {
+        syslog::Error::Write(error) | syslog::Error::Io(error) => error,
+        syslog::Error::Initialization(error) => io::Error::other(error),
+    }
+}
+
+/// How a line looks on its way to the logger (RFC 3164 4.1), with local time and the id of the
+/// process that writes.
+#[derive(Debug, Clone)]
+struct Format {
+    facility: u8,
+    ident: String,
+    /// This host's name, for loggers that hear of it from afar.
+    host: Option<String>,
+    /// What ends a line.
+    end: &'static str,
+    zone: TimeZone,
+}
+
+impl<T: Display> LogFormat<T> for Format {
+    fn format<W: Write>(&self, out: &mut W, severity: Severity, text: T) -> syslog::Result<()> {
+        let Format { ident, end, .. } = self;
+        let priority = self.facility | severity as u8;
+        let now = Timestamp::now().to_zoned(self.zone.clone());
+        let time = now.strftime("%b %e %T");
+        let host = self.host.as_deref().map(|host| format!("{host} ")).unwrap_or_default();
+        let process = std::process::id();
+        write!(out, "<{priority}>{time} {host}{ident}[{process}]: {text}{end}")
+            .map_err(syslog::Error::Write)
+    }
+}
+
+/// `LOG_NOTICE`, `LOGNOTICE`, `notice` or `5`.
+fn priority_named(word: &str) -> Result<Level> {
+    let short = word.to_ascii_uppercase();
+    let short = short.strip_prefix("LOG_").unwrap_or(&short);
+    let short = match short {
+        "WARNING" => "WARN",
+        "ERR" => "ERROR",
+        other => other,
+    };
+    Ok(short.parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Trial;
+    use std::io::{BufRead, BufReader};
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+    use std::path::Path;
+
+    fn sink(line: &str, sockets: Vec<Socket>) -> Sink {
+        let sink = Sink::from_args(&Args::new(line.split_whitespace())).unwrap();
+        Sink { sockets, pause: Duration::ZERO, ..sink }
+    }
+
+    fn record(level: Level, text: &str) -> Record<'_> {
+        Record {
+            level,
+            hook: Some("rcpt"),
+            plugin: Some("rcpt_ok"),
+            session: "s",
+            transaction: 1,
+            peer: None,
+            text,
+        }
+    }
+
+    fn unix(path: &Path) -> Vec<Socket> {
+        vec![Socket::Unix(vec!["/no/such/socket".into(), path.display().to_string()])]
+    }
+
+    fn receive(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 500];
+        let count = socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..count].to_vec()).unwrap()
+    }
+
+    /// A line without its time, which is checked.
+    fn untimed(line: &str) -> String {
+        let (priority, rest) = line.split_once('>').unwrap();
+        let format = "%b %e %T";
+        let time = jiff::fmt::strtime::parse(format, &rest[..15]);
+        assert!(time.is_ok(), "{line}");
+        format!("{priority}>{}", &rest[15..])
+    }
+
+    #[test]
+    fn a_line_has_priority_time_ident_process_and_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = UnixDatagram::bind(dir.path().join("log")).unwrap();
+        let id = std::process::id();
+        for (args, level, start) in [
+            ("", Level::Info, "<22> qpsmtpd"),
+            ("", Level::Emerg, "<16> qpsmtpd"),
+            ("ident mx-1.in facility LOG_LOCAL0", Level::Debug, "<135> mx-1.in"),
+            ("facility daemon priority LOG_NOTICE", Level::Crit, "<29> qpsmtpd"),
+        ] {
+            let mut sink = sink(args, unix(&dir.path().join("log")));
+            sink.write(&record(level, "pass")).unwrap();
+            let line = untimed(&receive(&server));
+            assert_eq!(line, format!("{start}[{id}]: (rcpt) rcpt_ok: pass"), "{args}");
+        }
+    }
+
+    #[test]
+    fn priorities_have_several_spellings() {
+        for (word, level) in [
+            ("LOG_ERR", Level::Error),
+            ("LOG_WARNING", Level::Warn),
+            ("LOGWARN", Level::Warn),
+            ("log_debug", Level::Debug),
+            ("0", Level::Emerg),
+            ("notice", Level::Notice),
+        ] {
+            assert_eq!(priority_named(word), Ok(level), "{word}");
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        for (line, why) in [
+            ("logging/syslog loglevel LOUD", "no log level 'LOUD'"),
+            ("logging/syslog priority LOG_LOUD", "no log level 'LOUD'"),
+            ("logging/syslog ident a/b", "argument ident has the value 'a/b'"),
+            ("logging/syslog facility LOG_POST", "argument facility has the value 'LOG_POST'"),
+            ("logging/syslog logsock udp,console", "'console' (known: unix, stream, udp, tcp)"),
+            ("logging/syslog logsock", "no value"),
+            ("logging/syslog colour red", "unknown argument 'colour'"),
+        ] {
+            let error =
+                Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line} is accepted"));
+            assert!(error.to_string().contains(why), "{line}: {error}");
+        }
+        assert!(Trial::load("logging/syslog loglevel LOGINFO", &[]).is_ok());
+    }
+
+    #[test]
+    fn sockets_are_tried_in_the_order_of_the_list() {
+        let sink = Sink::from_args(&Args::new(["logsock", "udp,unix,tcp,stream"])).unwrap();
+        let paths = PATHS.map(str::to_owned).to_vec();
+        assert_eq!(
+            sink.sockets,
+            [
+                Socket::Udp("127.0.0.1:514".parse().unwrap()),
+                Socket::Unix(paths.clone()),
+                Socket::Tcp("127.0.0.1:601".parse().unwrap()),
+                Socket::Stream(paths),
+            ]
+        );
+        assert_eq!(Sink::from_args(&Args::default()).unwrap().sockets.len(), 1);
+    }
+
+    #[test]
+    fn udp_and_tcp_have_the_host_and_tcp_a_line_end() {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut over_udp = sink("", vec![Socket::Udp(udp.local_addr().unwrap())]);
+        over_udp.write(&record(Level::Info, "one")).unwrap();
+        let mut bytes = [0; 500];
+        let count = udp.recv(&mut bytes).unwrap();
+        let line = untimed(std::str::from_utf8(&bytes[..count]).unwrap());
+        assert!(line.starts_with(&format!("<22> {} qpsmtpd[", host_name())), "{line}");
+        assert!(line.ends_with("rcpt_ok: one"), "{line}");
+
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut over_tcp = sink("", vec![Socket::Tcp(tcp.local_addr().unwrap())]);
+        over_tcp.write(&record(Level::Info, "one")).unwrap();
+        over_tcp.write(&record(Level::Info, "two")).unwrap();
+        let lines = BufReader::new(tcp.accept().unwrap().0).lines().take(2);
+        let ends = ["one", "two"].map(|text| format!("rcpt_ok: {text}"));
+        assert!(lines.zip(ends).all(|(line, end)| untimed(&line.unwrap()).ends_with(&end)));
+    }
+
+    #[test]
+    fn a_stream_socket_works_under_both_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let server = UnixListener::bind(&path).unwrap();
+        let stream = Socket::Stream(vec![path.display().to_string()]);
+        for sockets in [unix(&path), vec![stream]] {
+            sink("", sockets).write(&record(Level::Info, "pass")).unwrap();
+            let mut line = vec![];
+            BufReader::new(server.accept().unwrap().0).read_until(0, &mut line).unwrap();
+            assert!(line.ends_with(b"rcpt_ok: pass\0"));
+        }
+    }
+
+    #[test]
+    fn a_logger_that_was_started_anew_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut sink = sink("", unix(&path));
+        assert!(sink.write(&record(Level::Info, "lost")).is_err());
+        for text in ["one", "two"] {
+            let server = UnixDatagram::bind(&path).unwrap();
+            sink.write(&record(Level::Info, text)).unwrap();
+            assert!(receive(&server).ends_with(text));
+            drop(server);
+            assert!(sink.write(&record(Level::Info, "lost")).is_err());
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_logger_that_is_away_is_not_asked_for_every_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut sink = Sink { pause: Duration::from_secs(3600), ..sink("", unix(&path)) };
+        assert!(sink.write(&record(Level::Info, "lost")).is_err());
+        let server = UnixDatagram::bind(&path).unwrap();
+        let lost = sink.write(&record(Level::Info, "lost")).unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::NotConnected);
+        // Another process begins with a connection of its own.
+        sink.process = 0;
+        sink.write(&record(Level::Info, "kept")).unwrap();
+        assert!(receive(&server).ends_with("kept"));
+    }
+}

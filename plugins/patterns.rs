@@ -1,0 +1,175 @@
+//! Lists of unwelcome addresses, each line with a reason: what badmailfrom and badrcptto share.
+//!
+//! A line is an address, an `@host`, or a regular expression, and then perhaps blanks and a reason.
+//! It is a regular expression if it has one of the characters `/ ^ $ * + ! % ? \`.
+
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
+
+use crate::config::Lines;
+use crate::error::Error;
+use crate::mail::Address;
+
+/// The characters that make a line a regular expression.
+const SPECIAL: [char; 9] = ['/', '^', '$', '*', '+', '!', '%', '?', '\\'];
+
+/// One line of the list.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The address, host or pattern as it was written.
+    pub(crate) bad: String,
+    /// The reason; empty where the line has none.
+    pub(crate) reason: String,
+}
+
+/// A list, ready to be searched.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns {
+    entries: Vec<Entry>,
+    /// An address or `@host` in lower case, and the first entry that is it.
+    words: HashMap<String, usize>,
+    /// Regular expressions with their entries, in order.
+    regexes: Vec<(usize, Regex)>,
+}
+
+impl Patterns {
+    /// Reads the lines; one that is no address and no regular expression is a problem.
+    pub(crate) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Patterns {
+        let mut list = Patterns::default();
+        for line in lines.entries() {
+            let (bad, reason) =
+                line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
+            let at = list.entries.len();
+            if bad.contains(SPECIAL) {
+                match RegexBuilder::new(bad).case_insensitive(true).build() {
+                    Ok(regex) => list.regexes.push((at, regex)),
+                    Err(error) => {
+                        let text =
+                            format!("pattern '{bad}' does not compile: {}", last_line(&error));
+                        problems.push(Error::at(&line.file, line.number, text));
+                        continue;
+                    }
+                }
+            } else if bad.contains('@') {
+                list.words.entry(bad.to_lowercase()).or_insert(at);
+            } else {
+                let text = format!("no @ sign in '{bad}'");
+                problems.push(Error::at(&line.file, line.number, text));
+                continue;
+            }
+            list.entries.push(Entry { bad: bad.to_owned(), reason: reason.trim().to_owned() });
+        }
+        list
+    }
+
+    /// Is there no usable line?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The first entry that is the address or its host, or matches the address.
+    pub(crate) fn find(&self, address: &Address) -> Option<&Entry> {
+        let address = lower_case(address);
+        let host = address.rfind('@').map_or("", |at| &address[at..]);
+        let word = [&address, host].iter().filter_map(|word| self.words.get(*word)).min().copied();
+        let before = |(at, _): &&(usize, Regex)| word.is_none_or(|word| *at < word);
+        let mut regexes = self.regexes.iter().take_while(before);
+        let regex = regexes.find(|(_, regex)| regex.is_match(&address)).map(|(at, _)| *at);
+        self.entries.get(regex.or(word)?)
+    }
+}
+
+/// `user@host` in lower case, as lists are searched for it.
+pub(crate) fn lower_case(address: &Address) -> String {
+    format!("{}@{}", address.user(), address.host()).to_lowercase()
+}
+
+/// Has the address a local part and a host?  The null reverse-path and `postmaster` have not.
+pub(crate) fn is_whole(address: &Address) -> bool {
+    !address.user().is_empty() && !address.host().is_empty()
+}
+
+/// What is wrong with a pattern; the lines above it only show the pattern again.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &[&str]) -> (Patterns, Vec<String>) {
+        let mut problems = vec![];
+        let lines = lines.iter().map(|line| line.to_string()).collect();
+        let list = Patterns::parse(&Lines::from_values(lines), &mut problems);
+        (list, problems.iter().map(Error::to_string).collect())
+    }
+
+    fn found<'a>(list: &'a Patterns, user: &str, host: &str) -> Option<&'a str> {
+        list.find(&Address::new(user, host)).map(|entry| entry.bad.as_str())
+    }
+
+    #[test]
+    fn addresses_hosts_and_patterns_are_found_without_regard_to_case() {
+        let (list, problems) =
+            parse(&["Bad@Example.NET", "@Evil.test", r"^RETURN.*@.*\.Verp\.test$", r"\+tag@", "%"]);
+        assert_eq!(problems, [""; 0]);
+        for (user, host, entry) in [
+            ("bad", "example.net", Some("Bad@Example.NET")),
+            ("BAD", "EXAMPLE.NET", Some("Bad@Example.NET")),
+            ("xbad", "example.net", None),
+            ("anybody", "evil.test", Some("@Evil.test")),
+            ("anybody", "sub.evil.test", None),
+            ("odd@evil.test", "good.test", None),
+            ("return-1", "a.verp.test", Some(r"^RETURN.*@.*\.Verp\.test$")),
+            ("no-return", "a.verp.test", None),
+            ("a+tag", "good.test", Some(r"\+tag@")),
+            ("a%b", "good.test", Some("%")),
+            ("a", "good.test", None),
+        ] {
+            assert_eq!(found(&list, user, host), entry, "{user} at {host}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_that_fits_counts() {
+        let (list, _) =
+            parse(&["^a@ one", "a@x.test two", "@x.test three", "b@x.test four", "x. five"]);
+        let reason = |user| &list.find(&Address::new(user, "x.test")).unwrap().reason;
+        assert_eq!(reason("a"), "one");
+        assert_eq!(reason("b"), "three");
+        let (list, _) = parse(&["a@x.test first", "a@x.test second", "^a"]);
+        assert_eq!(list.find(&Address::new("a", "x.test")).unwrap().reason, "first");
+    }
+
+    #[test]
+    fn a_slash_is_part_of_the_pattern() {
+        let (list, _) = parse(&["a/b@"]);
+        assert_eq!(found(&list, "a/b", "x.test"), Some("a/b@"));
+        assert_eq!(found(&list, "ab", "x.test"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_a_problem_with_its_place() {
+        let (list, problems) =
+            parse(&["nobody", "a(^b", "^(?!good)", r"^(.)\1", "b@x.test\t too bad "]);
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems[0], "config hook:1: no @ sign in 'nobody'");
+        assert_eq!(problems[1], "config hook:2: pattern 'a(^b' does not compile: unclosed group");
+        assert!(problems[2].starts_with("config hook:3: ") && problems[2].contains("look-around"));
+        assert!(problems[3].contains("backreferences are not supported"), "{}", problems[3]);
+        assert!(!list.is_empty());
+        assert_eq!(list.find(&Address::new("b", "x.test")).unwrap().reason, "too bad");
+        assert!(parse(&["nobody"]).0.is_empty());
+    }
+
+    #[test]
+    fn whole_addresses_have_two_parts() {
+        assert!(is_whole(&Address::new("a", "b.test")));
+        assert!(!is_whole(&Address::null()) && !is_whole(&Address::new("postmaster", "")));
+        assert_eq!(lower_case(&Address::new("A", "B.Test")), "a@b.test");
+    }
+}

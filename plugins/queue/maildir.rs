@@ -1,0 +1,631 @@
+//! NAME
+//!     queue/maildir - delivers messages to a Maildir
+//!
+//! SYNOPSIS
+//!     queue/maildir [DIR [SUBDIR [MODE]]]
+//!
+//! DESCRIPTION
+//!     Writes each message into DIR/new, which every mail reader and delivery agent that knows
+//!     Maildirs can take it from.  The folders cur, new and tmp are made when there is something to
+//!     deliver and they are missing.
+//!
+//!     With SUBDIR there is a copy for each recipient, in a Maildir of its own below DIR.
+//!
+//!     A message begins with Return-Path and Delivered-To lines, and its lines end in LF.  Before
+//!     the client is told "Queued! MESSAGE-ID", the message and its place in the folder are on the
+//!     disk.  When something goes wrong the client is told to try again later, and copies for
+//!     other recipients are taken back, so that they do not get the message twice.
+//!
+//!     Where the file system can, a message has no name until it is complete, so nothing is left
+//!     behind when a process dies; else it is written in tmp.
+//!
+//!     The plugin of the same name in Perl does not see to it that messages are on the disk, and
+//!     makes a recipient ".." the folder above.
+//!
+//! ARGUMENTS
+//!     DIR      the Maildir, or where the Maildirs are; may begin with ~; ~/Maildir by default
+//!     SUBDIR   the Maildir of a recipient below DIR, with at least one of
+//!
+//!                  %l   the local part
+//!                  %d   the domain
+//!                  %u   the whole address
+//!
+//!              In these, characters other than A-Z a-z 0-9 - + _ . , @ = become "_", and so does
+//!              a part of the path that would be empty, "." or "..".
+//!     MODE     the permissions of new folders as three octal digits, and, without its execute
+//!              bits, of messages; 700 by default
+//!
+//!     queue/maildir /var/spool/deliver %d/%l 770
+//!
+//! SEE ALSO
+//!     queue/discard
+
+use std::cell::Cell;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::plugins::host_name;
+use crate::plugins::queue::queued;
+
+/// How much of a message is written at a time, in octets.
+const CHUNK: usize = 128 * 1024;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let maildir = Maildir::from_args(args)?;
+    hooks.queue(move |session| maildir.deliver(session));
+    Ok(())
+}
+
+/// Where messages go, and how.
+struct Maildir {
+    dir: String,
+    subdir: Option<String>,
+    mode: u32,
+    host: String,
+    count: Cell<u64>,
+    /// May messages be without a name until they are complete?
+    unnamed: bool,
+}
+
+/// What went wrong: the step as the client gets to know it, and all of it for the log.
+struct Failure {
+    step: &'static str,
+    text: String,
+}
+
+type Stored<T> = std::result::Result<T, Failure>;
+
+impl Maildir {
+    fn from_args(args: &Args) -> Result<Maildir> {
+        args.at_most(3)?;
+        let subdir = args.get(1).map(|subdir| subdir.trim_matches('/').to_owned());
+        if let Some(subdir) = &subdir
+            && !["%l", "%d", "%u"].iter().any(|part| subdir.contains(part))
+        {
+            let text = format!("sub directory '{subdir}' does not contain %l, %d or %u");
+            return Err(Error::new(text));
+        }
+        let mode = args.get(2).unwrap_or("700");
+        let is_octal = mode.len() == 3 && mode.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let bits = u32::from_str_radix(mode, 8).ok().filter(|_| is_octal);
+        Ok(Maildir {
+            dir: args.get(0).unwrap_or("~/Maildir").to_owned(),
+            subdir,
+            mode: bits.ok_or_else(|| format!("mode is not an octal number: '{mode}'"))?,
+            host: clean(&host_name()),
+            count: Cell::new(0),
+            unnamed: true,
+        })
+    }
+
+    fn deliver(&self, session: &mut Session) -> Verdict {
+        let dir = session.expand(&self.dir);
+        let recipients = session.transaction.recipients();
+        let done = match &self.subdir {
+            None => {
+                let last_first: Vec<_> = recipients.iter().rev().collect();
+                self.store(session, &dir, &last_first).map(|path| vec![path])
+            }
+            Some(subdir) => self.store_each(session, &dir, subdir),
+        };
+        match done {
+            Ok(paths) => {
+                for path in paths {
+                    session.log(Level::Info, format_args!("stored as {}", path.display()));
+                }
+                queued(session)
+            }
+            Err(failure) => {
+                session.log(Level::Warn, &failure.text);
+                Verdict::declined(format!("queue error ({})", failure.step))
+            }
+        }
+    }
+
+    /// A copy for each recipient, or none at all.
+    fn store_each(&self, session: &Session, dir: &Path, subdir: &str) -> Stored<Vec<PathBuf>> {
+        let mut stored = vec![];
+        for recipient in session.transaction.recipients() {
+            let dir = dir.join(of_recipient(subdir, recipient));
+            match self.store(session, &dir, &[recipient]) {
+                Ok(path) => stored.push(path),
+                Err(failure) => {
+                    for path in &stored {
+                        let _ = fs::remove_file(path);
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Puts the message into the Maildir `dir`, for good.  Returns its path.
+    fn store(&self, session: &Session, dir: &Path, recipients: &[&Address]) -> Stored<PathBuf> {
+        let failed = |step, path: &Path, error: io::Error| Failure {
+            step,
+            text: format!("could not {step} {}: {error}", path.display()),
+        };
+        let new = dir.join("new");
+        let place = self.make_folders(dir).and_then(|()| File::open(&new));
+        let place = place.map_err(|error| failed("open", &new, error))?;
+        let draft = self.draft(dir).map_err(|error| failed("open", dir, error))?;
+        let written = write(session, recipients, &draft.file);
+        written.map_err(|error| failed("write", dir, error))?;
+        draft.file.sync_all().map_err(|error| failed("sync", dir, error))?;
+        let path = self.publish(&draft, &new).map_err(|error| failed("link", &new, error))?;
+        if let Err(error) = place.sync_all() {
+            let _ = fs::remove_file(path);
+            return Err(failed("sync", &new, error));
+        }
+        Ok(path)
+    }
+
+    fn make_folders(&self, dir: &Path) -> io::Result<()> {
+        ["cur", "tmp", "new"].iter().try_for_each(|name| make_folder(&dir.join(name), self.mode))
+    }
+
+    /// A file for the message: without a name, or in tmp.
+    fn draft(&self, dir: &Path) -> io::Result<Draft> {
+        let mode = self.mode & 0o666;
+        let mut options = OpenOptions::new();
+        options.write(true).mode(mode);
+        if self.unnamed && Path::new("/proc/self/fd").exists() {
+            match options.clone().custom_flags(libc::O_TMPFILE).open(dir.join("new")) {
+                Ok(file) => return Draft::new(file, None, mode),
+                Err(error) => {
+                    let unable = [libc::EOPNOTSUPP, libc::EISDIR, libc::EINVAL];
+                    if !error.raw_os_error().is_some_and(|code| unable.contains(&code)) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let path = dir.join("tmp").join(self.name());
+        Draft::new(options.create_new(true).open(&path)?, Some(path), mode)
+    }
+
+    /// Gives a complete file a name in the folder `new`.
+    fn publish(&self, draft: &Draft, new: &Path) -> io::Result<PathBuf> {
+        let open = format!("/proc/self/fd/{}", draft.file.as_raw_fd());
+        loop {
+            let path = new.join(self.name());
+            let linked = match &draft.path {
+                Some(draft) => fs::hard_link(draft, &path),
+                None => {
+                    let flag = AtFlags::AT_SYMLINK_FOLLOW;
+                    linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &path, flag).map_err(Errno::into)
+                }
+            };
+            match linked {
+                Ok(()) => return Ok(path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A name that no other message has: `time.PpidMmicrosQcount.host`.
+    fn name(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (pid, micros, count) = (std::process::id(), now.subsec_micros(), self.count.get());
+        self.count.set(count + 1);
+        format!("{}.P{pid}M{micros}Q{count}.{}", now.as_secs(), self.host)
+    }
+}
+
+/// A message that is not in its folder yet.
+struct Draft {
+    file: File,
+    /// Its name in tmp, if it has one; that goes away with the draft.
+    path: Option<PathBuf>,
+}
+
+impl Draft {
+    fn new(file: File, path: Option<PathBuf>, mode: u32) -> io::Result<Draft> {
+        let draft = Draft { file, path };
+        draft.file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(draft)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes a folder with all above it, for good, where it is not there.
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let make = || DirBuilder::new().mode(mode).create(path);
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    let made = match make() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_folder(above, mode)?;
+            make()
+        }
+        made => made,
+    };
+    match made {
+        Ok(()) => {
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+            File::open(above)?.sync_all()
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(CHUNK, file);
+    match session.transaction.sender() {
+        Some(sender) => writeln!(out, "Return-Path: {sender}")?,
+        None => writeln!(out, "Return-Path: <>")?,
+    }
+    for recipient in recipients {
+        writeln!(out, "Delivered-To: {}", recipient.address())?;
+    }
+    let mut lines = UnixLines { out, held: false };
+    session.transaction.write_message(&mut lines)?;
+    lines.flush()
+}
+
+/// Writes every CRLF as LF, and a CR or an LF alone as it is.
+struct UnixLines<W> {
+    out: W,
+    /// Was the last octet a CR?  It is not written yet.
+    held: bool,
+}
+
+impl<W: Write> Write for UnixLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut rest = bytes;
+        if self.held && !rest.is_empty() {
+            self.held = false;
+            if rest[0] != b'\n' {
+                self.out.write_all(b"\r")?;
+            }
+        }
+        while let Some(at) = memchr::memchr(b'\r', rest) {
+            // The CR goes out with what is before it, unless an LF follows or might follow.
+            let bare = rest.get(at + 1).is_some_and(|next| *next != b'\n');
+            self.held = at + 1 == rest.len();
+            self.out.write_all(&rest[..at + usize::from(bare)])?;
+            rest = &rest[at + 1..];
+        }
+        self.out.write_all(rest)?;
+        Ok(bytes.len())
+    }
+
+    /// The end of the message: what is held goes out as well.
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.held) {
+            self.out.write_all(b"\r")?;
+        }
+        self.out.flush()
+    }
+}
+
+/// The Maildir of a recipient, as a path that stays below the one it is joined to.
+fn of_recipient(subdir: &str, recipient: &Address) -> PathBuf {
+    let (user, host) = (clean(recipient.user()), clean(recipient.host()));
+    let path = subdir.replace("%l", &user).replace("%d", &host);
+    let path = path.replace("%u", &format!("{user}@{host}"));
+    let safe =
+        |part| if ["", ".", ".."].contains(&part) { "_".to_owned() } else { part.to_owned() };
+    path.split('/').map(safe).collect()
+}
+
+fn clean(text: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-+_.,@=".contains(c);
+    text.chars().map(|c| if safe(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{Code, Hook};
+    use crate::testing::Trial;
+
+    const MESSAGE: &str = "Subject: hi\nMessage-Id: <1@a.test>\n\nline\n\nend\n";
+
+    /// A transaction from a@example.net, ready to be queued.
+    fn trial(args: &str, recipients: &[&str]) -> Trial {
+        let mut trial = Trial::new(&format!("queue/maildir {args}"), &[]);
+        envelope(&mut trial, recipients);
+        trial
+    }
+
+    /// The same with messages that have names in tmp.
+    fn trial_with_names(args: &str, recipients: &[&str]) -> Trial {
+        fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let maildir = Maildir { unnamed: false, ..Maildir::from_args(args)? };
+            hooks.queue(move |session| maildir.deliver(session));
+            Ok(())
+        }
+        let mut trial = Trial::with(register, args, &[]);
+        envelope(&mut trial, recipients);
+        trial
+    }
+
+    fn envelope(trial: &mut Trial, recipients: &[&str]) {
+        trial.mail("<a@example.net>");
+        for recipient in recipients {
+            trial.rcpt(recipient);
+        }
+        trial.message(MESSAGE);
+    }
+
+    fn queue(trial: &mut Trial) -> (Code, String) {
+        let verdict = trial.plain(Hook::Queue);
+        (verdict.code(), verdict.text().to_owned())
+    }
+
+    fn is_queued(trial: &mut Trial) {
+        assert_eq!(queue(trial), (Code::Ok, "Queued! <1@a.test>".to_owned()), "{}", trial.log());
+    }
+
+    fn is_declined(trial: &mut Trial, step: &str) {
+        assert_eq!(queue(trial), (Code::Declined, format!("queue error ({step})")));
+    }
+
+    /// The messages in a folder of the trial.
+    fn mails(trial: &Trial, folder: &str) -> Vec<Vec<u8>> {
+        let entries = fs::read_dir(trial.dir().join(folder)).into_iter().flatten();
+        entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+    }
+
+    fn mode(trial: &Trial, path: &str) -> u32 {
+        fs::metadata(trial.dir().join(path)).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn one_message_for_all_recipients() {
+        let recipients = ["<b@example.com>", "<\"c d\"@example.com>", "<postmaster>"];
+        let want = "Return-Path: <a@example.net>\nDelivered-To: postmaster\n\
+            Delivered-To: c d@example.com\nDelivered-To: b@example.com\n"
+            .to_owned()
+            + MESSAGE;
+        for mut trial in [trial("~/x/M", &recipients), trial_with_names("~/x/M", &recipients)] {
+            is_queued(&mut trial);
+            assert_eq!(mails(&trial, "x/M/new"), [want.as_bytes()]);
+            assert_eq!(mails(&trial, "x/M/tmp").len() + mails(&trial, "x/M/cur").len(), 0);
+            assert!(trial.log().contains("(queue) ") && trial.log().contains(": stored as "));
+            is_queued(&mut trial);
+            assert_eq!(mails(&trial, "x/M/new").len(), 2);
+        }
+    }
+
+    #[test]
+    fn the_null_sender_and_a_message_without_anything() {
+        let mut trial = Trial::new("queue/maildir", &[]);
+        trial.mail("<>");
+        trial.rcpt("<b@example.com>");
+        trial.message("");
+        assert_eq!(queue(&mut trial), (Code::Ok, "Queued! ".to_owned()));
+        let want = b"Return-Path: <>\nDelivered-To: b@example.com\n";
+        assert_eq!(mails(&trial, "Maildir/new"), [want]);
+    }
+
+    #[test]
+    fn names_tell_time_process_and_host() {
+        let mut trial = trial("", &["<b@example.com>"]);
+        is_queued(&mut trial);
+        let mut names = fs::read_dir(trial.dir().join("Maildir/new")).unwrap();
+        let name = names.next().unwrap().unwrap().file_name().into_string().unwrap();
+        let (id, host) = (std::process::id(), regex::escape(&clean(&host_name())));
+        let form = regex::Regex::new(&format!(r"^\d{{10}}\.P{id}M\d{{1,6}}Q\d\.{host}$")).unwrap();
+        assert!(form.is_match(&name), "{name}");
+        let maildir = Maildir::from_args(&Args::default()).unwrap();
+        assert_ne!(maildir.name(), maildir.name());
+    }
+
+    #[test]
+    fn a_copy_for_each_recipient() {
+        let recipients = ["<b@example.com>", "<c@Example.org>", "<postmaster>"];
+        for (subdir, folders) in [
+            ("%d/%l", ["example.com/b", "Example.org/c", "_/postmaster"]),
+            ("/%u/", ["b@example.com", "c@Example.org", "postmaster@"]),
+            ("in/%l", ["in/b", "in/c", "in/postmaster"]),
+        ] {
+            let args = format!("~/spool {subdir}");
+            for mut trial in [trial(&args, &recipients), trial_with_names(&args, &recipients)] {
+                is_queued(&mut trial);
+                for (folder, to) in
+                    folders.iter().zip(["b@example.com", "c@Example.org", "postmaster"])
+                {
+                    let found = mails(&trial, &format!("spool/{folder}/new"));
+                    let start =
+                        format!("Return-Path: <a@example.net>\nDelivered-To: {to}\nSubject");
+                    assert!(found.len() == 1 && found[0].starts_with(start.as_bytes()), "{folder}");
+                }
+            }
+        }
+        let mut trial = trial("~/spool %d", &["<b@example.com>", "<c@example.com>"]);
+        is_queued(&mut trial);
+        assert_eq!(mails(&trial, "spool/example.com/new").len(), 2);
+    }
+
+    #[test]
+    fn a_recipient_stays_in_its_folder() {
+        for (subdir, user, host, path) in [
+            ("%l", "..", "b.test", "_"),
+            ("%l", ".", "b.test", "_"),
+            ("%l", "...", "b.test", "..."),
+            ("%d/%l", "..", "..", "_/_"),
+            ("%l/%d", "../../etc", "b.test", ".._.._etc/b.test"),
+            ("%u", "a/b c", "[127.0.0.1]", "a_b_c@_127.0.0.1_"),
+            ("%d/%l", "postmaster", "", "_/postmaster"),
+            (".%l", ".", "b.test", "_"),
+            ("%l", "%d", "b.test", "_d"),
+            ("%l", "jürgen", "b.test", "j_rgen"),
+            ("%l", "a\"b\\c", "b.test", "a_b_c"),
+        ] {
+            let found = of_recipient(subdir, &Address::new(user, host));
+            assert_eq!(found, Path::new(path), "{subdir} for {user} at {host}");
+        }
+        let mut trial = trial("~/spool/in %l", &["<..@example.com>"]);
+        is_queued(&mut trial);
+        assert_eq!(mails(&trial, "spool/in/_/new").len(), 1);
+        assert!(!trial.dir().join("spool/new").exists());
+    }
+
+    #[test]
+    fn permissions_are_the_mode_whatever_the_umask() {
+        for (args, folder, file) in [
+            ("~/x %d/%l", 0o700, 0o600),
+            ("~/x %d/%l 770", 0o770, 0o660),
+            ("~/x %d/%l 777", 0o777, 0o666),
+        ] {
+            for mut trial in
+                [trial(args, &["<b@example.com>"]), trial_with_names(args, &["<b@example.com>"])]
+            {
+                is_queued(&mut trial);
+                for path in ["x", "x/example.com", "x/example.com/b", "x/example.com/b/new"] {
+                    assert_eq!(mode(&trial, path), folder, "{args}: {path}");
+                }
+                let new = trial.dir().join("x/example.com/b/new");
+                let mail = fs::read_dir(new).unwrap().next().unwrap().unwrap().file_name();
+                let mail = format!("x/example.com/b/new/{}", mail.display());
+                assert_eq!(mode(&trial, &mail), file, "{args}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_checked() {
+        for (args, why) in [
+            ("/m inbox", "sub directory 'inbox' does not contain %l, %d or %u"),
+            ("/m %l 70", "mode is not an octal number: '70'"),
+            ("/m %l 789", "mode is not an octal number: '789'"),
+            ("/m %l +70", "mode is not an octal number: '+70'"),
+            ("/m %l 700 more", "unexpected argument 'more'"),
+        ] {
+            let error =
+                Trial::load(&format!("queue/maildir {args}"), &[]).err().unwrap().to_string();
+            assert!(error.contains(why), "{args}: {error}");
+        }
+    }
+
+    #[test]
+    fn line_ends_are_converted_wherever_a_piece_ends() {
+        let text = b"\r\n\r\r\na\rb\nc\r\n\n\rd\r\n\r\n\r";
+        let want = b"\n\r\na\rb\nc\n\n\rd\n\n\r";
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let mut lines = UnixLines { out: vec![], held: false };
+                for piece in [&text[..first], &text[first..second], &text[second..]] {
+                    lines.write_all(piece).unwrap();
+                }
+                lines.flush().unwrap();
+                assert_eq!(lines.out, want, "{first}, {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_messages_are_whole_from_memory_and_from_the_spool() {
+        let lines: Vec<String> = (0..30_000).map(|n| "x".repeat(n % 97) + &n.to_string()).collect();
+        let text = format!("Subject: large\n\n{}\n", lines.join("\n"));
+        for threshold in ["0", "100000000"] {
+            let mut trial = Trial::new("queue/maildir ~/M", &[("size_threshold", threshold)]);
+            envelope(&mut trial, &["<b@example.com>"]);
+            trial.message(&text);
+            assert_eq!(trial.session.transaction.body.in_memory().is_none(), threshold == "0");
+            assert_eq!(queue(&mut trial).0, Code::Ok);
+            let found = mails(&trial, "M/new");
+            assert!(found.len() == 1 && found[0].ends_with(text.as_bytes()), "{threshold}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_had_is_for_later() {
+        for args in ["~/file", "~/file/below", "~/half"] {
+            for mut trial in
+                [trial(args, &["<b@example.com>"]), trial_with_names(args, &["<b@example.com>"])]
+            {
+                fs::write(trial.dir().join("file"), "").unwrap();
+                fs::create_dir(trial.dir().join("half")).unwrap();
+                fs::write(trial.dir().join("half/new"), "").unwrap();
+                is_declined(&mut trial, "open");
+                let line = format!("could not open {}", trial.session.expand(args).display());
+                assert!(trial.log().contains(&line), "{}", trial.log());
+            }
+        }
+    }
+
+    #[test]
+    fn folders_that_went_away_are_made_again() {
+        let mut trial = trial("~/M", &["<b@example.com>"]);
+        is_queued(&mut trial);
+        fs::remove_dir_all(trial.dir().join("M")).unwrap();
+        is_queued(&mut trial);
+        assert_eq!(mails(&trial, "M/new").len(), 1);
+        fs::remove_dir_all(trial.dir().join("M/tmp")).unwrap();
+        is_queued(&mut trial);
+        assert!(trial.dir().join("M/tmp").is_dir());
+    }
+
+    #[test]
+    fn all_recipients_get_it_or_none() {
+        let recipients = ["<b@example.com>", "<c@example.com>", "<d@example.com>"];
+        for mut trial in [trial("~/M %l", &recipients), trial_with_names("~/M %l", &recipients)] {
+            fs::create_dir(trial.dir().join("M")).unwrap();
+            fs::write(trial.dir().join("M/d"), "").unwrap();
+            is_declined(&mut trial, "open");
+            assert!(trial.dir().join("M/b/new").is_dir() && trial.dir().join("M/c/new").is_dir());
+            for folder in ["M/b/new", "M/b/tmp", "M/c/new", "M/c/tmp"] {
+                assert_eq!(mails(&trial, folder).len(), 0, "{folder}");
+            }
+            fs::remove_file(trial.dir().join("M/d")).unwrap();
+            is_queued(&mut trial);
+            assert_eq!(mails(&trial, "M/b/new").len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let trial = trial("~/M", &["<b@example.com>"]);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let recipients: Vec<_> = trial.session.transaction.recipients().iter().collect();
+        let error = write(&trial.session, &recipients, &full).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_draft_that_cannot_be_published_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        for unnamed in [true, false] {
+            let maildir = Maildir { unnamed, ..Maildir::from_args(&Args::default()).unwrap() };
+            maildir.make_folders(dir.path()).unwrap();
+            let draft = maildir.draft(dir.path()).unwrap();
+            let named = draft.path.is_some();
+            assert!(named || unnamed);
+            assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), usize::from(named));
+            fs::remove_dir(dir.path().join("new")).unwrap();
+            let error = maildir.publish(&draft, &dir.path().join("new")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            drop(draft);
+            assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        }
+    }
+}

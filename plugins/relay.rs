@@ -1,0 +1,360 @@
+//! NAME
+//!     relay - decides which clients may relay
+//!
+//! SYNOPSIS
+//!     relay
+//!     relay only 1
+//!
+//! DESCRIPTION
+//!     A client that may relay can send to any recipient, and most other plugins leave it alone.
+//!     When a client connects, the first of these that fits decides:
+//!
+//!       1. it is in config/norelayclients: it may not
+//!       2. the environment variable RELAYCLIENT is set, and not to 0: it may
+//!       3. it is in config/relayclients: it may
+//!       4. it is ::1, or in config/morerelayclients or morerelayclients.cdb: it may
+//!
+//!     A client that authenticates may relay, too, whatever these files say.
+//!
+//!     The first and the last address of a network count as part of it, a network may be in every
+//!     file, and a prefix of an IPv6 address is found, unlike with the plugin of the same name in
+//!     Perl.
+//!
+//! ARGUMENTS
+//!     only 1   refuse all recipients of clients that may not relay, with "relaying denied", and
+//!              accept all others.  For a server that only takes mail out.  The plugin must then
+//!              stand before all others that decide about recipients.
+//!
+//! CONFIG
+//!     Each of the three files has one of these a line; what follows it is ignored:
+//!
+//!         192.0.2.1          an address
+//!         2001:db8::1
+//!         192.168.42.        the first numbers of an address, with a dot or colon behind them
+//!         2001:db8:
+//!         10.1.0.0/16        a network
+//!         2001:db8:7::/48
+//!
+//!     A line that is none of them is written to the log and skipped.
+//!
+//!     The keys of morerelayclients.cdb are addresses and first numbers, not networks.
+//!
+//! SEE ALSO
+//!     rcpt_ok
+
+use std::collections::HashSet;
+use std::env;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::config::Lines;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hooks, OK, Session, Verdict};
+use crate::log::Level;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let named = env::var_os("RELAYCLIENT").is_some_and(|value| !value.is_empty() && value != "0");
+    register_with(hooks, args, named)
+}
+
+fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
+    args.only(&["only"])?;
+    let [never, may, more] = ["norelayclients", "relayclients", "morerelayclients"]
+        .map(|name| hooks.derived_checked(name, Clients::parse));
+    hooks.connect(move |session| {
+        let ip = session.connection.remote_ip;
+        if session.derived(&never).find(ip).is_some() {
+            session.connection.relay_client = false;
+            session.log(Level::Info, format_args!("fail, disabled by norelayclients ({ip})"));
+            return;
+        }
+        let why = if by_environment {
+            Some("enabled by env".to_owned())
+        } else if let Some(how) = session.derived(&may).find(ip) {
+            Some(format!("{how} match in relayclients ({ip})"))
+        } else if ip == Ipv6Addr::LOCALHOST {
+            Some(format!("octet matched localhost ({ip})"))
+        } else {
+            let how = session.derived(&more).find(ip).or_else(|| in_map(session, ip));
+            how.map(|how| format!("{how} match in morerelayclients ({ip})"))
+        };
+        session.connection.relay_client |= why.is_some();
+        match why {
+            Some(why) => session.log(Level::Info, format_args!("pass, {why}")),
+            None => session.log(Level::Info, "skip, no match"),
+        }
+    });
+    if args.flag("only", false) {
+        hooks.rcpt(|session, _recipient, _params| {
+            if session.connection.relay_client { OK } else { Verdict::deny("relaying denied") }
+        });
+    }
+    Ok(())
+}
+
+/// The clients of one file.
+#[derive(Debug, Default)]
+struct Clients {
+    addresses: HashSet<IpAddr>,
+    /// Networks, and how they were written: `octet` for first numbers, `cidr`.
+    networks: Vec<(IpNet, &'static str)>,
+}
+
+impl Clients {
+    fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Clients {
+        let mut clients = Clients::default();
+        for line in lines.entries() {
+            let word = line.text.split_whitespace().next().unwrap_or_default();
+            if let Ok(address) = word.parse::<IpAddr>() {
+                clients.addresses.insert(address.to_canonical());
+            } else if let Ok(network) = word.parse::<IpNet>() {
+                clients.networks.push((network.trunc(), "cidr"));
+            } else if let Some(network) = prefix(word) {
+                clients.networks.push((network, "octet"));
+            } else {
+                let text = format!("no address, first numbers of one, or network: '{word}'");
+                problems.push(Error::at(&line.file, line.number, text));
+            }
+        }
+        clients
+    }
+
+    fn find(&self, ip: IpAddr) -> Option<&'static str> {
+        if self.addresses.contains(&ip) {
+            return Some("octet");
+        }
+        self.networks.iter().find(|(network, _)| network.contains(&ip)).map(|(_, how)| *how)
+    }
+}
+
+/// The network of the addresses that begin with `192.168.` or `2001:db8:`.
+fn prefix(word: &str) -> Option<IpNet> {
+    if let Some(numbers) = word.strip_suffix('.') {
+        let number = |text: &str| text.parse().ok();
+        let numbers = numbers.split('.').map(number).collect::<Option<Vec<u8>>>()?;
+        let mut octets = [0; 4];
+        octets.get_mut(..numbers.len())?.copy_from_slice(&numbers);
+        return IpNet::new(Ipv4Addr::from(octets).into(), 8 * numbers.len() as u8).ok();
+    }
+    let groups = word.strip_suffix(':').or_else(|| ends_in_whole_group(word).then_some(word))?;
+    let group = |text| u16::from_str_radix(text, 16).ok();
+    let groups = groups.split(':').map(group).collect::<Option<Vec<u16>>>()?;
+    let mut segments = [0; 8];
+    segments.get_mut(..groups.len())?.copy_from_slice(&groups);
+    IpNet::new(Ipv6Addr::from(segments).into(), 16 * groups.len() as u8).ok()
+}
+
+/// Is it `2001:0db8`?  Written out like this, older configurations have no colon at the end.
+fn ends_in_whole_group(word: &str) -> bool {
+    word.rsplit_once(':').is_some_and(|(_, last)| last.len() == 4)
+}
+
+fn in_map(session: &Session, ip: IpAddr) -> Option<&'static str> {
+    let map = session.config_map("morerelayclients");
+    keys(ip).iter().any(|key| map.contains(key)).then_some("octet")
+}
+
+/// Everything that an address can be in a map: itself and its first numbers.
+fn keys(ip: IpAddr) -> Vec<String> {
+    let mut keys = vec![ip.to_string()];
+    match ip {
+        IpAddr::V4(ip) => {
+            let octets = ip.octets().map(|octet| format!("{octet}."));
+            keys.extend((1..4).rev().map(|count| octets[..count].concat()));
+        }
+        IpAddr::V6(ip) => {
+            let short = ip.segments().map(|group| format!("{group:x}:"));
+            let long = ip.segments().map(|group| format!("{group:04x}:"));
+            keys.push(long.concat().trim_end_matches(':').to_owned());
+            for count in (1..8).rev() {
+                let long = long[..count].concat();
+                keys.extend([short[..count].concat(), long.trim_end_matches(':').into(), long]);
+            }
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{Code, Hook};
+    use crate::testing::Trial;
+
+    fn may_relay(file: &str, entry: &str, ip: &str) -> bool {
+        let mut trial = Trial::new("relay", &[(file, entry)]).from_ip(ip);
+        assert_eq!(trial.plain(Hook::Connect).code(), Code::Declined);
+        trial.session.connection.relay_client
+    }
+
+    #[test]
+    fn addresses_first_numbers_and_networks() {
+        for (entry, ip, found) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.10", false),
+            ("192.0.2.1 # the gateway", "192.0.2.1", true),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.168.42.", "192.168.42.0", true),
+            ("192.168.42.", "192.168.42.255", true),
+            ("192.168.42.", "192.168.4.2", false),
+            ("10.", "10.255.255.255", true),
+            ("10.", "100.1.1.1", false),
+            ("10.1.0.0/24", "10.1.0.0", true),
+            ("10.1.0.0/24", "10.1.0.255", true),
+            ("10.1.0.0/24", "10.1.1.0", false),
+            ("10.1.0.77/24", "10.1.0.1", true),
+            ("10.1.0.1/32", "10.1.0.1", true),
+            ("10.1.0.1/32", "10.1.0.2", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::1", "2001:db8::1", true),
+            ("2001:0DB8:0:0:0:0:0:1", "2001:db8::1", true),
+            ("2001:db8:", "2001:db8::", true),
+            ("2001:db8:", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:", "2001:db80::1", false),
+            ("2001:db8:e431:ae06:", "2001:db8:e431:ae06::5", true),
+            ("2001:0db8:e431", "2001:db8:e431::1", true),
+            ("2001:0db8:e431", "2001:db8:e432::1", false),
+            ("2001:db8:7::/48", "2001:db8:7::", true),
+            ("2001:db8:7::/48", "2001:db8:7:ffff:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:7::/48", "2001:db8:8::", false),
+            ("2001:db8::1/128", "2001:db8::1", true),
+        ] {
+            for file in ["relayclients", "morerelayclients"] {
+                assert_eq!(may_relay(file, entry, ip), found, "{entry} in {file} for {ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn norelayclients_comes_first() {
+        let files = [("relayclients", "192.0.2.\n::1"), ("norelayclients", "192.0.2.1\n::1")];
+        let mut trial = Trial::new("relay", &files);
+        trial.session.connection.relay_client = true;
+        trial.plain(Hook::Connect);
+        assert!(!trial.session.connection.relay_client);
+        assert!(
+            trial.log().contains("(connect) relay: fail, disabled by norelayclients (192.0.2.1)")
+        );
+        for (ip, found) in [("192.0.2.2", true), ("::1", false)] {
+            let mut trial = Trial::new("relay", &files).from_ip(ip);
+            trial.plain(Hook::Connect);
+            assert_eq!(trial.session.connection.relay_client, found, "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_environment_and_the_local_host() {
+        fn by_environment(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            register_with(hooks, args, true)
+        }
+        let mut trial = Trial::with(by_environment, "", &[]);
+        trial.plain(Hook::Connect);
+        assert!(trial.session.connection.relay_client);
+        assert!(trial.log().contains("pass, enabled by env"));
+        let mut trial = Trial::with(by_environment, "", &[("norelayclients", "192.0.2.1")]);
+        trial.plain(Hook::Connect);
+        assert!(!trial.session.connection.relay_client);
+        assert!(may_relay("rcpthosts", "", "::1"));
+        assert!(!may_relay("rcpthosts", "", "127.0.0.1"));
+    }
+
+    #[test]
+    fn what_was_found_is_logged() {
+        let files =
+            [("relayclients", "192.0.2.0/30\n198.51.100."), ("morerelayclients", "203.0.113.1")];
+        for (ip, line) in [
+            ("192.0.2.3", "pass, cidr match in relayclients (192.0.2.3)"),
+            ("198.51.100.7", "pass, octet match in relayclients (198.51.100.7)"),
+            ("203.0.113.1", "pass, octet match in morerelayclients (203.0.113.1)"),
+            ("::1", "pass, octet matched localhost (::1)"),
+            ("203.0.113.2", "skip, no match"),
+        ] {
+            let mut trial = Trial::new("relay", &files).from_ip(ip);
+            trial.plain(Hook::Connect);
+            assert!(trial.log().contains(line), "{ip}: {}", trial.log());
+        }
+    }
+
+    #[test]
+    fn a_map_has_addresses_and_first_numbers() {
+        let mut trial = Trial::new("relay", &[]);
+        let mut map =
+            cdb2::CDBWriter::create(trial.dir().join("config/morerelayclients.cdb")).unwrap();
+        let entries = [
+            "192.0.2.1",
+            "198.51.",
+            "2001:db8:1:",
+            "2001:0db8:0002",
+            "2001:0db8:0003:",
+            "2001:db8::4",
+        ];
+        for key in entries {
+            map.add(key.as_bytes(), b"").unwrap();
+        }
+        map.finish().unwrap();
+        for (ip, found) in [
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("198.51.100.7", true),
+            ("198.5.1.1", false),
+            ("2001:db8:1::9", true),
+            ("2001:db8:2::9", true),
+            ("2001:db8:3::9", true),
+            ("2001:db8::4", true),
+            ("2001:db8::5", false),
+        ] {
+            trial.session.connection.relay_client = false;
+            trial = trial.from_ip(ip);
+            trial.plain(Hook::Connect);
+            assert_eq!(trial.session.connection.relay_client, found, "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_client_is_logged_and_skipped() {
+        let wrong = [
+            "localhost",
+            "192.168.42",
+            "192.168.256.",
+            "10.0.0.0/33",
+            "2001:db8",
+            "x:",
+            ":",
+            "1.2.3.4.5.",
+        ];
+        let lines = format!("{}\n192.0.2.1", wrong.join("\n"));
+        let mut trial = Trial::new("relay", &[("relayclients", &lines)]);
+        trial.plain(Hook::Connect);
+        assert!(trial.session.connection.relay_client);
+        for (index, word) in wrong.iter().enumerate() {
+            let line = format!(
+                "relayclients:{}: no address, first numbers of one, or network: '{word}'",
+                index + 1
+            );
+            assert!(trial.log().contains(&line), "{line}\n{}", trial.log());
+        }
+    }
+
+    #[test]
+    fn only_refuses_everybody_else() {
+        let mut trial = Trial::new("relay only 1", &[]);
+        let verdict = trial.rcpt("<b@example.com>");
+        assert_eq!((verdict.code(), verdict.text()), (Code::Deny, "relaying denied"));
+        trial.session.connection.relay_client = true;
+        assert_eq!(trial.rcpt("<b@example.com>").code(), Code::Ok);
+        for line in ["relay", "relay only 0"] {
+            assert_eq!(
+                Trial::new(line, &[]).rcpt("<b@example.com>").code(),
+                Code::Declined,
+                "{line}"
+            );
+        }
+        assert_eq!(Trial::new("relay_only", &[]).rcpt("<b@example.com>").code(), Code::Deny);
+        for line in ["relay only", "relay some 1"] {
+            assert!(Trial::load(line, &[]).is_err(), "{line}");
+        }
+    }
+}
