@@ -1,0 +1,160 @@
+//! Plugins that panic, err, or loop: the client gets a temporary failure, and everybody else lives.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use qpsmtpd::error::Result;
+use qpsmtpd::hook::{Args, DECLINED, Hooks, OK, Register, Verdict};
+use qpsmtpd::sys::{deadline, panics};
+use qpsmtpd::testing::Trial;
+
+/// Plays `lines` to a session with one plugin; the replies, the greeting first.
+fn play(register: Register, args: &'static str, lines: &[&str]) -> Vec<String> {
+    panics::install();
+    let (client, server) = UnixStream::pair().unwrap();
+    let served =
+        thread::spawn(move || Trial::with(register, args, &[("me", "mx.test")]).serve(server));
+    let mut replies = BufReader::new(client.try_clone().unwrap()).lines();
+    let mut found = vec![replies.next().unwrap().unwrap()];
+    for line in lines {
+        if (&client).write_all(format!("{line}\r\n").as_bytes()).is_err() {
+            break;
+        }
+        match replies.next() {
+            Some(Ok(reply)) => found.push(reply),
+            _ => break,
+        }
+    }
+    drop((client, replies));
+    served.join().unwrap();
+    found
+}
+
+fn panics_at_rcpt(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.rcpt(|_, recipient, _| -> Verdict {
+        assert_ne!(recipient.user(), "bad", "no way");
+        OK
+    });
+    Ok(())
+}
+
+fn errs_at_queue(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.rcpt(|_, _, _| OK);
+    hooks.queue(|_| -> std::result::Result<Verdict, String> { Err("disk on fire".into()) });
+    Ok(())
+}
+
+fn errs_at_connect(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.connect(|_| -> std::result::Result<Verdict, String> { Err("no".into()) });
+    Ok(())
+}
+
+fn panics_in_config(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.on_config(|_, name| match name {
+        "friends" => panic!("no friends"),
+        _ => None,
+    });
+    hooks.rcpt(|session, _, _| if session.config("friends").is_empty() { OK } else { DECLINED });
+    Ok(())
+}
+
+fn loops_at_mail(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.mail(|_, _, _| {
+        let mut number: u64 = 1;
+        loop {
+            number = std::hint::black_box(number.wrapping_mul(3));
+            if number == 0 {
+                return DECLINED;
+            }
+        }
+    });
+    Ok(())
+}
+
+const MAIL: &str = "MAIL FROM:<a@b.test>";
+
+#[test]
+fn a_panic_is_a_temporary_failure_and_the_session_goes_on() {
+    let lines = ["HELO x", MAIL, "RCPT TO:<bad@x.test>", "RCPT TO:<good@x.test>", "QUIT"];
+    let replies = play(panics_at_rcpt, "", &lines);
+    assert_eq!(replies[3], "451 Internal error - try again later");
+    assert_eq!(replies[4], "250 <good@x.test>, recipient ok");
+    assert!(replies[5].starts_with("221 "));
+}
+
+#[test]
+fn on_error_ignore_skips_the_plugin() {
+    let replies =
+        play(panics_at_rcpt, "on_error ignore", &["HELO x", MAIL, "RCPT TO:<bad@x.test>"]);
+    assert_eq!(replies[3], "450 No plugin decided if relaying is allowed");
+}
+
+#[test]
+fn an_error_at_queue_is_451() {
+    let lines = ["HELO x", MAIL, "RCPT TO:<a@x.test>", "DATA", "Subject: x\r\n\r\n.", "NOOP"];
+    let replies = play(errs_at_queue, "", &lines);
+    assert_eq!(replies[5], "451 Internal error - try again later");
+    assert_eq!(replies[6], "250 OK");
+}
+
+#[test]
+fn an_error_at_connect_is_421() {
+    assert_eq!(play(errs_at_connect, "", &["NOOP"]), ["421 Internal error - try again later"]);
+}
+
+#[test]
+fn a_handler_that_could_not_get_its_configuration_does_not_decide() {
+    let replies = play(panics_in_config, "", &["HELO x", MAIL, "RCPT TO:<a@x.test>"]);
+    assert_eq!(replies[3], "451 Internal error - try again later");
+}
+
+#[test]
+fn failures_are_logged_with_plugin_and_hook() {
+    panics::install();
+    let mut trial = Trial::with(panics_at_rcpt, "", &[]);
+    assert!(trial.rcpt("<bad@x.test>").is_failure());
+    let log = trial.log();
+    assert!(log.contains("(rcpt) trial: FATAL PLUGIN ERROR: panicked: "), "{log}");
+    assert!(log.contains("no way") && log.contains("failing.rs:"), "{log}");
+}
+
+/// The alarm ends its process, so the session runs in one: this test binary again, with the client
+/// as its standard input.
+#[test]
+fn a_loop_past_its_deadline_ends_one_process_with_421() {
+    if env::var_os("T_LOOPS_AT_MAIL").is_some() {
+        let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        deadline::install(None);
+        Trial::with(loops_at_mail, "timeout 1", &[("me", "mx.test")]).serve(socket);
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let name = "failing::a_loop_past_its_deadline_ends_one_process_with_421";
+    let child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env("T_LOOPS_AT_MAIL", "1")
+        .stdin(Stdio::from(OwnedFd::from(server)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut replies = BufReader::new(client.try_clone().unwrap()).lines();
+    assert!(replies.next().unwrap().unwrap().starts_with("220 "));
+    (&client).write_all(format!("HELO x\r\n{MAIL}\r\n").as_bytes()).unwrap();
+    let mut rest = vec![];
+    for line in replies {
+        rest.push(line.unwrap());
+    }
+    assert_eq!(rest.last().unwrap(), "421 4.3.0 Internal error - try again later");
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(deadline::EXIT_OVERDUE));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("(mail) trial: passed its deadline"), "{said}");
+}

@@ -1,0 +1,18 @@
+//! The integration tests: the real daemons, spoken to over real sockets.
+//!
+//! `cargo test --test t` runs all of them; `cargo test --test t kills` those whose name has
+//! `kills` in it. Every test has a folder and a port of its own, so all may run at once. Run as
+//! root, the tests install the Debian packages they need and the daemons give up root for
+//! `nobody`; run by anybody else, a test whose package is missing says that it was skipped.
+
+// What the tests stand on: a configuration folder, a running daemon, an SMTP client.
+mod harness;
+
+// Dialogues: each file transcripts/*.txt is played against the three process models.
+mod transcripts;
+
+// The daemons as processes: real mail clients, super-servers, supervisors, signals, limits.
+mod processes;
+
+// Plugins that panic, err or loop.
+mod failing;

@@ -1,0 +1,67 @@
+//! How many sessions there may be, and how many from one address.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::harness::{Config, Model, PATIENCE, Server, poll};
+
+/// How long a client is looked at that has to hear nothing.
+const SILENCE: Duration = Duration::from_millis(300);
+
+#[test]
+fn an_address_has_so_many_sessions() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let server = Server::start_with(&config, model, &model.limits("10", "2"));
+        let mut first = server.connect();
+        first.hello();
+        let mut second = server.connect();
+        second.hello();
+        let mut third = server.connect();
+        third.expect("451");
+        third.closed();
+        let mut neighbour = server.connect_from(Ipv4Addr::new(127, 0, 0, 2));
+        neighbour.hello();
+        neighbour.quit();
+
+        first.quit();
+        let served = || {
+            let mut client = server.connect();
+            (client.reply().code == "220").then_some(client)
+        };
+        let fourth = poll(PATIENCE, served).unwrap_or_else(|| panic!("{model} does not forget"));
+        fourth.quit();
+        second.quit();
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_client_waits_for_a_free_slot() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let server = Server::start_with(&config, model, &model.limits("2", "100"));
+        let mut first = server.connect();
+        first.hello();
+        let mut second = server.connect();
+        second.hello();
+        let mut third = server.connect();
+        let mut fourth = server.connect();
+        server.log().wait_for(FULL);
+        assert!(!third.has_input(SILENCE), "{model} serves three");
+        assert!(!fourth.has_input(SILENCE), "{model} serves three");
+
+        first.quit();
+        third.hello();
+        second.quit();
+        fourth.hello();
+        third.quit();
+        fourth.quit();
+        let log = server.log().text();
+        assert_eq!(log.matches(FULL).count(), 1, "{model}:\n{log}");
+        server.stop().unwrap();
+    }
+}
+
+/// What the parent says when every slot is taken.
+const FULL: &str = "slots are busy";

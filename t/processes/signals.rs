@@ -1,0 +1,90 @@
+//! TERM lets sessions finish; HUP serves a new configuration, or keeps the old one.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Config, Model, PATIENCE, Server, poll};
+
+/// A message is on its way and another client is idle.
+#[test]
+fn term_lets_a_message_finish() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        let mut busy = server.connect();
+        busy.hello();
+        busy.envelope();
+        busy.send_raw(b"Subject: hi\r\n\r\nthe first half\r\n");
+        let mut idle = server.connect();
+        idle.hello();
+
+        server.parent().signal(Signal::SIGTERM);
+        idle.expect("421");
+        idle.closed();
+        busy.send_raw(b"the second half\r\n.\r\n");
+        busy.expect("250");
+        drop(busy);
+
+        let status = server.parent().wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{model}: {status}");
+        let mails = config.mails();
+        assert_eq!(mails.len(), 1, "{model}");
+        assert!(mails[0].ends_with(b"\n\nthe first half\nthe second half\n"), "{model}");
+        config.nothing_left().unwrap();
+    }
+}
+
+#[test]
+fn hup_with_a_broken_configuration_keeps_the_old_one() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        config.write("plugins", "rcpt_ok\nthere_is_no_such_plugin");
+        server.parent().signal(Signal::SIGHUP);
+        server.log().wait_for("there_is_no_such_plugin");
+        for _ in 0..5 {
+            let mut client = server.connect();
+            client.hello();
+            client.envelope();
+            client.ask("Subject: hi\r\n\r\nbody line\r\n.", "250");
+            client.quit();
+        }
+        assert_eq!(config.mails().len(), 5, "{model}");
+        assert!(server.parent().ended().is_none(), "{model} has ended");
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn hup_serves_the_new_configuration() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        let mut before = server.connect();
+        before.hello();
+        config.write("rcpthosts", "new.example");
+        config.write(
+            "plugins",
+            "count_unrecognized_commands 1\nrcpt_ok\nqueue/maildir {work}/Maildir",
+        );
+        server.parent().signal(Signal::SIGHUP);
+
+        let accepts = || {
+            let mut client = server.connect();
+            client.hello();
+            client.ask("MAIL FROM:<a@example.net>", "250");
+            client.say("RCPT TO:<b@new.example>");
+            (client.reply().code == "250").then_some(client)
+        };
+        poll(PATIENCE, accepts).unwrap_or_else(|| panic!("{model} does not see the new rcpthosts"));
+        for _ in 0..10 {
+            let mut client = accepts().expect("once new, always new");
+            client.ask("RCPT TO:<b@example.com>", "550");
+            client.ask("FOO", "521");
+            client.closed();
+        }
+        // A session that was there before is served to its end.
+        before.ask("NOOP", "250");
+        before.quit();
+        server.stop().unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! tcpserver and xinetd run the program for one session.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Stdio;
+
+use nix::unistd::{Uid, User};
+
+use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, deb, poll};
+
+#[test]
+fn tcpserver_runs_a_session() {
+    if !deb::need("ucspi-tcp") || !deb::need("swaks") {
+        return;
+    }
+    let config = Config::new();
+    let mut tcpserver = config.command(deb::program("tcpserver").expect("was asked for"));
+    // -1 prints the port; the rest asks nobody for names.
+    tcpserver.args(["-1", "-H", "-R", "-l", "mail.test", "127.0.0.1", "0"]);
+    let (stdout, pipe) = std::io::pipe().unwrap();
+    tcpserver.arg(Model::Inetd.program()).stdout(Stdio::from(pipe));
+    let log = Log::default();
+    let _tcpserver = Process::spawn(tcpserver, &log);
+    let mut port = String::new();
+    BufReader::new(stdout).read_line(&mut port).unwrap();
+    let port = port.trim().parse().expect("tcpserver prints its port");
+    super::swaks(port);
+    super::arrived(&config);
+    says_only_replies(port, &log);
+}
+
+#[test]
+fn xinetd_runs_a_session() {
+    if !deb::need("xinetd") || !deb::need("swaks") {
+        return;
+    }
+    let config = Config::new();
+    let log = Log::default();
+    let (port, _xinetd) = (0..5)
+        .find_map(|_| xinetd(&config, &log))
+        .unwrap_or_else(|| panic!("xinetd does not come to listen:\n{}", log.tail()));
+    super::swaks(port);
+    super::arrived(&config);
+    says_only_replies(port, &log);
+}
+
+/// The client gets replies and nothing else: xinetd makes stderr, too, a way to the client. And
+/// the client's address is known, from the environment or from the socket.
+fn says_only_replies(port: u16, log: &Log) {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut client = Client::new(stream, log);
+    let hello = client.hello();
+    assert!(hello.lines[0].contains("[127.0.0.1]"), "{hello:?}");
+    client.quit();
+}
+
+/// Starts xinetd on a port that nobody listens on; `None` when somebody was faster.
+fn xinetd(config: &Config, log: &Log) -> Option<(u16, Process)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let user = User::from_uid(Uid::current()).unwrap().expect("an account").name;
+    let text = format!(
+        "service qpsmtpd\n{{\n\
+         type = UNLISTED\nsocket_type = stream\nprotocol = tcp\nwait = no\nflags = IPv4\n\
+         bind = 127.0.0.1\nport = {port}\nuser = {user}\nserver = {}\n\
+         env = QPSMTPD_CONFIG={}\nlog_type = FILE {}\n}}\n",
+        Model::Inetd.program(),
+        config.path("config").display(),
+        config.path("xinetd.log").display(),
+    );
+    fs::write(config.path("xinetd.conf"), text).unwrap();
+    let mut xinetd = config.command(deb::program("xinetd").expect("was asked for"));
+    xinetd.args(["-dontfork", "-stayalive", "-f"]).arg(config.path("xinetd.conf"));
+    xinetd.arg("-pidfile").arg(config.path("xinetd.pid"));
+    let mut xinetd = Process::spawn(xinetd, log);
+    let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
+    poll(PATIENCE, || xinetd.ended().map(|_| false).or(listens().map(|_| true)))
+        .filter(|up| *up)
+        .map(|_| (port, xinetd))
+}

@@ -1,0 +1,1 @@
+//! supervise and runsv run the `run` script.
