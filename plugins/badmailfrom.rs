@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     badmailfrom - refuses unwelcome senders
 //!
@@ -36,6 +37,7 @@
 //!
 //! SEE ALSO
 //!     badmailfromto, badrcptto, naughty
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     badmailfromto - refuses a recipient to certain senders
 //!
@@ -24,6 +25,7 @@
 //!
 //! SEE ALSO
 //!     badmailfrom, badrcptto
+//! ```
 
 use std::collections::{HashMap, HashSet};
 

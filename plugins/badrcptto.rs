@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     badrcptto - refuses recipients that are closed
 //!
@@ -29,6 +30,7 @@
 //!
 //! SEE ALSO
 //!     badmailfrom, badmailfromto, rcpt_ok
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, Verdict, dsn};

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     count_unrecognized_commands - ends a session after too many unknown commands
 //!
@@ -20,6 +21,7 @@
 //!
 //! SEE ALSO
 //!     noop_counter
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, Verdict};

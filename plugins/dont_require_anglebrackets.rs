@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     dont_require_anglebrackets - accepts addresses without angle brackets
 //!
@@ -9,6 +10,7 @@
 //!     stood in angle brackets, as RFC 5321 4.1.2 demands.  The client loses karma.
 //!
 //!     Nothing at all is not taken for the null sender <>.
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, Hooks, Session};

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     hosts_allow - decides which hosts may connect
 //!
@@ -8,8 +9,8 @@
 //!     Looks at a client before it costs a process or gets a greeting.
 //!
 //!     A client that has as many connections as one address may have (the option --max-from-ip) is
-//!     told "too many connections from ADDRESS, try again later", for now.  The server itself
-//!     keeps to that limit even without this plugin; with it, the client gets to know why.
+//!     told "too many connections from ADDRESS, try again later".  The server itself keeps to that
+//!     limit, too, with the same reply.
 //!
 //!     After that the first line of config/hosts_allow that fits decides.
 //!
@@ -22,15 +23,16 @@
 //!     ADDRESS is an address or a network, of IPv4 or of IPv6, CODE is one of the return codes,
 //!     and TEXT is what a client that is refused is told:
 //!
-//!         192.0.2.4        DECLINED
-//!         192.0.2.0/24     DENY Sorry, known spam only source
-//!         2001:db8:bad::/48 DENYSOFT Come back later
+//!         192.0.2.4           DECLINED
+//!         192.0.2.0/24        DENY Sorry, known spam only source
+//!         2001:db8:bad::/48   DENYSOFT Come back later
 //!
 //!     Here 192.0.2.4 is exempt from the DENY of its network.  A line with an address or a code
 //!     that cannot be read is written to the log and skipped.
 //!
 //! SEE ALSO
 //!     relay
+//! ```
 
 use std::net::IpAddr;
 

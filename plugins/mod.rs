@@ -33,6 +33,18 @@ pub mod logging {
     pub mod file;
     pub mod syslog;
     pub mod warn;
+
+    use crate::log::{self, Level, Record};
+
+    /// Says on standard error why the log does not go where it should, but only if `complained` was
+    /// false.
+    fn complain(complained: &mut bool, plugin: &str, why: &str, record: &Record<'_>) {
+        if std::mem::replace(complained, true) {
+            return;
+        }
+        let (hook, plugin, text) = (Some("logging"), Some(plugin), &log::clean(why));
+        log::to_stderr(&Record { level: Level::Crit, hook, plugin, text, ..record.clone() });
+    }
 }
 
 /// Where messages go.
@@ -110,3 +122,17 @@ pub const ALIASES: &[Alias] = &[
     Alias { old: "check_badrcptto", new: "badrcptto", args: &[] },
     Alias { old: "check_badrcptto_patterns", new: "badrcptto", args: &[] },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_argument_is_a_number_or_the_default() {
+        for (words, max) in [(vec![], 4), (vec!["0"], 4), (vec!["7", "x"], 7)] {
+            assert_eq!(maximum(&Args::new(words), 4), Ok(max));
+        }
+        let error = maximum(&Args::new(["-1"]), 4).unwrap_err();
+        assert_eq!(error.to_string(), "not a number: '-1'");
+    }
+}

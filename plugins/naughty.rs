@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     naughty - refuses clients that other plugins have marked
 //!
@@ -24,6 +25,7 @@
 //! NOTES
 //!     naughty               of the connection: the text for the client
 //!     naughty_reject_type   of the connection: what the plugin that marked it asks for
+//! ```
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};

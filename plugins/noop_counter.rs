@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     noop_counter - ends a session after too many NOOPs in a row
 //!
@@ -19,6 +20,7 @@
 //!
 //! SEE ALSO
 //!     count_unrecognized_commands
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hook, Hooks, Verdict};

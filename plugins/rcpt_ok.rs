@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     rcpt_ok - accepts recipients in our domains
 //!
@@ -19,6 +20,7 @@
 //!
 //! SEE ALSO
 //!     relay
+//! ```
 
 use std::collections::HashSet;
 

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     relay - decides which clients may relay
 //!
@@ -41,6 +42,7 @@
 //!
 //! SEE ALSO
 //!     rcpt_ok
+//! ```
 
 use std::collections::HashSet;
 use std::env;

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     template - every hook once, to copy from
 //!
@@ -21,6 +22,7 @@
 //!
 //! SEE ALSO
 //!     docs/plugins.md
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, Parsed};

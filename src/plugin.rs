@@ -21,9 +21,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Its manual: the leading `//!` lines of its source.
+    /// Its manual: the leading `//!` lines of its source, without the fences that keep rustdoc from
+    /// reading it as code.
     pub fn manual(&self) -> String {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines = lines.filter(|line| !line.starts_with(" ```"));
         lines.map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n").collect()
     }
 }

@@ -107,6 +107,11 @@ impl Trial {
         self.session.run(hook, &Call::Nothing)
     }
 
+    /// Runs the `post-fork` handlers.
+    pub fn post_fork(&self) {
+        self.shared.plugins.post_fork(&self.shared.config);
+    }
+
     /// Runs any hook.
     pub fn call(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
         self.session.run(hook, call)

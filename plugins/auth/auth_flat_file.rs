@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     auth/auth_flat_file - users and passwords in a file
 //!
@@ -21,6 +22,7 @@
 //!
 //! SEE ALSO
 //!     relay
+//! ```
 
 use std::collections::HashMap;
 

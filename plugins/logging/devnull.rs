@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     logging/devnull - writes no log
 //!
@@ -10,6 +11,7 @@
 //!
 //! SEE ALSO
 //!     logging/warn
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     logging/file - writes the log to a file or a command
 //!
@@ -37,6 +38,7 @@
 //!
 //! SEE ALSO
 //!     logging/warn, logging/syslog
+//! ```
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -94,7 +96,7 @@ struct Sink {
     output: Option<Output>,
     /// What `target` stood for when the output was opened.
     name: String,
-    /// When the output was opened, or looked at.
+    /// When the output was opened, or the file looked at.
     checked: Option<Instant>,
     /// The session of the last line.
     session: String,
@@ -175,7 +177,9 @@ impl Sink {
             return Ok(());
         }
         if !anew && self.is_there() {
-            self.checked = Some(Instant::now());
+            if !self.is_command {
+                self.checked = Some(Instant::now());
+            }
             return Ok(());
         }
         self.open()
@@ -196,12 +200,8 @@ impl Sink {
 
     /// Says once why lines do not go where they should.
     fn complain(&mut self, why: &io::Error, record: &Record<'_>) {
-        if !std::mem::replace(&mut self.complained, true) {
-            let text = format!("cannot write to {}: {why}", self.name);
-            let (hook, plugin) = (Some("logging"), Some("logging/file"));
-            let text = &log::clean(&text);
-            log::to_stderr(&Record { level: Level::Crit, hook, plugin, text, ..record.clone() });
-        }
+        let why = format!("cannot write to {}: {why}", self.name);
+        super::complain(&mut self.complained, "logging/file", &why, record);
     }
 
     /// Is the output open, and, if it is a file, is it still the one of that name?

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     logging/syslog - writes the log to syslog
 //!
@@ -29,6 +30,7 @@
 //!
 //! SEE ALSO
 //!     logging/warn, logging/file
+//! ```
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -71,18 +73,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         match sink.write(record) {
             Ok(()) => sink.complained = false,
             Err(why) => {
-                if !std::mem::replace(&mut sink.complained, true) {
-                    let text = format!("cannot write to syslog: {why}");
-                    let (hook, plugin) = (Some("logging"), Some("logging/syslog"));
-                    let text = &log::clean(&text);
-                    log::to_stderr(&Record {
-                        level: Level::Crit,
-                        hook,
-                        plugin,
-                        text,
-                        ..record.clone()
-                    });
-                }
+                let why = format!("cannot write to syslog: {why}");
+                super::complain(&mut sink.complained, "logging/syslog", &why, record);
                 log::to_stderr(record);
             }
         }

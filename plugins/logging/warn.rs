@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     logging/warn - writes the log to standard error
 //!
@@ -14,6 +15,7 @@
 //!
 //! SEE ALSO
 //!     logging/file, logging/syslog, logging/devnull
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};

@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     queue/discard - accepts messages and throws them away
 //!
@@ -15,6 +16,7 @@
 //!
 //! SEE ALSO
 //!     queue/maildir
+//! ```
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};

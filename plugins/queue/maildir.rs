@@ -1,3 +1,4 @@
+//! ```text
 //! NAME
 //!     queue/maildir - delivers messages to a Maildir
 //!
@@ -39,6 +40,7 @@
 //!
 //! SEE ALSO
 //!     queue/discard
+//! ```
 
 use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -5,25 +5,25 @@ use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, TABLE};
-use crate::hook::{Verdict, args};
+use crate::hook::settings::OnError;
+use crate::hook::{Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings};
+use crate::hook::{TABLE, Verdict};
 use crate::log::{self, Level, Record};
 use crate::sys::deadline;
 
-/// How long a handler may take where its plugin has no argument `timeout`.  Senders wait ten
-/// minutes for the answer to the end of DATA (RFC 5321 4.5.3.2.6).
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
+pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
+pub(crate) type ForkFn = dyn Fn(&Config) -> Verdict;
+pub(crate) type LogFn = dyn Fn(&Record<'_>) -> Verdict;
 
 /// A handler with the arguments of its hook.
 pub(crate) enum Kind {
-    Session(Rc<dyn Fn(&mut Session, &Call<'_>) -> Verdict>),
-    Incoming(Rc<dyn Fn(&Incoming<'_>) -> Verdict>),
-    Fork(Rc<dyn Fn(&Config) -> Verdict>),
-    Log(Level, Rc<dyn Fn(&Record<'_>) -> Verdict>),
+    Session(Rc<SessionFn>),
+    Incoming(Rc<IncomingFn>),
+    Fork(Rc<ForkFn>),
+    Log(Level, Rc<LogFn>),
 }
 
 impl Clone for Kind {
@@ -35,106 +35,6 @@ impl Clone for Kind {
             Kind::Log(level, run) => Kind::Log(*level, run.clone()),
         }
     }
-}
-
-/// What the universal arguments of a plugin say.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// `reject`: 0, 1, naughty, or what the plugin makes of it.
-    pub reject: Option<String>,
-    /// `reject_type`: with what to refuse.
-    pub reject_type: Option<Code>,
-    /// `timeout SECONDS`: how long one handler may take.
-    pub timeout: Duration,
-    pub(crate) loglevel: Option<Adjust>,
-    pub(crate) on_error: OnError,
-}
-
-/// `loglevel N`, `loglevel +N`, `loglevel -N`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Adjust {
-    To(Level),
-    By(i64),
-}
-
-/// `on_error tempfail` or `on_error ignore`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnError {
-    Tempfail,
-    Ignore,
-}
-
-impl Settings {
-    /// Reads the universal arguments.
-    ///
-    /// # Errors
-    /// A value that has no meaning.
-    pub fn from_args(args: &Args) -> Result<Settings> {
-        let wrong = |name: &str, value: &str, known: &str| {
-            Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
-        };
-        let timeout = args.parsed("timeout", DEFAULT_TIMEOUT.as_secs())?;
-        if timeout == 0 {
-            return Err(wrong("timeout", "0", "a number of seconds, at least 1"));
-        }
-        let on_error = match args.named("on_error") {
-            None | Some("tempfail") => OnError::Tempfail,
-            Some("ignore") => OnError::Ignore,
-            Some(other) => return Err(wrong("on_error", other, "tempfail, ignore")),
-        };
-        let reject_type = args
-            .named("reject_type")
-            .map(|word| {
-                reject_type(word).ok_or_else(|| {
-                    let known = "perm, hard, temp, soft, disconnect, temp_disconnect";
-                    wrong("reject_type", word, known)
-                })
-            })
-            .transpose()?;
-        let loglevel = args.named("loglevel").map(adjustment).transpose()?;
-        let reject = args.named("reject").map(str::to_owned);
-        Ok(Settings {
-            reject,
-            reject_type,
-            timeout: Duration::from_secs(timeout),
-            loglevel,
-            on_error,
-        })
-    }
-
-    /// May this plugin refuse anything?  True unless it has `reject 0`.
-    pub fn rejects(&self) -> bool {
-        self.reject.as_deref().is_none_or(args::is_yes)
-    }
-
-    pub(crate) fn adjust(&self, level: Level) -> Level {
-        match self.loglevel {
-            None => level,
-            Some(Adjust::To(level)) => level,
-            Some(Adjust::By(by)) => Level::from_number(level as i64 + by),
-        }
-    }
-}
-
-/// The code that a word of `reject_type` stands for.
-pub(crate) fn reject_type(word: &str) -> Option<Code> {
-    match word.to_ascii_lowercase().as_str() {
-        "perm" | "hard" => Some(Code::Deny),
-        "temp" | "soft" => Some(Code::DenySoft),
-        "disconnect" => Some(Code::DenyDisconnect),
-        "temp_disconnect" => Some(Code::DenySoftDisconnect),
-        _ => None,
-    }
-}
-
-fn adjustment(text: &str) -> Result<Adjust> {
-    if let Some(by) = text.strip_prefix(['+', '-']) {
-        let by: i64 = by.parse().map_err(|_| {
-            Error::new(format!("argument loglevel has the value '{text}' (known: N, +N, -N)"))
-        })?;
-        return Ok(Adjust::By(if text.starts_with('-') { -by } else { by }));
-    }
-    text.parse().map(Adjust::To).map_err(Error::new)
 }
 
 /// One plugin as loaded: a name and its settings.
@@ -158,10 +58,10 @@ pub(crate) type Warmer = Box<dyn Fn(&Config)>;
 #[derive(Default)]
 pub struct Plugins {
     loaded: Vec<Loaded>,
-    handlers: Vec<Vec<Handler<dyn Fn(&mut Session, &Call<'_>) -> Verdict>>>,
-    incoming: Vec<Handler<dyn Fn(&Incoming<'_>) -> Verdict>>,
-    forks: Vec<Handler<dyn Fn(&Config) -> Verdict>>,
-    loggers: Vec<(Level, Handler<dyn Fn(&Record<'_>) -> Verdict>)>,
+    handlers: Vec<Vec<Handler<SessionFn>>>,
+    incoming: Vec<Handler<IncomingFn>>,
+    forks: Vec<Handler<ForkFn>>,
+    loggers: Vec<(Level, Handler<LogFn>)>,
     warmers: Vec<Warmer>,
     warm_names: HashSet<&'static str>,
     count: u16,
@@ -396,7 +296,7 @@ impl Session {
         &mut self,
         plugins: &Plugins,
         hook: Hook,
-        handler: &Handler<dyn Fn(&mut Session, &Call<'_>) -> Verdict>,
+        handler: &Handler<SessionFn>,
         call: &Call<'_>,
     ) -> Verdict {
         let plugin = plugins.loaded(handler.plugin);
@@ -445,43 +345,6 @@ impl Session {
         if plugins.has(listener) && hook != listener {
             let result = HookResult { plugin: name, hook: hook.name(), verdict };
             self.run_chain(listener, &Call::Result(&result), false);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(line: &str) -> Result<Settings> {
-        Settings::from_args(&Args::new(line.split_whitespace()))
-    }
-
-    #[test]
-    fn universal_arguments_are_read() {
-        let found = settings("reject naughty reject_type soft timeout 9 on_error ignore").unwrap();
-        assert_eq!(found.reject.as_deref(), Some("naughty"));
-        assert_eq!(found.reject_type, Some(Code::DenySoft));
-        assert_eq!(found.timeout, Duration::from_secs(9));
-        assert_eq!(found.on_error, OnError::Ignore);
-        assert!(found.rejects() && !settings("reject 0").unwrap().rejects());
-    }
-
-    #[test]
-    fn loglevels_are_set_or_shifted() {
-        assert_eq!(settings("loglevel 3").unwrap().adjust(Level::Debug), Level::Error);
-        assert_eq!(settings("loglevel +2").unwrap().adjust(Level::Warn), Level::Info);
-        assert_eq!(settings("loglevel -2").unwrap().adjust(Level::Info), Level::Warn);
-        assert_eq!(settings("loglevel -9").unwrap().adjust(Level::Info), Level::Emerg);
-        assert_eq!(settings("").unwrap().adjust(Level::Info), Level::Info);
-    }
-
-    #[test]
-    fn meaningless_values_are_refused() {
-        for line in ["timeout 0", "timeout soon", "on_error shrug", "reject_type no", "loglevel x"]
-        {
-            let error = settings(line).unwrap_err().to_string();
-            assert!(error.contains(line.split(' ').next_back().unwrap()), "{line}: {error}");
         }
     }
 }

@@ -11,14 +11,16 @@ pub mod dsn;
 mod hooks;
 mod policy;
 mod session;
+mod settings;
 mod verdict;
 
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
-pub use chain::{Plugins, Settings};
+pub use chain::Plugins;
 pub use hooks::{Hooks, Parent, Register};
 pub use policy::*;
 pub use session::{Session, Shared};
+pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use chain::Kind;

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::hook::chain::reject_type;
+use crate::hook::settings::reject_type;
 use crate::hook::{Code, DECLINED, Session, Verdict};
 use crate::log::Level;
 use crate::state::Note;
@@ -19,6 +19,9 @@ pub const WHITELISTHOST: Note<String> = Note::new("whitelisthost");
 pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
 /// How well this client behaves, as a sum; a note of the connection.
 pub const KARMA: Note<i64> = Note::new("karma");
+/// Extensions that plugins offer: lines of the EHLO reply; a note of the connection or of the
+/// transaction.
+pub const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");
 /// Results for the Authentication-Results header (RFC 8601), joined by `; `.
 pub const AUTHENTICATION_RESULTS: Note<String> = Note::new("authentication_results");
 

@@ -33,7 +33,6 @@ use crate::smtp;
 use crate::state::Spool;
 use crate::sys::{descriptors, panics, resolve, title};
 
-use detach::Detached;
 use forkserver::Forkserver;
 use parent::{Model, Parent};
 use pid_file::PidFile;
@@ -129,10 +128,14 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
     let mut parent = Parent::new(shared, listeners, signals, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
     let mut model = model(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
-    detached.map(Detached::ready);
+    if let Some(detached) = detached {
+        detached.ready();
+    }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     parent.run(&mut *model)?;
-    pid_file.map(PidFile::release);
+    if let Some(pid_file) = pid_file {
+        pid_file.release();
+    }
     Ok(())
 }
 

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 /// The accounts that root's daemons take where no --user is given, the first that exists.
 const ACCOUNTS: [&str; 3] = ["smtpd", "qpsmtpd", "nobody"];
 
-/// What an account without a home of its own has as `~` when root starts the daemon.
+/// What an account without a home of its own has as `~` when root starts the daemon; with its name
+/// appended where this belongs to somebody else.
 const STATE_DIR: &str = "/var/spool/qpsmtpd";
 
 /// An account to run as.
@@ -66,9 +67,11 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     let is_own = |path: &Path| {
         fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == account.uid.as_raw())
     };
+    let state = Path::new(STATE_DIR);
     let home = match is_own(&account.home) {
         true => account.home.clone(),
-        false => PathBuf::from(STATE_DIR),
+        false if is_own(state) || !state.exists() => state.to_owned(),
+        false => PathBuf::from(format!("{STATE_DIR}-{}", account.name)),
     };
     make_for(&home, 0o755, account)?;
     config.set_home(home);

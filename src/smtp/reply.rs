@@ -18,7 +18,8 @@ pub struct Reply {
 
 impl Reply {
     /// A reply whose text's lines are its lines.  `status` is `x.y.z`, or empty for replies that
-    /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it.
+    /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it, with the class of the
+    /// code, as RFC 2034 4 wants it.
     pub fn new(code: u16, status: &str, text: &str) -> Reply {
         let mut status = status.to_owned();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -26,7 +27,7 @@ impl Reply {
             && let Some((_, own)) = split_status(last)
             && !status.is_empty()
         {
-            status = own.to_owned();
+            status = format!("{}{}", code / 100, &own[1..]);
         }
         if lines.is_empty() {
             lines.push(String::new());
@@ -282,6 +283,7 @@ mod tests {
         assert_eq!(wire(&reply, true), "550 5.7.1 Relaying denied\r\n");
         assert_eq!(wire(&reply, false), "550 Relaying denied (#5.7.1)\r\n");
         assert_eq!(wire(&Reply::own(550, "a (#5.7)"), true), "550 5.0.0 a (#5.7)\r\n");
+        assert_eq!(wire(&Reply::own(450, "a (#5.7.1)"), true), "450 4.7.1 a\r\n");
     }
 
     #[test]

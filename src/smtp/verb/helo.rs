@@ -1,12 +1,9 @@
 //! HELO and EHLO (RFC 5321 4.1.1.1).
 
-use crate::hook::{Call, Code, Hook};
+use crate::hook::{CAPABILITIES, Call, Code, Hook};
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::auth;
-use crate::state::{Hello, Note};
-
-/// Extensions that plugins offer: lines of the EHLO reply.
-const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");
+use crate::state::Hello;
 
 /// One of the two greetings.
 struct Greeting {
