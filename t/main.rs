@@ -16,3 +16,6 @@ mod processes;
 
 // Plugins that panic, err or loop.
 mod failing;
+
+// Starting, and refusing to start; privileges, systemd, titles, limits of the system.
+mod startup;

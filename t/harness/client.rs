@@ -29,6 +29,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Connects to a server.
+    pub(crate) fn connect(address: SocketAddr, log: &Log) -> Client {
+        Client::new(TcpStream::connect(address).unwrap(), log)
+    }
+
     /// Speaks on `stream`; `log` is shown when something goes wrong.
     pub(crate) fn new(stream: TcpStream, log: &Log) -> Client {
         stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();

@@ -48,8 +48,8 @@ impl Model {
         }
     }
 
-    /// The arguments, `more` among them instead of those that it gives a value of its own.
-    fn arguments(self, more: &[&str]) -> Vec<String> {
+    /// The usual arguments; `more` are added, instead of those that they give another value.
+    pub(crate) fn arguments(self, more: &[&str]) -> Vec<String> {
         let user = unprivileged().map(|user| user.name).unwrap_or_default();
         let mut usual: Vec<&str> = Vec::new();
         usual.extend(self.listen("127.0.0.1:0"));
@@ -143,7 +143,7 @@ impl Server<'_> {
 
     /// A new connection to one of several listeners.
     pub(crate) fn connect_to(&self, address: SocketAddr) -> Client {
-        Client::new(TcpStream::connect(address).unwrap(), &self.log)
+        Client::connect(address, &self.log)
     }
 
     /// A new connection from an address of the caller's choosing, such as 127.0.0.2.
@@ -199,7 +199,7 @@ impl Drop for Server<'_> {
 }
 
 /// What the parent says when it listens, with the port that it got for port 0.
-fn addresses(log: &str) -> Vec<SocketAddr> {
+pub(crate) fn addresses(log: &str) -> Vec<SocketAddr> {
     static LISTENING: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?m)listening on (\S+)$").expect("a constant"));
     let mut found = Vec::new();

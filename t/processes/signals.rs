@@ -33,6 +33,25 @@ fn term_lets_a_message_finish() {
     }
 }
 
+/// The message never comes to its end.
+#[test]
+fn term_waits_no_longer_than_the_time_of_grace() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start_with(&config, model, &["--grace", "1"]);
+        let mut client = server.connect();
+        client.hello();
+        client.envelope();
+        client.send_raw(b"Subject: hi\r\n\r\nthe first half\r\n");
+        server.parent().signal(Signal::SIGTERM);
+        let status = server.parent().wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{model}: {status}");
+        client.closed();
+        assert!(config.mails().is_empty(), "{model}");
+        config.nothing_left().unwrap();
+    }
+}
+
 #[test]
 fn hup_with_a_broken_configuration_keeps_the_old_one() {
     for model in Model::PARENTS {

@@ -48,8 +48,7 @@ fn xinetd_runs_a_session() {
 /// The client gets replies and nothing else: xinetd makes stderr, too, a way to the client. And
 /// the client's address is known, from the environment or from the socket.
 fn says_only_replies(port: u16, log: &Log) {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let mut client = Client::new(stream, log);
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into(), log);
     let hello = client.hello();
     assert!(hello.lines[0].contains("[127.0.0.1]"), "{hello:?}");
     client.quit();
