@@ -136,10 +136,12 @@ fn a_loop_past_its_deadline_ends_one_process_with_421() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let name = "failing::a_loop_past_its_deadline_ends_one_process_with_421";
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env("T_LOOPS_AT_MAIL", "1")
+        .env("TMPDIR", folder.path())
         .stdin(Stdio::from(OwnedFd::from(server)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -19,3 +19,6 @@ mod failing;
 
 // Starting, and refusing to start; privileges, systemd, titles, limits of the system.
 mod startup;
+
+// Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
+mod messages;
