@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! bin/        three programs of three lines
-//! cli         their options
 //! server      the parent: listens, forks or hands sockets to workers, signals, privileges
+//! cli         the programs' options
 //! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
 //! plugins     ../plugins/: the native plugins, one file each, and THE table of them
 //! plugin      what a plugin is; reads config/plugins

@@ -22,3 +22,6 @@ mod startup;
 
 // Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
 mod messages;
+
+// The tables against the tree, and the tree against its rules.
+mod tables;

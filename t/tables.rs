@@ -1,0 +1,142 @@
+//! The tables against the tree, and the tree against its rules.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use qpsmtpd::plugin;
+use qpsmtpd::plugins::{ALIASES, PLUGINS};
+
+/// Files of plugins/ that are no plugins.
+const NO_PLUGINS: [&str; 3] = ["mod", "patterns", "template"];
+
+/// The layers of src/lib.rs from top to bottom: `use` points downwards only.
+const LAYERS: [&str; 14] = [
+    "server", "cli", "testing", "smtp", "plugin", "plugins", "hook", "state", "mail", "config",
+    "log", "error", "sys", "",
+];
+
+/// Uses against the direction, each with its reason.
+const EXCEPTIONS: [(&str, &str); 3] = [
+    // The loader and the table of what it loads know each other.
+    ("plugins", "plugin"),
+    // Tests of the core are written with the trial.
+    ("smtp", "testing"),
+    ("hook", "testing"),
+];
+
+fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = vec![];
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+/// `queue/maildir` for `plugins/queue/maildir.rs`.
+fn plugin_name(path: &Path) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
+    path.strip_prefix(root).unwrap().with_extension("").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_plugin_has_a_row_and_every_row_a_plugin() {
+    let files: BTreeSet<String> = rust_files("plugins")
+        .iter()
+        .map(|(path, _)| plugin_name(path))
+        .filter(|name| !NO_PLUGINS.contains(&name.as_str()))
+        .collect();
+    let rows: BTreeSet<String> = PLUGINS.iter().map(|row| row.name.replace('-', "_")).collect();
+    assert_eq!(files, rows);
+    assert_eq!(rows.len(), PLUGINS.len(), "a name stands twice");
+}
+
+#[test]
+fn aliases_lead_somewhere_and_hide_nothing() {
+    for alias in ALIASES {
+        assert!(plugin::find(alias.old).is_some(), "{}", alias.old);
+        assert!(PLUGINS.iter().all(|row| row.name != alias.old), "{}", alias.old);
+    }
+}
+
+#[test]
+fn every_plugin_has_a_manual() {
+    for row in PLUGINS {
+        let manual = row.manual();
+        let mut lines = manual.lines();
+        assert_eq!(lines.next(), Some("NAME"), "{}", row.name);
+        let start = format!("    {} - ", row.name);
+        assert!(lines.next().is_some_and(|line| line.starts_with(&start)), "{}", row.name);
+        for part in ["\nSYNOPSIS\n", "\nDESCRIPTION\n"] {
+            assert!(manual.contains(part), "{}: no {}", row.name, part.trim());
+        }
+    }
+}
+
+/// The sample configuration names every plugin, so that it shows what there is.
+#[test]
+fn the_sample_configuration_shows_every_plugin() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let sample = fs::read_to_string(root.join("plugins")).unwrap()
+        + &fs::read_to_string(root.join("logging")).unwrap();
+    let names: BTreeSet<&str> = sample
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_whitespace().next())
+        .collect();
+    for row in PLUGINS {
+        assert!(names.contains(row.name), "{} is not in config/", row.name);
+    }
+}
+
+/// A plugin sees hooks, state, configuration and log: never the server, the socket, or unsafe code.
+#[test]
+fn plugins_see_only_what_is_theirs() {
+    for (path, text) in rust_files("plugins") {
+        for word in ["crate::server", "crate::smtp", "crate::sys", "crate::cli", "unsafe {"] {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+/// `use` points down the list of layers only.
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let rank = |module: &str| LAYERS.iter().position(|layer| *layer == module);
+    for (path, text) in rust_files("src") {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let inside = path.strip_prefix(root).unwrap();
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let Some(own) = rank(module) else {
+            assert_eq!(module, "lib", "{} is in no layer", path.display());
+            continue;
+        };
+        for part in text.split("crate::").skip(1) {
+            let used: String =
+                part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let Some(other) = rank(&used).filter(|_| !used.is_empty()) else { continue };
+            let allowed = other >= own || EXCEPTIONS.contains(&(module, used.as_str()));
+            assert!(allowed, "{} uses {used}, which is above it", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_one_folder_and_explained() {
+    for (path, text) in rust_files("src").into_iter().chain(rust_files("bin")) {
+        let in_sys = path.components().any(|part| part.as_os_str() == "sys");
+        let blocks = text.matches("unsafe {").count();
+        assert!(in_sys || blocks == 0, "{} has unsafe code", path.display());
+        let notes = text.matches("// SAFETY:").count();
+        assert!(notes >= blocks, "{}: {blocks} unsafe blocks, {notes} notes", path.display());
+    }
+}
