@@ -2,7 +2,7 @@
 //! system.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, poll};
+use crate::harness::daemon::addresses;
+use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, poll};
 
 /// What each program says, and that it ends with an error, when the configuration is broken.
 fn refused(config: &Config) -> Vec<String> {
@@ -179,7 +180,7 @@ fn systemd_passes_the_socket_and_learns_when_we_are_ready() {
         let mut text = [0; 200];
         let count = told.recv(&mut text).unwrap_or_else(|_| panic!("{}", log.tail()));
         assert!(String::from_utf8_lossy(&text[..count]).contains("READY=1"));
-        let mut client = crate::harness::Client::connect(address, &log);
+        let mut client = Client::connect(address, &log);
         client.hello();
         client.quit();
         parent.signal(Signal::SIGTERM);
@@ -200,24 +201,15 @@ fn running_out_of_descriptors_is_survived() {
         command.args(model.arguments(&many));
         let log = Log::default();
         let mut parent = Process::spawn(command, &log);
-        let address =
-            log.wait_until(|text| crate::harness::daemon::addresses(text).first().copied());
+        let address = log.wait_until(|text| addresses(text).first().copied());
         let address = address.unwrap_or_else(|| panic!("{}", log.tail()));
-        let clients: Vec<_> =
-            (0..30).map(|_| crate::harness::Client::connect(address, &log)).collect();
+        let clients: Vec<_> = (0..30).map(|_| Client::connect(address, &log)).collect();
         log.wait_until(|text| {
             (text.contains("cannot accept") || text.contains("cannot make a process")).then_some(())
         })
         .unwrap_or_else(|| panic!("{model}: nothing ran out:\n{}", log.tail()));
         drop(clients);
-        let served = poll(PATIENCE, || {
-            let mut client = crate::harness::Client::connect(address, &log);
-            let greeted = matches!(client.try_reply(), Ok(Some(reply)) if reply.code == "220");
-            greeted.then(|| client.ask("QUIT", "221"))
-        });
-        assert!(served.is_some(), "{model}: {}", log.tail());
-        parent.signal(Signal::SIGTERM);
-        assert!(parent.wait().unwrap().success(), "{model}");
+        recovers(&mut parent, address, &log);
         let complaints = log.text().matches("next try in").count();
         assert!(complaints < 100, "{model}: {complaints} complaints");
     }
@@ -243,20 +235,23 @@ fn a_refused_fork_is_survived() {
         command.args(model.listen("127.0.0.1:0")).args(model.limits("10", "0"));
         let log = Log::default();
         let mut parent = Process::spawn(command, &log);
-        let address =
-            log.wait_until(|text| crate::harness::daemon::addresses(text).first().copied());
+        let address = log.wait_until(|text| addresses(text).first().copied());
         let address = address.unwrap_or_else(|| panic!("{}", log.tail()));
-        let clients: Vec<_> =
-            (0..8).map(|_| crate::harness::Client::connect(address, &log)).collect();
+        let clients: Vec<_> = (0..8).map(|_| Client::connect(address, &log)).collect();
         log.wait_for("cannot make a process");
         drop(clients);
-        let served = poll(PATIENCE, || {
-            let mut client = crate::harness::Client::connect(address, &log);
-            let greeted = matches!(client.try_reply(), Ok(Some(reply)) if reply.code == "220");
-            greeted.then(|| client.ask("QUIT", "221"))
-        });
-        assert!(served.is_some(), "{model}: {}", log.tail());
-        parent.signal(Signal::SIGTERM);
-        assert!(parent.wait().unwrap().success(), "{model}");
+        recovers(&mut parent, address, &log);
     }
+}
+
+/// A server that ran out of something serves again, and ends well.
+fn recovers(parent: &mut Process, address: SocketAddr, log: &Log) {
+    let served = poll(PATIENCE, || {
+        let mut client = Client::connect(address, log);
+        let greeted = matches!(client.try_reply(), Ok(Some(reply)) if reply.code == "220");
+        greeted.then(|| client.ask("QUIT", "221"))
+    });
+    assert!(served.is_some(), "{}", log.tail());
+    parent.signal(Signal::SIGTERM);
+    assert!(parent.wait().unwrap().success(), "{}", log.tail());
 }

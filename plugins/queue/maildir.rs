@@ -485,7 +485,7 @@ mod tests {
             let found = of_recipient(subdir, &Address::new(user, host));
             assert_eq!(found, Path::new(path), "{subdir} for {user} at {host}");
         }
-        let mut trial = trial("~/spool/in %l", &["<..@example.com>"]);
+        let mut trial = trial("~/spool/in %l", &["<\"..\"@example.com>"]);
         is_queued(&mut trial);
         assert_eq!(mails(&trial, "spool/in/_/new").len(), 1);
         assert!(!trial.dir().join("spool/new").exists());

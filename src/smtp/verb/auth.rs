@@ -142,7 +142,11 @@ fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) 
 fn plain(dialogue: &mut Dialogue, initial: Option<&str>) -> Option<Presented> {
     let message = match initial {
         Some(initial) => decoded(dialogue, initial)?,
-        None => challenge(dialogue, b"")?,
+        None => {
+            // Not "334 " but as clients of qpsmtpd have always seen it.
+            dialogue.say(334, "", " ");
+            response(dialogue)?
+        }
     };
     let mut parts = message.split(|byte| *byte == 0);
     let (Some(identity), Some(user), Some(password), None) =
@@ -207,6 +211,11 @@ fn presented(
 /// Sends a challenge and reads the response.
 fn challenge(dialogue: &mut Dialogue, text: &[u8]) -> Option<Vec<u8>> {
     dialogue.say(334, "", &BASE64_STANDARD.encode(text));
+    response(dialogue)
+}
+
+/// Reads a response.
+fn response(dialogue: &mut Dialogue) -> Option<Vec<u8>> {
     let line = match dialogue.stream.line(dialogue.patience.command, false) {
         Ok(line) => line,
         Err(end) => {

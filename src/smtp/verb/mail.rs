@@ -28,8 +28,10 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
         return;
     }
     let path = if mended.code() == Code::Ok { mended.text() } else { &path };
-    let Ok(sender) = Address::parse(path) else {
-        return dialogue.say(501, "5.1.7", NO_PATH);
+    let sender = match Address::parse(path) {
+        Ok(address) if address.is_ascii() => address,
+        Ok(_) => return dialogue.say(501, "5.6.7", NO_PATH),
+        Err(_) => return dialogue.say(501, "5.1.7", NO_PATH),
     };
     if let Some((code, status, text)) = wrong_param(dialogue, &params) {
         return dialogue.say(code, status, text);

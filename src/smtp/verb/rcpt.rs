@@ -35,6 +35,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     }
     let path = if mended.code() == Code::Ok { mended.text() } else { &path };
     let recipient = match Address::parse(path) {
+        Ok(address) if !address.is_ascii() => return dialogue.say(501, "5.6.7", NO_PATH),
         Ok(address) if !address.is_null() => address,
         _ => return dialogue.say(501, "5.1.3", NO_PATH),
     };
