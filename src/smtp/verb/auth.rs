@@ -7,7 +7,6 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret};
 use crate::log::Level;
 use crate::smtp::session::Dialogue;
-use crate::state::Hello;
 
 /// One mechanism: its name, its own hook, and how it asks for the credentials.
 struct Mechanism {
@@ -47,7 +46,7 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
 
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
     let offered = mechanisms(dialogue);
-    if offered.is_empty() {
+    if offered.is_empty() || !dialogue.session.connection.is_esmtp() {
         return super::small::unrecognized(dialogue, "auth", "");
     }
     let parsed = dialogue.ask(Hook::AuthParse, &Call::Line(argument));
@@ -65,11 +64,6 @@ pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
     };
     if dialogue.session.auth_user().is_some() {
         return dialogue.say(503, "5.5.1", "but you already said AUTH ...");
-    }
-    match dialogue.session.connection.hello {
-        Some(Hello::Ehlo) => {}
-        Some(Hello::Helo) => return dialogue.say(503, "5.5.1", "AUTH not defined for HELO"),
-        None => return dialogue.say(503, "5.5.1", "please say hello first ..."),
     }
     if dialogue.session.transaction.sender().is_some() {
         return dialogue.say(503, "5.5.1", "AUTH is not allowed during a mail transaction");

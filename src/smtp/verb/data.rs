@@ -17,15 +17,12 @@ const LARGEST_HEADER: usize = 1024 * 1024;
 /// The longest line in octets where `config/max_line_length` does not say.
 const LONGEST_LINE: u64 = 1024 * 1024;
 
-pub(crate) fn data(dialogue: &mut Dialogue, argument: &str) {
+pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) {
     if dialogue.session.transaction.sender().is_none() {
         return dialogue.say(503, "5.5.1", "MAIL first");
     }
     if dialogue.session.transaction.recipients().is_empty() {
         return dialogue.say(503, "5.5.1", "RCPT first");
-    }
-    if !argument.is_empty() {
-        return dialogue.say(501, "5.5.4", "Syntax error in parameters");
     }
     let verdict = dialogue.ask(Hook::Data, &Call::Nothing);
     if dialogue.settled(Hook::Data, &verdict, "") {

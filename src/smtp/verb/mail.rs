@@ -87,7 +87,8 @@ fn parse(argument: &str, keyword: &str, nothing: &str) -> Result<(String, Params
     };
     let (path, words) = rest.split_at(end);
     if !words.is_empty() && !words.starts_with([' ', '\t']) {
-        return Err(nothing.into());
+        let parameters = words.trim_end().contains([' ', '\t']);
+        return Err(if parameters { "Syntax error in parameters" } else { nothing }.into());
     }
     let words: Vec<&str> = words.split_whitespace().collect();
     if !words.iter().all(|word| is_param(word)) {
@@ -177,6 +178,7 @@ mod tests {
             ("TO:<a@b>", "Syntax error in command"),
             ("FROM:<a@b", NO_PATH),
             ("FROM:<a@b>SIZE=1", NO_PATH),
+            ("FROM:<a@b>, <c@d>", "Syntax error in parameters"),
             ("FROM:<a@b> SIZE= =x", "Syntax error in parameters"),
             ("FROM:<a@b> -X=1", "Syntax error in parameters"),
             ("FROM:<a@b> X=1=2", "Syntax error in parameters"),
