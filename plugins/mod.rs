@@ -21,6 +21,7 @@ mod patterns;
 pub mod rcpt_ok;
 pub mod relay;
 pub mod template;
+pub mod tls;
 
 /// Who may authenticate.
 pub mod auth {
@@ -89,6 +90,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("logging/syslog", "logging/syslog.rs", logging::syslog),
     plugin!("logging/warn", "logging/warn.rs", logging::warn),
     plugin!("hosts_allow", "hosts_allow.rs", hosts_allow),
+    plugin!("tls", "tls.rs", tls),
     plugin!("relay", "relay.rs", relay),
     plugin!("auth/auth_flat_file", "auth/auth_flat_file.rs", auth::auth_flat_file),
     plugin!(

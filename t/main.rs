@@ -25,3 +25,6 @@ mod messages;
 
 // The tables against the tree, and the tree against its rules.
 mod tables;
+
+// TLS: STARTTLS and port 465, certificates, tickets, real clients.
+mod tls;

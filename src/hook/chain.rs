@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::hook::hooks::TlsFn;
 use crate::hook::settings::OnError;
 use crate::hook::{Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings};
 use crate::hook::{TABLE, Verdict};
@@ -63,6 +64,7 @@ pub struct Plugins {
     forks: Vec<Handler<ForkFn>>,
     loggers: Vec<(Level, Handler<LogFn>)>,
     warmers: Vec<Warmer>,
+    tls: Option<Rc<TlsFn>>,
     warm_names: HashSet<&'static str>,
     count: u16,
     stderr_level: Cell<Option<Level>>,
@@ -81,9 +83,10 @@ impl Plugins {
     }
 
     /// Adds a plugin: all that its register function put into `hooks`.
-    pub(crate) fn add(&mut self, name: &str, settings: Settings, hooks: Hooks) {
+    pub(crate) fn add(&mut self, name: &str, settings: Settings, mut hooks: Hooks) {
         let plugin = self.loaded.len() as u16;
         self.loaded.push(Loaded { name: name.into(), settings });
+        self.tls = hooks.take_tls().or(self.tls.take());
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
         self.warm_names.extend(names);
@@ -105,6 +108,11 @@ impl Plugins {
         for (level, text) in lines {
             self.log_as(Some(plugin), None, level, &text);
         }
+    }
+
+    /// Who chooses certificates, if TLS is offered.
+    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
+        self.tls.clone()
     }
 
     /// Has any plugin a handler for `hook`?

@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
 
 use crate::config::{Config, Derived, Lines};
 use crate::error::{Error, Result};
@@ -33,7 +36,11 @@ pub struct Hooks {
     warmers: Vec<Warmer>,
     names: Vec<&'static str>,
     lines: Vec<(Level, String)>,
+    tls: Option<Rc<TlsFn>>,
 }
+
+/// Chooses certificates and parameters for a client that wants TLS.
+pub(crate) type TlsFn = dyn Fn(&mut Session) -> std::result::Result<Arc<ServerConfig>, String>;
 
 /// Handlers that only see the session.
 macro_rules! plain_hooks {
@@ -71,6 +78,7 @@ impl Hooks {
             warmers: vec![],
             names: vec![],
             lines: vec![],
+            tls: None,
         }
     }
 
@@ -229,6 +237,25 @@ impl Hooks {
     ) {
         let run = Rc::new(move |record: &Record<'_>| run(record).into_verdict());
         self.handlers.push((Hook::Logging, Kind::Log(most, run)));
+    }
+
+    /// Offers TLS: `choose` gives certificates and parameters for each client, and the core does
+    /// STARTTLS, or TLS from the start on the ports of `config/tls_ports`.
+    pub fn tls(
+        &mut self,
+        choose: impl Fn(&mut Session) -> std::result::Result<Arc<ServerConfig>, String> + 'static,
+    ) {
+        self.tls = Some(Rc::new(choose));
+    }
+
+    /// Runs in the parent now and then, before processes are made: brings up to date what they
+    /// are to inherit.
+    pub fn before_fork(&mut self, run: impl Fn(&Config) + 'static) {
+        self.warmers.push(Box::new(run));
+    }
+
+    pub(crate) fn take_tls(&mut self) -> Option<Rc<TlsFn>> {
+        self.tls.take()
     }
 
     /// Any hook of a session, with its arguments as they are.

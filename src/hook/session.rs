@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Derived, Lines, Map};
+use crate::hook::args::is_yes;
 use crate::hook::{Call, Code, Hook, Plugins, Settings};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
@@ -106,6 +107,11 @@ impl Session {
         let number = self.shared.config.number(name, default);
         self.log_config_problems();
         number
+    }
+
+    /// Is the first line of a configuration file there, and does it not say no?
+    pub fn config_flag(&mut self, name: &str) -> bool {
+        self.config(name).first().is_some_and(is_yes)
     }
 
     /// A map that is looked up by key, `NAME.cdb`.

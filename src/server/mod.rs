@@ -1,5 +1,6 @@
 //! The processes: start-up, the two parents, their children, and the one that has no parent.
 
+mod certificate;
 mod children;
 mod detach;
 mod forkserver;
@@ -204,8 +205,12 @@ fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
         .log(Level::Notice, format_args!("{program} {version} as {who}, listening on {addresses}"));
 }
 
-/// `--help-plugin`: the list of plugins, or one plugin's manual.
+/// What is answered at once: `--help-plugin`, the list of plugins or one plugin's manual, and
+/// `--make-certificate`.
 fn help(common: &cli::Common) -> Option<ExitCode> {
+    if let Some(folder) = &common.make_certificate {
+        return Some(finish("qpsmtpd", certificate::make(folder)));
+    }
     let name = common.help_plugin.as_deref()?;
     if name.is_empty() {
         let names = PLUGINS.iter().map(|plugin| {

@@ -29,6 +29,13 @@ pub(crate) struct Account {
     home: PathBuf,
 }
 
+impl Account {
+    /// Its user and group.
+    pub(crate) fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+}
+
 /// The account for sessions; None: that of who started us.
 ///
 /// # Errors

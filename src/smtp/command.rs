@@ -1,7 +1,7 @@
 //! THE command table, and how a line becomes a command.
 
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::{auth, data, helo, mail, rcpt, small};
+use crate::smtp::verb::{auth, data, helo, mail, rcpt, small, starttls};
 
 /// One row of the command table.
 pub struct Command {
@@ -20,6 +20,7 @@ pub struct Command {
 pub const COMMANDS: &[Command] = &[
     row("HELO", 512, helo::helo, "domain"),
     row("EHLO", 512, helo::ehlo, "domain"),
+    row("STARTTLS", 512, starttls::starttls, ""),
     row("AUTH", 4096, auth::auth, "mechanism [initial-response]"),
     row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
     row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),

@@ -5,6 +5,7 @@ pub mod dots;
 pub mod reply;
 pub mod session;
 pub mod stream;
+mod tls;
 mod trace;
 
 /// One file per group of commands: each parses its argument, asks the hooks, and answers.
@@ -15,6 +16,7 @@ mod verb {
     pub(super) mod mail;
     pub(super) mod rcpt;
     pub(super) mod small;
+    pub(super) mod starttls;
 }
 
 pub use session::serve;

@@ -9,6 +9,7 @@ use crate::log::Level;
 use crate::smtp::command;
 use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::stream::{End, Stream};
+use crate::smtp::verb::starttls;
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
@@ -46,11 +47,13 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     let mut dialogue = Dialogue::new(session, stream);
     dialogue
         .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
-    dialogue.greet();
+    if starttls::begins_with_tls(&mut dialogue) {
+        dialogue.greet();
+    }
     while !dialogue.closing {
         dialogue.command();
     }
-    dialogue.stream.flush();
+    dialogue.stream.close();
     deadline::set_client(None);
     let session = &mut dialogue.session;
     session.run(Hook::PostConnection, &Call::Nothing);

@@ -1,7 +1,9 @@
-//! The client's bytes: buffered lines in, buffered replies out, every wait with a limit.
+//! The client's bytes: buffered lines in, buffered replies out, every wait with a limit, in the
+//! clear or under TLS.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memchr::memchr;
@@ -10,6 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
+use rustls::ServerConfig;
+
+use crate::smtp::tls::{Failed, Tls};
+use crate::state::Encryption;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
@@ -42,6 +48,7 @@ pub struct Stream {
     at: usize,
     end: usize,
     out: Vec<u8>,
+    tls: Option<Tls>,
     broken: bool,
 }
 
@@ -56,6 +63,7 @@ impl Stream {
             at: 0,
             end: 0,
             out: Vec::with_capacity(1024),
+            tls: None,
             broken: false,
         }
     }
@@ -89,6 +97,13 @@ impl Stream {
 
     /// Sends what has been collected.  When that fails the client is gone.
     pub fn flush(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
+            if !self.out.is_empty() && !self.broken {
+                self.broken = tls.put(&self.out, output).is_err();
+            }
+            return self.out.clear();
+        }
         let mut sent = 0;
         while sent < self.out.len() && !self.broken {
             match write(self.output(), &self.out[sent..]) {
@@ -98,6 +113,52 @@ impl Stream {
             }
         }
         self.out.clear();
+    }
+
+    /// Takes part in a TLS handshake.  What the client sent ahead, before it could know that
+    /// anybody would listen in the clear, is forgotten (RFC 3207 4.2).
+    ///
+    /// # Errors
+    /// The handshake failed, or was not done within `limit`; the connection is of no use then.
+    pub(crate) fn start_tls(
+        &mut self,
+        config: Arc<ServerConfig>,
+        limit: Duration,
+    ) -> Result<Encryption, Failed> {
+        self.flush();
+        self.forget_input();
+        let done = self.handshake(config, limit);
+        self.broken |= done.is_err();
+        done
+    }
+
+    fn handshake(
+        &mut self,
+        config: Arc<ServerConfig>,
+        limit: Duration,
+    ) -> Result<Encryption, Failed> {
+        let until = Instant::now() + limit;
+        let mut tls = Tls::new(config)?;
+        while tls.is_handshaking() {
+            self.wait(until, false).map_err(|end| match end {
+                End::Timeout => Failed::new("it took too long"),
+                _ => Failed::new("the client went away"),
+            })?;
+            tls.receive(self.input.as_fd(), self.output())?;
+        }
+        tls.send(self.output()).map_err(Failed::new)?;
+        let encryption = tls.encryption();
+        self.tls = Some(tls);
+        Ok(encryption)
+    }
+
+    /// Sends what has been collected, and says that nothing more will come.
+    pub fn close(&mut self) {
+        self.flush();
+        let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
+        if let Some(tls) = &mut self.tls {
+            tls.close(output);
+        }
     }
 
     /// Has the client sent something that was not read yet?
@@ -168,7 +229,16 @@ impl Stream {
             self.buffer.resize(self.end + size, 0);
         }
         loop {
+            if let Some(count) = self.decrypted()? {
+                self.end += count;
+                return Ok(());
+            }
             self.wait(until, idle)?;
+            let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
+            if let Some(tls) = &mut self.tls {
+                tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
+                continue;
+            }
             match read(&self.input, &mut self.buffer[self.end..]) {
                 Ok(0) => return Err(End::Closed),
                 Ok(count) => {
@@ -179,6 +249,12 @@ impl Stream {
                 Err(_) => return Err(End::Closed),
             }
         }
+    }
+
+    /// What TLS has decrypted already goes into the buffer; None: nothing yet.
+    fn decrypted(&mut self) -> Result<Option<usize>, End> {
+        let buffer = &mut self.buffer[self.end..];
+        self.tls.as_mut().map_or(Ok(None), |tls| tls.take(buffer)).map_err(|_| End::Closed)
     }
 
     /// Waits until the client has sent something or closed the connection.

@@ -25,15 +25,18 @@ pub(crate) fn warm() -> TimeZone {
 /// # Errors
 /// The verdict of a handler that failed.
 pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
-    let (auth, tls) = (auth_comment(session), String::new());
-    let protocol = match (session.connection.hello, auth.is_empty()) {
-        (Some(Hello::Ehlo), true) => "ESMTP",
-        (Some(Hello::Ehlo), false) => "ESMTPA",
-        _ => "SMTP",
+    let (auth, tls) = (auth_comment(session), tls_comment(session));
+    let is_esmtp = session.connection.hello == Some(Hello::Ehlo);
+    let protocol = match (is_esmtp, tls.is_empty(), auth.is_empty()) {
+        (false, _, _) => "SMTP",
+        (true, true, true) => "ESMTP",
+        (true, true, false) => "ESMTPA",
+        (true, false, true) => "ESMTPS",
+        (true, false, false) => "ESMTPSA",
     };
     let me = session.me();
     let default = format!(
-        "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{auth}; {}",
+        "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
         session.connection.remote_info(),
         comment(&session.connection.hello_host),
         session.connection.remote_ip,
@@ -91,6 +94,12 @@ fn auth_comment(session: &Session) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn tls_comment(session: &Session) -> String {
+    session.connection.encryption.as_ref().map_or_else(String::new, |encryption| {
+        format!(" ({} {} encrypted)", encryption.protocol, encryption.cipher)
+    })
 }
 
 /// Text from the client as it may stand in a comment: nothing that ends it or starts another.

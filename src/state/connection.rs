@@ -14,6 +14,19 @@ pub enum Hello {
     Ehlo,
 }
 
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub protocol: String,
+    /// The cipher suite's name in IANA's registry, `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The name of the server that the client asked for (RFC 6066 3).
+    pub server_name: Option<String>,
+    /// Was an earlier session resumed?
+    pub resumed: bool,
+}
+
 /// The client of a session.
 #[derive(Debug)]
 pub struct Connection {
@@ -35,6 +48,8 @@ pub struct Connection {
     pub auth_user: Option<String>,
     /// The mechanism with which it did, in lower case: `plain`.
     pub auth_mechanism: Option<String>,
+    /// What TLS agreed on; None in the clear.
+    pub encryption: Option<Encryption>,
     /// Notes that last as long as the connection.
     pub notes: Notes,
     remote_host: OnceCell<String>,
@@ -55,6 +70,7 @@ impl Connection {
             relay_client: false,
             auth_user: None,
             auth_mechanism: None,
+            encryption: None,
             notes: Notes::default(),
             remote_host: OnceCell::new(),
             remote_user: None,

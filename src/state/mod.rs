@@ -7,7 +7,7 @@ pub mod spool;
 pub mod transaction;
 
 pub use body::Body;
-pub use connection::{Connection, Hello};
+pub use connection::{Connection, Encryption, Hello};
 pub use notes::{Note, Notes, Value};
 pub use spool::Spool;
 pub use transaction::{Params, Transaction};

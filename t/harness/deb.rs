@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 
-/// Each package with the programs that the tests use of it.
+/// Each package with the programs, or files, that the tests use of it.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("swaks", &["swaks"]),
     ("postfix", &["smtp-source"]),
@@ -16,6 +16,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("xinetd", &["xinetd"]),
     ("daemontools", &["supervise", "svc"]),
     ("runit", &["runsv", "sv"]),
+    ("openssl", &["openssl"]),
+    ("python3", &["python3"]),
+    ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
 ];
 
 /// Where programs are, beside $PATH, which may lack the folders of the administrator.

@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret};
 use crate::log::Level;
 use crate::smtp::session::Dialogue;
+use crate::smtp::verb::starttls;
 
 /// One mechanism: its name, its own hook, and how it asks for the credentials.
 struct Mechanism {
@@ -36,8 +37,12 @@ struct Presented {
     ticket: String,
 }
 
-/// The mechanisms that plugins can check in this session.
+/// The mechanisms that plugins can check in this session; none before TLS where
+/// `config/tls_before_auth` wants it first.
 pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
+    if must_encrypt_first(dialogue) {
+        return vec![];
+    }
     let plugins = dialogue.session.plugins();
     let any = plugins.has(Hook::Auth);
     let known = MECHANISMS.iter().filter(|known| any || plugins.has(known.hook));
@@ -45,6 +50,9 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
 }
 
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
+    if dialogue.session.connection.is_esmtp() && must_encrypt_first(dialogue) {
+        return dialogue.say(503, "5.7.11", "SSL/TLS required before AUTH");
+    }
     let offered = mechanisms(dialogue);
     if offered.is_empty() || !dialogue.session.connection.is_esmtp() {
         return super::small::unrecognized(dialogue, "auth", "");
@@ -80,6 +88,10 @@ pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
     if let Some(presented) = (mechanism.exchange)(dialogue, initial) {
         check(dialogue, mechanism, &presented);
     }
+}
+
+fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
+    starttls::is_offered(dialogue) && dialogue.session.config_flag("tls_before_auth")
 }
 
 /// Asks the hooks and answers.

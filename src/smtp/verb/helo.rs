@@ -2,7 +2,7 @@
 
 use crate::hook::{CAPABILITIES, Call, Code, Hook};
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::auth;
+use crate::smtp::verb::{auth, starttls};
 use crate::state::Hello;
 
 /// One of the two greetings.
@@ -76,6 +76,9 @@ fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     });
     offers.extend(dialogue.session.transaction.notes.get(CAPABILITIES).unwrap_or_default());
     offers.extend(dialogue.session.connection.notes.get(CAPABILITIES).unwrap_or_default());
+    if starttls::is_offered(dialogue) {
+        offers.push("STARTTLS".into());
+    }
     let mechanisms = auth::mechanisms(dialogue);
     if !mechanisms.is_empty() {
         offers.push(format!("AUTH {}", mechanisms.join(" ")));

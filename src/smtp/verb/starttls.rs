@@ -1,0 +1,79 @@
+//! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
+
+use crate::hook::CAPABILITIES;
+use crate::log::Level;
+use crate::smtp::session::Dialogue;
+use crate::state::Note;
+use crate::sys::deadline;
+
+/// The port where TLS comes first, unless `config/tls_ports` names others.
+const TLS_PORT: u16 = 465;
+
+/// Is this client under TLS?
+const TLS_ENABLED: Note<bool> = Note::new("tls_enabled");
+
+/// Can this client start TLS?
+pub(crate) fn is_offered(dialogue: &Dialogue) -> bool {
+    dialogue.session.plugins().tls().is_some() && dialogue.session.connection.encryption.is_none()
+}
+
+pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) {
+    if dialogue.session.connection.encryption.is_some() {
+        return dialogue.say(503, "5.5.1", "TLS is active already");
+    }
+    if !is_offered(dialogue) || !dialogue.session.connection.is_esmtp() {
+        return super::small::unrecognized(dialogue, "starttls", argument);
+    }
+    if !argument.is_empty() {
+        return dialogue.say(501, "5.5.4", "Syntax error (no parameters allowed)");
+    }
+    dialogue.session.reset_transaction();
+    dialogue.say(220, "2.0.0", "Go ahead with TLS");
+    handshake(dialogue);
+}
+
+/// Does the handshake at once where the client's port says so.  False: it failed, and the session
+/// is over.
+pub(crate) fn begins_with_tls(dialogue: &mut Dialogue) -> bool {
+    if dialogue.session.plugins().tls().is_none() {
+        return true;
+    }
+    let port = dialogue.session.connection.local_port;
+    let ports = dialogue.session.config("tls_ports");
+    let is_one = match ports.is_empty() {
+        true => port == TLS_PORT,
+        false => ports.iter().any(|line| line.parse() == Ok(port)),
+    };
+    if !is_one {
+        return true;
+    }
+    handshake(dialogue);
+    !dialogue.is_closing()
+}
+
+/// After it, nothing that the client said before counts (RFC 3207 4.2).
+fn handshake(dialogue: &mut Dialogue) {
+    let Some(choose) = dialogue.session.plugins().tls() else { return };
+    let done = choose(&mut dialogue.session).and_then(|config| {
+        let limit = dialogue.patience.command;
+        deadline::set_client(None);
+        dialogue.stream.start_tls(config, limit).map_err(|failed| failed.to_string())
+    });
+    let connection = &mut dialogue.session.connection;
+    match done {
+        Ok(encryption) => {
+            connection.hello = None;
+            connection.hello_host.clear();
+            connection.notes.unset(CAPABILITIES);
+            connection.notes.set(TLS_ENABLED, true);
+            let text = format!("TLS: {} {}", encryption.protocol, encryption.cipher);
+            connection.encryption = Some(encryption);
+            dialogue.log(Level::Info, text);
+        }
+        Err(why) => {
+            let ip = connection.remote_ip;
+            dialogue.log(Level::Warn, format_args!("TLS with {ip} failed: {why}"));
+            dialogue.disconnect();
+        }
+    }
+}

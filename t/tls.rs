@@ -1,0 +1,366 @@
+//! TLS: STARTTLS and ports where it comes first, certificates, tickets, real clients.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+
+use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
+
+/// A configuration with the plugin and a certificate for `mail.test`.
+fn config() -> Config {
+    let config = Config::new();
+    fs::create_dir(config.path("ssl")).unwrap();
+    make(&config, "default", "mail.test");
+    config.set("plugins", "tls certs {work}/ssl\nrcpt_ok\nqueue/maildir {work}/Maildir")
+}
+
+/// A new certificate for `host` in the folder of certificates, in one step.
+fn make(config: &Config, name: &str, host: &str) {
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+    let both = made.cert.pem() + &made.signing_key.serialize_pem();
+    let path = config.path("ssl").join(name);
+    fs::write(path.with_extension("new"), both).unwrap();
+    fs::rename(path.with_extension("new"), path.with_extension("pem")).unwrap();
+}
+
+/// A client that believes in the certificates that `config` has now.
+fn believer(config: &Config) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for entry in fs::read_dir(config.path("ssl")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "pem") {
+            roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A session over TLS.
+struct Client(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+
+impl Client {
+    fn new(stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(config.clone(), name).unwrap();
+        Client(BufReader::new(StreamOwned::new(connection, stream)))
+    }
+
+    fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).unwrap() == 0 || line.as_bytes().get(3) != Some(&b'-') {
+                return reply + &line;
+            }
+            reply += &line;
+        }
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        write!(self.0.get_mut(), "{line}\r\n").unwrap();
+        self.reply()
+    }
+
+    /// Sends one message, and QUIT.
+    fn deliver(&mut self) {
+        assert!(self.ask("EHLO client.test").starts_with("250-"));
+        for (line, code) in [
+            ("MAIL FROM:<a@example.net>", "250"),
+            ("RCPT TO:<b@example.com>", "250"),
+            ("DATA", "354"),
+            ("Subject: secret\r\n\r\nbody\r\n.", "250"),
+            ("QUIT", "221"),
+        ] {
+            let reply = self.ask(line);
+            assert!(reply.starts_with(code), "{line}: {reply}");
+        }
+    }
+
+    fn kind(&self) -> HandshakeKind {
+        self.0.get_ref().conn.handshake_kind().unwrap()
+    }
+}
+
+/// Connects and says STARTTLS in the clear; `more` goes into the same packet.
+fn starttls(stream: &TcpStream, more: &str) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut replies = BufReader::with_capacity(1, stream);
+    let mut expect = |code: &str| loop {
+        let mut line = String::new();
+        replies.read_line(&mut line).unwrap();
+        assert!(line.starts_with(code), "want {code}, got {line:?}");
+        if line.as_bytes()[3] == b' ' {
+            return;
+        }
+    };
+    expect("220");
+    (&*stream).write_all(b"EHLO client.test\r\n").unwrap();
+    expect("250");
+    (&*stream).write_all(format!("STARTTLS\r\n{more}").as_bytes()).unwrap();
+    expect("220");
+}
+
+fn connect(server: &Server<'_>) -> TcpStream {
+    TcpStream::connect(server.addresses(1)[0]).unwrap()
+}
+
+/// Does the server have a certificate in which this client believes?
+fn handshakes(server: &Server<'_>, believer: &Arc<ClientConfig>) -> bool {
+    let stream = connect(server);
+    starttls(&stream, "");
+    let name = ServerName::try_from("mail.test").unwrap();
+    let mut connection = ClientConnection::new(believer.clone(), name).unwrap();
+    connection.complete_io(&mut &stream).is_ok()
+}
+
+#[test]
+fn mail_arrives_over_starttls() {
+    for model in Model::PARENTS {
+        let config = config();
+        let server = Server::start(&config, model);
+        let stream = connect(&server);
+        starttls(&stream, "");
+        let mut client = Client::new(stream, &believer(&config), "mail.test");
+        let offers = client.ask("EHLO client.test");
+        assert!(!offers.contains("STARTTLS") && offers.contains("PIPELINING"), "{offers}");
+        assert!(client.ask("STARTTLS").starts_with("503"));
+        client.deliver();
+        let mails = config.mails();
+        let mail = String::from_utf8_lossy(&mails[0]).into_owned();
+        assert!(mail.contains(" with ESMTPS (TLSv1.3 TLS_"), "{mail}");
+        server.log().wait_for("TLS: TLSv1.3 TLS_");
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn tls_comes_first_on_its_ports() {
+    for model in Model::PARENTS {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = config().set("tls_ports", &free.port().to_string());
+        let address = free.to_string();
+        let server = Server::start_with(&config, model, &model.listen(&address));
+        let mut client = Client::new(connect(&server), &believer(&config), "mail.test");
+        assert!(client.reply().starts_with("220 "), "{model}");
+        client.deliver();
+        assert_eq!(config.mails().len(), 1, "{model}");
+        server.stop().unwrap();
+    }
+}
+
+/// What was sent in the clear behind STARTTLS is not there after the handshake; and nothing that
+/// the client said before counts.
+#[test]
+fn nothing_in_the_clear_survives_the_handshake() {
+    let config = config();
+    let server = Server::start(&config, Model::Prefork);
+    let stream = connect(&server);
+    starttls(&stream, "RSET\r\nMAIL FROM:<evil@example.net>\r\nEHLO evil\r\n");
+    let mut client = Client::new(stream, &believer(&config), "mail.test");
+    let reply = client.ask("MAIL FROM:<a@example.net>");
+    assert!(reply.starts_with("503 please say hello first"), "{reply}");
+    client.deliver();
+    let mail = String::from_utf8_lossy(&config.mails()[0]).into_owned();
+    assert!(!mail.contains("evil"), "{mail}");
+    server.stop().unwrap();
+}
+
+/// The other direction: a reply to something in the clear does not come over TLS, and a command in
+/// the clear during the handshake ends the session.
+#[test]
+fn a_command_instead_of_a_handshake_ends_the_session() {
+    let config = config();
+    let server = Server::start(&config, Model::Prefork);
+    let stream = connect(&server);
+    starttls(&stream, "");
+    (&stream).write_all(b"NOOP\r\nNOOP\r\nNOOP\r\n").unwrap();
+    let mut rest = vec![];
+    let _ = (&stream).read_to_end(&mut rest);
+    assert!(!rest.windows(3).any(|octets| octets == b"250"), "{rest:?}");
+    server.log().wait_for("TLS with 127.0.0.1 failed: ");
+    server.stop().unwrap();
+}
+
+/// Another process serves the client the second time.
+#[test]
+fn sessions_are_resumed_by_any_process() {
+    for model in Model::PARENTS {
+        let config = config();
+        let server = Server::start(&config, model);
+        let believer = believer(&config);
+        let mut kinds = vec![];
+        for _ in 0..4 {
+            let stream = connect(&server);
+            starttls(&stream, "");
+            let mut client = Client::new(stream, &believer, "mail.test");
+            client.deliver();
+            kinds.push(client.kind());
+        }
+        assert_eq!(kinds[0], HandshakeKind::Full, "{model}");
+        assert!(
+            kinds[1..].iter().all(|kind| *kind == HandshakeKind::Resumed),
+            "{model}: {kinds:?}"
+        );
+        server.stop().unwrap();
+    }
+}
+
+/// The name that the client asks for chooses the certificate.
+#[test]
+fn a_name_chooses_its_certificate() {
+    let config = config();
+    make(&config, "other", "other.test");
+    let server = Server::start(&config, Model::Prefork);
+    let believer = believer(&config);
+    for name in ["mail.test", "other.test"] {
+        let stream = connect(&server);
+        starttls(&stream, "");
+        Client::new(stream, &believer, name).deliver();
+    }
+    server.stop().unwrap();
+}
+
+/// A renewed certificate is served without a restart; a broken one is not, and a connection that is
+/// open does not notice.
+#[test]
+fn certificates_are_renewed_without_a_restart() {
+    for model in Model::PARENTS {
+        let config = config();
+        let server = Server::start(&config, model);
+        let stream = connect(&server);
+        starttls(&stream, "");
+        let mut open = Client::new(stream, &believer(&config), "mail.test");
+        assert!(open.ask("EHLO client.test").starts_with("250"));
+        make(&config, "default", "mail.test");
+        let renewed = believer(&config);
+        // Each process looks for itself, once a second.
+        let renews = || poll(PATIENCE, || handshakes(&server, &renewed).then_some(()));
+        assert!(renews().is_some(), "{model}: {}", server.log().tail());
+        fs::write(config.path("ssl/default.pem"), "rubbish").unwrap();
+        let said = poll(PATIENCE, || {
+            handshakes(&server, &renewed);
+            server.log().text().contains("certificates are broken, the old stay").then_some(())
+        });
+        assert!(said.is_some(), "{model}: {}", server.log().tail());
+        assert!(renews().is_some(), "{model}: {}", server.log().tail());
+        open.deliver();
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn auth_waits_for_tls_where_it_has_to() {
+    let config = config().set("tls_before_auth", "1").set("flat_auth_pw", "u@example.com:pw");
+    let plugins =
+        "tls certs {work}/ssl\nauth/auth_flat_file\nrcpt_ok\nqueue/maildir {work}/Maildir";
+    let config = config.set("plugins", plugins);
+    let server = Server::start(&config, Model::Prefork);
+    let mut clear = server.connect();
+    let offers = clear.hello().lines.join(" ");
+    assert!(offers.contains("STARTTLS") && !offers.contains("AUTH"), "{offers}");
+    let reply = clear.ask("AUTH PLAIN AHVAZXhhbXBsZS5jb20AcHc=", "503");
+    assert_eq!(reply.lines, ["503 5.7.11 SSL/TLS required before AUTH"]);
+    clear.quit();
+    let stream = connect(&server);
+    starttls(&stream, "");
+    let mut client = Client::new(stream, &believer(&config), "mail.test");
+    assert!(client.ask("EHLO client.test").contains("AUTH PLAIN LOGIN CRAM-MD5"));
+    assert!(client.ask("AUTH PLAIN AHVAZXhhbXBsZS5jb20AcHc=").starts_with("235"));
+    client.deliver();
+    let mail = String::from_utf8_lossy(&config.mails()[0]).into_owned();
+    assert!(mail.contains(" with ESMTPSA (TLSv1.3 "), "{mail}");
+    assert!(mail.contains("auth=pass (plain) smtp.auth=u@example.com"), "{mail}");
+    server.stop().unwrap();
+}
+
+/// A message larger than any buffer, both ways through TLS.
+#[test]
+fn a_large_message_arrives_over_tls() {
+    let config = config().set("databytes", "0");
+    let server = Server::start(&config, Model::Prefork);
+    let stream = connect(&server);
+    starttls(&stream, "");
+    let mut client = Client::new(stream, &believer(&config), "mail.test");
+    client.ask("EHLO client.test");
+    client.ask("MAIL FROM:<a@example.net>");
+    client.ask("RCPT TO:<b@example.com>");
+    client.ask("DATA");
+    let body: String = (0..100_000).map(|n| format!("line {n} of the message\r\n")).collect();
+    let sender = client.0.get_mut();
+    write!(sender, "Subject: large\r\n\r\n{body}.\r\n").unwrap();
+    assert!(client.reply().starts_with("250"));
+    client.ask("QUIT");
+    let mails = config.mails();
+    assert!(mails[0].ends_with(body.replace("\r\n", "\n").as_bytes()));
+    server.stop().unwrap();
+}
+
+#[test]
+fn swaks_openssl_and_python_can_talk_to_it() {
+    let there = ["swaks", "libio-socket-ssl-perl", "openssl", "python3"];
+    if !there.iter().all(|package| deb::need(package)) {
+        return;
+    }
+    for model in Model::ALL {
+        let config = config();
+        let server = Server::start(&config, model);
+        if model != Model::Inetd {
+            let port = server.port().to_string();
+            let mut swaks = Command::new("swaks");
+            swaks.args(["--server", "127.0.0.1", "--port", &port, "--tls"]);
+            swaks.args(["--from", "a@example.net", "--to", "b@example.com"]);
+            let done = swaks.output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+            let script = format!(
+                "import smtplib, ssl\n\
+                 context = ssl._create_unverified_context()\n\
+                 smtp = smtplib.SMTP('127.0.0.1', {port})\n\
+                 smtp.starttls(context=context)\n\
+                 smtp.sendmail('a@example.net', ['b@example.com'], 'Subject: x\\n\\ny\\n')\n\
+                 smtp.quit()\n"
+            );
+            let done = Command::new("python3").args(["-c", &script]).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            assert_eq!(config.mails().len(), 2, "{model}");
+            for protocol in ["-tls1_2", "-tls1_3"] {
+                let mut openssl = Command::new("openssl");
+                let target = format!("127.0.0.1:{port}");
+                openssl.args(["s_client", "-connect", &target, "-starttls", "smtp", protocol]);
+                openssl.stdin(Stdio::null());
+                let done = openssl.output().unwrap();
+                let said = String::from_utf8_lossy(&done.stdout).into_owned();
+                let version = if protocol == "-tls1_2" { "TLSv1.2" } else { "TLSv1.3" };
+                assert!(said.contains(&format!("New, {version}")), "{said}");
+            }
+        }
+        server.stop().unwrap();
+    }
+}
+
+/// Under inetd the session is the whole process.
+#[test]
+fn inetd_speaks_tls() {
+    let config = config();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    let socket = std::os::fd::OwnedFd::from(socket);
+    let mut command = config.command(Model::Inetd.program());
+    command.stdin(Stdio::from(socket.try_clone().unwrap())).stdout(Stdio::from(socket));
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    starttls(&stream, "");
+    Client::new(stream, &believer(&config), "mail.test").deliver();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(config.mails().len(), 1);
+}
