@@ -235,7 +235,8 @@ fn a_name_chooses_its_certificate() {
 #[test]
 fn certificates_are_renewed_without_a_restart() {
     for model in Model::PARENTS {
-        let config = config();
+        // The open session waits while everything else happens.
+        let config = config().set("timeout", "600");
         let server = Server::start(&config, model);
         let stream = connect(&server);
         starttls(&stream, "");
