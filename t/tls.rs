@@ -242,6 +242,7 @@ fn certificates_are_renewed_without_a_restart() {
         starttls(&stream, "");
         let mut open = Client::new(stream, &believer(&config), "mail.test");
         assert!(open.ask("EHLO client.test").starts_with("250"));
+        let first = believer(&config);
         make(&config, "default", "mail.test");
         let renewed = believer(&config);
         // Each process looks for itself, once a second.
@@ -253,7 +254,9 @@ fn certificates_are_renewed_without_a_restart() {
             server.log().text().contains("certificates are broken, the old stay").then_some(())
         });
         assert!(said.is_some(), "{model}: {}", server.log().tail());
-        assert!(renews().is_some(), "{model}: {}", server.log().tail());
+        // A process that did not look while the renewed one was there still has the first.
+        let good = handshakes(&server, &first) || handshakes(&server, &renewed);
+        assert!(good, "{model}: {}", server.log().tail());
         open.deliver();
         server.stop().unwrap();
     }
