@@ -60,6 +60,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::host_name;
 use crate::plugins::queue::queued;
+use crate::state::UnixLines;
 
 /// How much of a message is written at a time, in octets.
 const CHUNK: usize = 128 * 1024;
@@ -286,45 +287,9 @@ fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<
     for recipient in recipients {
         writeln!(out, "Delivered-To: {}", recipient.address())?;
     }
-    let mut lines = UnixLines { out, held: false };
+    let mut lines = UnixLines::new(out);
     session.transaction.write_message(&mut lines)?;
     lines.flush()
-}
-
-/// Writes every CRLF as LF, and a CR or an LF alone as it is.
-struct UnixLines<W> {
-    out: W,
-    /// Was the last octet a CR?  It is not written yet.
-    held: bool,
-}
-
-impl<W: Write> Write for UnixLines<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut rest = bytes;
-        if self.held && !rest.is_empty() {
-            self.held = false;
-            if rest[0] != b'\n' {
-                self.out.write_all(b"\r")?;
-            }
-        }
-        while let Some(at) = memchr::memchr(b'\r', rest) {
-            // The CR goes out with what is before it, unless an LF follows or might follow.
-            let bare = rest.get(at + 1).is_some_and(|next| *next != b'\n');
-            self.held = at + 1 == rest.len();
-            self.out.write_all(&rest[..at + usize::from(bare)])?;
-            rest = &rest[at + 1..];
-        }
-        self.out.write_all(rest)?;
-        Ok(bytes.len())
-    }
-
-    /// The end of the message: what is held goes out as well.
-    fn flush(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.held) {
-            self.out.write_all(b"\r")?;
-        }
-        self.out.flush()
-    }
 }
 
 /// The Maildir of a recipient, as a path that stays below the one it is joined to.
@@ -525,22 +490,6 @@ mod tests {
             let error =
                 Trial::load(&format!("queue/maildir {args}"), &[]).err().unwrap().to_string();
             assert!(error.contains(why), "{args}: {error}");
-        }
-    }
-
-    #[test]
-    fn line_ends_are_converted_wherever_a_piece_ends() {
-        let text = b"\r\n\r\r\na\rb\nc\r\n\n\rd\r\n\r\n\r";
-        let want = b"\n\r\na\rb\nc\n\n\rd\n\n\r";
-        for first in 0..=text.len() {
-            for second in first..=text.len() {
-                let mut lines = UnixLines { out: vec![], held: false };
-                for piece in [&text[..first], &text[first..second], &text[second..]] {
-                    lines.write_all(piece).unwrap();
-                }
-                lines.flush().unwrap();
-                assert_eq!(lines.out, want, "{first}, {second}");
-            }
         }
     }
 

@@ -5,9 +5,11 @@ pub mod connection;
 pub mod notes;
 pub mod spool;
 pub mod transaction;
+pub mod unix_lines;
 
 pub use body::Body;
 pub use connection::{Connection, Encryption, Hello};
 pub use notes::{Note, Notes, Value};
 pub use spool::Spool;
 pub use transaction::{Params, Transaction};
+pub use unix_lines::UnixLines;

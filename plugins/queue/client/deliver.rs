@@ -1,0 +1,294 @@
+//! One message to one server: the envelope, the text, and what the replies add up to.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::time::Duration;
+
+use crate::hook::{Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::state::Transaction;
+
+use super::lines::{CrlfLines, Dots};
+use super::{Client, Protocol, Reply, unable};
+
+/// The longest wait for the reply to the end of the message (RFC 5321 4.5.3.2.6).
+const END: Duration = Duration::from_secs(600);
+
+/// The longest wait for what a server says when it stops to read.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How many commands go out before their replies are read: few enough that neither side waits for
+/// the other to read (RFC 2920 3.1).
+const GROUP: usize = 50;
+
+/// How much of a message is written at a time, in octets.
+const CHUNK: usize = 64 * 1024;
+
+impl Client {
+    /// Hands the message over, and says what the server made of it.
+    pub(super) fn deliver(&mut self, session: &Session) -> Verdict {
+        self.try_deliver(session).unwrap_or_else(|error| {
+            session.log(Level::Error, format_args!("while the message was handed over: {error}"));
+            lost(&error)
+        })
+    }
+
+    fn try_deliver(&mut self, session: &Session) -> io::Result<Verdict> {
+        let transaction = &session.transaction;
+        let recipients = transaction.recipients();
+        let mail = match self.mail(transaction) {
+            Ok(mail) => mail,
+            Err(refusal) => return Ok(refusal),
+        };
+        let mut commands = vec![mail];
+        commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:{recipient}")));
+        let replies = self.ask_all(&commands)?;
+        // The last reply is one that ends it all: to MAIL, or 421.
+        if let Some(last) = replies.last().filter(|last| replies.len() == 1 || last.code == 421)
+            && !last.is_ok()
+        {
+            session.log(Level::Notice, format_args!("refused: {}", last.shown()));
+            return Ok(last.refusal());
+        }
+        log_refused(session, recipients, &replies[1..]);
+        if let Some(refusal) = before_data(recipients, &replies[1..]) {
+            return Ok(refusal);
+        }
+        let go_ahead = self.ask("DATA")?;
+        if go_ahead.code != 354 {
+            session.log(Level::Notice, format_args!("DATA refused: {}", go_ahead.shown()));
+            return Ok(go_ahead.refusal());
+        }
+        if let Err(error) = self.send(transaction) {
+            return self.last_words(session, error);
+        }
+        let final_replies = match self.protocol {
+            Protocol::Smtp => 1,
+            Protocol::Lmtp => recipients.len(),
+        };
+        let replies: Vec<Reply> = (0..final_replies)
+            .map(|_| Reply::read(&mut self.wire, END))
+            .collect::<io::Result<_>>()?;
+        Ok(self.sum_up(session, &replies))
+    }
+
+    /// MAIL, with the parameters that the server knows.
+    ///
+    /// # Errors
+    /// The envelope or the header section is not ASCII, and the server does not take that.
+    fn mail(&self, transaction: &Transaction) -> Result<String, Verdict> {
+        let null = Address::null();
+        let sender = transaction.sender().unwrap_or(&null);
+        let mut mail = format!("MAIL FROM:{sender}");
+        if self.offer("SIZE").is_some() {
+            mail += &format!(" SIZE={}", transaction.message_len());
+        }
+        let body = transaction.mail_params.get("body").filter(|body| !body.is_empty());
+        if let Some(body) = body.filter(|_| self.offer("8BITMIME").is_some()) {
+            mail += &format!(" BODY={}", body.to_ascii_uppercase());
+        }
+        let is_ascii = sender.is_ascii() && transaction.recipients().iter().all(Address::is_ascii);
+        let is_declared = transaction.mail_params.get("smtputf8").is_some();
+        if is_ascii && !is_declared {
+            return Ok(mail);
+        }
+        if self.offer("SMTPUTF8").is_some() {
+            return Ok(mail + " SMTPUTF8");
+        }
+        if is_ascii && transaction.header.to_bytes().is_ascii() {
+            return Ok(mail);
+        }
+        let text = "The back end does not take internationalized mail (#5.6.7)";
+        Err(Verdict::deny(text).with_reply(550))
+    }
+
+    /// Sends commands, in groups where the server offers that.  Replies after one that ends it all,
+    /// to MAIL or 421, are left out.
+    fn ask_all(&mut self, commands: &[String]) -> io::Result<Vec<Reply>> {
+        let group = if self.offer("PIPELINING").is_some() { GROUP } else { 1 };
+        let mut replies: Vec<Reply> = vec![];
+        for commands in commands.chunks(group) {
+            let lines: String = commands.iter().flat_map(|line| [line, "\r\n"]).collect();
+            self.wire.write_all(lines.as_bytes())?;
+            for _ in commands {
+                let reply = self.reply()?;
+                let is_last = reply.code == 421 || (replies.is_empty() && !reply.is_ok());
+                replies.push(reply);
+                if is_last {
+                    return Ok(replies);
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Sends the message and its end.
+    fn send(&mut self, transaction: &Transaction) -> io::Result<()> {
+        self.wire.heed(true);
+        let out = BufWriter::with_capacity(CHUNK, &mut self.wire);
+        let mut lines = CrlfLines::new(Dots::new(out));
+        transaction.write_message(&mut lines)?;
+        lines.finish()?.finish()?.flush()?;
+        self.wire.heed(false);
+        Ok(())
+    }
+
+    /// The message could not be sent to its end.  A server that stopped to read may say why.
+    fn last_words(&mut self, session: &Session, error: io::Error) -> io::Result<Verdict> {
+        if !is_closed(&error) {
+            return Err(error);
+        }
+        let reply = Reply::read(&mut self.wire, LAST_WORDS).map_err(|_| error)?;
+        session.log(Level::Notice, format_args!("refused half way: {}", reply.shown()));
+        Ok(reply.refusal())
+    }
+
+    /// What the final replies mean for the client.
+    fn sum_up(&self, session: &Session, replies: &[Reply]) -> Verdict {
+        let recipients = session.transaction.recipients();
+        match (self.protocol, replies) {
+            (Protocol::Smtp, [reply]) if reply.is_ok() => {
+                session.log(Level::Info, format_args!("finished queueing: {}", reply.shown()));
+                Verdict::ok(format!("queued as {}", reply.last_word()))
+            }
+            (Protocol::Smtp, [reply]) => {
+                session.log(Level::Notice, format_args!("refused: {}", reply.shown()));
+                reply.refusal()
+            }
+            _ => {
+                log_refused(session, recipients, replies);
+                after_data(recipients, replies).unwrap_or_else(|| {
+                    session.log(Level::Info, format_args!("delivered: {}", replies[0].shown()));
+                    Verdict::ok(replies[0].text())
+                })
+            }
+        }
+    }
+}
+
+fn log_refused(session: &Session, recipients: &[Address], replies: &[Reply]) {
+    for (recipient, reply) in recipients.iter().zip(replies).filter(|(_, reply)| !reply.is_ok()) {
+        session.log(Level::Notice, format_args!("{recipient} refused: {}", reply.shown()));
+    }
+}
+
+/// What the replies to RCPT mean for the message; None where all recipients were accepted.
+///
+/// The client gets one answer for all, and what it was told would be delivered to some would be lost
+/// to the others.  So all must be accepted.
+fn before_data(recipients: &[Address], replies: &[Reply]) -> Option<Verdict> {
+    let refused = || recipients.iter().zip(replies).filter(|(_, reply)| !reply.is_ok());
+    let (recipient, first) = refused().next()?;
+    if refused().count() < recipients.len() {
+        return Some(unable(&was_refused(recipient, first), "4.3.0"));
+    }
+    Some(of_all(replies, first))
+}
+
+/// What the final replies for each recipient mean; None where all have the message.
+fn after_data(recipients: &[Address], replies: &[Reply]) -> Option<Verdict> {
+    let refused = || recipients.iter().zip(replies).filter(|(_, reply)| !reply.is_ok());
+    let (_, first) = refused().next()?;
+    if refused().count() == recipients.len() {
+        return Some(of_all(replies, first));
+    }
+    // Some have the message and would get it once more with every attempt, so another one is
+    // wanted only where it may help somebody.
+    if let Some((recipient, reply)) = refused().find(|(_, reply)| !reply.is_permanent()) {
+        return Some(unable(&was_refused(recipient, reply), "4.3.0"));
+    }
+    let lines: String = refused()
+        .map(|(recipient, reply)| format!("{}\n", was_refused(recipient, reply)))
+        .collect();
+    let status = first.status().map(|status| format!(" (#{status})")).unwrap_or_default();
+    let text = format!("{lines}The other recipients have the message{status}");
+    Some(first.refusal().with_text(text))
+}
+
+/// Nobody was accepted: the first reply, or the first temporary one if there is any.
+fn of_all(replies: &[Reply], first: &Reply) -> Verdict {
+    replies.iter().find(|reply| !reply.is_permanent()).unwrap_or(first).refusal()
+}
+
+fn was_refused(recipient: &Address, reply: &Reply) -> String {
+    format!("{recipient} was refused: {} {}", reply.code, reply.lines.join(" "))
+}
+
+/// The answer when the conversation broke off.  The server may have the message.
+pub(crate) fn lost(error: &io::Error) -> Verdict {
+    match error.kind() {
+        ErrorKind::TimedOut => unable("the back end does not answer", "4.4.2"),
+        ErrorKind::InvalidData => unable("the back end gave a wrong answer", "4.5.0"),
+        _ if is_closed(error) => unable("the back end closed the connection", "4.4.2"),
+        _ => unable("an error of this server", "4.3.0"),
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The verdict of a rule about recipients a, b, c... with these replies.
+    fn rule(
+        rule: fn(&[Address], &[Reply]) -> Option<Verdict>,
+        codes: &[u16],
+    ) -> Option<(u16, String)> {
+        let name = |number: usize| char::from(b'a' + number as u8).to_string();
+        let recipients: Vec<_> =
+            (0..codes.len()).map(|number| Address::new(&name(number), "x.test")).collect();
+        let replies: Vec<_> = codes
+            .iter()
+            .enumerate()
+            .map(|(number, code)| Reply {
+                code: *code,
+                lines: vec![format!("say {}", name(number))],
+            })
+            .collect();
+        let verdict = rule(&recipients, &replies)?;
+        Some((verdict.reply().unwrap(), verdict.text().to_owned()))
+    }
+
+    fn want(code: u16, text: &str) -> Option<(u16, String)> {
+        Some((code, text.to_owned()))
+    }
+
+    const PARTLY: &str = "Unable to queue message (<b@x.test> was refused: ";
+
+    #[test]
+    fn before_data_all_must_be_accepted() {
+        assert_eq!(rule(before_data, &[250, 251]), None);
+        assert_eq!(rule(before_data, &[550]), want(550, "say a"));
+        assert_eq!(rule(before_data, &[551, 550]), want(551, "say a"));
+        assert_eq!(rule(before_data, &[452, 450]), want(452, "say a"));
+        assert_eq!(rule(before_data, &[550, 450, 451]), want(450, "say b"));
+        for codes in [[250, 550, 450], [250, 450, 550]] {
+            let (code, text) = rule(before_data, &codes).unwrap();
+            assert_eq!(code, 451);
+            assert!(text.starts_with(PARTLY) && text.contains(&codes[1].to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_data_another_attempt_is_wanted_where_it_may_help() {
+        assert_eq!(rule(after_data, &[250, 250]), None);
+        assert_eq!(rule(after_data, &[552, 550]), want(552, "say a"));
+        assert_eq!(rule(after_data, &[550, 452]), want(452, "say b"));
+        let temporary = format!("{PARTLY}452 say b) (#4.3.0)");
+        assert_eq!(rule(after_data, &[250, 452]), want(451, &temporary));
+        assert_eq!(rule(after_data, &[550, 452, 250]), want(451, &temporary));
+        let text = "<a@x.test> was refused: 552 say a\n<c@x.test> was refused: 550 say c\n\
+                    The other recipients have the message";
+        assert_eq!(rule(after_data, &[552, 250, 550]), want(552, text));
+    }
+
+    #[test]
+    fn a_530_is_no_fault_of_the_clients() {
+        assert_eq!(rule(before_data, &[530]).unwrap().0, 451);
+        assert_eq!(rule(after_data, &[250, 530]).unwrap().0, 451);
+    }
+}

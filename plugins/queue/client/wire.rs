@@ -1,0 +1,245 @@
+//! A connection to a back end on which every wait has a limit.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
+
+use super::Place;
+
+/// The longest wait for a connection to be made.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// The longest wait until the peer takes more of what is written (RFC 5321 4.5.3.2.5).
+const WRITE: Duration = Duration::from_secs(180);
+
+/// How much is read at a time, in octets.
+const CHUNK: usize = 4096;
+
+/// An open connection, not blocking underneath.
+pub(crate) struct Wire {
+    socket: File,
+    /// When all waiting ends.
+    until: Instant,
+    input: Vec<u8>,
+    at: usize,
+    /// Is whatever the peer says now a reason to stop writing?
+    heeding: bool,
+}
+
+impl Wire {
+    /// Connects.  Waits end at `until`, now and later.
+    ///
+    /// # Errors
+    /// The host has no address, none of them answers, or time is over.
+    pub(crate) fn connect(place: &Place, until: Instant) -> io::Result<Wire> {
+        let socket: OwnedFd = match place {
+            Place::Tcp { host, port } => tcp(host, *port, until)?.into(),
+            Place::Unix(path) => unix(path)?,
+        };
+        Ok(Wire { socket: socket.into(), until, input: vec![], at: 0, heeding: false })
+    }
+
+    /// From now on waits end at `until`.
+    pub(crate) fn set_end(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    /// From now on a write fails with `ConnectionAborted` when the peer says something meanwhile or
+    /// has gone; or no longer so.
+    pub(crate) fn heed(&mut self, heeding: bool) {
+        self.heeding = heeding;
+    }
+
+    /// The end of a wait that may take so long.
+    pub(crate) fn within(&self, most: Duration) -> Instant {
+        self.until.min(Instant::now() + most)
+    }
+
+    /// The next octet, waited for until `until` at most.
+    ///
+    /// # Errors
+    /// `TimedOut`; `UnexpectedEof` where the peer has closed; what the system says.
+    pub(crate) fn octet(&mut self, until: Instant) -> io::Result<u8> {
+        if self.at == self.input.len() {
+            self.fill(until)?;
+        }
+        self.at += 1;
+        Ok(self.input[self.at - 1])
+    }
+
+    fn fill(&mut self, until: Instant) -> io::Result<()> {
+        self.input.resize(CHUNK, 0);
+        self.at = CHUNK;
+        loop {
+            self.wait(PollFlags::POLLIN, until)?;
+            match self.socket.read(&mut self.input) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.input.truncate(count);
+                    self.at = 0;
+                    return Ok(());
+                }
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for one of `events`; what there is of them.
+    fn wait(&self, events: PollFlags, until: Instant) -> io::Result<PollFlags> {
+        loop {
+            let left = left(until)?;
+            // A wait is rounded up, so that the last one does not spin.
+            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.socket.as_fd(), events)];
+            match poll(&mut fds, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.heeding && self.at < self.input.len() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let until = self.within(WRITE);
+        let heeded = if self.heeding { PollFlags::POLLIN } else { PollFlags::empty() };
+        loop {
+            let events = self.wait(PollFlags::POLLOUT | heeded, until)?;
+            if events.intersects(heeded) {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            match self.socket.write(bytes) {
+                Err(error) if is_again(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_again(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// How long until `until`.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+fn tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
+    let mut failed = io::Error::other("the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(until)?.min(CONNECT)) {
+            Ok(stream) => {
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// This does not wait at all: a server whose queue of clients is full counts as one that is down.
+fn unix(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    fn soon(millis: u64) -> Instant {
+        Instant::now() + Duration::from_millis(millis)
+    }
+
+    fn place(listener: &TcpListener) -> Place {
+        let port = listener.local_addr().unwrap().port();
+        Place::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn silence_and_the_end_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let kind = |result: io::Result<u8>| result.unwrap_err().kind();
+        assert_eq!(kind(wire.octet(soon(10))), ErrorKind::TimedOut);
+        peer.write_all(b"ab").unwrap();
+        assert_eq!(wire.octet(soon(60_000)).unwrap(), b'a');
+        assert_eq!(wire.octet(soon(60_000)).unwrap(), b'b');
+        drop(peer);
+        assert_eq!(kind(wire.octet(soon(60_000))), ErrorKind::UnexpectedEof);
+        assert_eq!(kind(wire.octet(soon(60_000))), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_not_waited_for_longer_than_it_may_take() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let (_peer, _) = listener.accept().unwrap();
+        wire.set_end(soon(50));
+        let error = wire.write_all(&vec![0; 64 << 20]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_peer_that_speaks_meanwhile_is_heeded() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        wire.heed(true);
+        wire.write_all(b"x").unwrap();
+        peer.write_all(b"no").unwrap();
+        let error = wire.write_all(&vec![0; 64 << 20]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(wire.octet(soon(60_000)).unwrap(), b'n');
+        let error = wire.write_all(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        wire.heed(false);
+        wire.write_all(b"x").unwrap();
+    }
+
+    #[test]
+    fn sockets_in_the_file_system_are_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let place = Place::Unix(path.clone());
+        assert!(Wire::connect(&place, soon(60_000)).is_err());
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut wire = Wire::connect(&place, soon(60_000)).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        wire.write_all(b"x").unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn no_time_is_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = Wire::connect(&place(&listener), Instant::now()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+}

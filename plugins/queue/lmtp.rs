@@ -1,0 +1,148 @@
+//! ```text
+//! NAME
+//!     queue/lmtp - hands messages to a delivery agent that speaks LMTP
+//!
+//! SYNOPSIS
+//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ...
+//!
+//! DESCRIPTION
+//!     While the client waits, gives the message with its envelope to a server that speaks LMTP
+//!     (RFC 2033), such as Dovecot or Cyrus, over TCP or over a socket in the file system.  The
+//!     client hears what that said, with its code, its text and its enhanced status.
+//!
+//!     All recipients have to be accepted, as with queue/smtp-forward: where some are refused
+//!     before the message was sent, the client gets 451 and nobody gets the message; where all are
+//!     refused, the client gets the first refusal, or the first temporary one if there is any.
+//!
+//!     In LMTP there is an answer for each recipient after the message, too, and some may have the
+//!     message while others do not.  The client can be given one answer only:
+//!
+//!         all have it                 250 with the first reply
+//!         nobody has it               the first refusal, or the first temporary one
+//!         some do not have it for     451: the client tries again, and those who have the message
+//!         now                         get it once more
+//!         some will never have it,    the first refusal, 5xx, with those recipients in its text:
+//!         the others have it          another attempt would not help them, and the others would
+//!                                     get the message once more each time
+//!
+//!     To keep such cases few, let the server find out about unknown users and full mailboxes at
+//!     RCPT, as Dovecot does with lmtp_rcpt_check_quota.
+//!
+//!     A server that cannot be reached or does not greet is passed over for the next one.  When
+//!     there is none left, the next queue plugin is asked; without one the client gets 451.
+//!     Everything else is as with queue/smtp-forward, the line ends of the message included.
+//!
+//! ARGUMENTS
+//!     HOST:PORT         a server on the network
+//!     /SOCKET           the path of a server's socket
+//!     timeout SECONDS   how long all of it may take; 300 by default
+//!
+//!     queue/lmtp /run/dovecot/lmtp
+//!
+//! CONFIG
+//!     me   the name by which this server greets the other one
+//!
+//! SEE ALSO
+//!     queue/smtp-forward, queue/maildir
+//! ```
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hooks};
+use crate::plugins::queue::client::{Backend, Place, Protocol};
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let words = args.positional();
+    let places: Vec<_> =
+        words.into_iter().map(|word| Place::parse(word, None)).collect::<Result<_>>()?;
+    if places.is_empty() {
+        return Err(Error::new("argument missing: the LMTP server"));
+    }
+    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false };
+    hooks.queue(move |session| backend.hand_over(session));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::{Hook, Verdict};
+    use crate::plugins::queue::client::Peer;
+    use crate::testing::Trial;
+
+    const START: &str = "+ 220 peer\n- LHLO mx.test\n+ 250-peer\n+ 250 PIPELINING\n\
+        - MAIL FROM:<a@example.net>\n- RCPT TO:<b@example.com>\n- RCPT TO:<c@example.com>\n";
+    const DATA: &str = "+ 250 ok\n+ 250 ok\n+ 250 ok\n- DATA\n+ 354 go\n*\n";
+
+    fn deliver(script: &str) -> (Verdict, Vec<u8>) {
+        let peer = Peer::start(script);
+        let line = format!("queue/lmtp 127.0.0.1:{}", peer.port);
+        let mut trial = Trial::new(&line, &[("me", "mx.test")]);
+        trial.mail("<a@example.net>");
+        trial.rcpt("<b@example.com>");
+        trial.rcpt("<c@example.com>");
+        trial.message("Subject: hi\n\n.\n");
+        (trial.plain(Hook::Queue), peer.end())
+    }
+
+    #[test]
+    fn arguments_are_places() {
+        for (args, error) in [
+            ("", "argument missing: the LMTP server"),
+            ("localhost", "no port in 'localhost'"),
+            ("127.0.0.1 24", "no port in '127.0.0.1'"),
+            ("127.0.0.1:x", "not a port: 'x'"),
+        ] {
+            let found = Trial::load(&format!("queue/lmtp {args}"), &[]).err().unwrap().to_string();
+            assert!(found.ends_with(error), "{found}");
+        }
+        Trial::new("queue/lmtp /run/lmtp 127.0.0.1:24 timeout 9", &[]);
+    }
+
+    #[test]
+    fn each_recipient_has_a_final_reply() {
+        let end = "+ 250 2.0.0 b Saved\n+ 250 2.0.0 c Saved\n- QUIT\n+ 221 bye\n";
+        let (verdict, message) = deliver(&format!("{START}{DATA}{end}"));
+        assert_eq!(verdict, Verdict::ok("b Saved (#2.0.0)"));
+        assert_eq!(message, b"Subject: hi\r\n\r\n..\r\n");
+    }
+
+    #[test]
+    fn the_final_replies_are_added_up() {
+        let partly =
+            "Unable to queue message (<c@example.com> was refused: 452 4.2.2 full) (#4.3.0)";
+        for (replies, verdict) in [
+            ("+ 552 5.2.2 full\n+ 550 no\n", Verdict::deny("full (#5.2.2)").with_reply(552)),
+            ("+ 552 full\n+ 452 busy\n", Verdict::denysoft("busy").with_reply(452)),
+            ("+ 250 ok\n+ 452 4.2.2 full\n", Verdict::denysoft(partly).with_reply(451)),
+            ("+ 250 ok\n+ 552 5.2.2 full\n", {
+                let text = "<c@example.com> was refused: 552 5.2.2 full\nThe other recipients have the message (#5.2.2)";
+                Verdict::deny(text).with_reply(552)
+            }),
+        ] {
+            let (found, _) = deliver(&format!("{START}{DATA}{replies}"));
+            assert_eq!(found, verdict, "{replies}");
+        }
+    }
+
+    #[test]
+    fn refusals_before_the_message_spare_everybody_the_message() {
+        let (found, message) = deliver(&format!("{START}+ 250 ok\n+ 250 ok\n+ 550 who?\n- QUIT\n"));
+        let text = "Unable to queue message (<c@example.com> was refused: 550 who?) (#4.3.0)";
+        assert_eq!((found, message), (Verdict::denysoft(text).with_reply(451), vec![]));
+        let (found, _) = deliver(&format!("{START}+ 250 ok\n+ 550 one\n+ 550 two\n- QUIT\n"));
+        assert_eq!(found, Verdict::deny("one").with_reply(550));
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_lhlo_is_not_used() {
+        let (found, _) = deliver("+ 220 peer\n- LHLO mx.test\n+ 500 what?\n");
+        let text = "Unable to queue message (the back end refused the greeting) (#4.4.1)";
+        assert_eq!(found, Verdict::declined(text));
+    }
+
+    #[test]
+    fn a_reply_that_does_not_come_is_a_temporary_failure() {
+        let (found, _) = deliver(&format!("{START}{DATA}+ 250 ok\nclose\n"));
+        assert_eq!(found.reply(), Some(451));
+    }
+}

@@ -1,0 +1,591 @@
+//! ```text
+//! NAME
+//!     queue/postfix-queue - hands messages to Postfix
+//!
+//! SYNOPSIS
+//!     queue/postfix-queue [/SOCKET] [FLAG_NAME ...]
+//!
+//! DESCRIPTION
+//!     Hands each message to Postfix's cleanup(8), which puts it into the queue.  When cleanup says
+//!     that the message is there, for good, the client is told
+//!     "Queued! MESSAGE-ID (Queue-Id: ID)".  No smtpd(8) of Postfix is needed.
+//!
+//!     What cleanup refuses for good is answered 552, and what it refuses for now 452, with the
+//!     reason that it gives, or else with one of these:
+//!
+//!         452   service unavailable         552   no recipients specified
+//!               queue file write error            too many hops
+//!               internal protocol error           message file too big
+//!                                                 message content rejected
+//!                                                 service denied
+//!
+//!     A socket behind which there is no cleanup is logged, and the next one is tried.  When there is
+//!     no other, another queue plugin may take the message, and without one the client gets 451.
+//!     When the connection breaks later it is not known whether Postfix has the message: then the
+//!     client gets 451, and no other plugin is asked.
+//!
+//!     Only members of the group postdrop may use the socket, so the server's user has to be one.
+//!     Postfix before 2.1 does not know all of the flags.
+//!
+//!     The plugin of the same name in Perl says "Queued!" when the connection breaks before cleanup
+//!     has answered.
+//!
+//! ARGUMENTS
+//!     /SOCKET     cleanup's socket; /var/spool/postfix/public/cleanup by default
+//!     FLAG_NAME   what cleanup is to do with messages; nothing of this by default
+//!
+//!                     FLAG_FILTER          apply header_checks, body_checks and content_filter
+//!                     FLAG_MILTER          ask milters
+//!                     FLAG_FILTER_ALL      both
+//!                     FLAG_BCC_OK          add recipients, as always_bcc says
+//!                     FLAG_MAP_OK          change addresses, as virtual_alias_maps says
+//!                     FLAG_MASK_EXTERNAL   all of these: what Postfix does with mail from outside
+//!                     FLAG_MASK_INTERNAL   the same as FLAG_MAP_OK
+//!                     FLAG_HOLD            put messages on hold
+//!                     FLAG_DISCARD         throw all messages away
+//!                     FLAG_MASK_EXTRA      both
+//!                     FLAG_BOUNCE          send what cannot be taken back to the sender
+//!                     FLAG_SMTPUTF8        the message needs SMTPUTF8 (RFC 6531)
+//!                     FLAG_AUTOUTF8        find out whether it does
+//!                     FLAG_NONE            nothing
+//!
+//!                 A flag that is not known is logged and does not count.
+//!
+//!     queue/postfix-queue FLAG_MASK_EXTERNAL
+//!
+//! CONFIG
+//!     cleanup_sockets   where cleanup listens, used instead of /SOCKET: a socket or ADDRESS:PORT on
+//!                       each line; the first that works gets the message
+//!
+//!     The environment variable POSTFIXQUEUE, where the server has it, is one such place, and used
+//!     instead of both.
+//!
+//! SEE ALSO
+//!     queue/smtp-forward, queue/qmail-queue
+//! ```
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::error::Result;
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::plugins::queue::client::{Place, Reply, Wire, end_of_waiting};
+use crate::plugins::queue::message_id;
+use crate::state::{Note, Transaction, UnixLines};
+
+/// The flags that cleanup was given for this transaction, as a number.
+pub const FLAGS: Note<i64> = Note::new("postfix-queue-flags");
+
+/// The places where cleanup was looked for in this transaction.
+pub const SOCKETS: Note<Vec<String>> = Note::new("postfix-queue-sockets");
+
+/// The socket of a Postfix that is where it is usually.
+const SOCKET: &str = "/var/spool/postfix/public/cleanup";
+
+/// How much is written at a time, in octets.
+const CHUNK: usize = 64 * 1024;
+
+/// The longest record of a message, in octets; longer lines are several records.
+const LONGEST_RECORD: usize = 1024;
+
+/// The longest list of attributes that is read, in octets.
+const LONGEST_LIST: usize = 64 * 1024;
+
+/// The flags of cleanup, from Postfix's global/cleanup_user.h.
+const FLAG_NAMES: &[(&str, i64)] = &[
+    ("FLAG_NONE", 0),
+    ("FLAG_BOUNCE", 1 << 0),
+    ("FLAG_FILTER", 1 << 1),
+    ("FLAG_HOLD", 1 << 2),
+    ("FLAG_DISCARD", 1 << 3),
+    ("FLAG_BCC_OK", 1 << 4),
+    ("FLAG_MAP_OK", 1 << 5),
+    ("FLAG_MILTER", 1 << 6),
+    ("FLAG_SMTPUTF8", 1 << 8),
+    ("FLAG_AUTOUTF8", 1 << 9),
+    ("FLAG_FILTER_ALL", 1 << 1 | 1 << 6),
+    ("FLAG_MASK_EXTERNAL", 1 << 1 | 1 << 6 | 1 << 4 | 1 << 5),
+    ("FLAG_MASK_INTERNAL", 1 << 5),
+    ("FLAG_MASK_EXTRA", 1 << 2 | 1 << 3),
+];
+
+/// What the bits of cleanup's status mean.  Of several the first in this table counts: what may be
+/// for now is not refused for good.
+const STATUSES: &[(i64, Code, &str)] = &[
+    (1 << 8, Code::DenySoft, "service unavailable (#4.7.1)"),
+    (1 << 7, Code::DenySoft, "queue file write error (#4.3.0)"),
+    (1 << 0, Code::DenySoft, "internal protocol error (#4.3.0)"),
+    (1 << 1, Code::DenySoft, "queue file write error (#4.3.0)"),
+    (1 << 6, Code::Deny, "no recipients specified (#5.1.0)"),
+    (1 << 4, Code::Deny, "too many hops (#5.4.0)"),
+    (1 << 2, Code::Deny, "message file too big (#5.3.4)"),
+    (1 << 3, Code::Deny, "message content rejected (#5.7.1)"),
+    (1 << 9, Code::Deny, "service denied (#5.7.1)"),
+];
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let mut words = args.positional();
+    let socket = words.first().is_some_and(|word| word.starts_with('/'));
+    let socket = if socket { words.remove(0) } else { SOCKET }.to_owned();
+    let mut flags = 0;
+    for word in words {
+        match FLAG_NAMES.iter().find(|row| row.0 == word) {
+            Some((_, bits)) => flags |= bits,
+            None => hooks.log(Level::Warn, format_args!("Ignoring unknown cleanup flag {word}")),
+        }
+    }
+    let variable = std::env::var("POSTFIXQUEUE").ok().filter(|value| !value.is_empty());
+    hooks.queue(move |session| {
+        let places = places(variable.as_deref(), session, &socket);
+        session.transaction.notes.set(FLAGS, flags);
+        session.transaction.notes.set(SOCKETS, places.clone());
+        queue(session, &places, flags)
+    });
+    Ok(())
+}
+
+/// Where cleanup may be: what the environment, else config/cleanup_sockets, else the argument says.
+fn places(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec<String> {
+    if let Some(place) = variable {
+        return vec![place.to_owned()];
+    }
+    let listed = session.config("cleanup_sockets");
+    let listed: Vec<_> = listed.iter().map(str::to_owned).collect();
+    if listed.is_empty() { vec![socket.to_owned()] } else { listed }
+}
+
+fn queue(session: &mut Session, places: &[String], flags: i64) -> io::Result<Verdict> {
+    let until = end_of_waiting(session);
+    for (number, place) in places.iter().enumerate() {
+        // Places where nobody answers leave time for the others, and for the message.
+        let parts = (places.len() - number + 1) as u32;
+        let share = until.saturating_duration_since(Instant::now()) / parts;
+        match Cleanup::open(place, Instant::now() + share) {
+            Ok(mut cleanup) => {
+                cleanup.wire.set_end(until);
+                let (status, reason) = cleanup.take(&session.transaction, flags, until)?;
+                return Ok(verdict(session, status, &reason, &cleanup.queue_id));
+            }
+            Err(error) => {
+                session.log(Level::Error, format_args!("Couldn't open \"{place}\": {error}"));
+            }
+        }
+    }
+    session.log(Level::Error, "Unable to open any cleanup sockets!");
+    Ok(DECLINED)
+}
+
+fn verdict(session: &Session, status: i64, reason: &str, queue_id: &str) -> Verdict {
+    if status == 0 {
+        return Verdict::ok(format!("Queued! {} (Queue-Id: {queue_id})", message_id(session)));
+    }
+    session.log(Level::Error, format_args!("{queue_id}: status {status}, {reason}"));
+    match STATUSES.iter().find(|row| status & row.0 != 0) {
+        Some((_, code, text)) if reason.is_empty() => Verdict::new(*code, *text),
+        Some((_, code, _)) => Verdict::new(*code, in_our_words(*code, reason)),
+        None => Verdict::declined(format!("Unable to queue message ({status}, {reason})")),
+    }
+}
+
+/// Cleanup's reason, with the status that it begins with at the end, as plugins write it.
+fn in_our_words(code: Code, reason: &str) -> String {
+    let code = if code == Code::Deny { 550 } else { 450 };
+    // With a reply code where a milter gave one.
+    let text = |line: &str| line.strip_prefix(&format!("{code} ")).unwrap_or(line).to_owned();
+    Reply { code, lines: reason.lines().map(text).collect() }.text()
+}
+
+/// A cleanup process that is ready for a message.
+struct Cleanup {
+    wire: Wire,
+    queue_id: String,
+}
+
+impl Cleanup {
+    /// Connects, and reads the queue id of the message to come.
+    fn open(place: &str, until: Instant) -> io::Result<Cleanup> {
+        let place = Place::parse(place, None).map_err(io::Error::other)?;
+        let mut wire = Wire::connect(&place, until)?;
+        match attributes(&mut wire, until)?.remove("queue_id") {
+            Some(queue_id) => Ok(Cleanup { wire, queue_id }),
+            None => Err(io::Error::other("there is no cleanup")),
+        }
+    }
+
+    /// Sends the message.  Returns the status, 0 where it is in the queue, and the reason.
+    fn take(
+        &mut self,
+        transaction: &Transaction,
+        flags: i64,
+        until: Instant,
+    ) -> io::Result<(i64, String)> {
+        let mut out = BufWriter::with_capacity(CHUNK, &mut self.wire);
+        write!(out, "flags\0{flags}\0\0")?;
+        let mut records = Records { out, line: vec![] };
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        records.put(b'T', time.to_string().as_bytes())?;
+        let sender = transaction.sender().map(Address::address).unwrap_or_default();
+        records.put(b'S', sender.as_bytes())?;
+        for recipient in transaction.recipients() {
+            records.put(b'R', recipient.address().as_bytes())?;
+        }
+        records.put(b'M', b"")?;
+        let mut lines = UnixLines::new(&mut records);
+        transaction.write_message(&mut lines)?;
+        lines.flush()?;
+        records.put(b'X', b"")?;
+        records.put(b'E', b"")?;
+        records.out.flush()?;
+        drop(records);
+        let mut list = attributes(&mut self.wire, until)?;
+        let status = list.get("status").and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other("cleanup did not say a status"))?;
+        Ok((status, list.remove("reason").unwrap_or_default()))
+    }
+}
+
+/// Reads names and values, each ended by NUL, up to an empty name.
+fn attributes(wire: &mut Wire, until: Instant) -> io::Result<HashMap<String, String>> {
+    let mut list = HashMap::new();
+    let mut octets = 0;
+    let mut word = |wire: &mut Wire| {
+        let mut word = vec![];
+        loop {
+            octets += 1;
+            match wire.octet(until)? {
+                0 => return Ok(String::from_utf8_lossy(&word).into_owned()),
+                _ if octets > LONGEST_LIST => return Err(io::Error::from(ErrorKind::InvalidData)),
+                octet => word.push(octet),
+            }
+        }
+    };
+    loop {
+        let name = word(wire)?;
+        if name.is_empty() {
+            return Ok(list);
+        }
+        let value = word(wire)?;
+        list.insert(name, value);
+    }
+}
+
+/// Makes records, as in Postfix's global/rec_type.h.  What is written are the lines of the message.
+struct Records<W> {
+    out: W,
+    /// A line, or a part of one, that may go on.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Records<W> {
+    /// A record: a letter for what it is, its length, and its content.
+    fn put(&mut self, kind: u8, content: &[u8]) -> io::Result<()> {
+        self.out.write_all(&[kind])?;
+        // Seven bits an octet, the lowest first; the highest bit says that there is more.
+        let mut length = content.len();
+        while length >= 0x80 {
+            self.out.write_all(&[(length & 0x7f) as u8 | 0x80])?;
+            length >>= 7;
+        }
+        self.out.write_all(&[length as u8])?;
+        self.out.write_all(content)
+    }
+
+    fn put_line(&mut self, kind: u8) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        let done = self.put(kind, &line);
+        self.line = line;
+        self.line.clear();
+        done
+    }
+}
+
+impl<W: Write> Write for Records<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let mut text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            while !text.is_empty() {
+                if self.line.len() == LONGEST_RECORD {
+                    self.put_line(b'L')?;
+                }
+                let count = text.len().min(LONGEST_RECORD - self.line.len());
+                self.line.extend_from_slice(&text[..count]);
+                text = &text[count..];
+            }
+            if piece.ends_with(b"\n") {
+                self.put_line(b'N')?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    /// The end of the message: a line without an end is one, too.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.line.is_empty() { Ok(()) } else { self.put_line(b'N') }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::Hook;
+    use crate::testing::Trial;
+    use std::io::{BufRead, BufReader, Read};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::thread::{JoinHandle, spawn};
+
+    const MESSAGE: &str = "Subject: hi\nMessage-Id: <1@a.test>\n\nline\n.\n\nend\n";
+    const OLD: &str = "queue_id|123ABC||";
+    /// Since Postfix 3.6.
+    const NEW: &str = "protocol|cleanup_protocol|queue_id|123ABC||";
+    const DONE: &str = "status|0|reason|||";
+
+    /// What a cleanup was sent: its flags, and the records.
+    type Sent = (String, Vec<(char, Vec<u8>)>);
+
+    /// A list of attributes in which | stands for NUL.
+    fn list(text: &str) -> Vec<u8> {
+        text.replace('|', "\0").into_bytes()
+    }
+
+    /// Plays cleanup for one message: says `first`, reads a message, says `last`.
+    fn play(stream: impl Read + Write, first: &str, last: &str) -> Sent {
+        let mut stream = BufReader::new(stream);
+        stream.get_mut().write_all(&list(first)).unwrap();
+        let mut word = || {
+            let mut word = vec![];
+            stream.read_until(0, &mut word).unwrap();
+            word.pop();
+            String::from_utf8(word).unwrap()
+        };
+        assert_eq!(word(), "flags");
+        let flags = word();
+        assert_eq!(word(), "");
+        let mut records = vec![];
+        while records.last().is_none_or(|(kind, _)| *kind != 'E') {
+            let mut octet = || {
+                let mut octet = [0];
+                stream.read_exact(&mut octet).unwrap();
+                octet[0]
+            };
+            let kind = octet();
+            let (mut length, mut shift) = (0, 0);
+            loop {
+                let digit = octet();
+                length |= usize::from(digit & 0x7f) << shift;
+                shift += 7;
+                if digit & 0x80 == 0 {
+                    break;
+                }
+            }
+            let mut content = vec![0; length];
+            stream.read_exact(&mut content).unwrap();
+            records.push((kind.into(), content));
+        }
+        stream.get_mut().write_all(&list(last)).unwrap();
+        (flags, records)
+    }
+
+    /// A cleanup for one message, at `socket` in the trial's folder.
+    fn cleanup(trial: &Trial, first: &'static str, last: &'static str) -> JoinHandle<Sent> {
+        let listener = UnixListener::bind(trial.dir().join("socket")).unwrap();
+        spawn(move || play(listener.accept().unwrap().0, first, last))
+    }
+
+    /// A transaction for a cleanup at `socket`.
+    fn trial(args: &str) -> Trial {
+        let line = format!("queue/postfix-queue {{dir}}/socket {args}");
+        let mut trial = Trial::new(&line, &[]);
+        trial.mail("<a@example.net>");
+        trial.rcpt("<b@example.com>");
+        trial.rcpt("<\"c d\"@example.com>");
+        trial.message(MESSAGE);
+        trial
+    }
+
+    fn answer(trial: &mut Trial) -> (Code, String) {
+        let verdict = trial.plain(Hook::Queue);
+        assert!(!verdict.is_failure(), "{}", trial.log());
+        (verdict.code(), verdict.text().to_owned())
+    }
+
+    fn queued() -> (Code, String) {
+        (Code::Ok, "Queued! <1@a.test> (Queue-Id: 123ABC)".to_owned())
+    }
+
+    #[test]
+    fn cleanup_gets_the_envelope_and_the_lines() {
+        for greeting in [OLD, NEW] {
+            let mut trial = trial("");
+            let cleanup = cleanup(&trial, greeting, DONE);
+            assert_eq!(answer(&mut trial), queued());
+            let (flags, mut records) = cleanup.join().unwrap();
+            assert_eq!(flags, "0");
+            let (kind, time) = records.remove(0);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let time: u64 = String::from_utf8(time).unwrap().parse().unwrap();
+            assert!(kind == 'T' && (now - 600..=now).contains(&time));
+            let want = [
+                ('S', "a@example.net"),
+                ('R', "b@example.com"),
+                ('R', "c d@example.com"),
+                ('M', ""),
+                ('N', "Subject: hi"),
+                ('N', "Message-Id: <1@a.test>"),
+                ('N', ""),
+                ('N', "line"),
+                ('N', "."),
+                ('N', ""),
+                ('N', "end"),
+                ('X', ""),
+                ('E', ""),
+            ];
+            let want: Vec<_> = want.map(|(kind, text)| (kind, text.as_bytes().to_vec())).into();
+            assert_eq!(records, want);
+        }
+    }
+
+    #[test]
+    fn flags_are_words_that_add_up() {
+        for (args, flags) in [
+            ("FLAG_NONE", 0),
+            ("FLAG_FILTER FLAG_HOLD", 6),
+            ("FLAG_MASK_EXTERNAL", 0b111_0010),
+            ("FLAG_MAP_OK FLAG_MASK_INTERNAL timeout 60", 32),
+            ("FLAG_MASK_EXTRA FLAG_FILTER_ALL FLAG_BOUNCE", 0b100_1111),
+            ("FLAG_AUTOUTF8 flag_hold FLAG_WAVE", 512),
+        ] {
+            let mut trial = trial(args);
+            let cleanup = cleanup(&trial, NEW, DONE);
+            assert_eq!(answer(&mut trial), queued());
+            assert_eq!(cleanup.join().unwrap().0, flags.to_string(), "{args}");
+            assert_eq!(trial.session.transaction.notes.get(FLAGS), Some(flags));
+            let is_told = trial.log().contains("Ignoring unknown cleanup flag FLAG_WAVE");
+            assert_eq!(is_told, args.contains("WAVE"));
+        }
+    }
+
+    #[test]
+    fn statuses_are_for_good_or_for_now() {
+        for (status, code, text) in [
+            ("status|64||", Code::Deny, "no recipients specified (#5.1.0)"),
+            ("status|16|reason|||", Code::Deny, "too many hops (#5.4.0)"),
+            ("status|4||", Code::Deny, "message file too big (#5.3.4)"),
+            ("reason||status|8||", Code::Deny, "message content rejected (#5.7.1)"),
+            ("status|512||", Code::Deny, "service denied (#5.7.1)"),
+            ("status|256||", Code::DenySoft, "service unavailable (#4.7.1)"),
+            ("status|128||", Code::DenySoft, "queue file write error (#4.3.0)"),
+            ("status|2||", Code::DenySoft, "queue file write error (#4.3.0)"),
+            ("status|1||", Code::DenySoft, "internal protocol error (#4.3.0)"),
+            ("status|6||", Code::DenySoft, "queue file write error (#4.3.0)"),
+            ("status|8|reason|5.7.9 no thanks||", Code::Deny, "no thanks (#5.7.9)"),
+            ("status|8|reason|no thanks||", Code::Deny, "no thanks"),
+            ("status|8|reason|550 5.7.9 no||", Code::Deny, "no (#5.7.9)"),
+            ("status|256|reason|4.7.9 later||", Code::DenySoft, "later (#4.7.9)"),
+            ("status|32|reason|odd||", Code::Declined, "Unable to queue message (32, odd)"),
+        ] {
+            let mut trial = trial("");
+            let cleanup = cleanup(&trial, NEW, status);
+            assert_eq!(answer(&mut trial), (code, text.to_owned()));
+            cleanup.join().unwrap();
+            assert!(trial.log().contains("123ABC: status "), "{}", trial.log());
+        }
+    }
+
+    #[test]
+    fn the_first_place_that_works_is_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let list = format!("{{dir}}/none\nnonsense\n{{dir}}/other\n127.0.0.1:{port}\n{{dir}}/x\n");
+        let line = "queue/postfix-queue {dir}/socket";
+        let mut trial = Trial::new(line, &[("cleanup_sockets", &list)]);
+        trial.mail("<>");
+        trial.rcpt("<b@example.com>");
+        trial.message(MESSAGE);
+        let other = UnixListener::bind(trial.dir().join("other")).unwrap();
+        let other = spawn(move || other.accept().unwrap().0.write_all(b"220 mx.test\r\n\0\0"));
+        let cleanup = spawn(move || play(listener.accept().unwrap().0, NEW, DONE));
+        assert_eq!(answer(&mut trial), queued());
+        other.join().unwrap().unwrap();
+        assert_eq!(cleanup.join().unwrap().1[1], ('S', vec![]));
+        let log = trial.log();
+        for place in ["/none", "nonsense", "/other"] {
+            assert!(log.contains(&format!("{place}\": ")), "{log}");
+        }
+        assert!(!log.contains("/x\": ") && !log.contains("/socket\": "), "{log}");
+        let tried = trial.session.transaction.notes.get(SOCKETS).unwrap();
+        assert!(tried.len() == 5 && tried[1] == "nonsense");
+    }
+
+    #[test]
+    fn nobody_there_is_for_the_next_plugin() {
+        let mut trial = trial("");
+        assert_eq!(trial.plain(Hook::Queue), DECLINED);
+        assert!(trial.log().contains("Unable to open any cleanup sockets!"), "{}", trial.log());
+    }
+
+    #[test]
+    fn the_environment_comes_first_and_the_argument_last() {
+        let mut trial = Trial::new("", &[("cleanup_sockets", "/list\n")]);
+        assert_eq!(places(Some("/env"), &mut trial.session, "/arg"), ["/env"]);
+        assert_eq!(places(None, &mut trial.session, "/arg"), ["/list"]);
+        let mut trial = Trial::new("", &[]);
+        assert_eq!(places(None, &mut trial.session, "/arg"), ["/arg"]);
+    }
+
+    #[test]
+    fn what_may_have_been_queued_is_a_failure() {
+        for last in ["", "status|0", "reason|||", "status|good||"] {
+            let mut trial = trial("");
+            let cleanup = cleanup(&trial, NEW, last);
+            assert!(trial.plain(Hook::Queue).is_failure(), "{last:?}");
+            cleanup.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn silence_is_not_waited_for_longer_than_the_handler_may_take() {
+        let mut trial = trial("timeout 1");
+        let listener = UnixListener::bind(trial.dir().join("socket")).unwrap();
+        assert_eq!(trial.plain(Hook::Queue), DECLINED);
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&list(NEW)).unwrap_err();
+        let silent = spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(&list(NEW)).unwrap();
+            let mut sent = vec![];
+            stream.read_to_end(&mut sent).unwrap();
+            sent
+        });
+        assert!(trial.plain(Hook::Queue).is_failure());
+        assert!(silent.join().unwrap().ends_with(b"X\0E\0"));
+    }
+
+    #[test]
+    fn records_are_lines_wherever_a_piece_ends() {
+        let long = "x".repeat(2 * LONGEST_RECORD + 5);
+        let text = format!("\nab\n{long}\n{}\nend", &long[..LONGEST_RECORD]);
+        let mut want = b"N\0N\x02ab".to_vec();
+        let whole: &[u8] = b"\x80\x08";
+        for (kind, length, count) in
+            [(b'L', whole, 1024), (b'L', whole, 1024), (b'N', b"\x05", 5), (b'N', whole, 1024)]
+        {
+            want.push(kind);
+            want.extend_from_slice(length);
+            want.extend_from_slice(&long.as_bytes()[..count]);
+        }
+        want.extend_from_slice(b"N\x03end");
+        for size in [1, 2, 3, 1023, 1024, 1025, 5000] {
+            let mut records = Records { out: vec![], line: vec![] };
+            for piece in text.as_bytes().chunks(size) {
+                records.write_all(piece).unwrap();
+            }
+            records.flush().unwrap();
+            assert!(records.out == want, "{size}");
+        }
+    }
+}

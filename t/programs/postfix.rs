@@ -1,0 +1,255 @@
+//! queue/postfix-queue with the cleanup of a Postfix of its own.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{User, geteuid};
+use regex::Regex;
+
+use super::{is_below_added_lines, large, send, tricky};
+use crate::harness::client::Reply;
+use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, poll, say};
+
+/// The largest message in octets.
+const LARGEST: usize = 2_000_000;
+
+/// Postfix's folder in that of the test; nothing delivers what is in its queue.
+struct Postfix {
+    dir: PathBuf,
+    master: Process,
+}
+
+impl Postfix {
+    /// Starts it; None where that is not possible.
+    fn start(config: &Config) -> Option<Postfix> {
+        if !deb::need("postfix") {
+            return None;
+        }
+        if !geteuid().is_root() {
+            say("skipped: Postfix has to be started by root");
+            return None;
+        }
+        // Postfix's own user has to get to its folders.
+        fs::set_permissions(config.work(), fs::Permissions::from_mode(0o755)).unwrap();
+        let dir = config.path("postfix");
+        for name in ["conf", "spool", "data"] {
+            fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        let user = User::from_name("postfix").unwrap().expect("Debian makes it");
+        chown(dir.join("data"), Some(user.uid.as_raw()), None).unwrap();
+        fs::write(dir.join("conf/main.cf"), main_cf(&dir.to_string_lossy())).unwrap();
+        fs::write(dir.join("conf/master.cf"), MASTER_CF).unwrap();
+        fs::write(dir.join("conf/checks"), CHECKS).unwrap();
+        let postfix = |arguments: &[&str]| {
+            let mut command = config.command(deb::program("postfix").unwrap());
+            command.arg("-c").arg(dir.join("conf")).args(arguments).output().unwrap()
+        };
+        let checked = postfix(&["check"]);
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let daemons = ["/usr/lib/postfix/sbin/master", "/usr/libexec/postfix/master"];
+        let master = daemons.iter().find(|path| PathBuf::from(path).exists()).unwrap();
+        let mut command = config.command(master);
+        command.arg("-c").arg(dir.join("conf")).arg("-d").process_group(0);
+        let log = Log::default();
+        let postfix = Postfix { master: Process::spawn(command, &log), dir };
+        let public = postfix.dir.join("spool/public");
+        let is_up = || public.join("cleanup").exists().then_some(());
+        assert!(poll(PATIENCE, is_up).is_some(), "Postfix does not start:\n{}", log.tail());
+        // On a real system the daemon's user is in the group postdrop instead.
+        fs::set_permissions(public, fs::Permissions::from_mode(0o755)).unwrap();
+        Some(postfix)
+    }
+
+    /// What postcat says of a message in the queue.
+    fn postcat(&self, what: &str, queue_id: &str) -> Vec<u8> {
+        let mut command = Command::new(deb::program("postcat").unwrap());
+        command.arg("-c").arg(self.dir.join("conf")).args([what, "-q", queue_id]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Sender and recipients of a message in the queue.
+    fn envelope(&self, queue_id: &str) -> Vec<String> {
+        let envelope = String::from_utf8(self.postcat("-e", queue_id)).unwrap();
+        let of = |name| envelope.lines().filter_map(move |line: &str| line.strip_prefix(name));
+        of("sender: ").chain(of("recipient: ")).map(str::to_owned).collect()
+    }
+
+    /// How many messages are in the queue.
+    fn count(&self) -> usize {
+        let folders = ["incoming", "hold"].map(|name| self.dir.join("spool").join(name));
+        folders.iter().map(|folder| fs::read_dir(folder).unwrap().count()).sum()
+    }
+}
+
+impl Drop for Postfix {
+    /// Ends it with the processes that it has started.
+    fn drop(&mut self) {
+        killpg(self.master.pid(), Signal::SIGKILL).ok();
+    }
+}
+
+fn main_cf(dir: &str) -> String {
+    format!(
+        "compatibility_level = 3.6\n\
+        queue_directory = {dir}/spool\n\
+        data_directory = {dir}/data\n\
+        command_directory = /usr/sbin\n\
+        mail_owner = postfix\n\
+        setgid_group = postdrop\n\
+        myhostname = mx.test\n\
+        mydestination = example.com\n\
+        inet_interfaces = 127.0.0.1\n\
+        inet_protocols = ipv4\n\
+        alias_maps =\n\
+        alias_database =\n\
+        in_flow_delay = 0s\n\
+        message_size_limit = {LARGEST}\n\
+        mailbox_size_limit = 0\n\
+        hopcount_limit = 10\n\
+        maillog_file = {dir}/log\n\
+        maillog_file_prefixes = {dir}\n\
+        header_checks = regexp:{dir}/conf/checks\n\
+        virtual_alias_maps = fail:down\n"
+    )
+}
+
+const MASTER_CF: &str = "\
+    cleanup unix n - n - 0 cleanup\n\
+    rewrite unix - - n - - trivial-rewrite\n\
+    bounce unix - - n - 0 bounce\n\
+    postlog unix-dgram n - n - 1 postlogd\n";
+
+const CHECKS: &str = "\
+    /^Subject: bad/ REJECT we do not want this\n\
+    /^Subject: worse/ REJECT 5.7.9 nor that\n\
+    /^Subject: hold/ HOLD\n";
+
+/// The queue id in the reply to a message that was queued.
+fn queue_id(reply: &Reply) -> String {
+    let form = Regex::new(r"^250 2\.0\.0 Queued! <1@a\.test> \(Queue-Id: (\w+)\)$").unwrap();
+    let found = form.captures(&reply.lines[0]);
+    found.unwrap_or_else(|| panic!("{reply:?}"))[1].to_owned()
+}
+
+fn config(arguments: &str) -> Config {
+    let plugin = format!("queue/postfix-queue {{work}}/postfix/spool/public/cleanup {arguments}");
+    Config::new().set("plugins", &format!("rcpt_ok\n{plugin}")).set("databytes", "0")
+}
+
+#[test]
+fn messages_are_in_the_queue_octet_by_octet() {
+    for model in Model::ALL {
+        let config = config("FLAG_FILTER");
+        let Some(postfix) = Postfix::start(&config) else { return };
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        client.hello();
+        let to = ["<b@example.com>", "<\"c d\"@example.com>"];
+        for (message, from, sender) in [
+            (tricky("one"), "<a@example.net>", "a@example.net"),
+            (tricky("hold"), "<>", ""),
+            (large(500_000), "<\"x y\"@example.net>", "x y@example.net"),
+        ] {
+            let before = postfix.count();
+            let id = queue_id(&send(&mut client, from, &to, &message));
+            assert_eq!(postfix.count(), before + 1);
+            is_below_added_lines(&postfix.postcat("-bh", &id), &message);
+            assert_eq!(postfix.envelope(&id), [sender, "b@example.com", "c d@example.com"]);
+        }
+        assert_eq!(fs::read_dir(postfix.dir.join("spool/hold")).unwrap().count(), 1);
+        client.quit();
+        drop(postfix);
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn refusals_are_passed_on() {
+    let config = config("FLAG_FILTER");
+    let Some(postfix) = Postfix::start(&config) else { return };
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    let hops = "Received: from x by y; Thu, 01 Jan 2026 00:00:00 +0000\n".repeat(20);
+    let hops = [hops.as_bytes(), &tricky("hops")].concat();
+    for (message, want) in [
+        (tricky("bad"), "552 5.7.1 we do not want this"),
+        (tricky("worse"), "552 5.7.9 nor that"),
+        (hops, "552 5.4.0 too many hops"),
+        (large(LARGEST + 1000), "552 5.3.4 message file too big"),
+    ] {
+        let reply = send(&mut client, "<a@example.net>", &["<b@example.com>"], &message);
+        assert_eq!(reply.lines, [want]);
+        assert_eq!(postfix.count(), 0);
+    }
+    queue_id(&send(&mut client, "<a@example.net>", &["<b@example.com>"], &tricky("good")));
+    assert_eq!(postfix.count(), 1);
+    client.quit();
+    drop(postfix);
+    server.stop().unwrap();
+}
+
+/// Without flags there are no checks; with FLAG_MAP_OK a table is needed that does not work.
+#[test]
+fn flags_decide_and_what_does_not_work_is_for_later() {
+    for (flags, want) in [("", None), ("FLAG_MAP_OK", Some("452 4."))] {
+        let config = config(flags);
+        let Some(postfix) = Postfix::start(&config) else { return };
+        let server = Server::start(&config, Model::Forkserver);
+        let mut client = server.connect();
+        client.hello();
+        let reply = send(&mut client, "<a@example.net>", &["<b@example.com>"], &tricky("bad"));
+        match want {
+            None => assert!(!queue_id(&reply).is_empty()),
+            Some(start) => assert!(reply.lines[0].starts_with(start), "{reply:?}"),
+        }
+        assert_eq!(postfix.count(), usize::from(want.is_none()));
+        client.quit();
+        drop(postfix);
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn the_next_socket_is_tried_and_none_is_for_later() {
+    let config =
+        config("").set("cleanup_sockets", "{work}/none\n{work}/postfix/spool/public/cleanup");
+    let Some(postfix) = Postfix::start(&config) else { return };
+    let server = Server::start(&config, Model::Inetd);
+    let mut client = server.connect();
+    client.hello();
+    queue_id(&send(&mut client, "<a@example.net>", &["<b@example.com>"], &tricky("one")));
+    server.log().wait_for("/none\": ");
+    assert_eq!(postfix.count(), 1);
+    client.quit();
+    config.write("cleanup_sockets", "{work}/none");
+    let mut client = server.connect();
+    client.hello();
+    let reply = send(&mut client, "<a@example.net>", &["<b@example.com>"], &tricky("two"));
+    assert_eq!(reply.lines, ["451 4.3.0 Queuing declined or disabled; try again later"]);
+    client.quit();
+    drop(postfix);
+    server.stop().unwrap();
+}
+
+#[test]
+fn the_environment_names_another_socket() {
+    let config = config("").set("cleanup_sockets", "{work}/none");
+    let socket = config.path("postfix/spool/public/cleanup");
+    let config = config.env("POSTFIXQUEUE", socket.to_str().unwrap());
+    let Some(postfix) = Postfix::start(&config) else { return };
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    queue_id(&send(&mut client, "<a@example.net>", &["<b@example.com>"], &tricky("one")));
+    assert_eq!(postfix.count(), 1);
+    client.quit();
+    drop(postfix);
+    server.stop().unwrap();
+}
