@@ -7,6 +7,7 @@ use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
 use crate::log::Level;
+use crate::plugins::absent::{ABSENT, Absent};
 use crate::plugins::{ALIASES, PLUGINS};
 
 /// A native plugin: one row of [`PLUGINS`].
@@ -50,6 +51,15 @@ pub fn find(name: &str) -> Option<(&'static Plugin, &'static [&'static str])> {
     }
     let alias = ALIASES.iter().find(|alias| fold(alias.old) == fold(name))?;
     Some((native(alias.new)?, alias.args))
+}
+
+/// The plugin of Perl qpsmtpd of that name, or of that older name, that is not among the native
+/// ones.  `-` finds `_`.
+pub fn absent(name: &str) -> Option<&'static Absent> {
+    let fold = |text: &str| text.replace('-', "_");
+    let alias = ALIASES.iter().find(|alias| fold(alias.old) == fold(name));
+    let name = alias.map_or(name, |alias| alias.new);
+    ABSENT.iter().find(|absent| fold(absent.name) == fold(name))
 }
 
 /// Loads the plugins of `config/logging` and `config/plugins`, in this order.
@@ -102,10 +112,12 @@ pub fn load_line(plugins: &mut Plugins, config: &Config, line: &str) -> Result<(
         return Err(perl_refused(name, &path.display().to_string()));
     }
     let Some((plugin, implied)) = find(name) else {
-        return Err(if name.contains("::") {
-            perl_refused(name, "a module")
-        } else {
-            Error::new(format!("no plugin '{name}' (there is no Perl file of that name, either)"))
+        return Err(match absent(name) {
+            Some(absent) => Error::new(absent),
+            None if name.contains("::") => perl_refused(name, "a module"),
+            None => Error::new(format!(
+                "no plugin '{name}' (there is no Perl file of that name, either)"
+            )),
         });
     };
     let args = Args::new(implied.iter().copied().chain(words));
@@ -184,6 +196,12 @@ mod tests {
         for (plugins, error) in [
             ("rcpt_ok\n\nno_such\n", "config/plugins:3: no plugin 'no_such'"),
             ("rcpt_ok timeout never\n", "config/plugins:1: rcpt_ok: argument timeout has the"),
+            (
+                "rcpt_ok\nvirus/sophie\n",
+                "config/plugins:2: plugin 'virus/sophie' will not be native: ",
+            ),
+            ("logging/apache:1 x\n", "config/plugins:1: plugin 'logging/apache' is obsolete: "),
+            ("async/dnsbl\n", "config/plugins:1: plugin 'dnsbl' is not native yet: it needs DNS"),
             ("My::Plugin\n", "config/plugins:1: 'My::Plugin' is a Perl plugin (a module)"),
             ("rcpt_ok \u{e9}\n", "config/plugins:1: character 'é'"),
         ] {

@@ -102,6 +102,11 @@ impl Trial {
         self
     }
 
+    /// Makes it a client that sends before it may, or one that waits.
+    pub fn client_talks(&mut self, is_talking: bool) {
+        self.session.set_ear(move |_wait| is_talking);
+    }
+
     /// Runs a hook that has no arguments.
     pub fn plain(&mut self, hook: Hook) -> Verdict {
         self.session.run(hook, &Call::Nothing)
@@ -149,7 +154,10 @@ impl Trial {
     /// It cannot be spooled.
     pub fn message(&mut self, message: &str) {
         let message = message.replace("\r\n", "\n").replace('\n', "\r\n");
-        let end = message.find("\r\n\r\n").map_or(message.len(), |at| at + 2);
+        let end = match message.starts_with("\r\n") {
+            true => 0,
+            false => message.find("\r\n\r\n").map_or(message.len(), |at| at + 2),
+        };
         self.session.transaction.header = Header::parse(&message.as_bytes()[..end]);
         let body = &mut self.session.transaction.body;
         body.clear();

@@ -1,5 +1,6 @@
 //! A value that is computed from a list, and again only when the list has changed.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -8,15 +9,18 @@ use super::lines::Lines;
 /// A value computed from the list `name`, such as a compiled set of patterns. The computed value
 /// is kept for as long as the texts of the list stay the same.
 pub struct Derived<T> {
-    name: &'static str,
+    name: Cow<'static, str>,
     parse: Box<dyn Fn(&Lines) -> T>,
     last: RefCell<Option<(Lines, Rc<T>)>>,
 }
 
 impl<T: 'static> Derived<T> {
     /// The value that `parse` makes of the list `name`. Nothing is read or computed yet.
-    pub fn new(name: &'static str, parse: impl Fn(&Lines) -> T + 'static) -> Derived<T> {
-        Derived { name, parse: Box::new(parse), last: RefCell::new(None) }
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        parse: impl Fn(&Lines) -> T + 'static,
+    ) -> Derived<T> {
+        Derived { name: name.into(), parse: Box::new(parse), last: RefCell::new(None) }
     }
 
     /// The value for `lines`, which is what the configuration has under this name now.
@@ -31,8 +35,8 @@ impl<T: 'static> Derived<T> {
     }
 
     /// The name of the list.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a plugin's `register` function fills: its handlers.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -277,12 +278,12 @@ impl Hooks {
     /// A session gets it with [`Session::derived`].
     pub fn derived<T: 'static>(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         parse: impl Fn(&Lines) -> T + 'static,
     ) -> Rc<Derived<T>> {
         let derived = Rc::new(Derived::new(name, parse));
         let warm = derived.clone();
-        self.warmers.push(Box::new(move |config| drop(warm.of(&config.list(name)))));
+        self.warmers.push(Box::new(move |config| drop(warm.of(&config.list(warm.name())))));
         derived
     }
 
@@ -290,7 +291,7 @@ impl Hooks {
     /// is wrong with them to the second argument, for the log.
     pub fn derived_checked<T: 'static>(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         parse: impl Fn(&Lines, &mut Vec<Error>) -> T + 'static,
     ) -> Rc<Derived<T>> {
         let config = self.config.clone();

@@ -34,6 +34,11 @@ impl Session {
 
     /// The same with more detail for the log.
     pub fn get_reject_logged(&mut self, text: &str, detail: impl Display) -> Verdict {
+        self.get_reject_as(Code::Deny, text, detail)
+    }
+
+    /// The same for a plugin that refuses with `default` where it has no argument `reject_type`.
+    pub fn get_reject_as(&mut self, default: Code, text: &str, detail: impl Display) -> Verdict {
         let detail = match detail.to_string() {
             detail if detail.is_empty() => detail,
             detail => format!(", {detail}"),
@@ -45,10 +50,14 @@ impl Session {
         }
         if reject.as_deref() == Some("naughty") {
             self.log(Level::Info, format_args!("fail, NAUGHTY{detail}"));
-            return self.store_deferred_reject(text);
+            let verdict = self.store_deferred_reject(text);
+            if default != Code::Deny && !self.connection.notes.is_true(NAUGHTY_REJECT_TYPE) {
+                self.connection.notes.set(NAUGHTY_REJECT_TYPE, reject_type_word(default).into());
+            }
+            return verdict;
         }
         self.log(Level::Info, format_args!("fail{detail}"));
-        Verdict::new(self.get_reject_type(Code::Deny), text.to_owned())
+        Verdict::new(self.get_reject_type(default), text.to_owned())
     }
 
     /// What the running plugin's `reject_type` says, else `default`.

@@ -38,7 +38,13 @@ pub struct Session {
     results: [Vec<Option<Code>>; 2],
     responses: Vec<(u16, String)>,
     nested_failure: bool,
+    since: Instant,
+    ear: Option<Ear>,
+    has_sent_ahead: bool,
 }
+
+/// Tells whether the client sends something within a time.
+type Ear = Box<dyn Fn(Duration) -> bool>;
 
 /// Which handler is running.
 #[derive(Clone, Copy)]
@@ -62,6 +68,9 @@ impl Session {
             results: [none.clone(), none],
             responses: vec![],
             nested_failure: false,
+            since: Instant::now(),
+            ear: None,
+            has_sent_ahead: false,
             shared,
         }
     }
@@ -151,7 +160,7 @@ impl Session {
             hook: self.current.map(|current| current.hook.name()),
             plugin: plugin.map(|plugin| &*plugin.name),
             session: &self.id,
-            transaction: self.transactions,
+            transaction: self.transaction.sender().map_or(0, |_| self.transactions),
             peer: Some(self.connection.remote_ip),
             text: &log::clean(&text.to_string()),
         });
@@ -215,6 +224,20 @@ impl Session {
         })
     }
 
+    /// How long the session lasts already.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Has the client sent something that it should not have yet, or does it within `wait`?  That
+    /// is anything at `connect`, where it has to wait for the greeting (RFC 5321 4.3.1), and at
+    /// `data`, where it has to wait for 354.  Waits no longer than the handler may take; that the
+    /// client hangs up is not talking.
+    pub fn client_is_talking(&self, wait: Duration) -> bool {
+        let wait = wait.min(self.time_left());
+        self.has_sent_ahead || self.ear.as_ref().is_some_and(|ear| ear(wait))
+    }
+
     /// As whom the client authenticated.
     pub fn auth_user(&self) -> Option<&str> {
         self.connection.auth_user.as_deref()
@@ -256,6 +279,16 @@ impl Session {
     /// What the file system says.
     pub fn lasting_temp_dir(&mut self, mode: u32) -> io::Result<PathBuf> {
         self.shared.spool.make_dir(mode)
+    }
+
+    /// Says how [`Session::client_is_talking`] finds out.
+    pub(crate) fn set_ear(&mut self, ear: impl Fn(Duration) -> bool + 'static) {
+        self.ear = Some(Box::new(ear));
+    }
+
+    /// Says whether there is input that was read from the socket but not used yet.
+    pub(crate) fn set_sent_ahead(&mut self, has_sent_ahead: bool) {
+        self.has_sent_ahead = has_sent_ahead;
     }
 
     pub(crate) fn plugins(&self) -> &Rc<Plugins> {

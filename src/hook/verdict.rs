@@ -74,6 +74,7 @@ pub struct Verdict {
     text: Cow<'static, str>,
     values: Vec<String>,
     failed: bool,
+    reply: Option<u16>,
 }
 
 /// Ask the next plugin.
@@ -155,12 +156,23 @@ impl Verdict {
         Verdict { code, ..self }
     }
 
+    /// The same refusal with the code of its reply, 450 or 550 for one, where the hook's own is
+    /// another of that class.  For plugins that pass on what another server said.
+    pub fn with_reply(self, code: u16) -> Verdict {
+        Verdict { reply: Some(code), ..self }
+    }
+
+    /// The code from [`Verdict::with_reply`].
+    pub fn reply(&self) -> Option<u16> {
+        self.reply
+    }
+
     pub(crate) fn into_values(self) -> Vec<String> {
         self.values
     }
 
     const fn plain(code: Code) -> Verdict {
-        Verdict { code, text: Cow::Borrowed(""), values: vec![], failed: false }
+        Verdict { code, text: Cow::Borrowed(""), values: vec![], failed: false, reply: None }
     }
 }
 

@@ -220,13 +220,14 @@ fn help(common: &cli::Common) -> Option<ExitCode> {
         say(&names.collect::<String>());
         return Some(ExitCode::SUCCESS);
     }
-    match plugin::find(name) {
-        Some((plugin, _)) => {
-            say(&plugin.manual());
-            Some(ExitCode::SUCCESS)
+    match (plugin::find(name), plugin::absent(name)) {
+        (Some((plugin, _)), _) => say(&plugin.manual()),
+        (None, Some(absent)) => say(&format!("{absent}\n")),
+        (None, None) => {
+            return Some(finish("qpsmtpd", Err(Error::new(format!("no plugin '{name}'")))));
         }
-        None => Some(finish("qpsmtpd", Err(Error::new(format!("no plugin '{name}'"))))),
     }
+    Some(ExitCode::SUCCESS)
 }
 
 fn say(text: &str) {

@@ -209,6 +209,9 @@ pub fn refusal(hook: Hook, verdict: &Verdict, about: &str) -> Option<(Reply, boo
         "" => answer.text.replace("{}", about),
         text => text.to_owned(),
     };
+    if let Some(code) = verdict.reply().filter(|code| code / 100 == answer.code / 100) {
+        return Some((Reply::own(code, &text), answer.close));
+    }
     let status = match (hook, answer.code / 100) {
         (Hook::Noop | Hook::Help | Hook::UnrecognizedCommand, _) => "5.5.1",
         (_, 4) => "4.7.1",
@@ -319,6 +322,21 @@ mod tests {
             assert!(refusal(Hook::Rcpt, &verdict, "").is_none());
         }
         assert!(refusal(Hook::DataHeadersEnd, &Verdict::deny(""), "").is_none());
+    }
+
+    #[test]
+    fn a_code_of_the_plugins_own_keeps_its_class() {
+        for (verdict, want) in [
+            (Verdict::deny("no (#5.1.1)").with_reply(550), "550 5.1.1 no\r\n"),
+            (Verdict::deny("no").with_reply(554), "554 5.0.0 no\r\n"),
+            (Verdict::denysoft("").with_reply(451), "451 4.0.0 Message denied temporarily\r\n"),
+            (Verdict::deny("no").with_reply(250), "552 5.7.1 no\r\n"),
+            (Verdict::denysoft("no").with_reply(550), "452 4.7.1 no\r\n"),
+        ] {
+            let (reply, _) = refusal(Hook::Queue, &verdict, "").unwrap();
+            assert_eq!(wire(&reply, true), want);
+        }
+        assert!(refusal(Hook::Queue, &OK.with_reply(550), "").is_none());
     }
 
     #[test]

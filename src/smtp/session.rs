@@ -66,11 +66,16 @@ impl Dialogue {
         let command = session.config_number("timeoutsmtpd", data).max(1);
         let patience =
             Patience { command: Duration::from_secs(command), data: Duration::from_secs(data) };
+        match stream.ear() {
+            Ok(ear) => session.set_ear(ear),
+            Err(error) => session.log(Level::Error, format_args!("cannot look ahead: {error}")),
+        }
         Dialogue { session, stream, patience, auth_failures: 0, closing: false }
     }
 
     /// Asks a hook; what plugins answered the client themselves goes out in its place.
     pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+        self.session.set_sent_ahead(self.stream.has_input());
         let verdict = self.session.run(hook, call);
         for (code, text) in self.session.take_responses() {
             self.reply(&Reply::own(code, &text));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use memchr::memchr;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
 use rustls::ServerConfig;
@@ -211,10 +211,15 @@ impl Stream {
         self.at = self.end;
     }
 
-    /// Is something to be read within `limit`?  For plugins that look for clients that talk too
-    /// early.
-    pub fn is_talking(&mut self, limit: Duration) -> bool {
-        self.has_input() || self.wait(Instant::now() + limit, false).is_ok()
+    /// A question that can be asked without the stream: does the client send something within a
+    /// time?  It reads nothing, and does not know of what the stream has read, see
+    /// [`Stream::has_input`].
+    ///
+    /// # Errors
+    /// No more files can be opened.
+    pub fn ear(&self) -> io::Result<impl Fn(Duration) -> bool + use<>> {
+        let socket = self.input.try_clone()?;
+        Ok(move |limit| is_sending(&socket, Instant::now() + limit))
     }
 
     /// Reads more into the buffer, in which there are `self.at..self.end` unread octets.
@@ -265,18 +270,37 @@ impl Stream {
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
         ];
         let count = 1 + usize::from(idle && self.stop.is_some());
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let left =
-                PollTimeout::try_from(left.as_millis().min(1 << 30)).unwrap_or(PollTimeout::MAX);
-            match poll(&mut fds[..count], left) {
-                Ok(0) => return Err(End::Timeout),
-                Ok(_) if fds[0].any().unwrap_or(true) => return Ok(()),
-                Ok(_) => return Err(End::Stopping),
-                Err(Errno::EINTR) => {}
-                Err(_) => return Err(End::Closed),
-            }
+        match poll_until(&mut fds[..count], until) {
+            Ok(0) => Err(End::Timeout),
+            Ok(_) if fds[0].any().unwrap_or(true) => Ok(()),
+            Ok(_) => Err(End::Stopping),
+            Err(_) => Err(End::Closed),
         }
+    }
+}
+
+/// Waits for the first of some descriptors; 0 when the time is up.
+fn poll_until(fds: &mut [PollFd<'_>], until: Instant) -> Result<i32, Errno> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left.as_millis().min(1 << 30)).unwrap_or(PollTimeout::MAX);
+        match poll(fds, left) {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Does something come before `until`?  The end of the connection is nothing.
+fn is_sending(socket: &OwnedFd, until: Instant) -> bool {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    if !poll_until(&mut fds, until).is_ok_and(|count| count > 0) {
+        return false;
+    }
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    match recv(socket.as_raw_fd(), &mut [0], flags) {
+        Ok(count) => count > 0,
+        Err(error) => error == Errno::ENOTSOCK,
     }
 }
 
@@ -347,6 +371,19 @@ mod tests {
         assert_eq!(stream.line(LONG, false), Err(End::Endless));
         drop(stream);
         sender.join().unwrap();
+    }
+
+    #[test]
+    fn an_ear_hears_what_comes_and_leaves_it_to_the_stream() {
+        let (mut client, mut stream) = pair();
+        let ear = stream.ear().unwrap();
+        assert!(!ear(Duration::ZERO) && !ear(SOON));
+        client.write_all(b"EHLO a\r\n").unwrap();
+        assert!(ear(LONG) && ear(Duration::ZERO));
+        assert_eq!(stream.line(LONG, false).unwrap(), b"EHLO a");
+        assert!(!ear(Duration::ZERO));
+        drop(client);
+        assert!(!ear(LONG));
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) 
     if verdict.code() != Code::Ok {
         let ip = dialogue.session.connection.remote_ip;
         let text = format!("{method} authentication failed for {user} from {ip}{suffix}");
-        dialogue.log(Level::Warn, &text);
+        log_failure(dialogue, &text);
         dialogue.say(535, "5.7.8", &text);
         dialogue.auth_failures += 1;
         if dialogue.auth_failures >= MOST_FAILURES || verdict.code().disconnects() {
@@ -255,12 +255,20 @@ fn decoded(dialogue: &mut Dialogue, text: &str) -> Option<Vec<u8>> {
 }
 
 fn refuse(dialogue: &mut Dialogue, text: &str) -> Option<Presented> {
+    log_failure(dialogue, text);
     dialogue.say(535, "5.7.8", text);
     dialogue.auth_failures += 1;
     if dialogue.auth_failures >= MOST_FAILURES {
         dialogue.disconnect();
     }
     None
+}
+
+/// The address stands in front, before anything that the client chose: programs that ban addresses
+/// read this line.
+fn log_failure(dialogue: &Dialogue, text: &str) {
+    let ip = dialogue.session.connection.remote_ip;
+    dialogue.log(Level::Warn, format_args!("client {ip} failed AUTH: {text}"));
 }
 
 /// A challenge that was never used before: random, with the time (RFC 2195 2).  The bits come from
