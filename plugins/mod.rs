@@ -9,27 +9,53 @@ use crate::error::Result;
 use crate::hook::Args;
 use crate::plugin::{Alias, Plugin};
 
+pub mod absent;
 pub mod badmailfrom;
 pub mod badmailfromto;
 pub mod badrcptto;
+pub mod bogus_bounce;
+pub mod connection_time;
+pub mod content_log;
 pub mod count_unrecognized_commands;
+mod dates;
 pub mod dont_require_anglebrackets;
+pub mod earlytalker;
+pub mod headers;
+pub mod helo;
+pub mod help;
 pub mod hosts_allow;
+pub mod http_config;
+pub mod loadcheck;
+pub mod r#loop;
+pub mod my_rcpt_check;
 pub mod naughty;
 pub mod noop_counter;
+pub mod parse_addr_withhelo;
 mod patterns;
+pub mod quit_fortune;
+pub mod random_error;
+pub mod rcpt_map;
 pub mod rcpt_ok;
+pub mod rcpt_ok_child;
+pub mod rcpt_ok_maxrelay;
+pub mod rcpt_regexp;
 pub mod relay;
+pub mod temp_disable_connection;
 pub mod template;
 pub mod tls;
+pub mod user_config;
+pub mod whitelist;
 
 /// Who may authenticate.
 pub mod auth {
     pub mod auth_flat_file;
+    pub mod authdeny;
 }
 
 /// Where the log goes.
 pub mod logging {
+    pub mod adaptive;
+    pub mod debug_plugin;
     pub mod devnull;
     pub mod file;
     pub mod syslog;
@@ -50,16 +76,34 @@ pub mod logging {
 
 /// Where messages go.
 pub mod queue {
+    mod client;
     pub mod discard;
+    pub mod exim_bsmtp;
+    pub mod lmtp;
     pub mod maildir;
+    pub mod postfix_queue;
+    mod program;
+    pub mod qmail_queue;
+    pub mod qmqp_forward;
+    pub mod smtp_forward;
 
     use crate::hook::{Session, Verdict};
 
     /// The answer to a message that was stored: `Queued!` and its Message-Id.
     pub(crate) fn queued(session: &Session) -> Verdict {
-        let id = session.transaction.header.get("Message-Id").unwrap_or_default();
-        Verdict::ok(format!("Queued! {}", id.lines().next().unwrap_or("").trim_end()))
+        Verdict::ok(format!("Queued! {}", message_id(session)))
     }
+
+    /// The message's Message-Id, its first line only; empty where there is none.
+    fn message_id(session: &Session) -> String {
+        let id = session.transaction.header.get("Message-Id").unwrap_or_default();
+        id.lines().next().unwrap_or("").trim_end().to_owned()
+    }
+}
+
+/// What is in messages that harms machines.
+pub mod virus {
+    pub mod klez_filter;
 }
 
 /// The name of this host as the system has it.
@@ -85,20 +129,35 @@ macro_rules! plugin {
 
 /// THE plugin table.
 pub const PLUGINS: &[Plugin] = &[
+    plugin!("logging/debug_plugin", "logging/debug_plugin.rs", logging::debug_plugin),
+    plugin!("logging/adaptive", "logging/adaptive.rs", logging::adaptive),
     plugin!("logging/devnull", "logging/devnull.rs", logging::devnull),
     plugin!("logging/file", "logging/file.rs", logging::file),
     plugin!("logging/syslog", "logging/syslog.rs", logging::syslog),
     plugin!("logging/warn", "logging/warn.rs", logging::warn),
+    plugin!("http_config", "http_config.rs", http_config),
+    plugin!("user_config", "user_config.rs", user_config),
+    plugin!("connection_time", "connection_time.rs", connection_time),
+    plugin!("random_error", "random_error.rs", random_error),
+    plugin!("temp_disable_connection", "temp_disable_connection.rs", temp_disable_connection),
     plugin!("hosts_allow", "hosts_allow.rs", hosts_allow),
+    plugin!("loadcheck", "loadcheck.rs", loadcheck),
+    plugin!("whitelist", "whitelist.rs", whitelist),
+    plugin!("earlytalker", "earlytalker.rs", earlytalker),
     plugin!("tls", "tls.rs", tls),
     plugin!("relay", "relay.rs", relay),
+    plugin!("helo", "helo.rs", helo),
     plugin!("auth/auth_flat_file", "auth/auth_flat_file.rs", auth::auth_flat_file),
+    plugin!("auth/authdeny", "auth/authdeny.rs", auth::authdeny),
     plugin!(
         "count_unrecognized_commands",
         "count_unrecognized_commands.rs",
         count_unrecognized_commands
     ),
     plugin!("noop_counter", "noop_counter.rs", noop_counter),
+    plugin!("help", "help.rs", help),
+    plugin!("quit_fortune", "quit_fortune.rs", quit_fortune),
+    plugin!("parse_addr_withhelo", "parse_addr_withhelo.rs", parse_addr_withhelo),
     plugin!(
         "dont_require_anglebrackets",
         "dont_require_anglebrackets.rs",
@@ -108,9 +167,25 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("badmailfromto", "badmailfromto.rs", badmailfromto),
     plugin!("badrcptto", "badrcptto.rs", badrcptto),
     plugin!("naughty", "naughty.rs", naughty),
+    plugin!("rcpt_map", "rcpt_map.rs", rcpt_map),
+    plugin!("rcpt_regexp", "rcpt_regexp.rs", rcpt_regexp),
+    plugin!("my_rcpt_check", "my_rcpt_check.rs", my_rcpt_check),
     plugin!("rcpt_ok", "rcpt_ok.rs", rcpt_ok),
+    plugin!("rcpt_ok_child", "rcpt_ok_child.rs", rcpt_ok_child),
+    plugin!("rcpt_ok_maxrelay", "rcpt_ok_maxrelay.rs", rcpt_ok_maxrelay),
+    plugin!("headers", "headers.rs", headers),
+    plugin!("bogus_bounce", "bogus_bounce.rs", bogus_bounce),
+    plugin!("loop", "loop.rs", r#loop),
+    plugin!("virus/klez_filter", "virus/klez_filter.rs", virus::klez_filter),
+    plugin!("content_log", "content_log.rs", content_log),
     plugin!("queue/discard", "queue/discard.rs", queue::discard),
     plugin!("queue/maildir", "queue/maildir.rs", queue::maildir),
+    plugin!("queue/qmail-queue", "queue/qmail_queue.rs", queue::qmail_queue),
+    plugin!("queue/postfix-queue", "queue/postfix_queue.rs", queue::postfix_queue),
+    plugin!("queue/exim-bsmtp", "queue/exim_bsmtp.rs", queue::exim_bsmtp),
+    plugin!("queue/lmtp", "queue/lmtp.rs", queue::lmtp),
+    plugin!("queue/qmqp-forward", "queue/qmqp_forward.rs", queue::qmqp_forward),
+    plugin!("queue/smtp-forward", "queue/smtp_forward.rs", queue::smtp_forward),
 ];
 
 /// Older names that configurations still have.
@@ -118,11 +193,28 @@ pub const ALIASES: &[Alias] = &[
     Alias { old: "check_relay", new: "relay", args: &[] },
     Alias { old: "check_norelay", new: "relay", args: &[] },
     Alias { old: "relay_only", new: "relay", args: &["only", "1"] },
+    Alias { old: "check_earlytalker", new: "earlytalker", args: &[] },
+    Alias { old: "async/earlytalker", new: "earlytalker", args: &[] },
+    Alias { old: "check_spamhelo", new: "helo", args: &[] },
     Alias { old: "check_badmailfrom", new: "badmailfrom", args: &[] },
     Alias { old: "check_badmailfrom_patterns", new: "badmailfrom", args: &[] },
     Alias { old: "check_badmailfromto", new: "badmailfromto", args: &[] },
     Alias { old: "check_badrcptto", new: "badrcptto", args: &[] },
     Alias { old: "check_badrcptto_patterns", new: "badrcptto", args: &[] },
+    Alias { old: "check_qmail_deliverable", new: "qmail_deliverable", args: &[] },
+    Alias { old: "require_resolvable_fromhost", new: "resolvable_fromhost", args: &[] },
+    Alias { old: "check_basicheaders", new: "headers", args: &[] },
+    Alias { old: "check_bogus_bounce", new: "bogus_bounce", args: &[] },
+    Alias { old: "check_loop", new: "loop", args: &[] },
+    Alias { old: "ident/geoip2", new: "ident/geoip", args: &[] },
+    Alias { old: "clamav", new: "virus/clamav", args: &[] },
+    Alias { old: "klez_filter", new: "virus/klez_filter", args: &[] },
+    Alias { old: "async/dns_whitelist_soft", new: "dns_whitelist_soft", args: &[] },
+    Alias { old: "async/dnsbl", new: "dnsbl", args: &[] },
+    Alias { old: "async/resolvable_fromhost", new: "resolvable_fromhost", args: &[] },
+    Alias { old: "async/rhsbl", new: "rhsbl", args: &[] },
+    Alias { old: "async/uribl", new: "uribl", args: &[] },
+    Alias { old: "async/queue/smtp-forward", new: "queue/smtp-forward", args: &[] },
 ];
 
 #[cfg(test)]

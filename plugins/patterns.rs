@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use regex::{Regex, RegexBuilder};
 
 use crate::config::Lines;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::mail::Address;
 
 /// The characters that make a line a regular expression.
@@ -42,12 +42,10 @@ impl Patterns {
                 line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
             let at = list.entries.len();
             if bad.contains(SPECIAL) {
-                match RegexBuilder::new(bad).case_insensitive(true).build() {
+                match compile(bad) {
                     Ok(regex) => list.regexes.push((at, regex)),
                     Err(error) => {
-                        let text =
-                            format!("pattern '{bad}' does not compile: {}", last_line(&error));
-                        problems.push(Error::at(&line.file, line.number, text));
+                        problems.push(error.or_at(&line.file, line.number));
                         continue;
                     }
                 }
@@ -78,6 +76,16 @@ impl Patterns {
         let regex = regexes.find(|(_, regex)| regex.is_match(&address)).map(|(at, _)| *at);
         self.entries.get(regex.or(word)?)
     }
+}
+
+/// A regular expression in which case does not matter.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn compile(pattern: &str) -> Result<Regex> {
+    RegexBuilder::new(pattern).case_insensitive(true).build().map_err(|error| {
+        Error::new(format!("pattern '{pattern}' does not compile: {}", last_line(&error)))
+    })
 }
 
 /// `user@host` in lower case, as lists are searched for it.

@@ -3,13 +3,14 @@
 //!     logging/file - writes the log to a file or a command
 //!
 //! SYNOPSIS
-//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] PATH
-//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] |COMMAND
+//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] [format json] PATH
+//!     logging/file [loglevel LEVEL] [nosplit] [reopen] [tsformat FORMAT] [format json] |COMMAND
 //!
 //! DESCRIPTION
-//!     Writes lines "TIME HOST[PID]: (HOOK) PLUGIN: TEXT" to the end of a file or to the standard
-//!     input of a command.  It belongs into config/logging; several instances, "logging/file:1",
-//!     may write to several places.
+//!     Writes lines "TIME HOST[PID]: [SESSION] (HOOK) PLUGIN: TEXT" to the end of a file or to the
+//!     standard input of a command.  Lines that belong to no session have no "[SESSION]".  It
+//!     belongs into config/logging; several instances, "logging/file:1", may write to several
+//!     places.
 //!
 //!     PATH and COMMAND may have the conversions of strftime(3), and %i for the id of the session
 //!     ("parent" outside of one).  When what they stand for changes, the new file is opened, or the
@@ -31,13 +32,15 @@
 //!     reopen            open the file or start the command for every session
 //!     tsformat FORMAT   the time in the conversions of strftime(3), without blanks;
 //!                       "%a %b %d %T %Y" by default
-//!     PATH              may begin with ~
+//!     format json       write a JSON object a line, without TIME and HOST[PID] in front of it;
+//!                       docs/logging.md has its fields
+//!     PATH              may begin with ~; ./ stands before one that is the name of an argument
 //!
 //!     logging/file loglevel LOGINFO /var/log/qpsmtpd/%Y-%m-%d.log
 //!     logging/file loglevel LOGCRIT reopen |/usr/local/sbin/page-sysadmin
 //!
 //! SEE ALSO
-//!     logging/warn, logging/syslog
+//!     logging/warn, logging/syslog, logging/adaptive, docs/logging.md
 //! ```
 
 use std::cell::RefCell;
@@ -55,7 +58,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks};
-use crate::log::{self, Level, Record};
+use crate::log::{self, Format, Level, Record};
 use crate::plugins::host_name;
 
 /// How long a command may take no lines, in milliseconds.
@@ -89,6 +92,7 @@ struct Sink {
     nosplit: bool,
     reopen: bool,
     tsformat: String,
+    format: Format,
     zone: TimeZone,
     host: String,
     /// The least time between two looks at the file, or two attempts to open it.
@@ -114,6 +118,7 @@ impl Sink {
     fn from_args(args: &Args) -> Result<(Level, Sink)> {
         let mut level = Level::Warn;
         let (mut nosplit, mut reopen, mut tsformat) = (false, false, "%a %b %d %T %Y");
+        let mut format = Format::Text;
         let mut words = args.words().iter().map(String::as_str);
         let mut target = vec![];
         while let Some(word) = words.next() {
@@ -121,6 +126,7 @@ impl Sink {
             match word.to_ascii_lowercase().as_str() {
                 "loglevel" => level = value()?.parse()?,
                 "tsformat" => tsformat = value()?,
+                "format" => format = value()?.parse()?,
                 "nosplit" => nosplit = true,
                 "reopen" => reopen = true,
                 _ => {
@@ -137,6 +143,7 @@ impl Sink {
             nosplit,
             reopen,
             tsformat: tsformat.to_owned(),
+            format,
             zone: TimeZone::system(),
             host: host_name(),
             pause: Duration::from_secs(1),
@@ -186,8 +193,7 @@ impl Sink {
     }
 
     fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let time = time(&self.tsformat, &self.now(), true).map_err(io::Error::other)?;
-        let line = format!("{time} {}[{}]:{}\n", self.host, std::process::id(), record.line());
+        let line = self.line(record)?;
         let mut done = self.put(line.as_bytes());
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
             self.close();
@@ -196,6 +202,15 @@ impl Sink {
             }
         }
         done
+    }
+
+    fn line(&self, record: &Record<'_>) -> io::Result<String> {
+        if self.format == Format::Json {
+            return Ok(record.json(Timestamp::now()) + "\n");
+        }
+        let time = time(&self.tsformat, &self.now(), true).map_err(io::Error::other)?;
+        let (host, process, entry) = (&self.host, std::process::id(), record.entry());
+        Ok(format!("{time} {host}[{process}]: {}\n", entry.trim_start()))
     }
 
     /// Says once why lines do not go where they should.
@@ -305,7 +320,11 @@ fn with_session(target: &str, session: &str) -> String {
 }
 
 /// The time in the conversions of strftime(3); unknown ones stay as they are or are an error.
-fn time(format: &str, now: &Zoned, lenient: bool) -> std::result::Result<String, jiff::Error> {
+pub(in crate::plugins) fn time(
+    format: &str,
+    now: &Zoned,
+    lenient: bool,
+) -> std::result::Result<String, jiff::Error> {
     if !format.contains('%') {
         return Ok(format.to_owned());
     }
@@ -371,9 +390,27 @@ mod tests {
         fs::write(dir.path().join("log"), "old\n").unwrap();
         log(&mut sink, "s", "pass");
         let year = sink.now().year();
-        let line =
-            format!("[{year}] {}[{}]: (rcpt) rcpt_ok: pass\n", host_name(), std::process::id());
+        let start = format!("[{year}] {}[{}]:", host_name(), std::process::id());
+        let line = format!("{start} [s] (rcpt) rcpt_ok: pass\n");
         assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), format!("old\n{line}"));
+        log(&mut sink, "", "pass");
+        let all = fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(all.ends_with(&format!("{line}{start} (rcpt) rcpt_ok: pass\n")), "{all}");
+    }
+
+    #[test]
+    fn json_lines_are_objects_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(&dir, "format json {dir}/log");
+        log(&mut sink, "s", "one");
+        log(&mut sink, "", "two \"quoted\"");
+        let lines = fs::read_to_string(dir.path().join("log")).unwrap();
+        let lines: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["session"], &lines[0]["message"]), (&"s".into(), &"one".into()));
+        assert_eq!(lines[1]["message"], "two \"quoted\"");
+        assert!(lines[1].get("session").is_none());
     }
 
     #[test]
@@ -407,6 +444,8 @@ mod tests {
             ("loglevel LOUD /log", "no log level 'LOUD'"),
             ("tsformat", "argument tsformat has no value"),
             ("tsformat %! /log", "'%!'"),
+            ("format json", "argument missing"),
+            ("format xml /log", "no log format 'xml'"),
             ("/log.%!", "'/log.%!'"),
         ] {
             if why.is_empty() {
@@ -514,8 +553,10 @@ mod tests {
         let mut sink = sink(&dir, "| echo run: started >> {dir}/runs");
         let runs = dir.path().join("runs");
         until("the second run", || {
-            // The command may have ended again by the time it is written to.
-            let _ = sink.ready("a").and_then(|()| sink.write(&record("a", "line")));
+            sink.ready("a").unwrap();
+            // The new one may have ended, too, before it got the line.
+            let done = sink.write(&record("a", "line"));
+            assert!(done.is_ok() || done.unwrap_err().kind() == ErrorKind::BrokenPipe);
             texts(&runs).len() >= 2
         });
         if let Some(Output::Command(child, _)) = &mut sink.output {
@@ -559,7 +600,7 @@ mod tests {
         trial.session.log(Level::Info, "left out");
         trial.rcpt("<b@elsewhere.test>");
         let lines = fs::read_to_string(trial.dir().join("log")).unwrap();
-        assert!(lines.ends_with("]: kept\n") && lines.lines().count() == 1, "{lines}");
+        assert!(lines.ends_with("]: [trial] kept\n") && lines.lines().count() == 1, "{lines}");
         assert!(Trial::load("logging/file", &[]).is_err());
     }
 }

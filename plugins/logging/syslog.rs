@@ -4,10 +4,12 @@
 //!
 //! SYNOPSIS
 //!     logging/syslog [loglevel LEVEL] [priority LEVEL] [ident NAME] [facility NAME] [logsock LIST]
+//!                    [format text|json]
 //!
 //! DESCRIPTION
-//!     Hands lines "(HOOK) PLUGIN: TEXT" to the system's logger, with the id of the process that
-//!     writes them.  It belongs into config/logging.
+//!     Hands lines "[SESSION] (HOOK) PLUGIN: TEXT" to the system's logger, with the id of the
+//!     process that writes them.  Lines that belong to no session have no "[SESSION]".  It belongs
+//!     into config/logging.
 //!
 //!     A connection that was lost is made again.  What cannot be handed over goes to standard
 //!     error, with the reason once.
@@ -28,8 +30,10 @@
 //!                          udp      port 514 of this host
 //!                          tcp      port 601 of this host
 //!
+//!     format json      the text is a JSON object; docs/logging.md has its fields
+//!
 //! SEE ALSO
-//!     logging/warn, logging/file
+//!     logging/warn, logging/file, logging/adaptive, docs/logging.md
 //! ```
 
 use std::cell::RefCell;
@@ -95,6 +99,7 @@ enum Socket {
 /// Where the lines go.
 struct Sink {
     format: Format,
+    lines: log::Format,
     priority: Option<Level>,
     sockets: Vec<Socket>,
     logger: Option<Logger<LoggerBackend, Format>>,
@@ -109,7 +114,7 @@ struct Sink {
 
 impl Sink {
     fn from_args(args: &Args) -> Result<Sink> {
-        args.only(&["priority", "ident", "facility", "logsock"])?;
+        args.only(&["priority", "ident", "facility", "logsock", "format"])?;
         let wrong = |name: &str, value: &str, known: &str| {
             Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
         };
@@ -137,8 +142,10 @@ impl Sink {
             end: "",
             zone: TimeZone::system(),
         };
+        let lines = args.named("format").map_or(Ok(log::Format::Text), str::parse)?;
         Ok(Sink {
             format,
+            lines,
             priority,
             sockets: sockets.collect::<Result<_>>()?,
             logger: None,
@@ -157,7 +164,10 @@ impl Sink {
             self.tried = None;
         }
         let severity = SEVERITIES[self.priority.unwrap_or(record.level) as usize];
-        let line = record.line();
+        let line = match self.lines {
+            log::Format::Text => record.entry(),
+            log::Format::Json => record.json(Timestamp::now()),
+        };
         if let Some(logger) = &mut self.logger {
             match send(logger, severity, line.trim_start()) {
                 Ok(()) => return Ok(()),
@@ -341,8 +351,21 @@ mod tests {
             let mut sink = sink(args, unix(&dir.path().join("log")));
             sink.write(&record(level, "pass")).unwrap();
             let line = untimed(&receive(&server));
-            assert_eq!(line, format!("{start}[{id}]: (rcpt) rcpt_ok: pass"), "{args}");
+            assert_eq!(line, format!("{start}[{id}]: [s] (rcpt) rcpt_ok: pass"), "{args}");
         }
+    }
+
+    #[test]
+    fn the_text_can_be_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = UnixDatagram::bind(dir.path().join("log")).unwrap();
+        let mut sink = sink("format json", unix(&dir.path().join("log")));
+        sink.write(&record(Level::Info, "pass")).unwrap();
+        let line = receive(&server);
+        let (_, text) = line.split_once("]: ").unwrap();
+        let text: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!((&text["session"], &text["message"]), (&"s".into(), &"pass".into()));
+        assert_eq!(text["transaction"], 1);
     }
 
     #[test]
@@ -369,6 +392,7 @@ mod tests {
             ("logging/syslog logsock udp,console", "'console' (known: unix, stream, udp, tcp)"),
             ("logging/syslog logsock", "no value"),
             ("logging/syslog colour red", "unknown argument 'colour'"),
+            ("logging/syslog format xml", "no log format 'xml'"),
         ] {
             let error =
                 Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line} is accepted"));

@@ -3,30 +3,44 @@
 //!     logging/warn - writes the log to standard error
 //!
 //! SYNOPSIS
-//!     logging/warn [LEVEL]
+//!     logging/warn [LEVEL] [format text|json]
 //!
 //! DESCRIPTION
-//!     Writes lines "PID (HOOK) PLUGIN: TEXT" to standard error, where daemontools, runit, systemd
-//!     and the like take them.  It belongs into config/logging.
+//!     Writes lines "PID[SESSION] (HOOK) PLUGIN: TEXT" to standard error, where daemontools, runit,
+//!     systemd and the like take them.  Lines that belong to no session have no "[SESSION]".  It
+//!     belongs into config/logging.
 //!
 //! ARGUMENTS
-//!     LEVEL   the least important level to write: LOGEMERG, LOGALERT, LOGCRIT, LOGERROR, LOGWARN
-//!             (the default), LOGNOTICE, LOGINFO, LOGDEBUG, or its number, 0 to 7
+//!     LEVEL         the least important level to write: LOGEMERG, LOGALERT, LOGCRIT, LOGERROR,
+//!                   LOGWARN (the default), LOGNOTICE, LOGINFO, LOGDEBUG, or its number, 0 to 7
+//!     format json   write a JSON object a line; docs/logging.md has its fields
 //!
 //! SEE ALSO
-//!     logging/file, logging/syslog, logging/devnull
+//!     logging/file, logging/syslog, logging/adaptive, logging/devnull, docs/logging.md
 //! ```
+
+use jiff::Timestamp;
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};
-use crate::log::{self, Level};
+use crate::log::{self, Format, Level};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.at_most(1)?;
-    let level = args.get(0).or(args.named("loglevel")).map_or(Ok(Level::Warn), str::parse)?;
-    hooks.logging(level, |record| {
-        log::to_stderr(record);
+    let mut words = args.positional();
+    let mut format = Format::Text;
+    if let Some(at) = words.iter().position(|word| word.eq_ignore_ascii_case("format")) {
+        let named: Vec<&str> = words.drain(at..words.len().min(at + 2)).collect();
+        format = named.get(1).ok_or("argument format has no value")?.parse()?;
+    }
+    Args::new(words.clone()).at_most(1)?;
+    let level = words.first().copied().or(args.named("loglevel"));
+    let level = level.map_or(Ok(Level::Warn), str::parse)?;
+    hooks.logging(level, move |record| {
+        match format {
+            Format::Text => log::to_stderr(record),
+            Format::Json => log::line_to_stderr(&record.json(Timestamp::now())),
+        }
         DECLINED
     });
     Ok(())
@@ -46,6 +60,9 @@ mod tests {
             ("logging/warn LOGINFO", Level::Info),
             ("logging/warn 3", Level::Error),
             ("logging/warn loglevel LOGCRIT", Level::Crit),
+            ("logging/warn format json", Level::Warn),
+            ("logging/warn LOGINFO format json", Level::Info),
+            ("logging/warn format text 7", Level::Debug),
         ] {
             let mut plugins = Plugins::new(Level::Debug);
             let config = crate::config::Config::new(vec![]);
@@ -54,8 +71,14 @@ mod tests {
                 assert_eq!(plugins.wants(level), level <= most, "{line}: {level}");
             }
         }
-        for line in ["logging/warn LOUD", "logging/warn LOGINFO LOGWARN"] {
-            assert!(Trial::load(line, &[]).is_err(), "{line}");
+        for (line, why) in [
+            ("logging/warn LOUD", "no log level 'LOUD'"),
+            ("logging/warn LOGINFO LOGWARN", "unexpected argument 'LOGWARN'"),
+            ("logging/warn LOGINFO format", "argument format has no value"),
+            ("logging/warn format xml", "no log format 'xml' (known: text, json)"),
+        ] {
+            let error = Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line}"));
+            assert!(error.to_string().contains(why), "{line}: {error}");
         }
     }
 }

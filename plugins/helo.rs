@@ -1,0 +1,370 @@
+//! ```text
+//! NAME
+//!     helo - judges clients by the name in their HELO or EHLO
+//!
+//! SYNOPSIS
+//!     helo [policy lenient|rfc|strict] [reject 0|1|naughty] [reject_type TYPE]
+//!
+//! DESCRIPTION
+//!     Refuses a client whose name in HELO or EHLO cannot be right.  A policy has all the checks of
+//!     those before it:
+//!
+//!     lenient
+//!         a name in config/badhelo            "I do not believe you are NAME."
+//!         a pattern in config/badhelo         "Your HELO hostname is not allowed"
+//!         localhost from elsewhere            "You are not localhost"
+//!         another address in brackets         "Forged IPs not accepted here"
+//!         an address without brackets         "Plain IP is invalid HELO hostname (RFC 2821)"
+//!
+//!     rfc
+//!         a name without a dot                "HELO name is not fully qualified. Read RFC 2821"
+//!         a character that no name has        "HELO name contains invalid FQDN characters. Read
+//!                                             RFC 1035"
+//!
+//!     strict
+//!         any address in brackets             "RFC 2821 allows an address literal, but we do not"
+//!
+//!     The checks that need the DNS are not there yet: that the name has an address and the address
+//!     has a name (policy rfc), and that they belong together (policy strict).  The notes
+//!     helo_forward_match and helo_reverse_match are not set.
+//!
+//!     Mail programs of people often send a name without a dot.  Where they use this server, do not
+//!     choose rfc or strict unless with reject 0, or with reject naughty so that they can
+//!     authenticate first.  A client that may relay or is on a white list is not judged.
+//!
+//!     Every message gets a header field X-HELO with the client's name, in the place of those that
+//!     it came with.
+//!
+//!     IPv6 addresses are judged like IPv4 addresses.  The plugin of the same name in Perl reads no
+//!     further in badhelo than the first pattern, knows no IPv6, does not look at reject_type, and
+//!     in version 1.00 calls an address without brackets forged.
+//!
+//! ARGUMENTS
+//!     policy           lenient by default
+//!     reject 1         refuse the client; the default
+//!     reject 0         write to the log what would be refused
+//!     reject naughty   leave it to the plugin naughty to refuse the client later
+//!     reject_type      perm, temp, disconnect or temp_disconnect; disconnect by default
+//!
+//! CONFIG
+//!     badhelo   one of these a line; case does not matter
+//!
+//!                   aol.com                a name
+//!                   \.dyn\.example$        a regular expression: what it matches is refused
+//!                   !^[a-z0-9.\[\]:-]+$    with ! before it: what it does not match is refused
+//!
+//!     An entry with one of the characters { } [ ] ( ) ^ $ | * + ? \ ! is a regular expression, of
+//!     the Rust crate regex: it has no look-around and no backreferences.  One that does not
+//!     compile is written to the log with its place, and skipped.
+//!
+//! SEE ALSO
+//!     earlytalker, naughty, badmailfrom
+//! ```
+
+use std::net::IpAddr;
+
+use regex::Regex;
+
+use crate::config::Lines;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Code, DECLINED, Hooks};
+use crate::log::Level;
+use crate::plugins::patterns::compile;
+
+/// The policies; each has the checks of those before it.
+const POLICIES: [&str; 3] = ["lenient", "rfc", "strict"];
+
+/// The characters that make a line of badhelo a regular expression.
+const SPECIAL: &[char] = &['{', '}', '[', ']', '(', ')', '^', '$', '|', '*', '+', '?', '\\', '!'];
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&["policy"])?;
+    let policy = args.named("policy").unwrap_or(POLICIES[0]);
+    let policy = POLICIES.iter().position(|known| policy == *known).ok_or_else(|| {
+        let known = POLICIES.join(", ");
+        Error::new(format!("argument policy has the value '{policy}' (known: {known})"))
+    })?;
+    let badhelo = hooks.derived_checked("badhelo", BadHelo::parse);
+    hooks.hello(move |session, host| {
+        if session.is_immune() {
+            return DECLINED;
+        }
+        let fault = session.derived(&badhelo).fault(host);
+        let ip = session.connection.remote_ip;
+        let fault = fault.or_else(|| {
+            CHECKS.iter().find_map(|(from, check)| {
+                let (text, detail) = (*from <= policy).then(|| check(host, ip))??;
+                Some((text.to_owned(), detail.to_owned()))
+            })
+        });
+        let Some((text, detail)) = fault else {
+            session.log(Level::Info, "pass");
+            return DECLINED;
+        };
+        session.adjust_karma(-1);
+        session.get_reject_as(Code::DenyDisconnect, &text, detail)
+    });
+    hooks.data_post(|session| {
+        let header = &mut session.transaction.header;
+        header.delete("X-HELO");
+        header.add_at(0, "X-HELO", &session.connection.hello_host);
+    });
+    Ok(())
+}
+
+/// What is wrong with a name from that address: a text for the client, and one for the log.
+type Check = fn(&str, IpAddr) -> Option<(&'static str, &'static str)>;
+
+/// The checks in their order, each with the first policy that has it.
+const CHECKS: [(usize, Check); 5] =
+    [(0, false_localhost), (0, forged_literal), (0, plain_ip), (1, not_fqdn), (2, literal)];
+
+fn false_localhost(host: &str, ip: IpAddr) -> Option<(&'static str, &'static str)> {
+    let is_false = host.eq_ignore_ascii_case("localhost") && !ip.is_loopback();
+    is_false.then_some(("You are not localhost", "invalid localhost"))
+}
+
+fn forged_literal(host: &str, ip: IpAddr) -> Option<(&'static str, &'static str)> {
+    let inside = inside_brackets(host)?;
+    let is_own = address(inside).is_some_and(|claimed| claimed.to_canonical() == ip);
+    (!is_own).then_some(("Forged IPs not accepted here", "forged IP literal"))
+}
+
+fn plain_ip(host: &str, _ip: IpAddr) -> Option<(&'static str, &'static str)> {
+    is_address(host).then_some(("Plain IP is invalid HELO hostname (RFC 2821)", "plain IP"))
+}
+
+fn not_fqdn(host: &str, _ip: IpAddr) -> Option<(&'static str, &'static str)> {
+    if inside_brackets(host).is_some() {
+        return None;
+    }
+    if !host.contains('.') {
+        return Some(("HELO name is not fully qualified. Read RFC 2821", "not FQDN"));
+    }
+    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let text = "HELO name contains invalid FQDN characters. Read RFC 1035";
+    (!host.chars().all(in_name)).then_some((text, "invalid FQDN chars"))
+}
+
+fn literal(host: &str, _ip: IpAddr) -> Option<(&'static str, &'static str)> {
+    inside_brackets(host)?;
+    Some(("RFC 2821 allows an address literal, but we do not", "bracketed IP"))
+}
+
+/// The address, right or wrong, of an address literal (RFC 5321 4.1.3), without its tag.
+fn inside_brackets(host: &str) -> Option<&str> {
+    let inside = host.strip_prefix('[')?.strip_suffix(']')?;
+    let (tag, rest) = inside.split_at_checked("IPv6:".len()).unwrap_or(("", inside));
+    let inside = if tag.eq_ignore_ascii_case("IPv6:") { rest } else { inside };
+    is_address(inside).then_some(inside)
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+/// Is it an address, or four numbers that look like one?
+fn is_address(text: &str) -> bool {
+    let is_number =
+        |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    address(text).is_some() || (text.split('.').count() == 4 && text.split('.').all(is_number))
+}
+
+/// config/badhelo, in order.
+struct BadHelo(Vec<Entry>);
+
+enum Entry {
+    /// A name in lower case.
+    Name(String),
+    /// A pattern, whether it is one that names have to match, and how it was written.
+    Pattern(Regex, bool, String),
+}
+
+impl BadHelo {
+    fn parse(lines: &Lines, problems: &mut Vec<Error>) -> BadHelo {
+        let mut entries = vec![];
+        for line in lines.entries() {
+            if !line.text.contains(SPECIAL) {
+                entries.push(Entry::Name(line.text.to_lowercase()));
+                continue;
+            }
+            let must = line.text.strip_prefix('!');
+            let pattern = must.unwrap_or(&line.text);
+            match compile(pattern) {
+                Ok(regex) => {
+                    entries.push(Entry::Pattern(regex, must.is_some(), pattern.to_owned()));
+                }
+                Err(error) => problems.push(error.or_at(&line.file, line.number)),
+            }
+        }
+        BadHelo(entries)
+    }
+
+    /// What the first entry that fits says: a text for the client, and one for the log.
+    fn fault(&self, host: &str) -> Option<(String, String)> {
+        let name = host.to_lowercase();
+        self.0.iter().find_map(|entry| match entry {
+            Entry::Name(bad) => (*bad == name)
+                .then(|| (format!("I do not believe you are {host}."), "in badhelo".to_owned())),
+            Entry::Pattern(regex, must, pattern) => (regex.is_match(&name) != *must).then(|| {
+                let detail = format!("badhelo pattern match ({pattern})");
+                ("Your HELO hostname is not allowed".to_owned(), detail)
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{Call, Hook, KARMA, NAUGHTY, NAUGHTY_REJECT_TYPE, Verdict};
+    use crate::testing::Trial;
+
+    const NOT_FQDN: &str = "HELO name is not fully qualified. Read RFC 2821";
+    const CHARACTERS: &str = "HELO name contains invalid FQDN characters. Read RFC 1035";
+    const FORGED: &str = "Forged IPs not accepted here";
+    const PLAIN: &str = "Plain IP is invalid HELO hostname (RFC 2821)";
+    const LITERAL: &str = "RFC 2821 allows an address literal, but we do not";
+
+    fn hello(trial: &mut Trial, host: &str) -> Verdict {
+        let verdict = trial.call(Hook::Ehlo, &Call::Host(host));
+        assert_eq!(trial.call(Hook::Helo, &Call::Host(host)), verdict);
+        verdict
+    }
+
+    /// What each policy says of names that a client at `ip` gives.
+    fn check(ip: &str, cases: &[(&str, [&str; 3])]) {
+        for (policy, name) in POLICIES.iter().enumerate() {
+            let mut trial = Trial::new(&format!("helo policy {name}"), &[]).from_ip(ip);
+            for (host, texts) in cases {
+                let verdict = hello(&mut trial, host);
+                assert_eq!(verdict.text(), texts[policy], "{host} from {ip}, {name}");
+                let code =
+                    if texts[policy].is_empty() { Code::Declined } else { Code::DenyDisconnect };
+                assert_eq!(verdict.code(), code);
+            }
+        }
+    }
+
+    #[test]
+    fn policies_have_more_and_more_checks() {
+        check(
+            "192.0.2.1",
+            &[
+                ("mx.example.net", ["", "", ""]),
+                ("MX-1.Example.net", ["", "", ""]),
+                ("localhost", ["You are not localhost"; 3]),
+                ("LocalHost", ["You are not localhost"; 3]),
+                ("[192.0.2.1]", ["", "", LITERAL]),
+                ("[192.0.2.2]", [FORGED; 3]),
+                ("[999.0.2.1]", [FORGED; 3]),
+                ("[IPv6:2001:db8::1]", [FORGED; 3]),
+                ("[2001:db8::1]", [FORGED; 3]),
+                ("192.0.2.1", [PLAIN; 3]),
+                ("192.0.2.2", [PLAIN; 3]),
+                ("999.0.2.1", [PLAIN; 3]),
+                ("2001:db8::1", [PLAIN; 3]),
+                ("pc", ["", NOT_FQDN, NOT_FQDN]),
+                ("[pc]", ["", NOT_FQDN, NOT_FQDN]),
+                ("my_pc.example.net", ["", CHARACTERS, CHARACTERS]),
+                ("b\u{fc}cher.example", ["", CHARACTERS, CHARACTERS]),
+                ("1.2.3.4.example", ["", "", ""]),
+                ("1.2.3", ["", "", ""]),
+            ],
+        );
+        check(
+            "2001:db8::1",
+            &[
+                ("[IPv6:2001:db8::1]", ["", "", LITERAL]),
+                ("[ipv6:2001:DB8:0::1]", ["", "", LITERAL]),
+                ("[2001:db8::1]", ["", "", LITERAL]),
+                ("[IPv6:2001:db8::2]", [FORGED; 3]),
+                ("[192.0.2.1]", [FORGED; 3]),
+            ],
+        );
+        check("127.0.0.1", &[("localhost", ["", NOT_FQDN, NOT_FQDN])]);
+        check("::1", &[("localhost", ["", NOT_FQDN, NOT_FQDN])]);
+    }
+
+    #[test]
+    fn badhelo_has_names_and_patterns() {
+        let list = "AOL.com\n\\.dyn\\.Example$\nyahoo.com\n!^[a-z0-9.\\[\\]:-]+$\n[aeiou]{9}\n";
+        let mut trial = Trial::new("helo", &[("badhelo", list)]);
+        let not_allowed = "Your HELO hostname is not allowed";
+        for (host, text) in [
+            ("aol.COM", "I do not believe you are aol.COM."),
+            ("yahoo.com", "I do not believe you are yahoo.com."),
+            ("mx.aol.com", ""),
+            ("h1.DYN.example", not_allowed),
+            ("h1.dyn.example.net", ""),
+            ("my_pc", not_allowed),
+            ("aeiouaeiou", not_allowed),
+        ] {
+            assert_eq!(hello(&mut trial, host).text(), text, "{host}");
+        }
+        assert!(
+            trial.log().contains(r"(ehlo) helo: fail, badhelo pattern match (\.dyn\.Example$)")
+        );
+        assert!(trial.log().contains("(ehlo) helo: fail, in badhelo"));
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_logged_and_skipped() {
+        let mut trial = Trial::new("helo", &[("badhelo", "(x\n!(?=y)\naol.com")]);
+        assert_eq!(hello(&mut trial, "x.example"), DECLINED);
+        assert!(hello(&mut trial, "aol.com").code().is_deny());
+        assert!(trial.log().contains("badhelo:1: pattern '(x' does not compile: unclosed group"));
+        assert!(trial.log().contains("badhelo:2: pattern '(?=y)' does not compile"));
+        trial.set_config("badhelo", "x.example");
+        assert!(hello(&mut trial, "x.example").code().is_deny());
+        assert_eq!(hello(&mut trial, "aol.com"), DECLINED);
+    }
+
+    #[test]
+    fn the_arguments_say_how_to_refuse() {
+        for (arguments, code) in [
+            ("", Code::DenyDisconnect),
+            ("reject 0", Code::Declined),
+            ("reject naughty", Code::Declined),
+            ("reject_type perm", Code::Deny),
+            ("reject_type temp", Code::DenySoft),
+        ] {
+            let mut trial = Trial::new(&format!("check_spamhelo {arguments}"), &[]);
+            assert_eq!(hello(&mut trial, "localhost").code(), code, "{arguments}");
+            assert_eq!(trial.session.connection.notes.get(KARMA), Some(-2));
+            let is_marked = trial.session.connection.notes.is_true(NAUGHTY);
+            assert_eq!(is_marked, arguments == "reject naughty");
+        }
+        for line in ["helo policy loose", "helo policy", "helo strict 1"] {
+            assert!(Trial::load(line, &[]).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn naughty_learns_how_to_refuse() {
+        for (arguments, word) in [("", "disconnect"), ("reject_type temp", "temp")] {
+            let mut trial = Trial::new(&format!("helo reject naughty {arguments}"), &[]);
+            hello(&mut trial, "localhost");
+            let found = trial.session.connection.notes.get(NAUGHTY_REJECT_TYPE);
+            assert_eq!(found.as_deref(), Some(word));
+        }
+    }
+
+    #[test]
+    fn immune_clients_are_not_judged() {
+        let mut trial = Trial::new("helo policy strict", &[]);
+        trial.session.connection.relay_client = true;
+        assert_eq!(hello(&mut trial, "localhost"), DECLINED);
+    }
+
+    #[test]
+    fn the_message_gets_the_name() {
+        let mut trial = Trial::new("helo", &[]);
+        trial.session.connection.hello_host = "mx.example.net".into();
+        trial.message("Subject: x\nX-HELO: forged\nX-Helo: twice\n\ntext\n");
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+        let header = trial.session.transaction.header.to_bytes();
+        assert_eq!(header, b"X-HELO: mx.example.net\r\nSubject: x\r\n");
+    }
+}

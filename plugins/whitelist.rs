@@ -1,0 +1,428 @@
+//! ```text
+//! NAME
+//!     whitelist - exempts hosts, senders and recipients from the tests of other plugins
+//!
+//! SYNOPSIS
+//!     whitelist
+//!     whitelist per_recipient 1 [merge 0|1]
+//!
+//! DESCRIPTION
+//!     Accepts what is on a white list, so that the plugins after it are not asked at that hook:
+//!
+//!     connect      a client in config/whitelisthosts, or any if the environment variable
+//!                  WHITELISTCLIENT is set, as tcpserver can do for some
+//!     helo, ehlo   a name in config/whitelisthelo
+//!     mail         a sender in config/whitelistsenders
+//!     rcpt         a recipient in config/whitelistrcpt; it is accepted
+//!
+//!     It must stand before the plugins from which it is to exempt.  They can also see the notes
+//!     that it leaves: most plugins that refuse leave a client in whitelisthosts and a sender in
+//!     whitelistsenders alone at all hooks.
+//!
+//!     One of these is rcpt_ok: such clients and senders may send to every recipient, not only to
+//!     ours.  Anybody can give any sender's address, and any name in HELO.  Put into
+//!     whitelistsenders only what nobody else would guess.
+//!
+//!     With per_recipient 1 all is decided for each recipient, by the lists that the recipient has
+//!     of its own, see the plugin user_config, and with merge 1 by the server's lists as well.  A
+//!     list of its own accepts mail to that recipient and leaves no notes; with the plugin of the
+//!     same name in Perl it exempts the rest of the session, other recipients included.
+//!
+//!     An address in whitelisthosts means itself; with the plugin of the same name in Perl
+//!     192.0.2.1 is also the beginning of 192.0.2.17.
+//!
+//! ARGUMENTS
+//!     per_recipient 1   decide for each recipient; 0 by default
+//!     merge 0           with per_recipient 1: the server's list counts only for recipients that
+//!                       have none of their own; 1, which is the default: it always counts
+//!
+//! CONFIG
+//!     whitelisthosts    an address, a network, or the beginning of an address a line, of IPv4 or
+//!                       IPv6.  A beginning should end with a dot or a colon: 10.1 is 10.100.0.1,
+//!                       too.
+//!
+//!                           192.0.2.1
+//!                           198.51.100.0/24
+//!                           2001:db8:7::/48
+//!                           10.1.
+//!
+//!     whitelisthelo     a name a line
+//!     whitelistsenders  an address or a host a line, user@example.net or example.net
+//!     whitelistrcpt     an address or a host a line
+//!
+//!     Case does not matter.
+//!
+//! NOTES
+//!     whitelistclient, whitelisthost, whitelisthelo   of the connection: 1
+//!     whitelistsender                                 of the transaction: 1
+//!     whitelistrcpt                                   of the transaction: how many recipients are
+//!                                                     on the list
+//!
+//! SEE ALSO
+//!     user_config, relay, rcpt_ok
+//! ```
+
+use std::collections::HashSet;
+use std::env;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::config::Lines;
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::plugins::patterns::{is_whole, lower_case};
+use crate::state::Note;
+
+/// 1 if the environment variable WHITELISTCLIENT is set; a note of the connection.
+pub const WHITELISTCLIENT: Note<i64> = Note::new("whitelistclient");
+/// 1 if the client's name is on the list; a note of the connection.
+pub const WHITELISTHELO: Note<i64> = Note::new("whitelisthelo");
+/// How many recipients are on the list; a note of the transaction.
+pub const WHITELISTRCPT: Note<i64> = Note::new("whitelistrcpt");
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    register_with(hooks, args, env::var_os("WHITELISTCLIENT").is_some())
+}
+
+fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
+    args.only(&["per_recipient", "merge"])?;
+    let hosts = hooks.derived_checked("whitelisthosts", Hosts::parse);
+    let [names, senders, recipients] = ["whitelisthelo", "whitelistsenders", "whitelistrcpt"]
+        .map(|name| hooks.derived(name, words));
+    if args.flag("per_recipient", false) {
+        let merge = args.flag("merge", true);
+        hooks.rcpt(move |session, recipient, _params| {
+            if by_environment {
+                return accept(session, Found::Client);
+            }
+            for list in &LISTS {
+                let (own, has_own) = own_list(session, recipient, list);
+                if has_own && list.contains(&own, session, recipient) {
+                    session.log(
+                        Level::Info,
+                        format_args!("pass, {recipient} has it in {}", list.file),
+                    );
+                    return OK;
+                }
+                let server = if has_own { session.config(list.file) } else { own };
+                if (merge || !has_own) && list.contains(&server, session, recipient) {
+                    return accept(session, list.found);
+                }
+            }
+            DECLINED
+        });
+        return Ok(());
+    }
+    hooks.connect(move |session| {
+        let ip = session.connection.remote_ip;
+        if by_environment {
+            return accept(session, Found::Client);
+        }
+        if session.derived(&hosts).contain(ip) {
+            return accept(session, Found::Host);
+        }
+        session.log(Level::Debug, format_args!("skip: {ip} is not whitelisted"));
+        DECLINED
+    });
+    hooks.hello(move |session, host| {
+        let is_listed = session.derived(&names).contains(&host.to_lowercase());
+        if is_listed { accept(session, Found::Name) } else { DECLINED }
+    });
+    hooks.mail(move |session, sender, _params| {
+        let is_listed = has_address(&session.derived(&senders), sender);
+        if is_listed { accept(session, Found::Sender) } else { DECLINED }
+    });
+    hooks.rcpt(move |session, recipient, _params| {
+        let is_listed = has_address(&session.derived(&recipients), recipient);
+        if is_listed { accept(session, Found::Recipient) } else { DECLINED }
+    });
+    Ok(())
+}
+
+/// What was found on a list.
+#[derive(Clone, Copy)]
+enum Found {
+    Client,
+    Host,
+    Name,
+    Sender,
+    Recipient,
+}
+
+/// Leaves the note that goes with it.
+fn accept(session: &mut Session, found: Found) -> Verdict {
+    let why = match found {
+        Found::Client => {
+            session.connection.notes.set(WHITELISTCLIENT, 1);
+            session.adjust_karma(5);
+            "is whitelisted client"
+        }
+        Found::Host => {
+            session.connection.notes.set(WHITELISTHOST, "1".into());
+            session.adjust_karma(5);
+            "is a whitelisted host"
+        }
+        Found::Name => {
+            session.connection.notes.set(WHITELISTHELO, 1);
+            "helo host in whitelisthelo"
+        }
+        Found::Sender => {
+            session.transaction.notes.set(WHITELISTSENDER, "1".into());
+            "envelope sender in whitelistsenders"
+        }
+        Found::Recipient => {
+            let count = session.transaction.notes.get(WHITELISTRCPT).unwrap_or(0) + 1;
+            session.transaction.notes.set(WHITELISTRCPT, count);
+            "recipient in whitelistrcpt"
+        }
+    };
+    session.log(Level::Info, format_args!("pass, {why}"));
+    OK
+}
+
+/// One of the four lists, as it is searched for a recipient.
+struct List {
+    file: &'static str,
+    found: Found,
+    has: fn(&Lines, &Session, &Address) -> bool,
+}
+
+const LISTS: [List; 4] = [
+    List {
+        file: "whitelisthosts",
+        found: Found::Host,
+        has: |lines, session, _| {
+            Hosts::parse(lines, &mut vec![]).contain(session.connection.remote_ip)
+        },
+    },
+    List {
+        file: "whitelisthelo",
+        found: Found::Name,
+        has: |lines, session, _| {
+            words(lines).contains(&session.connection.hello_host.to_lowercase())
+        },
+    },
+    List {
+        file: "whitelistsenders",
+        found: Found::Sender,
+        has: |lines, session, _| {
+            let sender = session.transaction.sender();
+            sender.is_some_and(|sender| has_address(&words(lines), sender))
+        },
+    },
+    List {
+        file: "whitelistrcpt",
+        found: Found::Recipient,
+        has: |lines, _, recipient| has_address(&words(lines), recipient),
+    },
+];
+
+impl List {
+    fn contains(&self, lines: &Lines, session: &Session, recipient: &Address) -> bool {
+        !lines.is_empty() && (self.has)(lines, session, recipient)
+    }
+}
+
+/// The list that counts for a recipient, and whether it is one of its own.
+fn own_list(session: &mut Session, recipient: &Address, list: &List) -> (Lines, bool) {
+    let server = session.config(list.file);
+    let lines = session.config_for(recipient, list.file);
+    let is_own = !lines.same(&server) && !lines.iter().eq(server.iter());
+    (lines, is_own)
+}
+
+fn words(lines: &Lines) -> HashSet<String> {
+    lines.iter().map(str::to_lowercase).collect()
+}
+
+fn has_address(words: &HashSet<String>, address: &Address) -> bool {
+    is_whole(address)
+        && (words.contains(&lower_case(address)) || words.contains(&address.host().to_lowercase()))
+}
+
+/// config/whitelisthosts.
+struct Hosts {
+    addresses: HashSet<IpAddr>,
+    networks: Vec<IpNet>,
+    /// Beginnings of addresses, in lower case.
+    beginnings: Vec<String>,
+}
+
+impl Hosts {
+    fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Hosts {
+        let mut hosts = Hosts { addresses: HashSet::new(), networks: vec![], beginnings: vec![] };
+        for line in lines.entries() {
+            let word = line.text.split_whitespace().next().unwrap_or_default();
+            let in_address = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
+            if let Ok(address) = word.parse::<IpAddr>() {
+                hosts.addresses.insert(address.to_canonical());
+            } else if let Ok(network) = word.parse::<IpNet>() {
+                hosts.networks.push(network.trunc());
+            } else if word.chars().all(in_address) && !word.is_empty() {
+                hosts.beginnings.push(word.to_lowercase());
+            } else {
+                let text = format!("no address, beginning of one, or network: '{word}'");
+                problems.push(Error::at(&line.file, line.number, text));
+            }
+        }
+        hosts
+    }
+
+    fn contain(&self, ip: IpAddr) -> bool {
+        let text = ip.to_string();
+        self.addresses.contains(&ip)
+            || self.networks.iter().any(|network| network.contains(&ip))
+            || self.beginnings.iter().any(|beginning| text.starts_with(beginning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{Call, Hook, KARMA};
+    use crate::testing::Trial;
+
+    #[test]
+    fn hosts_are_addresses_networks_and_beginnings() {
+        for (entry, ip, found) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.17", false),
+            ("192.0.2.1 the gateway", "192.0.2.1", true),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.", "192.0.2.255", true),
+            ("10.1", "10.1.2.3", true),
+            ("10.1", "10.100.2.3", true),
+            ("10.1.", "10.100.2.3", false),
+            ("10.1.", "110.1.2.3", false),
+            ("10.1.0.0/24", "10.1.0.0", true),
+            ("10.1.0.0/24", "10.1.0.255", true),
+            ("10.1.0.0/24", "10.1.1.0", false),
+            ("2001:DB8::1", "2001:db8::1", true),
+            ("2001:DB8:", "2001:db8:7::1", true),
+            ("2001:db8:7::/48", "2001:db8:7:ffff::1", true),
+            ("2001:db8:7::/48", "2001:db8:8::1", false),
+        ] {
+            let mut trial = Trial::new("whitelist", &[("whitelisthosts", entry)]).from_ip(ip);
+            let verdict = trial.plain(Hook::Connect);
+            assert_eq!(verdict, if found { OK } else { DECLINED }, "{entry} for {ip}");
+            assert_eq!(trial.session.connection.notes.is_true(WHITELISTHOST), found);
+            assert_eq!(trial.session.connection.notes.get(KARMA), found.then_some(5));
+            assert_eq!(trial.session.is_immune(), found);
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_logged_and_skipped() {
+        let list = "localhost\n10.0.0.0/33\n192.0.2.1";
+        let mut trial = Trial::new("whitelist", &[("whitelisthosts", list)]);
+        assert_eq!(trial.plain(Hook::Connect), OK);
+        assert!(trial.log().contains("whitelisthosts:1: no address, beginning of one, or network"));
+        assert!(trial.log().contains("whitelisthosts:2: no address, beginning of one, or network"));
+    }
+
+    #[test]
+    fn the_environment_speaks_for_every_client() {
+        fn by_environment(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            register_with(hooks, args, true)
+        }
+        let mut trial = Trial::with(by_environment, "", &[]);
+        assert_eq!(trial.plain(Hook::Connect), OK);
+        assert_eq!(trial.session.connection.notes.get(WHITELISTCLIENT), Some(1));
+        assert!(!trial.session.is_immune());
+        let mut trial = Trial::with(by_environment, "per_recipient 1", &[]);
+        assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert_eq!(trial.rcpt("<b@example.com>"), OK);
+    }
+
+    #[test]
+    fn names_in_helo() {
+        let mut trial = Trial::new("whitelist", &[("whitelisthelo", "Mx.example.net")]);
+        assert_eq!(trial.call(Hook::Helo, &Call::Host("x.mx.example.net")), DECLINED);
+        assert!(!trial.session.connection.notes.is_true(WHITELISTHELO));
+        for hook in [Hook::Helo, Hook::Ehlo] {
+            assert_eq!(trial.call(hook, &Call::Host("MX.example.net")), OK);
+        }
+        assert_eq!(trial.session.connection.notes.get(WHITELISTHELO), Some(1));
+    }
+
+    #[test]
+    fn senders_and_recipients_are_addresses_or_hosts() {
+        let list = "Good@Example.net\nexample.org";
+        let files = [("whitelistsenders", list), ("whitelistrcpt", list)];
+        for (path, verdict) in [
+            ("<good@example.NET>", OK),
+            ("<anybody@Example.org>", OK),
+            ("<bad@example.net>", DECLINED),
+            ("<a@sub.example.org>", DECLINED),
+            ("<postmaster>", DECLINED),
+        ] {
+            let mut trial = Trial::new("whitelist", &files);
+            assert_eq!(trial.mail(path), verdict, "{path}");
+            let is_listed = verdict == OK;
+            assert_eq!(trial.session.transaction.notes.is_true(WHITELISTSENDER), is_listed);
+            assert_eq!(trial.rcpt(path), verdict, "{path}");
+            assert_eq!(trial.rcpt(path), verdict, "{path}");
+            let count = trial.session.transaction.notes.get(WHITELISTRCPT);
+            assert_eq!(count, is_listed.then_some(2));
+        }
+        assert_eq!(Trial::new("whitelist", &files).mail("<>"), DECLINED);
+    }
+
+    /// The recipient rich@example.com has lists of its own.
+    fn personal(arguments: &str, list: &str, own: &str, server: &str) -> Trial {
+        let lines = format!("user_config {{dir}}/%u\nwhitelist per_recipient 1 {arguments}");
+        let trial = Trial::new(&lines, &[(list, server)]);
+        std::fs::create_dir(trial.dir().join("rich")).unwrap();
+        std::fs::write(trial.dir().join("rich").join(list), own).unwrap();
+        trial
+    }
+
+    #[test]
+    fn recipients_have_lists_of_their_own() {
+        for (list, good, other) in [
+            ("whitelisthosts", "192.0.2.0/24", "198.51.100."),
+            ("whitelisthelo", "client.example", "other.example"),
+            ("whitelistsenders", "a@example.net", "b@example.net"),
+            ("whitelistrcpt", "example.com", "example.org"),
+        ] {
+            for (arguments, own, server, rich, poor) in [
+                ("", good, other, OK, DECLINED),
+                ("", other, good, OK, OK),
+                ("merge 0", good, other, OK, DECLINED),
+                ("merge 0", other, good, DECLINED, OK),
+                ("merge 1", other, other, DECLINED, DECLINED),
+            ] {
+                let mut trial = personal(arguments, list, own, server);
+                trial.session.connection.hello_host = "client.example".into();
+                assert_eq!(trial.plain(Hook::Connect), DECLINED);
+                assert_eq!(trial.call(Hook::Ehlo, &Call::Host("client.example")), DECLINED);
+                assert_eq!(trial.mail("<a@example.net>"), DECLINED);
+                let what = format!("{list} {arguments}: {own}, {server}");
+                assert_eq!(trial.rcpt("<rich@example.com>"), rich, "{what}");
+                assert_eq!(trial.rcpt("<poor@example.com>"), poor, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_its_own_is_good_for_that_recipient_only() {
+        let mut trial = personal("", "whitelisthosts", "192.0.2.1", "");
+        assert_eq!(trial.rcpt("<rich@example.com>"), OK);
+        assert!(!trial.session.is_immune());
+        assert_eq!(trial.rcpt("<poor@example.com>"), DECLINED);
+        let mut trial = personal("", "whitelisthosts", "", "192.0.2.1");
+        assert_eq!(trial.rcpt("<rich@example.com>"), OK);
+        assert!(trial.session.is_immune());
+    }
+
+    #[test]
+    fn arguments_without_meaning_are_errors() {
+        for line in ["whitelist per_recipient", "whitelist soft 1"] {
+            assert!(Trial::load(line, &[]).is_err(), "{line}");
+        }
+    }
+}
