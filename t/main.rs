@@ -14,11 +14,23 @@ mod transcripts;
 // The daemons as processes: real mail clients, super-servers, supervisors, signals, limits.
 mod processes;
 
+// Queue plugins that hand messages to other servers.
+mod backends;
+
+// What the daemons log, and what programs that read the log make of it.
+mod logging;
+
+// Plugins whose doing a transcript cannot show.
+mod plugins;
+
 // Plugins that panic, err or loop.
 mod failing;
 
 // Starting, and refusing to start; privileges, systemd, titles, limits of the system.
 mod startup;
+
+// Queue plugins and the programs of this machine that they hand messages to.
+mod programs;
 
 // Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
 mod messages;

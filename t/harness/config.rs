@@ -34,6 +34,8 @@ const UNSET: &[&str] = &[
     "WHITELISTCLIENT",
     "RBLSMTPD",
     "QMAIL",
+    "QMAILQUEUE",
+    "POSTFIXQUEUE",
     "PORT",
 ];
 
@@ -41,13 +43,14 @@ const UNSET: &[&str] = &[
 /// that still works in it and goes away.
 pub(crate) struct Config {
     work: TempDir,
+    env: Vec<(&'static str, String)>,
 }
 
 impl Config {
     /// The common configuration: `rcpt_ok`, a Maildir, log lines on stderr.
     pub(crate) fn new() -> Config {
-        let config =
-            Config { work: tempfile::Builder::new().prefix("qpsmtpd-t-").tempdir().unwrap() };
+        let work = tempfile::Builder::new().prefix("qpsmtpd-t-").tempdir().unwrap();
+        let config = Config { work, env: vec![] };
         let folders = ["config", "spool", "Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"];
         for folder in folders {
             fs::create_dir(config.path(folder)).unwrap();
@@ -65,6 +68,12 @@ impl Config {
     /// Sets the file `name` to `text`; `{work}` becomes the folder's path.
     pub(crate) fn set(self, name: &str, text: &str) -> Config {
         self.write(name, text);
+        self
+    }
+
+    /// Gives the daemon the environment variable `name`.
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Config {
+        self.env.push((name, value.to_owned()));
         self
     }
 
@@ -92,6 +101,7 @@ impl Config {
             command.env_remove(name);
         }
         command.env("QPSMTPD_CONFIG", self.path("config"));
+        command.envs(self.env.iter().cloned());
         command
     }
 

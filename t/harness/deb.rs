@@ -1,28 +1,31 @@
 //! Debian packages with the programs of other people.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::geteuid;
+use nix::unistd::{User, geteuid};
 
 /// Each package with the programs, or files, that the tests use of it.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("swaks", &["swaks"]),
-    ("postfix", &["smtp-source"]),
+    ("postfix", &["smtp-source", "smtp-sink"]),
     ("ucspi-tcp", &["tcpserver"]),
     ("xinetd", &["xinetd"]),
     ("daemontools", &["supervise", "svc"]),
     ("runit", &["runsv", "sv"]),
+    ("mailfront", &["smtpfront-qmail", "mailfront"]),
+    ("dovecot-lmtpd", &["dovecot", "lmtp"]),
+    ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
     ("python3", &["python3"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
 ];
 
 /// Where programs are, beside $PATH, which may lack the folders of the administrator.
-const FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];
+const FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/dovecot"];
 
 /// Makes sure of a package. Root installs it, and the test fails if that does not work; for
 /// anybody else the answer may be no, and a line says that the test is skipped.
@@ -39,6 +42,40 @@ pub(crate) fn need(package: &str) -> bool {
     true
 }
 
+/// Unpacks a package that cannot be installed where another one of its kind is, with the libraries
+/// that it needs and a system account `user`. Returns its root folder; `None` is as in [`need`].
+pub(crate) fn unpacked(package: &str, user: &str) -> Option<PathBuf> {
+    if !geteuid().is_root() {
+        super::say(&format!("skipped: needs {package}, unpacked by root"));
+        return None;
+    }
+    let _lock = lock();
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+    if !root.is_dir() {
+        let folder = tempfile::tempdir().unwrap();
+        let download = || apt_get(Some(folder.path()), &["download", package]);
+        assert!(download() || (update() && download()), "cannot download {package}");
+        let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let depends = output(Command::new("dpkg-deb").arg("-f").arg(&file).arg("Depends"));
+        let names = depends.split(',').filter_map(|one| one.split_whitespace().next());
+        let mut install = vec!["install", "-y", "--no-install-recommends"];
+        install.extend(names.filter(|name| name.starts_with("lib")));
+        let installed = apt_get(None, &install) || (update() && apt_get(None, &install));
+        assert!(installed, "cannot install {install:?}");
+        // What is there under its name is whole.
+        let new = root.with_extension("new");
+        fs::remove_dir_all(&new).ok();
+        output(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&new));
+        output(Command::new("chmod").args(["-R", "u-s,g-s"]).arg(&new));
+        fs::rename(&new, &root).unwrap();
+    }
+    if User::from_name(user).unwrap().is_none() {
+        let options = ["--system", "--user-group", "--no-create-home"];
+        output(Command::new("useradd").args(options).arg(user));
+    }
+    Some(root)
+}
+
 /// The path of a program.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -53,19 +90,35 @@ fn installed(package: &str) -> bool {
 
 /// Installs a package, one test at a time; fetches the list of packages if it is not known.
 fn install(package: &str) {
-    static UPDATED: OnceLock<bool> = OnceLock::new();
-    let lock = std::env::temp_dir().join("qpsmtpd-t-apt.lock");
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock).unwrap();
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+    let _lock = lock();
     let get = ["install", "-y", "--no-install-recommends", package];
-    let done = installed(package)
-        || apt_get(&get)
-        || (*UPDATED.get_or_init(|| apt_get(&["update"])) && apt_get(&get));
+    let done = installed(package) || apt_get(None, &get) || (update() && apt_get(None, &get));
     assert!(done, "cannot install {package}, which this test needs");
 }
 
-fn apt_get(arguments: &[&str]) -> bool {
+/// Held by the one test that may change what is installed.
+fn lock() -> Flock<File> {
+    let lock = std::env::temp_dir().join("qpsmtpd-t-apt.lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock).unwrap();
+    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap()
+}
+
+/// Fetches the list of packages, once.
+fn update() -> bool {
+    static UPDATED: OnceLock<bool> = OnceLock::new();
+    *UPDATED.get_or_init(|| apt_get(None, &["update"]))
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {errors}", command.get_program());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn apt_get(folder: Option<&Path>, arguments: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
+    command.current_dir(folder.unwrap_or(Path::new("/")));
     command.args(["-q", "-o", "DPkg::Lock::Timeout=120"]).args(arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     let output = command.output().unwrap_or_else(|error| panic!("cannot run apt-get: {error}"));

@@ -1,0 +1,290 @@
+//! What the daemons log, and what programs that read the log make of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Client, Config, Model, Server, deb};
+
+/// A configuration that logs to the file `log`, with these arguments.
+fn with_log(arguments: &str) -> Config {
+    let plugins = "auth/auth_flat_file\nrcpt_ok\nqueue/maildir {work}/Maildir";
+    Config::new()
+        .set("flat_auth_pw", "good@example.com:good_pass")
+        .set("plugins", plugins)
+        .set("logging", &format!("logging/file loglevel LOGINFO {arguments} {{work}}/log"))
+}
+
+fn log(config: &Config) -> String {
+    fs::read_to_string(config.path("log")).unwrap()
+}
+
+/// A session with a message and a refused recipient.
+fn session(mut client: Client) {
+    client.hello();
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    client.ask("RCPT TO:<b@elsewhere.test>", "550");
+    client.ask("RCPT TO:<b@example.com>", "250");
+    client.ask("DATA", "354");
+    client.send_raw(b"Subject: x\r\n\r\n.\r\n");
+    client.expect("250");
+    client.quit();
+}
+
+#[test]
+fn every_line_of_a_session_has_its_id() {
+    for model in Model::ALL {
+        let config = with_log("tsformat -");
+        let server = Server::start(&config, model);
+        for _ in 0..3 {
+            session(server.connect());
+        }
+        server.stop().unwrap();
+        let log = log(&config);
+        let mut ids = vec![];
+        for line in log.lines() {
+            let (_, entry) = line.split_once("]: ").unwrap_or_else(|| panic!("{line}"));
+            match entry.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+                Some((id, _)) => ids.push(id),
+                None => assert_ne!(model, Model::Inetd, "{line}"),
+            }
+        }
+        let mut sessions = ids.clone();
+        sessions.sort_unstable();
+        sessions.dedup();
+        assert_eq!(sessions.len(), 3, "{log}");
+        for id in sessions {
+            let entries: Vec<_> = log.lines().filter(|line| line.contains(id)).collect();
+            assert!(entries[0].ends_with(&format!("[{id}] connect from 127.0.0.1")), "{log}");
+            assert!(entries.last().unwrap().contains("disconnect from 127.0.0.1"), "{log}");
+            let refused = format!("[{id}] (rcpt) rcpt_ok: fail: elsewhere.test not in rcpthosts");
+            assert_eq!(entries.iter().filter(|line| line.ends_with(&refused)).count(), 1);
+        }
+    }
+}
+
+#[test]
+fn json_lines_have_the_fields_that_the_guide_lists() {
+    let guide = include_str!("../docs/logging.md").split_once("## Lines of JSON").unwrap().1;
+    let rows = guide.lines().filter(|line| line.starts_with("| `"));
+    let listed: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    for model in Model::ALL {
+        let config = with_log("format json");
+        let server = Server::start(&config, model);
+        session(server.connect());
+        server.stop().unwrap();
+        let mut seen = vec![];
+        let mut transactions = vec![];
+        for line in log(&config).lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let record = record.as_object().unwrap();
+            for (name, value) in record {
+                assert!(listed.contains(&name.as_str()), "{line}");
+                let is_number = ["transaction", "pid"].contains(&name.as_str());
+                assert!(if is_number { value.is_u64() } else { value.is_string() }, "{line}");
+                assert!(*value != "" && *value != 0, "{line}");
+                seen.push(name.clone());
+            }
+            let position = |name: &str| line.find(&format!("\"{name}\":"));
+            let places: Vec<_> = listed.iter().filter_map(|name| position(name)).collect();
+            assert!(places.is_sorted(), "{line}");
+            for name in ["time", "level", "pid"] {
+                assert!(record.contains_key(name), "{line}");
+            }
+            assert_eq!(record.contains_key("session"), record.contains_key("peer"), "{line}");
+            if record["message"] == "connect from 127.0.0.1" {
+                assert_eq!(record["peer"], "127.0.0.1");
+            }
+            transactions.push(record.get("transaction").and_then(|number| number.as_u64()));
+        }
+        assert!(listed.iter().all(|name| seen.iter().any(|seen| seen == name)), "{seen:?}");
+        transactions.dedup();
+        assert_eq!(transactions, [None, Some(1), None], "{}", log(&config));
+    }
+}
+
+#[test]
+fn standard_error_can_be_json_too() {
+    let config = Config::new().set("logging", "logging/warn LOGINFO format json");
+    let server = Server::start(&config, Model::Inetd);
+    session(server.connect());
+    server.log().wait_for("\"message\":\"disconnect from 127.0.0.1\"");
+    let text = server.log().text();
+    assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    server.stop().unwrap();
+}
+
+#[test]
+fn debug_plugin_shows_one_plugin() {
+    let logging = "logging/debug_plugin rcpt_ok\nlogging/warn LOGDEBUG";
+    let config = Config::new().set("logging", logging);
+    let server = Server::start(&config, Model::Inetd);
+    session(server.connect());
+    let wanted = "(rcpt) rcpt_ok: pass: example.com in rcpthosts as example.com";
+    server.log().wait_for(wanted);
+    let log = server.log().clone();
+    server.stop().unwrap();
+    let text = log.text();
+    assert!(text.contains("rcpt_ok hooking rcpt") || text.contains("(rcpt) rcpt_ok: "), "{text}");
+    let others: Vec<_> = text.lines().filter(|line| !line.contains(" rcpt_ok: ")).collect();
+    assert_eq!(others, Vec::<&str>::new());
+}
+
+#[test]
+fn adaptive_says_little_of_what_was_accepted() {
+    let config =
+        Config::new().set("logging", "logging/adaptive accept LOGINFO reject LOGINFO prefix +");
+    let server = Server::start_with(&config, Model::Prefork, &["--idle-children", "1"]);
+    // Refused, accepted, refused and accepted again, in one process or another.
+    for (recipient, code) in
+        [("x.test", "550"), ("example.com", "250"), ("x.test", "550"), ("example.com", "250")]
+    {
+        let mut client = server.connect();
+        client.hello();
+        client.ask("MAIL FROM:<a@example.net>", "250");
+        client.ask(&format!("RCPT TO:<b@{recipient}>"), code);
+        if code == "250" {
+            client.ask("DATA", "354");
+            client.send_raw(b"\r\n.\r\n");
+            client.expect("250");
+        }
+        client.quit();
+    }
+    let log = server.log().clone();
+    server.stop().unwrap();
+    let text = log.text();
+    let again = text.lines().filter(|line| line.contains("] + (rcpt) rcpt_ok: pass"));
+    assert_eq!(again.count(), 2, "{text}");
+    assert!(text.lines().any(|line| line.contains("] (rcpt) rcpt_ok: fail")), "{text}");
+    assert!(!text.contains("+ (rcpt) rcpt_ok: fail"), "{text}");
+}
+
+/// Clients that fail to authenticate; one has a user name that looks like a line of the log.
+fn fail_to_authenticate(server: &Server<'_>) {
+    let mut client = server.connect_from([127, 0, 0, 9].into());
+    client.hello();
+    // \0good@example.com\0wrong
+    client.ask("AUTH PLAIN AGdvb2RAZXhhbXBsZS5jb20Ad3Jvbmc=", "535");
+    // No user at all.
+    client.ask("AUTH PLAIN AAB4", "535");
+    client.quit();
+    let mut forger = server.connect_from([127, 0, 0, 10].into());
+    forger.hello();
+    forger.ask("AUTH LOGIN", "334");
+    // x] client 192.0.2.66 failed AUTH: x from 192.0.2.66 - x
+    forger
+        .ask("eF0gY2xpZW50IDE5Mi4wLjIuNjYgZmFpbGVkIEFVVEg6IHggZnJvbSAxOTIuMC4yLjY2IC0geA==", "334");
+    forger.ask("eA==", "535");
+    forger.ask(
+        "NOOP x] client 192.0.2.66 failed AUTH: \",\"message\":\"client 192.0.2.66 failed AUTH:",
+        "250",
+    );
+    forger.quit();
+    let mut friend = server.connect_from([127, 0, 0, 11].into());
+    friend.hello();
+    friend.ask("AUTH PLAIN AGdvb2RAZXhhbXBsZS5jb20AZ29vZF9wYXNz", "235");
+    friend.quit();
+}
+
+/// The fenced blocks of the guide: the filter and the jail.
+fn fail2ban_files() -> (&'static str, &'static str) {
+    let mut blocks = include_str!("../docs/fail2ban.md").split("```").skip(1).step_by(2);
+    let mut next = || blocks.next().unwrap().strip_prefix("ini\n").unwrap();
+    (next(), next())
+}
+
+/// The addresses that the filter finds in a log, with the times of their lines in Unix seconds.
+fn found(filter: &Path, log: &Path) -> Vec<(String, i64)> {
+    let program = deb::program("fail2ban-regex").expect("was asked for");
+    let mut command = Command::new(program);
+    let output = command.args(["-o", "<ip> <time>"]).args([log, filter]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let pair = |line: &str| {
+        let (address, time) = line.split_once(' ').unwrap_or_else(|| panic!("{text}"));
+        (address.to_owned(), time.split('.').next().unwrap().parse().unwrap())
+    };
+    let mut found: Vec<_> = text.lines().map(pair).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn fail2ban_finds_clients_that_fail_to_authenticate() {
+    if !deb::need("fail2ban") {
+        return;
+    }
+    let wanted = ["127.0.0.10", "127.0.0.9", "127.0.0.9"];
+    for arguments in ["", "tsformat %FT%T%z", "format json"] {
+        let config = with_log(arguments);
+        let filter = config.path("qpsmtpd.conf");
+        fs::write(&filter, fail2ban_files().0).unwrap();
+        let server = Server::start(&config, Model::Prefork);
+        fail_to_authenticate(&server);
+        server.stop().unwrap();
+        let found = found(&filter, &config.path("log"));
+        let addresses: Vec<_> = found.iter().map(|(address, _)| address.as_str()).collect();
+        assert_eq!(addresses, wanted, "{arguments}\n{}", log(&config));
+    }
+}
+
+/// The same lines as syslog, multilog and the journal have them; the times are theirs.
+#[test]
+fn fail2ban_finds_them_in_other_logs() {
+    if !deb::need("fail2ban") {
+        return;
+    }
+    for format in ["text", "json"] {
+        let logging = format!("logging/warn LOGINFO format {format}");
+        let config = Config::new()
+            .set("flat_auth_pw", "good@example.com:good_pass")
+            .set("plugins", "auth/auth_flat_file\nrcpt_ok\nqueue/discard")
+            .set("logging", &logging);
+        let filter = config.path("qpsmtpd.conf");
+        fs::write(&filter, fail2ban_files().0).unwrap();
+        let server = Server::start(&config, Model::Forkserver);
+        fail_to_authenticate(&server);
+        let log = server.log().clone();
+        server.stop().unwrap();
+        let text = log.text();
+        for (start, time) in [
+            ("2026-11-22T12:08:18+01:00 mx qpsmtpd[47]: ", Some(1_795_345_698)),
+            ("Nov 22 12:08:18 mx qpsmtpd[47]: ", None),
+            ("@400000006565c5a20a1b2c3d ", Some(1_701_168_546)),
+        ] {
+            let lines: String = text.lines().map(|line| format!("{start}{line}\n")).collect();
+            fs::write(config.path("log"), lines).unwrap();
+            let found = found(&filter, &config.path("log"));
+            let addresses: Vec<_> = found.iter().map(|(address, _)| address.as_str()).collect();
+            assert_eq!(addresses, ["127.0.0.10", "127.0.0.9", "127.0.0.9"], "{start}{text}");
+            assert!(time.is_none_or(|time| found.iter().all(|found| found.1 == time)), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn fail2ban_takes_the_jail() {
+    if !deb::need("fail2ban") {
+        return;
+    }
+    let config = Config::new();
+    let mut copy = Command::new("cp");
+    copy.args(["-r", "/etc/fail2ban"]).arg(config.path("fail2ban"));
+    assert!(copy.status().unwrap().success());
+    let (filter, jail) = fail2ban_files();
+    fs::write(config.path("log"), "").unwrap();
+    let jail = jail.replace("/var/log/qpsmtpd/qpsmtpd.log", &config.path("log").to_string_lossy());
+    fs::write(config.path("fail2ban/filter.d/qpsmtpd.conf"), filter).unwrap();
+    fs::remove_dir_all(config.path("fail2ban/jail.d")).unwrap();
+    fs::create_dir(config.path("fail2ban/jail.d")).unwrap();
+    fs::write(config.path("fail2ban/jail.d/qpsmtpd.conf"), jail).unwrap();
+    let program = deb::program("fail2ban-client").expect("was asked for");
+    let output = Command::new(program).arg("-c").arg(config.path("fail2ban")).arg("-d").output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for wanted in ["['add', 'qpsmtpd', ", "'maxretry', 5]", "['start', 'qpsmtpd']"] {
+        assert!(text.contains(wanted), "no {wanted}:\n{text}");
+    }
+    assert!(text.contains(&config.path("log").to_string_lossy().into_owned()), "{text}");
+}
