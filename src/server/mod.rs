@@ -156,7 +156,6 @@ fn prepare_process(program: &'static str) {
     panics::install();
     title::init(program);
     resolve::limit_waiting();
-    smtp::warm();
 }
 
 /// Root prepares what the account will need, then becomes it.
@@ -173,6 +172,7 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     let mode = u32::from_str_radix(&perms, 8)
         .map_err(|_| Error::new(format!("spool_perms is '{perms}', which is no octal number")))?;
     let (spool, warning) = Spool::open(&config.expand(&dir), mode)?;
+    smtp::warm(config);
     let plugins = plugin::load(config)?;
     if let Some(level) = stderr_level {
         plugins.set_stderr_level(level);

@@ -24,6 +24,7 @@ use crate::server::listener::{Listener, Peer};
 use crate::server::pre_connection;
 use crate::server::signals::{Event, Signals};
 use crate::server::spawn::Backoff;
+use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::fork::{Forked, fork};
 use crate::sys::title;
@@ -385,6 +386,7 @@ impl Parent {
         if now.duration_since(self.warmed) >= Duration::from_secs(1) {
             self.warmed = now;
             self.shared.config.refresh();
+            smtp::warm(&self.shared.config);
             self.shared.plugins.warm(&self.shared.config);
             for problem in self.shared.config.take_problems() {
                 self.log(Level::Error, problem);
