@@ -163,7 +163,7 @@ impl Stream {
 
     /// Has the client sent something that was not read yet?
     pub fn has_input(&self) -> bool {
-        self.at < self.end
+        self.at < self.end || self.tls.as_ref().is_some_and(Tls::has_pending)
     }
 
     /// Reads a line without its end, which is CRLF or a bare LF.  `idle`: the server may stop

@@ -14,7 +14,11 @@ use crate::state::Encryption;
 
 /// One client's TLS connection.
 #[derive(Debug)]
-pub(crate) struct Tls(Box<ServerConnection>);
+pub(crate) struct Tls {
+    connection: Box<ServerConnection>,
+    /// How many octets have been decrypted and not taken out yet.
+    pending: usize,
+}
 
 /// Why a handshake failed, with the alert that was sent or received.
 #[derive(Debug)]
@@ -37,11 +41,11 @@ impl Tls {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Tls, Failed> {
         let mut connection = ServerConnection::new(config).map_err(Failed::new)?;
         connection.set_buffer_limit(None);
-        Ok(Tls(Box::new(connection)))
+        Ok(Tls { connection: Box::new(connection), pending: 0 })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.0.is_handshaking()
+        self.connection.is_handshaking()
     }
 
     /// Reads one piece of the client's records.
@@ -53,24 +57,29 @@ impl Tls {
         input: BorrowedFd<'_>,
         output: BorrowedFd<'_>,
     ) -> Result<(), Failed> {
-        match self.0.read_tls(&mut Raw(input)) {
+        match self.connection.read_tls(&mut Raw(input)) {
             Ok(0) => return Err(Failed::new("the client closed the connection")),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(Failed::new(error)),
         }
-        let processed = self.0.process_new_packets();
+        let processed = self.connection.process_new_packets();
         let sent = self.send(output);
-        processed.map_err(Failed::new)?;
+        self.pending = processed.map_err(Failed::new)?.plaintext_bytes_to_read();
         sent.map_err(Failed::new)
     }
 
     /// Sends the records that wait to be sent.
     pub(crate) fn send(&mut self, output: BorrowedFd<'_>) -> io::Result<()> {
-        while self.0.wants_write() {
-            self.0.write_tls(&mut Raw(output))?;
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut Raw(output))?;
         }
         Ok(())
+    }
+
+    /// Is there something decrypted that was not taken out yet?
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending > 0
     }
 
     /// Takes out what has been decrypted; None: nothing yet.
@@ -78,9 +87,12 @@ impl Tls {
     /// # Errors
     /// The client has closed its side.
     pub(crate) fn take(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.0.reader().read(buffer) {
+        match self.connection.reader().read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => Ok(Some(count)),
+            Ok(count) => {
+                self.pending = self.pending.saturating_sub(count);
+                Ok(Some(count))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
@@ -88,30 +100,30 @@ impl Tls {
 
     /// Encrypts and sends.
     pub(crate) fn put(&mut self, bytes: &[u8], output: BorrowedFd<'_>) -> io::Result<()> {
-        self.0.writer().write_all(bytes)?;
+        self.connection.writer().write_all(bytes)?;
         self.send(output)
     }
 
     /// Says that no more will come.
     pub(crate) fn close(&mut self, output: BorrowedFd<'_>) {
-        self.0.send_close_notify();
+        self.connection.send_close_notify();
         let _ = self.send(output);
     }
 
     /// What the handshake agreed on.
     pub(crate) fn encryption(&self) -> Encryption {
-        let protocol = match self.0.protocol_version() {
+        let protocol = match self.connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLS",
         };
-        let cipher = self.0.negotiated_cipher_suite();
+        let cipher = self.connection.negotiated_cipher_suite();
         let cipher = cipher.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
         Encryption {
             protocol: protocol.into(),
             cipher: cipher.replace("TLS13_", "TLS_"),
-            server_name: self.0.server_name().map(str::to_owned),
-            resumed: self.0.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            server_name: self.connection.server_name().map(str::to_owned),
+            resumed: self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
     }
 }
