@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use memchr::memchr;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
 use rustls::ServerConfig;
@@ -152,13 +152,15 @@ impl Stream {
         Ok(encryption)
     }
 
-    /// Sends what has been collected, and says that nothing more will come.
+    /// Sends what has been collected, and says that nothing more will come: the client need not
+    /// wait for what the server still does on its own.
     pub fn close(&mut self) {
         self.flush();
         let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
         if let Some(tls) = &mut self.tls {
             tls.close(output);
         }
+        let _ = shutdown(output.as_raw_fd(), Shutdown::Write);
     }
 
     /// Has the client sent something that was not read yet?
