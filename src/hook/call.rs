@@ -45,7 +45,8 @@ pub enum Call<'a> {
 /// The parts of which our Received line is made (RFC 5321 4.4).
 #[derive(Debug)]
 pub struct Received<'a> {
-    /// The protocol: SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA (RFC 3848).
+    /// The protocol: SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA (RFC 3848), or with SMTPUTF8 the same
+    /// with UTF8SMTP for ESMTP (RFC 6531 4.3).
     pub protocol: &'a str,
     /// What is known of the authentication, for a comment; empty without one.
     pub auth: &'a str,

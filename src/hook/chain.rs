@@ -9,7 +9,9 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::hook::hooks::TlsFn;
 use crate::hook::settings::OnError;
-use crate::hook::{Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings};
+use crate::hook::{
+    Ability, Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings,
+};
 use crate::hook::{TABLE, Verdict};
 use crate::log::{self, Level, Record};
 use crate::sys::deadline;
@@ -43,6 +45,7 @@ impl Clone for Kind {
 pub(crate) struct Loaded {
     pub(crate) name: Rc<str>,
     pub(crate) settings: Settings,
+    abilities: Vec<Ability>,
 }
 
 struct Handler<F: ?Sized> {
@@ -85,7 +88,8 @@ impl Plugins {
     /// Adds a plugin: all that its register function put into `hooks`.
     pub(crate) fn add(&mut self, name: &str, settings: Settings, mut hooks: Hooks) {
         let plugin = self.loaded.len() as u16;
-        self.loaded.push(Loaded { name: name.into(), settings });
+        let abilities = hooks.abilities();
+        self.loaded.push(Loaded { name: name.into(), settings, abilities });
         self.tls = hooks.take_tls().or(self.tls.take());
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
@@ -123,6 +127,13 @@ impl Plugins {
             Hook::Logging => !self.loggers.is_empty(),
             _ => !self.handlers[hook as usize].is_empty(),
         }
+    }
+
+    /// Is there a plugin that queues, and are all that do able to do this?
+    pub fn can(&self, ability: Ability) -> bool {
+        let queues = &self.handlers[Hook::Queue as usize];
+        let able = |plugin: u16| self.loaded(plugin).abilities.contains(&ability);
+        !queues.is_empty() && queues.iter().all(|handler| able(handler.plugin))
     }
 
     /// The names of the loaded plugins, in order.

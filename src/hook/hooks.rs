@@ -25,6 +25,13 @@ pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
 
 type Handlers = Vec<(Hook, Kind)>;
 
+/// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
+    Smtputf8,
+}
+
 /// The handlers of one plugin, in the making.
 ///
 /// Every method registers one handler; a hook may have several.  Handlers return a [`Verdict`],
@@ -38,6 +45,7 @@ pub struct Hooks {
     names: Vec<&'static str>,
     lines: Vec<(Level, String)>,
     tls: Option<Rc<TlsFn>>,
+    abilities: Vec<Ability>,
 }
 
 /// Chooses certificates and parameters for a client that wants TLS.
@@ -80,6 +88,7 @@ impl Hooks {
             names: vec![],
             lines: vec![],
             tls: None,
+            abilities: vec![],
         }
     }
 
@@ -255,6 +264,26 @@ impl Hooks {
         self.warmers.push(Box::new(run));
     }
 
+    /// Says what the `queue` handlers of this plugin are able to do.  The core offers an extension
+    /// only if all plugins that queue are.
+    pub fn can(&mut self, ability: Ability) {
+        self.abilities.push(ability);
+    }
+
+    /// What its `queue` handlers are able to do, be they its own or a parent's.
+    pub(crate) fn abilities(&self) -> Vec<Ability> {
+        if self.handlers.iter().any(|(hook, _)| *hook == Hook::Queue) {
+            return self.abilities.clone();
+        }
+        let inherits = |parent: &&Parent| {
+            parent.0.handlers.iter().any(|(hook, _)| *hook == Hook::Queue)
+                && !parent.0.left_out.borrow().contains(&Hook::Queue)
+        };
+        let mut parents = self.parents.iter().filter(inherits).map(|parent| &parent.0.abilities);
+        let first = parents.next().cloned().unwrap_or_default();
+        parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
+    }
+
     pub(crate) fn take_tls(&mut self) -> Option<Rc<TlsFn>> {
         self.tls.take()
     }
@@ -318,11 +347,13 @@ impl Hooks {
             (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
         let mut hooks = Hooks::new(self.config.clone(), self.find);
         register(&mut hooks, args).map_err(|error| error.within(parent))?;
+        let abilities = hooks.abilities();
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
         self.names.extend(names);
         self.lines.extend(lines);
-        let parent = Parent(Rc::new(Inherited { handlers, left_out: RefCell::default() }));
+        let parent =
+            Parent(Rc::new(Inherited { handlers, abilities, left_out: RefCell::default() }));
         self.parents.push(parent.clone());
         Ok(parent)
     }
@@ -390,6 +421,7 @@ impl Hooks {
 
 struct Inherited {
     handlers: Handlers,
+    abilities: Vec<Ability>,
     left_out: RefCell<HashSet<Hook>>,
 }
 

@@ -17,7 +17,7 @@ mod verdict;
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use chain::Plugins;
-pub use hooks::{Hooks, Parent, Register};
+pub use hooks::{Ability, Hooks, Parent, Register};
 pub use policy::*;
 pub use session::{Session, Shared};
 pub use settings::Settings;
@@ -168,6 +168,48 @@ mod tests {
         assert_eq!(Hook::Ok as usize + 1, TABLE.len());
         assert_eq!(Hook::from_name("auth_cram_md5"), Some(Hook::AuthCramMd5));
         assert_eq!(Hook::from_name("no_such_hook"), None);
+    }
+
+    #[test]
+    fn an_ability_is_there_where_all_that_queue_have_it() {
+        use crate::testing::Trial;
+        for (plugins, can) in [
+            ("", false),
+            ("rcpt_ok", false),
+            ("queue/maildir", true),
+            ("queue/discard note x\nqueue/maildir", true),
+            ("queue/maildir\nqueue/qmail-queue", false),
+            ("queue/smtp-forward 127.0.0.1", false),
+        ] {
+            let trial = Trial::new(plugins, &[]);
+            assert_eq!(trial.session.plugins().can(Ability::Smtputf8), can, "{plugins}");
+        }
+    }
+
+    /// A child is able to do what its parent is as long as the parent's handler does the work.
+    #[test]
+    fn an_ability_is_inherited_with_its_handler() {
+        use crate::error::Result;
+        use crate::testing::Trial;
+        fn child(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let parent = hooks.isa_plugin("queue/discard", &Args::default())?;
+            match args.get(0) {
+                Some("own") => hooks.queue(|_| OK),
+                Some("left_out") => {
+                    parent.leave_out(Hook::Queue);
+                    hooks.isa_plugin("queue/smtp-forward", &Args::new(["127.0.0.1"]))?;
+                }
+                Some("both") => {
+                    hooks.isa_plugin("queue/smtp-forward", &Args::new(["127.0.0.1"]))?;
+                }
+                _ => {}
+            }
+            Ok(())
+        }
+        for (args, can) in [("", true), ("own", false), ("left_out", false), ("both", false)] {
+            let trial = Trial::with(child, args, &[]);
+            assert_eq!(trial.session.plugins().can(Ability::Smtputf8), can, "{args}");
+        }
     }
 
     #[test]

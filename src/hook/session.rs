@@ -41,6 +41,7 @@ pub struct Session {
     since: Instant,
     ear: Option<Ear>,
     has_sent_ahead: bool,
+    has_the_word: bool,
 }
 
 /// Tells whether the client sends something within a time.
@@ -71,6 +72,7 @@ impl Session {
             since: Instant::now(),
             ear: None,
             has_sent_ahead: false,
+            has_the_word: false,
             shared,
         }
     }
@@ -231,11 +233,12 @@ impl Session {
 
     /// Has the client sent something that it should not have yet, or does it within `wait`?  That
     /// is anything at `connect`, where it has to wait for the greeting (RFC 5321 4.3.1), and at
-    /// `data`, where it has to wait for 354.  Waits no longer than the handler may take; that the
+    /// `data`, where it has to wait for 354, unless it uses BDAT.  Waits no longer than the handler may take; that the
     /// client hangs up is not talking.
     pub fn client_is_talking(&self, wait: Duration) -> bool {
         let wait = wait.min(self.time_left());
-        self.has_sent_ahead || self.ear.as_ref().is_some_and(|ear| ear(wait))
+        !self.has_the_word
+            && (self.has_sent_ahead || self.ear.as_ref().is_some_and(|ear| ear(wait)))
     }
 
     /// As whom the client authenticated.
@@ -291,6 +294,11 @@ impl Session {
         self.has_sent_ahead = has_sent_ahead;
     }
 
+    /// Says whether the client may send while handlers run: what it sends then is not early.
+    pub(crate) fn give_the_word(&mut self, has_the_word: bool) {
+        self.has_the_word = has_the_word;
+    }
+
     pub(crate) fn plugins(&self) -> &Rc<Plugins> {
         &self.shared.plugins
     }
@@ -309,6 +317,11 @@ impl Session {
         self.run(Hook::ResetTransaction, &Call::Nothing);
         self.transaction.clear();
         self.results[1].fill(None);
+    }
+
+    /// Another client speaks from now on: what plugins have said so far was about the last one.
+    pub(crate) fn forget_results(&mut self) {
+        self.results.iter_mut().for_each(|results| results.fill(None));
     }
 
     pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {

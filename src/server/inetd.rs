@@ -62,7 +62,7 @@ fn connection(input: &OwnedFd) -> Connection {
     let connection = Connection::new(remote, local);
     let (host, user) = (variable("TCPREMOTEHOST"), variable("TCPREMOTEINFO"));
     match (host, variable("TCPREMOTEIP")) {
-        (Some(host), _) => connection.with_remote(Some(host), user),
+        (Some(host), _) => connection.with_look_up(resolve::host_of).with_remote(Some(host), user),
         (None, Some(_)) => connection.with_remote(Some("Unknown".into()), user),
         (None, None) => connection.with_look_up(resolve::host_of),
     }

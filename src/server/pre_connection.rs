@@ -10,9 +10,11 @@ use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::children::Children;
 use crate::server::listener::Peer;
+use crate::smtp::networks;
 use crate::smtp::reply::{Reply, refusal};
 
-/// May this client have a process?  None: yes; else the reply that sends it away.
+/// May this client have a process?  None: yes; else the reply that sends it away.  Proxies bring
+/// clients of many addresses, so no limit for one address holds them.
 pub(crate) fn check(
     peer: &Peer,
     children: &Children,
@@ -20,6 +22,11 @@ pub(crate) fn check(
     shared: &Shared,
 ) -> Option<Reply> {
     let ip = peer.remote.0;
+    let max_from_ip = match max_from_ip > 0 && networks::is_proxy(ip, peer.local.1, &shared.config)
+    {
+        true => 0,
+        false => max_from_ip,
+    };
     if max_from_ip > 0 && children.connections_from(ip) >= max_from_ip {
         shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));
         let text = format!("too many connections from {ip}, try again later");

@@ -29,9 +29,14 @@ impl Prefork {
         parent.children.len() < self.most && !parent.backoff.is_waiting(now)
     }
 
-    fn spawn(&self, parent: &mut Parent) -> Option<i32> {
+    /// Makes a process, which must not keep a copy of the client that the parent has at hand:
+    /// the connection would not end when its session does.
+    fn spawn(&self, parent: &mut Parent, at_hand: &mut Option<OwnedFd>) -> Option<i32> {
         let duty = self.duty;
-        parent.spawn(None, |link, shared| worker::pool(&link, shared, duty))
+        parent.spawn(None, |link, shared| {
+            drop(at_hand.take());
+            worker::pool(&link, shared, duty);
+        })
     }
 }
 
@@ -41,9 +46,12 @@ impl Model for Prefork {
     }
 
     fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer) {
-        while let Some(pid) = parent.children.waiting().or_else(|| self.spawn(parent)) {
+        let mut at_hand = Some(client);
+        while let Some(pid) = parent.children.waiting().or_else(|| self.spawn(parent, &mut at_hand))
+        {
+            let Some(client) = &at_hand else { return };
             let link = parent.children.get_mut(pid).and_then(|child| child.link.as_ref());
-            let sent = link.is_some_and(|link| handoff::send_job(link, &client, peer).is_ok());
+            let sent = link.is_some_and(|link| handoff::send_job(link, client, peer).is_ok());
             parent.children.serves(pid, peer.remote.0);
             if sent {
                 return;
@@ -51,7 +59,9 @@ impl Model for Prefork {
             parent.children.is_done(pid, false);
             parent.dismiss(pid);
         }
-        parent.refuse(&client);
+        if let Some(client) = at_hand {
+            parent.refuse(&client);
+        }
     }
 
     fn done(&mut self, parent: &mut Parent, pid: i32, leaving: bool) {
@@ -71,7 +81,7 @@ impl Model for Prefork {
 
     fn balance(&mut self, parent: &mut Parent, now: Instant) {
         while parent.children.idle() < self.idle && self.may_spawn(parent, now) {
-            if self.spawn(parent).is_none() {
+            if self.spawn(parent, &mut None).is_none() {
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! THE command table, and how a line becomes a command.
 
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::{auth, data, helo, mail, rcpt, small, starttls};
+use crate::smtp::verb::{auth, bdat, data, helo, mail, rcpt, small, starttls, xclient};
 
 /// One row of the command table.
 pub struct Command {
@@ -25,11 +25,13 @@ pub const COMMANDS: &[Command] = &[
     row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
     row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),
     row("DATA", 512, data::data, ""),
+    row("BDAT", 512, bdat::bdat, "octets [LAST]"),
     row("RSET", 512, small::rset, ""),
     row("NOOP", 512, small::noop, "[text]"),
     row("VRFY", 512, small::vrfy, "address"),
     row("HELP", 512, small::help, "[text]"),
     row("QUIT", 512, small::quit, ""),
+    row("XCLIENT", 4096, xclient::xclient, "attribute=value ..."),
 ];
 
 const fn row(

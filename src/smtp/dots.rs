@@ -1,4 +1,4 @@
-//! The end of DATA (RFC 5321 4.1.1.4, 4.5.2): only CRLF.CRLF ends a message, two dots at the start
+//! The octets of a message (RFC 5321 4.1.1.4, 4.5.2).  After DATA, only CRLF.CRLF ends a message, two dots at the start
 //! of a line become one, and bare CR and LF are dealt with as `config/bare_newline` says.  A single
 //! dot in front of other text, which no client should send, stays as qpsmtpd always left it.
 
@@ -67,6 +67,8 @@ enum At {
 #[derive(Debug)]
 pub struct Dots {
     policy: BareNewline,
+    /// Do dots at the start of a line mean anything?
+    stuffed: bool,
     at: At,
     bare: bool,
     line: usize,
@@ -74,9 +76,23 @@ pub struct Dots {
 }
 
 impl Dots {
-    /// The start of a message.
+    /// The start of a message that a line with a dot ends.
     pub fn new(policy: BareNewline) -> Dots {
-        Dots { policy, at: At::LineStart, bare: false, line: 0, longest: 0 }
+        Dots { policy, stuffed: true, at: At::LineStart, bare: false, line: 0, longest: 0 }
+    }
+
+    /// The start of a message of known length (RFC 3030 2): a dot is an octet like any other, and
+    /// [`Dots::feed`] always asks for more.  [`Dots::finish`] follows the last piece.
+    pub fn plain(policy: BareNewline) -> Dots {
+        Dots { stuffed: false, ..Dots::new(policy) }
+    }
+
+    /// The message has ended without a line of its own for that: hands on what was held back.
+    pub fn finish(&mut self, sink: &mut impl FnMut(&[u8])) {
+        if self.at == At::Cr {
+            self.bare_cr(sink);
+            self.at = At::Text;
+        }
     }
 
     /// Was there a bare CR or LF?
@@ -96,7 +112,7 @@ impl Dots {
         while at < input.len() {
             let byte = input[at];
             match (self.at, byte) {
-                (At::LineStart, b'.') => {
+                (At::LineStart, b'.') if self.stuffed => {
                     sink(&input[from..at]);
                     from = at + 1;
                     self.at = At::Dot;
@@ -132,7 +148,7 @@ impl Dots {
                     from = at;
                     self.at = At::Text;
                 }
-                (At::BareLf, b'.') => {
+                (At::BareLf, b'.') if self.stuffed => {
                     sink(&input[from..at]);
                     from = at + 1;
                     at += 1;
@@ -363,6 +379,41 @@ mod tests {
                 dots.feed(piece, &mut |_| {});
             }
             assert_eq!(dots.longest_line(), 3000);
+        }
+    }
+
+    /// Without dots that mean something, what comes out is what comes in, with every policy and
+    /// in pieces of every size, but for the line ends that a policy changes.
+    #[test]
+    fn a_plain_message_keeps_its_dots_and_has_no_end() {
+        const LETTERS: [u8; 4] = [b'\r', b'\n', b'.', b'a'];
+        for number in 0..4u32.pow(7) {
+            let input: Vec<u8> =
+                (0..7).map(|n| LETTERS[(number >> (2 * n)) as usize & 3]).collect();
+            for policy in [BareNewline::Accept, BareNewline::Normalize, BareNewline::Reject] {
+                let mut rest = &input[..];
+                let (mut want, mut bare) = (vec![], false);
+                while let Some(octet) = rest.first() {
+                    let is_end = matches!(octet, b'\r' | b'\n');
+                    let size = if rest.starts_with(b"\r\n") { 2 } else { 1 };
+                    bare |= is_end && size == 1;
+                    match policy == BareNewline::Normalize && is_end {
+                        true => want.extend_from_slice(b"\r\n"),
+                        false => want.extend_from_slice(&rest[..size]),
+                    }
+                    rest = &rest[size..];
+                }
+                for size in [1, 2, 3, 7] {
+                    let mut dots = Dots::plain(policy);
+                    let mut out = vec![];
+                    for piece in input.chunks(size) {
+                        let progress = dots.feed(piece, &mut |bytes| out.extend_from_slice(bytes));
+                        assert_eq!(progress, Progress::More, "{input:?}");
+                    }
+                    dots.finish(&mut |bytes| out.extend_from_slice(bytes));
+                    assert_eq!((&out, dots.has_bare()), (&want, bare), "{policy:?} {input:?}");
+                }
+            }
         }
     }
 }

@@ -4,6 +4,9 @@ use crate::config::Config;
 
 pub mod command;
 pub mod dots;
+mod incoming;
+pub(crate) mod networks;
+mod proxy;
 pub mod reply;
 pub mod session;
 pub mod stream;
@@ -13,12 +16,14 @@ mod trace;
 /// One file per group of commands: each parses its argument, asks the hooks, and answers.
 mod verb {
     pub(super) mod auth;
+    pub(super) mod bdat;
     pub(super) mod data;
     pub(super) mod helo;
     pub(super) mod mail;
     pub(super) mod rcpt;
     pub(super) mod small;
     pub(super) mod starttls;
+    pub(super) mod xclient;
 }
 
 pub use session::serve;

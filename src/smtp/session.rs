@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
-use crate::smtp::command;
+use crate::smtp::command::{self, Command};
+use crate::smtp::proxy;
 use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::stream::{End, Stream};
-use crate::smtp::verb::starttls;
+use crate::smtp::verb::bdat::Chunks;
+use crate::smtp::verb::{starttls, xclient};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
@@ -28,6 +30,10 @@ pub(crate) struct Dialogue {
     pub(crate) patience: Patience,
     /// Failed attempts at AUTH.
     pub(crate) auth_failures: u32,
+    /// The message that comes in chunks, from the first BDAT to the end of the transaction.
+    pub(crate) chunks: Option<Chunks>,
+    /// What XCLIENT said of the client.
+    pub(crate) speaks_for: xclient::Said,
     closing: bool,
 }
 
@@ -45,9 +51,14 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     deadline::set_client(Some(stream.output().as_raw_fd()));
     stream.set_write_timeout(WRITE_TIMEOUT);
     let mut dialogue = Dialogue::new(session, stream);
+    let port = dialogue.session.connection.local_port;
+    if let Err(why) = proxy::unwrap(&mut dialogue) {
+        dialogue.log(Level::Warn, why);
+        return deadline::set_client(None);
+    }
     dialogue
         .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
-    if starttls::begins_with_tls(&mut dialogue) {
+    if starttls::begins_with_tls(&mut dialogue, port) {
         dialogue.greet();
     }
     while !dialogue.closing {
@@ -70,7 +81,15 @@ impl Dialogue {
             Ok(ear) => session.set_ear(ear),
             Err(error) => session.log(Level::Error, format_args!("cannot look ahead: {error}")),
         }
-        Dialogue { session, stream, patience, auth_failures: 0, closing: false }
+        Dialogue {
+            session,
+            stream,
+            patience,
+            auth_failures: 0,
+            chunks: None,
+            speaks_for: xclient::Said::default(),
+            closing: false,
+        }
     }
 
     /// Asks a hook; what plugins answered the client themselves goes out in its place.
@@ -113,6 +132,12 @@ impl Dialogue {
             return;
         }
         self.ask(Hook::Disconnect, &Call::Nothing);
+        self.reset_transaction();
+    }
+
+    /// Ends the transaction, and with it a message that comes in chunks.
+    pub(crate) fn reset_transaction(&mut self) {
+        self.chunks = None;
         self.session.reset_transaction();
     }
 
@@ -138,7 +163,8 @@ impl Dialogue {
         self.closing
     }
 
-    fn greet(&mut self) {
+    /// Asks whether the client may speak, and says the greeting.
+    pub(crate) fn greet(&mut self) {
         let verdict = self.ask(Hook::Connect, &Call::Nothing);
         if self.settled(Hook::Connect, &verdict, "") {
             return;
@@ -174,12 +200,21 @@ impl Dialogue {
         match command {
             _ if octets > command.map_or(4096, |command| command.limit) => {
                 self.say(500, "5.5.2", "Line too long");
+                self.leave_in_doubt(command);
             }
             Some(_) if argument.chars().any(|c| c.is_control() && c != '\t') => {
                 self.say(501, "5.5.2", "Syntax error, control characters are not allowed");
+                self.leave_in_doubt(command);
             }
             Some(command) => (command.run)(self, argument),
             None => crate::smtp::verb::small::unrecognized(self, verb, argument),
+        }
+    }
+
+    /// Octets of a message may follow a BDAT that was not read.  They must not be taken for commands.
+    fn leave_in_doubt(&mut self, command: Option<&Command>) {
+        if command.is_some_and(|command| command.verb == "BDAT") {
+            self.disconnect();
         }
     }
 }

@@ -192,6 +192,34 @@ impl Stream {
         }
     }
 
+    /// Reads at most so many octets past the buffer and past TLS, for what comes before SMTP.
+    ///
+    /// # Errors
+    /// Nothing comes before `until`.
+    pub(crate) fn exactly(
+        &mut self,
+        most: usize,
+        until: Instant,
+        idle: bool,
+        into: &mut Vec<u8>,
+    ) -> Result<(), End> {
+        let start = into.len();
+        into.resize(start + most, 0);
+        let done = loop {
+            if let Err(end) = self.wait(until, idle) {
+                break Err(end);
+            }
+            match read(&self.input, &mut into[start..]) {
+                Ok(0) => break Err(End::Closed),
+                Ok(count) => break Ok(count),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => break Err(End::Closed),
+            }
+        };
+        into.truncate(start + done.unwrap_or(0));
+        done.map(drop)
+    }
+
     /// Some octets of a message; [`Stream::consume`] says how many of them were used.
     ///
     /// # Errors

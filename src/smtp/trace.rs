@@ -27,12 +27,17 @@ pub(crate) fn warm() -> TimeZone {
 pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
     let (auth, tls) = (auth_comment(session), tls_comment(session));
     let is_esmtp = session.connection.hello == Some(Hello::Ehlo);
-    let protocol = match (is_esmtp, tls.is_empty(), auth.is_empty()) {
-        (false, _, _) => "SMTP",
-        (true, true, true) => "ESMTP",
-        (true, true, false) => "ESMTPA",
-        (true, false, true) => "ESMTPS",
-        (true, false, false) => "ESMTPSA",
+    let is_utf8 = session.transaction.mail_params.get("smtputf8").is_some();
+    let [plain, a, s, sa] = match (is_esmtp, is_utf8) {
+        (false, _) => ["SMTP"; 4],
+        (true, false) => ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"],
+        (true, true) => ["UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"],
+    };
+    let protocol = match (tls.is_empty(), auth.is_empty()) {
+        (true, true) => plain,
+        (true, false) => a,
+        (false, true) => s,
+        (false, false) => sa,
     };
     let me = session.me();
     let default = format!(
@@ -161,5 +166,37 @@ mod tests {
         let start = "from Unknown (HELO he?lo.test) (192.0.2.1)\n by mx.test (qpsmtpd/";
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(") with ESMTP; "), "{line}");
+    }
+
+    #[test]
+    fn the_protocol_has_a_name_for_each_extension() {
+        use crate::state::{Encryption, Params};
+        let tls = Encryption {
+            protocol: "TLSv1.3".into(),
+            cipher: "X".into(),
+            server_name: None,
+            resumed: false,
+        };
+        for (utf8, encryption, user, protocol) in [
+            ("", None, None, "ESMTP"),
+            ("", None, Some("u"), "ESMTPA"),
+            ("", Some(&tls), None, "ESMTPS"),
+            ("", Some(&tls), Some("u"), "ESMTPSA"),
+            ("SMTPUTF8", None, None, "UTF8SMTP"),
+            ("SMTPUTF8", None, Some("u"), "UTF8SMTPA"),
+            ("SMTPUTF8", Some(&tls), None, "UTF8SMTPS"),
+            ("SMTPUTF8", Some(&tls), Some("u"), "UTF8SMTPSA"),
+        ] {
+            let mut trial = Trial::new("", &[("me", "mx.test")]);
+            trial.session.connection.hello = Some(Hello::Ehlo);
+            trial.session.connection.encryption = encryption.cloned();
+            trial.session.connection.auth_user = user.map(str::to_owned);
+            trial.session.connection.auth_mechanism = user.map(|_| "plain".to_owned());
+            trial.session.transaction.mail_params = Params::from_words(utf8.split_whitespace());
+            add_received(&mut trial.session).unwrap();
+            let line = trial.session.transaction.header.get("Received").unwrap().into_owned();
+            let (_, with) = line.split_once(") with ").unwrap();
+            assert_eq!(with.split([' ', ';']).next(), Some(protocol), "{line}");
+        }
     }
 }

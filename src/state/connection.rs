@@ -90,6 +90,19 @@ impl Connection {
         Connection { remote_host, remote_user: user, ..self }
     }
 
+    /// These are the ends, and the client's name is looked up for them: what a proxy says of its
+    /// client.
+    pub(crate) fn set_ends(&mut self, remote: (IpAddr, u16), local: (IpAddr, u16)) {
+        (self.remote_ip, self.remote_port) = (remote.0.to_canonical(), remote.1);
+        (self.local_ip, self.local_port) = (local.0.to_canonical(), local.1);
+        (self.remote_host, self.remote_user) = (OnceCell::new(), None);
+    }
+
+    /// This is the client's host name, without a look-up; None: it has none.
+    pub(crate) fn set_remote_host(&mut self, host: Option<String>) {
+        self.remote_host = OnceCell::from(host.unwrap_or_else(|| "Unknown".into()));
+    }
+
     /// The client's host name by reverse look-up; `Unknown` where there is none.
     pub fn remote_host(&self) -> &str {
         self.remote_host
@@ -119,6 +132,21 @@ mod tests {
         let mapped: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
         let connection = Connection::new((mapped, 4), (mapped, 25));
         assert_eq!(connection.remote_ip, "192.0.2.7".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn new_ends_have_a_name_of_their_own() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut connection = Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25))
+            .with_look_up(|ip| Some(format!("name-of-{ip}")))
+            .with_remote(Some("proxy.example".into()), Some("user".into()));
+        assert_eq!(connection.remote_info(), "user@proxy.example");
+        connection.set_ends((ip("::ffff:192.0.2.8"), 5), (ip("2001:db8::25"), 465));
+        assert_eq!(connection.remote_info(), "name-of-192.0.2.8");
+        let ends = (connection.remote_port, connection.local_ip, connection.local_port);
+        assert_eq!(ends, (5, ip("2001:db8::25"), 465));
+        connection.set_remote_host(None);
+        assert_eq!(connection.remote_host(), "Unknown");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::hook::{CAPABILITIES, Call, Code, Hook};
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::{auth, starttls};
+use crate::smtp::verb::{auth, mail, starttls, xclient};
 use crate::state::Hello;
+
+/// The extensions that are always offered: RFC 2920, RFC 6152, RFC 2034, RFC 3030.
+const OFFERS: [&str; 4] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"];
 
 /// One of the two greetings.
 struct Greeting {
@@ -54,7 +57,7 @@ fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
         return false;
     }
     if dialogue.session.connection.hello.is_some() {
-        dialogue.session.reset_transaction();
+        dialogue.reset_transaction();
     }
     dialogue.session.connection.hello = Some(greeting.hello);
     dialogue.session.connection.hello_host = host;
@@ -69,7 +72,10 @@ fn hi(dialogue: &mut Dialogue) -> String {
 
 /// The extensions that this session offers.
 fn offers(dialogue: &mut Dialogue) -> Vec<String> {
-    let mut offers = vec!["PIPELINING".to_owned(), "8BITMIME".into(), "ENHANCEDSTATUSCODES".into()];
+    let mut offers = OFFERS.map(str::to_owned).to_vec();
+    if mail::offers_smtputf8(dialogue) {
+        offers.push("SMTPUTF8".into());
+    }
     offers.push(match dialogue.session.config_number("databytes", 0) {
         0 => "SIZE".into(),
         most => format!("SIZE {most}"),
@@ -78,6 +84,9 @@ fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     offers.extend(dialogue.session.connection.notes.get(CAPABILITIES).unwrap_or_default());
     if starttls::is_offered(dialogue) {
         offers.push("STARTTLS".into());
+    }
+    if xclient::is_allowed(dialogue) {
+        offers.push(format!("XCLIENT {}", xclient::names()));
     }
     let mechanisms = auth::mechanisms(dialogue);
     if !mechanisms.is_empty() {

@@ -1,16 +1,19 @@
 //! MAIL (RFC 5321 4.1.1.2), and the syntax that it shares with RCPT.
 
-use crate::hook::{Call, Code, Hook, Verdict};
+use crate::hook::{Ability, Call, Code, Hook, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::smtp::session::Dialogue;
 use crate::state::Params;
 
+/// The parameter of RFC 6531 3.4.
+pub(crate) const SMTPUTF8: &str = "smtputf8";
+
 /// The answer to a path that is none.
 const NO_PATH: &str = "could not parse your mail from command";
 
 pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
-    dialogue.session.reset_transaction();
+    dialogue.reset_transaction();
     if dialogue.session.connection.hello.is_none() {
         return dialogue.say(503, "5.5.1", "please say hello first ...");
     }
@@ -29,7 +32,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     }
     let path = if mended.code() == Code::Ok { mended.text() } else { &path };
     let sender = match Address::parse(path) {
-        Ok(address) if address.is_ascii() => address,
+        Ok(address) if is_readable(&address, &params) => address,
         Ok(_) => return dialogue.say(501, "5.6.7", NO_PATH),
         Err(_) => return dialogue.say(501, "5.1.7", NO_PATH),
     };
@@ -47,6 +50,20 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     dialogue.session.begin_transaction();
     dialogue.session.transaction.mail_params = params;
     dialogue.session.transaction.set_sender(sender);
+}
+
+/// Does this client get SMTPUTF8 (RFC 6531)?  Only where the plugins that queue can do it.
+pub(crate) fn offers_smtputf8(dialogue: &Dialogue) -> bool {
+    let is_esmtp = dialogue.session.connection.is_esmtp();
+    is_esmtp && dialogue.session.plugins().can(Ability::Smtputf8)
+}
+
+/// An address outside ASCII needs SMTPUTF8 among the parameters of its MAIL command.  Octets that
+/// are no UTF-8 were replaced when the line was read.
+pub(crate) fn is_readable(address: &Address, params: &Params) -> bool {
+    address.is_ascii()
+        || (params.get(SMTPUTF8).is_some()
+            && !address.address().contains(char::REPLACEMENT_CHARACTER))
 }
 
 /// What a command's argument says: the path as text, and the parameters.
@@ -136,6 +153,12 @@ fn wrong_param(
         && !["7BIT", "8BITMIME"].iter().any(|known| body.eq_ignore_ascii_case(known))
     {
         return Some(SYNTAX);
+    }
+    match params.get(SMTPUTF8) {
+        Some("") if offers_smtputf8(dialogue) => {}
+        Some("") => return Some((555, "5.6.7", "SMTPUTF8 is not supported")),
+        Some(_) => return Some(SYNTAX),
+        None => {}
     }
     let size = params.get("size")?;
     if size.is_empty() || size.len() > 20 || !size.bytes().all(|b| b.is_ascii_digit()) {

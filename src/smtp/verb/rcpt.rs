@@ -3,7 +3,7 @@
 use crate::hook::{Call, Code, Hook};
 use crate::mail::Address;
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::mail::path_and_params;
+use crate::smtp::verb::mail::{is_readable, path_and_params};
 
 /// The answer to a path that is none.
 const NO_PATH: &str = "could not parse recipient";
@@ -25,6 +25,9 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     if dialogue.session.transaction.sender().is_none() {
         return dialogue.say(503, "5.5.1", "Use MAIL before RCPT");
     }
+    if dialogue.chunks.is_some() {
+        return dialogue.say(503, "5.5.1", "The message is on its way already");
+    }
     let most = dialogue.session.config_number("max_recipients", MOST);
     if most > 0 && dialogue.session.transaction.recipients().len() as u64 >= most {
         return dialogue.say(452, "4.5.3", "Too many recipients");
@@ -35,7 +38,9 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     }
     let path = if mended.code() == Code::Ok { mended.text() } else { &path };
     let recipient = match Address::parse(path) {
-        Ok(address) if !address.is_ascii() => return dialogue.say(501, "5.6.7", NO_PATH),
+        Ok(address) if !is_readable(&address, &dialogue.session.transaction.mail_params) => {
+            return dialogue.say(501, "5.6.7", NO_PATH);
+        }
         Ok(address) if !address.is_null() => address,
         _ => return dialogue.say(501, "5.1.3", NO_PATH),
     };

@@ -3,9 +3,10 @@
 use crate::hook::{Call, Code, Hook};
 use crate::smtp::command::COMMANDS;
 use crate::smtp::session::Dialogue;
+use crate::smtp::verb::mail::{SMTPUTF8, offers_smtputf8};
 
 pub(crate) fn rset(dialogue: &mut Dialogue, _argument: &str) {
-    dialogue.session.reset_transaction();
+    dialogue.reset_transaction();
     dialogue.say(250, "2.0.0", "OK");
 }
 
@@ -18,11 +19,20 @@ pub(crate) fn noop(dialogue: &mut Dialogue, argument: &str) {
 }
 
 pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) {
-    let words: Vec<&str> = argument.split_whitespace().collect();
+    let mut words: Vec<&str> = argument.split_whitespace().collect();
+    let is_utf8 = words.len() > 1
+        && words.last().is_some_and(|word| word.eq_ignore_ascii_case(SMTPUTF8))
+        && offers_smtputf8(dialogue);
+    if is_utf8 {
+        words.pop();
+    }
+    if !argument.is_ascii() && (!is_utf8 || argument.contains(char::REPLACEMENT_CHARACTER)) {
+        return dialogue.say(501, "5.6.7", "An address outside ASCII needs SMTPUTF8");
+    }
     let verdict = dialogue.ask(Hook::Vrfy, &Call::Words("vrfy", &words));
     if dialogue.settled(Hook::Vrfy, &verdict, "") {
         if verdict.code() == Code::Deny {
-            dialogue.session.reset_transaction();
+            dialogue.reset_transaction();
         }
         return;
     }
@@ -80,7 +90,11 @@ fn default_help(dialogue: &mut Dialogue) -> String {
         None => env!("CARGO_PKG_VERSION"),
     };
     let mut lines = vec![format!("This is qpsmtpd {version}").trim_end().to_owned()];
+    let may_speak_for_others = super::xclient::is_allowed(dialogue);
     for command in COMMANDS {
+        if command.verb == "XCLIENT" && !may_speak_for_others {
+            continue;
+        }
         lines.push(format!("  {} {}", command.verb, command.usage).trim_end().to_owned());
     }
     lines.push("End of HELP".into());

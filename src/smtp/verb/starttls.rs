@@ -10,7 +10,7 @@ use crate::sys::deadline;
 const TLS_PORT: u16 = 465;
 
 /// Is this client under TLS?
-const TLS_ENABLED: Note<bool> = Note::new("tls_enabled");
+pub(super) const TLS_ENABLED: Note<bool> = Note::new("tls_enabled");
 
 /// Can this client start TLS?
 pub(crate) fn is_offered(dialogue: &Dialogue) -> bool {
@@ -27,18 +27,17 @@ pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) {
     if !argument.is_empty() {
         return dialogue.say(501, "5.5.4", "Syntax error (no parameters allowed)");
     }
-    dialogue.session.reset_transaction();
+    dialogue.reset_transaction();
     dialogue.say(220, "2.0.0", "Go ahead with TLS");
     handshake(dialogue);
 }
 
-/// Does the handshake at once where the client's port says so.  False: it failed, and the session
-/// is over.
-pub(crate) fn begins_with_tls(dialogue: &mut Dialogue) -> bool {
+/// Does the handshake at once where `port`, the listener's, says so.  False: it failed, and the
+/// session is over.
+pub(crate) fn begins_with_tls(dialogue: &mut Dialogue, port: u16) -> bool {
     if dialogue.session.plugins().tls().is_none() {
         return true;
     }
-    let port = dialogue.session.connection.local_port;
     let ports = dialogue.session.config("tls_ports");
     let is_one = match ports.is_empty() {
         true => port == TLS_PORT,
