@@ -3,7 +3,8 @@
 //!     queue/lmtp - hands messages to a delivery agent that speaks LMTP
 //!
 //! SYNOPSIS
-//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ...
+//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [tls no|may|must|first] [ca FILE]
+//!                [auth_user NAME auth_password_file FILE]
 //!
 //! DESCRIPTION
 //!     While the client waits, gives the message with its envelope to a server that speaks LMTP
@@ -35,6 +36,10 @@
 //! ARGUMENTS
 //!     HOST:PORT         a server on the network
 //!     /SOCKET           the path of a server's socket
+//!     tls WORD, ca FILE, auth_user NAME, auth_password_file FILE
+//!                       TLS and AUTH on the network, as with queue/smtp-forward: without these
+//!                       arguments STARTTLS where it is offered.  Over a socket in the file system
+//!                       there is no TLS.
 //!     timeout SECONDS   how long all of it may take; 300 by default
 //!
 //!     queue/lmtp /run/dovecot/lmtp
@@ -48,17 +53,19 @@
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks};
-use crate::plugins::queue::client::{Backend, Place, Protocol};
+use crate::plugins::queue::client::{Backend, Place, Protocol, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let words = args.positional();
+    let mut words = args.positional();
+    let security = Security::take(&mut words, hooks.config())?;
     let places: Vec<_> =
         words.into_iter().map(|word| Place::parse(word, None)).collect::<Result<_>>()?;
     if places.is_empty() {
         return Err(Error::new("argument missing: the LMTP server"));
     }
-    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false };
+    security.check(&places)?;
+    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false, security };
     hooks.queue(move |session| backend.hand_over(session));
     Ok(())
 }

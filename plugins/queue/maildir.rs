@@ -31,8 +31,8 @@
 //!                  %d   the domain
 //!                  %u   the whole address
 //!
-//!              In these, characters other than A-Z a-z 0-9 - + _ . , @ = become "_", and so does
-//!              a part of the path that would be empty, "." or "..".
+//!              In these, characters other than letters, digits and - + _ . , @ = become "_", and
+//!              so does a part of the path that would be empty, "." or "..".
 //!     MODE     the permissions of new folders as three octal digits, and, without its execute
 //!              bits, of messages; 700 by default
 //!
@@ -55,7 +55,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::hook::{Ability, Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::host_name;
@@ -68,6 +68,7 @@ const CHUNK: usize = 128 * 1024;
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let maildir = Maildir::from_args(args)?;
+    hooks.can(Ability::Smtputf8);
     hooks.queue(move |session| maildir.deliver(session));
     Ok(())
 }
@@ -303,7 +304,7 @@ fn of_recipient(subdir: &str, recipient: &Address) -> PathBuf {
 }
 
 fn clean(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-+_.,@=".contains(c);
+    let safe = |c: char| c.is_alphanumeric() || "-+_.,@=".contains(c);
     text.chars().map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
@@ -444,7 +445,7 @@ mod tests {
             ("%d/%l", "postmaster", "", "_/postmaster"),
             (".%l", ".", "b.test", "_"),
             ("%l", "%d", "b.test", "_d"),
-            ("%l", "jürgen", "b.test", "j_rgen"),
+            ("%l", "jürgen", "b.test", "jürgen"),
             ("%l", "a\"b\\c", "b.test", "a_b_c"),
         ] {
             let found = of_recipient(subdir, &Address::new(user, host));

@@ -28,7 +28,7 @@ const LAST_WAIT: Duration = Duration::from_millis(200);
 ///
 /// What is written goes to its current input.  While a write waits, what the program says is read,
 /// so that neither waits for the other.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<File>,
     output: Option<File>,
@@ -38,10 +38,10 @@ pub(super) struct Program {
 }
 
 /// How a program ended.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     status: ExitStatus,
     /// The lines that it said, without empty ones.
-    pub(super) lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 impl Ended {
@@ -49,7 +49,7 @@ impl Ended {
     ///
     /// # Errors
     /// It was ended by a signal.
-    pub(super) fn status(&self) -> io::Result<i32> {
+    pub(crate) fn status(&self) -> io::Result<i32> {
         let signal = || io::Error::other(format!("it ended with {}", self.status));
         self.status.code().ok_or_else(signal)
     }
@@ -60,7 +60,7 @@ impl Program {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn start(
+    pub(crate) fn start(
         mut command: Command,
         input: PipeWriter,
         output: PipeReader,
@@ -79,7 +79,7 @@ impl Program {
     }
 
     /// Its process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -87,7 +87,7 @@ impl Program {
     ///
     /// # Errors
     /// What the system says of the pipe.
-    pub(super) fn next_input(&mut self, input: PipeWriter) -> io::Result<()> {
+    pub(crate) fn next_input(&mut self, input: PipeWriter) -> io::Result<()> {
         self.input = Some(not_waiting(input)?);
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Program {
     ///
     /// # Errors
     /// `TimedOut`; what the system says.
-    pub(super) fn finish(mut self) -> io::Result<Ended> {
+    pub(crate) fn finish(mut self) -> io::Result<Ended> {
         self.input = None;
         let mut nap = Duration::from_micros(200);
         let status = loop {
@@ -201,7 +201,7 @@ fn not_waiting(pipe: impl Into<OwnedFd>) -> io::Result<File> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::fs;
     use std::io::pipe;
@@ -209,7 +209,7 @@ pub(super) mod tests {
 
     /// Makes an executable file.  Another process writes it: while this one does, what its other
     /// threads start would have it open for writing too, and then it cannot be run.
-    pub(in super::super) fn script(dir: &Path, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn script(dir: &Path, name: &str, text: &str) -> PathBuf {
         let (source, script) = (dir.join(format!("{name}.text")), dir.join(name));
         fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
         let copy = Command::new("install").args([&source, &script]).status().unwrap();

@@ -4,6 +4,8 @@
 //!
 //! SYNOPSIS
 //!     queue/smtp-forward HOST [PORT] [xclient] [HOST:PORT | also HOST[:PORT]] ...
+//!                        [tls no|may|must|first] [ca FILE]
+//!                        [auth_user NAME auth_password_file FILE]
 //!
 //! DESCRIPTION
 //!     While the client waits, connects to an SMTP server, the back end, and gives it the message
@@ -23,11 +25,12 @@
 //!     recipients at once as this server does.
 //!
 //!     With a reply of 530 the back end wants authentication or encryption.  That is the matter of
-//!     this server, not of the client, who gets 451.  STARTTLS and AUTH are not spoken yet.
+//!     this server, not of the client, who gets 451.
 //!
-//!     A back end that cannot be reached, does not greet, or refuses the connection or the greeting
-//!     is passed over for the next one.  When there is none left, the next queue plugin is asked;
-//!     without one the client gets 451.  Once the back end knows the envelope, no other is asked:
+//!     A back end that cannot be reached, does not greet, refuses the connection or the greeting,
+//!     or cannot be used with the TLS or AUTH that the arguments want, is passed over for the next
+//!     one.  When there is none left, the next queue plugin is asked; without one the client gets
+//!     451.  Once the back end knows the envelope, no other is asked:
 //!     when it falls silent or closes the connection, the client gets 451.  It may have the message
 //!     all the same, and then gets it twice.
 //!
@@ -37,8 +40,12 @@
 //!     offer 8BITMIME the message is sent as it is.  If an address is not ASCII and the back end
 //!     does not offer SMTPUTF8, the message is refused with 550.
 //!
-//!     The plugin of the same name in Perl answers every refusal with 451, and a failure of QUIT,
-//!     after which the back end has the message, as well.
+//!     Connections are encrypted with STARTTLS where the back end offers it, whatever its
+//!     certificate says: that keeps out those who only listen.  To keep out those who can change
+//!     what is sent, verify the back end with "tls must" or "tls first".
+//!
+//!     The plugin of the same name in Perl speaks neither TLS nor AUTH, and answers every refusal
+//!     with 451, and a failure of QUIT, after which the back end has the message, as well.
 //!
 //! ARGUMENTS
 //!     HOST               name or address of the back end, or the path of its socket
@@ -48,11 +55,32 @@
 //!                        offer XCLIENT is passed over.
 //!     HOST:PORT          a further back end, for when those before it cannot be reached
 //!     also HOST[:PORT]   the same
+//!     tls no             everything in the clear
+//!     tls may            STARTTLS (RFC 3207) where it is offered, without looking at the
+//!                        certificate; where it is offered but fails, a new connection in the
+//!                        clear.  That is the default for hosts, but for those elsewhere than on
+//!                        this machine if auth_user is given: there it is must.
+//!     tls must           STARTTLS.  A back end that does not offer it, or whose certificate is not
+//!                        from a known authority, not for HOST or out of date, does not get the
+//!                        message.
+//!     tls first          TLS from the first octet on (RFC 8314), with the certificate verified as
+//!                        with must; PORT is 465 by default
+//!     ca FILE            the authorities for must and first, certificates in PEM, in place of
+//!                        those that the system knows.  They are read at the start.
+//!     auth_user NAME     authenticate as NAME, with PLAIN or else LOGIN (RFC 4954).  A password is
+//!                        sent under TLS only, except to back ends on this machine.
+//!     auth_password_file FILE
+//!                        the file whose first line is the password; read for each connection, by
+//!                        the user that sessions run as
 //!     timeout SECONDS    how long all of it may take; 300 by default.  One connection is waited
 //!                        for no longer than 30 seconds, and servers that are down leave time for
 //!                        the others.
 //!
 //!     queue/smtp-forward 192.0.2.5 9025 xclient also mx2.example.com timeout 120
+//!     queue/smtp-forward smarthost.example.net tls first auth_user me
+//!                        auth_password_file /etc/qpsmtpd/password    (in one line)
+//!
+//!     Paths that are not absolute are looked for like configuration files.
 //!
 //! CONFIG
 //!     me   the name by which this server greets the back end
@@ -61,22 +89,25 @@
 //!     queue/lmtp, queue/qmqp-forward
 //! ```
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks};
-use crate::plugins::queue::client::{Backend, Place, Protocol, parse_port};
+use crate::plugins::queue::client::{Backend, Place, Protocol, Security, parse_port};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let backend = backend(args)?;
+    let backend = backend(args, hooks.config())?;
     hooks.queue(move |session| backend.hand_over(session));
     Ok(())
 }
 
-fn backend(args: &Args) -> Result<Backend> {
-    let words = args.positional();
+fn backend(args: &Args, config: &Config) -> Result<Backend> {
+    let mut words = args.positional();
+    let security = Security::take(&mut words, config)?;
+    let default = Some(security.port());
     let mut words = words.into_iter().peekable();
     let first = words.next().ok_or("No SMTP server specified in smtp-forward config")?;
-    let mut first = Place::parse(first, Some(25))?;
+    let mut first = Place::parse(first, default)?;
     let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
     if let Some(number) = words.next_if(is_number) {
         match &mut first {
@@ -84,18 +115,20 @@ fn backend(args: &Args) -> Result<Backend> {
             Place::Unix(_) => return Err(Error::new(format!("unexpected argument '{number}'"))),
         }
     }
-    let mut backend = Backend { places: vec![first], protocol: Protocol::Smtp, xclient: false };
+    let places = vec![first];
+    let mut backend = Backend { places, protocol: Protocol::Smtp, xclient: false, security };
     while let Some(word) = words.next() {
         match word {
             _ if word.eq_ignore_ascii_case("xclient") => backend.xclient = true,
             _ if word.eq_ignore_ascii_case("also") => {
                 let place = words.next().ok_or("no server after 'also'")?;
-                backend.places.push(Place::parse(place, Some(25))?);
+                backend.places.push(Place::parse(place, default)?);
             }
             _ if word.contains([':', '/']) => backend.places.push(Place::parse(word, None)?),
             _ => return Err(Error::new(format!("Unknown flag {word}"))),
         }
     }
+    backend.security.check(&backend.places)?;
     Ok(backend)
 }
 
@@ -134,7 +167,7 @@ mod tests {
     }
 
     fn args(line: &str) -> Result<Backend> {
-        backend(&Args::new(line.split_whitespace()))
+        backend(&Args::new(line.split_whitespace()), &Config::new(vec![]))
     }
 
     fn places(line: &str) -> Vec<String> {
@@ -149,6 +182,7 @@ mod tests {
             places("a 1 b:2 also c XCLIENT also d:3 [::1]:4 timeout 9"),
             ["a:1", "b:2", "c:25", "d:3", "[::1]:4"]
         );
+        assert_eq!(places("a tls may xclient"), ["a:25"]);
         assert!(args("a xclient").unwrap().xclient && !args("a 1").unwrap().xclient);
     }
 
@@ -163,6 +197,8 @@ mod tests {
             ("a 25 26", "Unknown flag 26"),
             ("a also", "no server after 'also'"),
             ("a b:", "not a port: ''"),
+            ("a tls", "argument tls has no value"),
+            ("/run/smtp tls must", "there is no TLS over a socket in the file system: /run/smtp"),
         ] {
             assert_eq!(args(line).unwrap_err().to_string(), error, "{line}");
         }
@@ -333,7 +369,7 @@ mod tests {
     #[test]
     fn the_server_is_told_about_the_client() {
         let script = "+ 220 p\n- EHLO mx.test\n+ 250-p\n+ 250 XCLIENT NAME ADDR HELO PROTO\n\
-            - XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.1 HELO=client.test PROTO=SMTP\n+ 220 p\n\
+            - XCLIENT NAME=[UNAVAILABLE] HELO=client.test PROTO=SMTP ADDR=192.0.2.1\n+ 220 p\n\
             - EHLO client.test\n+ 250 p\n- MAIL FROM:<a@example.net>\n+ 250 ok\n\
             - RCPT TO:<b@example.com>\n+ 550 not from there\n";
         let peer = Peer::start(&format!("{script}{QUIT}"));

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 /// Its script has a line for each thing that it does:
 ///
 /// ```text
-/// + 250 text      says this
+/// + 250 text      says this; where it contains \n, more than a line at once
 /// - NOOP          wants to hear this
 /// *               takes whatever lines come until a dot on its own, and keeps them
 /// close           closes the connection; then the next one is served
@@ -49,7 +49,10 @@ fn follow(listener: &TcpListener, script: &str) -> Vec<u8> {
         let client = client.get_or_insert_with(|| BufReader::new(listener.accept().unwrap().0));
         match step.split_at_checked(2) {
             Some(("+ ", text)) => {
-                client.get_mut().write_all(format!("{text}\r\n").as_bytes()).unwrap();
+                client
+                    .get_mut()
+                    .write_all(format!("{text}\r\n").replace("\\n", "\r\n").as_bytes())
+                    .unwrap();
             }
             Some(("- ", text)) => assert_eq!(hear(client).escape_ascii().to_string(), text),
             _ if step == "*" => loop {

@@ -1,4 +1,4 @@
-//! A connection to a back end on which every wait has a limit.
+//! A connection to a back end on which every wait has a limit, in the clear or under TLS.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
 use super::Place;
+use super::tls::Tls;
 
 /// The longest wait for a connection to be made.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -25,6 +26,9 @@ const CHUNK: usize = 4096;
 /// An open connection, not blocking underneath.
 pub(crate) struct Wire {
     socket: File,
+    tls: Option<Tls>,
+    /// Is the peer on this machine?
+    is_local: bool,
     /// When all waiting ends.
     until: Instant,
     input: Vec<u8>,
@@ -39,11 +43,57 @@ impl Wire {
     /// # Errors
     /// The host has no address, none of them answers, or time is over.
     pub(crate) fn connect(place: &Place, until: Instant) -> io::Result<Wire> {
-        let socket: OwnedFd = match place {
-            Place::Tcp { host, port } => tcp(host, *port, until)?.into(),
-            Place::Unix(path) => unix(path)?,
+        let (socket, is_local): (OwnedFd, bool) = match place {
+            Place::Tcp { host, port } => {
+                let stream = tcp(host, *port, until)?;
+                let is_local = stream.peer_addr()?.ip().to_canonical().is_loopback();
+                (stream.into(), is_local)
+            }
+            Place::Unix(path) => (unix(path)?, true),
         };
-        Ok(Wire { socket: socket.into(), until, input: vec![], at: 0, heeding: false })
+        let socket = socket.into();
+        Ok(Wire { socket, tls: None, is_local, until, input: vec![], at: 0, heeding: false })
+    }
+
+    /// Is the peer reached over the loopback interface or a socket in the file system?
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// For tests: a peer that counts as one elsewhere.
+    #[cfg(test)]
+    pub(super) fn set_remote(&mut self) {
+        self.is_local = false;
+    }
+
+    /// The TLS that is spoken.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// Makes the handshake; from then on everything is encrypted.  After an error the connection
+    /// is of no use.
+    ///
+    /// # Errors
+    /// `InvalidData` where the peer has said more in the clear than was heard, or where the
+    /// handshake fails; else as [`Wire::octet`].
+    pub(crate) fn encrypt(&mut self, tls: Tls, until: Instant) -> io::Result<()> {
+        if self.at < self.input.len() {
+            let what = "something in the clear instead of a handshake";
+            return Err(io::Error::new(ErrorKind::InvalidData, what));
+        }
+        let tls = self.tls.insert(tls);
+        while tls.is_handshaking() {
+            exchange(&self.socket, tls, until)?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be said.
+    pub(crate) fn close(mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&self.socket);
+        }
     }
 
     /// From now on waits end at `until`.
@@ -77,33 +127,27 @@ impl Wire {
     fn fill(&mut self, until: Instant) -> io::Result<()> {
         self.input.resize(CHUNK, 0);
         self.at = CHUNK;
-        loop {
-            self.wait(PollFlags::POLLIN, until)?;
-            match self.socket.read(&mut self.input) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    self.input.truncate(count);
-                    self.at = 0;
-                    return Ok(());
-                }
-                Err(error) if is_again(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let count = self.read(until)?;
+        self.input.truncate(count);
+        self.at = 0;
+        Ok(())
     }
 
-    /// Waits for one of `events`; what there is of them.
-    fn wait(&self, events: PollFlags, until: Instant) -> io::Result<PollFlags> {
+    /// Reads into `input`; at least one octet.
+    fn read(&mut self, until: Instant) -> io::Result<usize> {
         loop {
-            let left = left(until)?;
-            // A wait is rounded up, so that the last one does not spin.
-            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-            let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.socket.as_fd(), events)];
-            match poll(&mut fds, timeout) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
-                Err(error) => return Err(error.into()),
+            if let Some(tls) = &mut self.tls {
+                if let Some(count) = tls.take(&mut self.input)? {
+                    return Ok(count);
+                }
+                exchange(&self.socket, tls, until)?;
+                continue;
+            }
+            wait(&self.socket, PollFlags::POLLIN, until)?;
+            match self.socket.read(&mut self.input) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(error) if is_again(&error) => {}
+                done => return done,
             }
         }
     }
@@ -115,9 +159,19 @@ impl Write for Wire {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let until = self.within(WRITE);
+        if let Some(tls) = &mut self.tls {
+            let count = tls.put(bytes)?;
+            while tls.wants_write() {
+                if self.heeding && tls.has_heard()? {
+                    return Err(ErrorKind::ConnectionAborted.into());
+                }
+                exchange(&self.socket, tls, until)?;
+            }
+            return Ok(count);
+        }
         let heeded = if self.heeding { PollFlags::POLLIN } else { PollFlags::empty() };
         loop {
-            let events = self.wait(PollFlags::POLLOUT | heeded, until)?;
+            let events = wait(&self.socket, PollFlags::POLLOUT | heeded, until)?;
             if events.intersects(heeded) {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
@@ -130,6 +184,38 @@ impl Write for Wire {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Waits until records can go one way or the other, and moves them.  What has been heard is to be
+/// taken out before more is read.
+fn exchange(socket: &File, tls: &mut Tls, until: Instant) -> io::Result<()> {
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::POLLIN, !tls.has_heard()?);
+    events.set(PollFlags::POLLOUT, tls.wants_write());
+    let ready = wait(socket, events, until)?;
+    if ready.contains(PollFlags::POLLOUT) {
+        tls.send(socket)?;
+    }
+    if ready.intersects(!PollFlags::POLLOUT) {
+        tls.receive(socket)?;
+    }
+    Ok(())
+}
+
+/// Waits for one of `events`; what there is of them.
+fn wait(socket: &File, events: PollFlags, until: Instant) -> io::Result<PollFlags> {
+    loop {
+        let left = left(until)?;
+        // A wait is rounded up, so that the last one does not spin.
+        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(socket.as_fd(), events)];
+        match poll(&mut fds, timeout) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

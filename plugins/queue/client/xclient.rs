@@ -17,16 +17,16 @@ impl Client {
     /// Tells the server what it wants to know of the client, and greets anew in its name.
     pub(super) fn xclient(&mut self, client: &Connection, name: &str) -> Result<(), Unusable> {
         let Some(wanted) = self.offer("XCLIENT") else {
-            let details = "it is an argument of the plugin".into();
-            return Err(Unusable { what: "Server does not advertise XCLIENT support", details });
+            let details = "it is an argument of the plugin";
+            return Err(Unusable::new("Server does not advertise XCLIENT support", details));
         };
         let what = "XCLIENT failed";
-        let failed = |error: io::Error| Unusable { what, details: error.to_string() };
+        let failed = |error: io::Error| Unusable::new(what, error);
         for command in commands(client, wanted) {
             self.ask(&command).map_err(failed)?.or_unusable(what)?;
         }
         let what = "HELLO after XCLIENT failed";
-        let failed = |error: io::Error| Unusable { what, details: error.to_string() };
+        let failed = |error: io::Error| Unusable::new(what, error);
         let is_name = |host: &str| {
             (1..=255).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic())
         };
@@ -49,12 +49,13 @@ fn commands(client: &Connection, wanted: &str) -> Vec<String> {
         Hello::Ehlo => "ESMTP".to_owned(),
         Hello::Helo => "SMTP".to_owned(),
     });
+    // Once the server knows the address, it need not trust us any more.
     let attributes = [
         ("NAME", Some(known(host))),
-        ("ADDR", Some(address)),
         ("PORT", Some(known(&port.unwrap_or_default()))),
         ("HELO", Some(known(&client.hello_host))),
         ("PROTO", protocol),
+        ("ADDR", Some(address)),
     ];
     let mut commands: Vec<String> = vec![];
     for (key, value) in attributes {
@@ -99,7 +100,7 @@ mod tests {
         let all = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN";
         assert_eq!(
             commands(&client, all),
-            ["XCLIENT NAME=host.example ADDR=192.0.2.7 PORT=4000 HELO=mx.example PROTO=ESMTP"]
+            ["XCLIENT NAME=host.example PORT=4000 HELO=mx.example PROTO=ESMTP ADDR=192.0.2.7"]
         );
         assert_eq!(commands(&client, "addr"), ["XCLIENT ADDR=192.0.2.7"]);
         assert_eq!(commands(&client, ""), Vec::<String>::new());
@@ -111,8 +112,8 @@ mod tests {
         client.hello = None;
         assert_eq!(
             commands(&client, "NAME ADDR PORT HELO PROTO"),
-            ["XCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::1 PORT=[UNAVAILABLE] \
-              HELO=a+2Bb+3D+C3+A4+0D+0AQUIT+20x"]
+            ["XCLIENT NAME=[UNAVAILABLE] PORT=[UNAVAILABLE] HELO=a+2Bb+3D+C3+A4+0D+0AQUIT+20x \
+              ADDR=IPV6:2001:db8::1"]
         );
     }
 
@@ -120,9 +121,10 @@ mod tests {
     fn long_attributes_have_commands_of_their_own() {
         let client = connection("192.0.2.7", 1, &"h".repeat(480));
         let commands = commands(&client, "NAME ADDR PORT HELO PROTO");
-        assert_eq!(commands.len(), 2);
+        assert_eq!(commands.len(), 3);
         assert!(
             commands[1].starts_with("XCLIENT HELO=hhh") && commands[1].ends_with("PROTO=ESMTP")
         );
+        assert_eq!(commands[2], "XCLIENT ADDR=192.0.2.7");
     }
 }

@@ -1,0 +1,299 @@
+//! When TLS is spoken, with whom, and under which name: the arguments `tls`, `ca`, `auth_user` and
+//! `auth_password_file`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+use super::{Place, Wire};
+
+/// The arguments that are read here; each is followed by its value.
+const NAMES: [&str; 4] = ["tls", "ca", "auth_user", "auth_password_file"];
+
+/// Whether a connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Never.
+    No,
+    /// With STARTTLS where it is offered, whoever answers.
+    May,
+    /// With STARTTLS, and the certificate is verified.
+    Must,
+    /// From the first octet on, and the certificate is verified.
+    First,
+}
+
+/// What the plugin's arguments say about TLS and AUTH.
+#[derive(Debug)]
+pub(crate) struct Security {
+    mode: Option<Mode>,
+    /// For [`Mode::May`].
+    unverified: Arc<ClientConfig>,
+    /// For [`Mode::Must`] and [`Mode::First`]; there where one of them can be.
+    verified: Option<Arc<ClientConfig>>,
+    pub(super) login: Option<Login>,
+}
+
+/// As whom to authenticate.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(super) user: String,
+    /// The file whose first line is the password.
+    pub(super) file: PathBuf,
+}
+
+impl Security {
+    /// Takes its arguments out of `words`; the others are left.
+    ///
+    /// # Errors
+    /// An argument without a value or with a wrong one, certificates that cannot be read.
+    pub(crate) fn take(words: &mut Vec<&str>, config: &Config) -> Result<Security> {
+        let [tls, ca, user, file] = NAMES.map(|name| take(words, name));
+        let mode = tls?.map(mode).transpose()?;
+        let place = |name: &str| {
+            let path = config.expand(name);
+            if path.is_absolute() { path } else { config.path(name).unwrap_or(path) }
+        };
+        let login = match (user?, file?) {
+            (Some(user), Some(file)) => Some(Login { user: user.into(), file: place(file) }),
+            (None, None) => None,
+            _ => return Err(Error::new("auth_user and auth_password_file belong together")),
+        };
+        let verifies = match mode {
+            Some(mode) => matches!(mode, Mode::Must | Mode::First),
+            None => login.is_some(),
+        };
+        let ca = ca?.map(place);
+        if ca.is_some() && !verifies {
+            return Err(Error::new("the argument ca is for 'tls must' and 'tls first'"));
+        }
+        let verified = if verifies { Some(verified(ca)?) } else { None };
+        Ok(Security { mode, unverified: unverified()?, verified, login })
+    }
+
+    /// The port of a server for which the arguments name none.
+    pub(crate) fn port(&self) -> u16 {
+        if self.mode == Some(Mode::First) { 465 } else { 25 }
+    }
+
+    /// Can these servers be spoken to in this way?
+    ///
+    /// # Errors
+    /// TLS has to be verified, and one of them has no name.
+    pub(crate) fn check(&self, places: &[Place]) -> Result<()> {
+        let socket = places.iter().find(|place| matches!(place, Place::Unix(_)));
+        match (socket, self.mode) {
+            (Some(place), Some(Mode::Must | Mode::First)) => Err(Error::new(format!(
+                "there is no TLS over a socket in the file system: {place}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this connection is encrypted.
+    pub(super) fn mode(&self, place: &Place, wire: &Wire) -> Mode {
+        if matches!(place, Place::Unix(_)) {
+            return Mode::No;
+        }
+        // A password goes to nobody else on the network.
+        let for_password = self.login.is_some() && !wire.is_local();
+        self.mode.unwrap_or(if for_password { Mode::Must } else { Mode::May })
+    }
+
+    /// What a handshake needs; None where there is to be none.
+    pub(super) fn config(&self, mode: Mode) -> Option<&Arc<ClientConfig>> {
+        match mode {
+            Mode::No => None,
+            Mode::May => Some(&self.unverified),
+            Mode::Must | Mode::First => self.verified.as_ref(),
+        }
+    }
+}
+
+/// The last value of an argument, which is taken out.
+fn take<'a>(words: &mut Vec<&'a str>, name: &str) -> Result<Option<&'a str>> {
+    let mut found = None;
+    while let Some(at) = words.iter().position(|word| word.eq_ignore_ascii_case(name)) {
+        if at + 1 == words.len() {
+            return Err(Error::new(format!("argument {name} has no value")));
+        }
+        found = words.drain(at..=at + 1).next_back();
+    }
+    Ok(found)
+}
+
+fn mode(word: &str) -> Result<Mode> {
+    let known =
+        [("no", Mode::No), ("may", Mode::May), ("must", Mode::Must), ("first", Mode::First)];
+    let found = known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    found.map(|(_, mode)| mode).ok_or_else(|| {
+        Error::new(format!("argument tls has the value '{word}' (known: no, may, must, first)"))
+    })
+}
+
+/// Believes in certificates of the authorities in `ca`, or in those of the system.
+fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(file) => {
+            let wrong =
+                |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", file.display()));
+            for root in CertificateDer::pem_file_iter(&file).map_err(|error| wrong(&error))? {
+                let root = root.map_err(|error| wrong(&error))?;
+                roots.add(root).map_err(|error| wrong(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(wrong(&"no certificate in it"));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(Error::new("the system has no root certificates; see the argument ca"));
+            }
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(format!("TLS: {error}")))?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Believes in every certificate.
+pub(super) fn unverified() -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(format!("TLS: {error}")))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// Takes whatever certificate the server has the key of: what would be sent in the clear otherwise
+/// is at least not read by those who only listen (RFC 7435).
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+type Signature = std::result::Result<HandshakeSignatureValid, rustls::Error>;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Signature {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Signature {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn security(line: &str) -> Result<(Security, String)> {
+        let mut words = line.split_whitespace().collect();
+        let security = Security::take(&mut words, &Config::new(vec![]))?;
+        Ok((security, words.join(" ")))
+    }
+
+    /// A file with the certificate of an authority.
+    fn ca() -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap();
+        std::fs::write(file.path(), made.cert.pem()).unwrap();
+        file
+    }
+
+    #[test]
+    fn arguments_are_taken_out_and_decide() {
+        let ca = ca();
+        let ca = ca.path().display();
+        for (line, rest, mode, port, verifies) in [
+            ("a 25 xclient".to_owned(), "a 25 xclient", None, 25, false),
+            ("a tls no b:1".into(), "a b:1", Some(Mode::No), 25, false),
+            ("a TLS May".into(), "a", Some(Mode::May), 25, false),
+            (format!("tls may a tls must ca {ca} b"), "a b", Some(Mode::Must), 25, true),
+            (format!("a tls first ca {ca}"), "a", Some(Mode::First), 465, true),
+            (format!("a auth_user u ca {ca} auth_password_file /f"), "a", None, 25, true),
+        ] {
+            let (found, left) = security(&line).unwrap();
+            assert_eq!((left.as_str(), found.mode, found.port()), (rest, mode, port), "{line}");
+            assert_eq!(found.verified.is_some(), verifies, "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_stop_the_start() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let empty = empty.path().display();
+        for (line, error) in [
+            ("tls".to_owned(), "argument tls has no value"),
+            ("tls yes".into(), "argument tls has the value 'yes' (known: no, may, must, first)"),
+            ("auth_user u".into(), "auth_user and auth_password_file belong together"),
+            ("auth_password_file f".into(), "auth_user and auth_password_file belong together"),
+            ("ca /f".into(), "the argument ca is for 'tls must' and 'tls first'"),
+            ("ca /f tls may".into(), "the argument ca is for 'tls must' and 'tls first'"),
+            ("tls must ca /no/such.pem".into(), "/no/such.pem: "),
+            (format!("tls must ca {empty}"), "no certificate in it"),
+        ] {
+            let found = security(&line).unwrap_err().to_string();
+            assert!(found.contains(error), "{line}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_password_makes_the_certificate_count() {
+        let ca = ca();
+        let login = format!("auth_user u auth_password_file /f ca {}", ca.path().display());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let place = Place::Tcp { host: "127.0.0.1".into(), port };
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let mut wire = Wire::connect(&place, until).unwrap();
+        let local = |line: &str, wire: &Wire| security(line).unwrap().0.mode(&place, wire);
+        assert_eq!(local(&login, &wire), Mode::May);
+        assert_eq!(local("", &wire), Mode::May);
+        wire.set_remote();
+        assert_eq!(local(&login, &wire), Mode::Must);
+        assert_eq!(local("", &wire), Mode::May);
+        assert_eq!(local(&format!("{login} tls first"), &wire), Mode::First);
+        let socket = Place::Unix("/run/lmtp".into());
+        assert_eq!(security("tls may").unwrap().0.mode(&socket, &wire), Mode::No);
+    }
+}
