@@ -36,13 +36,10 @@ const DEAD: &str = "its scanner is not sold any more; clamd does its work";
 
 /// THE table of plugins that are not there.
 pub const ABSENT: &[Absent] = &[
-    row("auth/auth_checkpassword", Later, "it runs a checkpassword program"),
     row("auth/auth_cvm_unix_local", Perl, "it asks a CVM server, which few have"),
-    row("auth/auth_imap", Later, "it asks an IMAP server"),
     row("auth/auth_ldap_bind", Later, "it asks an LDAP server"),
     row("auth/auth_vpopmail", Perl, "it needs the library of vpopmail"),
     row("auth/auth_vpopmail_sql", Later, "it asks a database"),
-    row("auth/auth_vpopmaild", Later, "it asks vpopmaild"),
     row("dkim", Later, DNS),
     row("dmarc", Later, DNS),
     row("dns_whitelist_soft", Later, DNS),
@@ -63,7 +60,6 @@ pub const ABSENT: &[Absent] = &[
     row("rhsbl", Later, DNS),
     row("sender_permitted_from", Later, DNS),
     row("spamassassin", Later, "it asks spamd"),
-    row("stunnel", Later, "it comes with the PROXY protocol"),
     row("uribl", Later, DNS),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),

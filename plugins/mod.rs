@@ -40,6 +40,7 @@ pub mod rcpt_ok_child;
 pub mod rcpt_ok_maxrelay;
 pub mod rcpt_regexp;
 pub mod relay;
+pub mod stunnel;
 pub mod temp_disable_connection;
 pub mod template;
 pub mod tls;
@@ -48,8 +49,13 @@ pub mod whitelist;
 
 /// Who may authenticate.
 pub mod auth {
+    pub mod auth_checkpassword;
+    pub mod auth_dovecot;
     pub mod auth_flat_file;
+    pub mod auth_imap;
+    pub mod auth_vpopmaild;
     pub mod authdeny;
+    mod back_end;
 }
 
 /// Where the log goes.
@@ -76,13 +82,13 @@ pub mod logging {
 
 /// Where messages go.
 pub mod queue {
-    mod client;
+    pub(crate) mod client;
     pub mod discard;
     pub mod exim_bsmtp;
     pub mod lmtp;
     pub mod maildir;
     pub mod postfix_queue;
-    mod program;
+    pub(crate) mod program;
     pub mod qmail_queue;
     pub mod qmqp_forward;
     pub mod smtp_forward;
@@ -145,9 +151,14 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("whitelist", "whitelist.rs", whitelist),
     plugin!("earlytalker", "earlytalker.rs", earlytalker),
     plugin!("tls", "tls.rs", tls),
+    plugin!("stunnel", "stunnel.rs", stunnel),
     plugin!("relay", "relay.rs", relay),
     plugin!("helo", "helo.rs", helo),
     plugin!("auth/auth_flat_file", "auth/auth_flat_file.rs", auth::auth_flat_file),
+    plugin!("auth/auth_checkpassword", "auth/auth_checkpassword.rs", auth::auth_checkpassword),
+    plugin!("auth/auth_dovecot", "auth/auth_dovecot.rs", auth::auth_dovecot),
+    plugin!("auth/auth_vpopmaild", "auth/auth_vpopmaild.rs", auth::auth_vpopmaild),
+    plugin!("auth/auth_imap", "auth/auth_imap.rs", auth::auth_imap),
     plugin!("auth/authdeny", "auth/authdeny.rs", auth::authdeny),
     plugin!(
         "count_unrecognized_commands",

@@ -16,17 +16,33 @@
 //!     for a pattern.
 //!
 //! CONFIG
-//!     flat_auth_pw   USER:PASSWORD a line, the password as it is.  CRAM-MD5 needs it in clear,
-//!                    and there is no other form yet.  Nobody but the server should be able to
-//!                    read the file.
+//!     flat_auth_pw   USER:PASSWORD a line.  Nobody but the server should be able to read the
+//!                    file.
+//!
+//!     The password stands there as it is, or as a hash, with {CRYPT} in front:
+//!
+//!         {CRYPT}$6$...          SHA-512, and $5$ for SHA-256, as "openssl passwd -6" makes them
+//!         {CRYPT}$y$...          yescrypt, as mkpasswd and chpasswd make it
+//!         {CRYPT}$argon2id$...   Argon2
+//!
+//!     {SHA512-CRYPT}, {SHA256-CRYPT} and {ARGON2ID}, as "doveadm pw" makes them, do as well.  Other
+//!     hashes are reported to the log, and such a user cannot authenticate.
+//!
+//!     CRAM-MD5 needs the password itself: it is left to the next plugin for users that have a
+//!     hash.  Where all of them have one, authenticate with PLAIN and LOGIN, over TLS.
+//!
+//!     A password in clear must not begin with one of the words in braces.
 //!
 //! SEE ALSO
 //!     relay
 //! ```
 
+mod hashes;
+
 use std::collections::HashMap;
 
-use crate::config::Lines;
+use self::hashes::Hashed;
+use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -47,14 +63,47 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 /// Users in lower case, each with the password.
-type Users = HashMap<String, String>;
+type Users = HashMap<String, Password>;
+
+/// A password of the file.
+enum Password {
+    /// As it is; empty for one that nobody can present.
+    Clear(String),
+    Hashed(Hashed),
+}
+
+impl Password {
+    fn parse(text: &str, line: &Line, problems: &mut Vec<Error>) -> Password {
+        match Hashed::parse(text) {
+            Ok(None) => Password::Clear(text.to_owned()),
+            Ok(Some(hash)) => Password::Hashed(hash),
+            Err(what) => {
+                problems.push(Error::at(&line.file, line.number, what));
+                Password::Clear(String::new())
+            }
+        }
+    }
+
+    /// Did the client present it?
+    ///
+    /// # Errors
+    /// It is a broken hash.
+    fn is_presented(&self, sent: &Credentials<'_>) -> std::result::Result<bool, String> {
+        match (self, &sent.password) {
+            (Password::Clear(password), _) => Ok(sent.matches(password)),
+            (Password::Hashed(hash), Some(password)) => hash.is_of(password.reveal()),
+            (Password::Hashed(_), None) => Ok(false),
+        }
+    }
+}
 
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
     let mut users = Users::new();
     for line in lines.entries() {
         match line.text.split_once(':') {
             Some((user, password)) => {
-                users.entry(user.to_lowercase()).or_insert_with(|| password.to_owned());
+                let password = Password::parse(password, line, problems);
+                users.entry(user.to_lowercase()).or_insert(password);
             }
             // The line may be half a password: it does not go to the log.
             None => problems.push(Error::at(&line.file, line.number, "no colon after the user")),
@@ -76,7 +125,7 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         session.log(Level::Info, format_args!("fail: no such user: {}", sent.user));
         return DECLINED;
     };
-    if password.is_empty() {
+    if matches!(password, Password::Clear(password) if password.is_empty()) {
         session.log(Level::Info, "fail: missing password");
         return Verdict::deny("auth_flat_file - no such user");
     }
@@ -84,13 +133,22 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         session.log(Level::Error, "skip: missing ticket");
         return Verdict::declined("auth_flat_file");
     }
-    if sent.matches(password) {
-        let what = if sent.password.is_some() { "clear" } else { "hash" };
-        session.log(Level::Info, format_args!("pass: {what} match"));
-        return Verdict::ok("auth_flat_file");
+    if sent.password.is_none() && matches!(password, Password::Hashed(_)) {
+        session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
+        return Verdict::declined("auth_flat_file");
     }
-    session.log(Level::Info, "fail: wrong password");
-    Verdict::deny("auth_flat_file - wrong password")
+    match password.is_presented(sent) {
+        Ok(true) => {
+            let what = if sent.password.is_some() { "clear" } else { "hash" };
+            session.log(Level::Info, format_args!("pass: {what} match"));
+            Verdict::ok("auth_flat_file")
+        }
+        Ok(false) => {
+            session.log(Level::Info, "fail: wrong password");
+            Verdict::deny("auth_flat_file - wrong password")
+        }
+        Err(why) => Verdict::failure(why),
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +252,35 @@ mod tests {
         is(cram(trial, "good@example.com", digest, ticket), Code::Deny, WRONG);
         is(cram(trial, user, digest, ""), Code::Declined, "auth_flat_file");
         assert!(trial.log().contains("skip: missing ticket"));
+    }
+
+    #[test]
+    fn hashed_passwords_are_compared() {
+        let lines = super::hashes::tests::HASHES.iter().enumerate();
+        let lines = lines.map(|(number, hash)| format!("u{number}@example.com:{hash}\n"));
+        let other = "old@example.com:{CRYPT}$1$abc$secret\n\
+            old@example.com:second\n\
+            broken@example.com:{CRYPT}$y$!!!$salt$1234567890123456789012345678901234567890123\n";
+        let users = lines.collect::<String>() + other;
+        let trial = &mut Trial::new("auth/auth_flat_file", &[("flat_auth_pw", &users)]);
+        let ticket = "<1@example>";
+        for number in 0..super::hashes::tests::HASHES.len() {
+            let user = &format!("u{number}@example.com");
+            is(clear(trial, user, "good pass"), Code::Ok, "auth_flat_file");
+            is(clear(trial, user, "good pas"), Code::Deny, WRONG);
+            is(cram(trial, user, "0123456789abcdef", ticket), Code::Declined, "auth_flat_file");
+            let hash = super::hashes::tests::HASHES[number];
+            is(clear(trial, user, hash), Code::Deny, WRONG);
+        }
+        for password in ["{CRYPT}$1$abc$secret", "$1$abc$secret", "second"] {
+            let verdict = clear(trial, "old@example.com", password);
+            is(verdict, Code::Deny, "auth_flat_file - no such user");
+        }
+        assert!(clear(trial, "broken@example.com", "x").is_failure());
+        let log = trial.log();
+        assert!(log.contains("flat_auth_pw:6: a password hash of another kind"), "{log}");
+        assert!(log.contains("FATAL PLUGIN ERROR: the password hash cannot be used"), "{log}");
+        assert!(!log.contains("$1$") && !log.contains("good pas"), "{log}");
     }
 
     #[test]

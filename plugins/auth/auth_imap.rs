@@ -1,0 +1,213 @@
+//! ```text
+//! NAME
+//!     auth/auth_imap - asks an IMAP server about passwords
+//!
+//! SYNOPSIS
+//!     auth/auth_imap SERVER [PORT]
+//!
+//! DESCRIPTION
+//!     Lets clients authenticate with PLAIN and LOGIN as the users of an IMAP server: whoever can
+//!     log in there is authenticated here.
+//!
+//!     Wrong passwords are refused with 535, and no other plugin is asked.  When the server cannot be
+//!     reached, does not answer, or says that it cannot check passwords now, the client gets 454.
+//!
+//!     Passwords go to the server as they are, without TLS: it should be on this machine, or on a
+//!     network that nobody else can read.  It has to allow LOGIN without TLS from here.
+//!
+//!     Port 993, which is for TLS, does not work.
+//!
+//!     The plugin of the same name in Perl leaves wrong passwords and all failures to the next
+//!     plugin, and offers CRAM-MD5, with which it can never succeed.
+//!
+//! ARGUMENTS
+//!     SERVER            its name or address
+//!     PORT              its port; 143 by default
+//!     timeout SECONDS   how long all of it may take; 300 by default
+//!
+//!     auth/auth_imap 127.0.0.1 143
+//!
+//! SEE ALSO
+//!     auth/auth_dovecot
+//! ```
+
+use std::io;
+
+use super::back_end::{self, Clear, Talk, strange};
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::plugins::queue::client::{Place, parse_port};
+
+const WRONG: &str = "auth_imap - wrong password";
+
+/// Response codes of a NO that say nothing of the password (RFC 5530 3).
+const NOT_NOW: [&str; 6] =
+    ["UNAVAILABLE", "PRIVACYREQUIRED", "CONTACTADMIN", "INUSE", "SERVERBUG", "LIMIT"];
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.at_most(2)?;
+    let server = args.get(0).ok_or("No IMAP server specified in plugins file.")?;
+    let wrong = || Error::new(format!("Bad data in imap server: {server}"));
+    let mut place = Place::parse(server, Some(143)).map_err(|_| wrong())?;
+    match (&mut place, args.get(1)) {
+        (Place::Unix(_), _) => return Err(wrong()),
+        (Place::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
+        _ => {}
+    }
+    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &place));
+    Ok(())
+}
+
+fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<Verdict> {
+    let mut talk = Talk::connect(session, place)
+        .map_err(|error| io::Error::new(error.kind(), format!("could not connect to {error}")))?;
+    let greeting = talk.line()?;
+    if !greeting.starts_with("* OK") {
+        return Err(strange(&greeting));
+    }
+    let answer = login(&mut talk, clear)?;
+    let (word, text) = answer.split_once(' ').unwrap_or((&answer, ""));
+    match word {
+        "OK" => {
+            // It is authenticated now, whatever comes of this.
+            let _ = talk.say(b"a2 LOGOUT\r\n");
+            session.log(Level::Info, "pass");
+            Ok(Verdict::ok("auth_imap"))
+        }
+        "NO" => match text.strip_prefix('[').and_then(|text| text.split([']', ' ']).next()) {
+            Some(code) if NOT_NOW.contains(&code.to_ascii_uppercase().as_str()) => {
+                Err(io::Error::other(format!("the server cannot say: {code}")))
+            }
+            _ => {
+                let user = clear.user;
+                session.log(
+                    Level::Notice,
+                    format_args!("fail: invalid password for {user} at {place}"),
+                );
+                Ok(Verdict::deny(WRONG))
+            }
+        },
+        _ => Err(strange("neither OK nor NO")),
+    }
+}
+
+/// Sends LOGIN (RFC 3501 6.2.3), with literals, in which anything can stand.  The answer, after its
+/// tag.
+fn login(talk: &mut Talk, clear: &Clear<'_>) -> io::Result<String> {
+    let (user, password) = (clear.user.as_bytes(), clear.password);
+    talk.say(format!("a1 LOGIN {{{}}}\r\n", user.len()).as_bytes())?;
+    if let Some(answer) = answer(talk)? {
+        return Ok(answer);
+    }
+    talk.say(&[user, format!(" {{{}}}\r\n", password.len()).as_bytes()].concat())?;
+    if let Some(answer) = answer(talk)? {
+        return Ok(answer);
+    }
+    talk.say(&[password, b"\r\n"].concat())?;
+    answer(talk)?.ok_or_else(|| strange("it wants more"))
+}
+
+/// What the server says of the command; None where it is ready for the rest.
+fn answer(talk: &mut Talk) -> io::Result<Option<String>> {
+    loop {
+        let line = talk.line()?;
+        if let Some(answer) = line.strip_prefix("a1 ") {
+            return Ok(Some(answer.to_owned()));
+        }
+        match line.split_at_checked(2) {
+            Some(("+ ", _)) => return Ok(None),
+            None if line == "+" => return Ok(None),
+            Some(("* ", text)) if !text.starts_with("BYE") => {}
+            Some(("* ", _)) => return Err(io::Error::other("the server says goodbye")),
+            _ => return Err(strange("no line of IMAP")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::Hook;
+    use crate::plugins::auth::back_end::tests::{
+        Peer, failed, has_the_common_behaviour, present, silent,
+    };
+    use crate::testing::Trial;
+
+    const HELLO: (&str, &str) = ("", "* OK [CAPABILITY IMAP4rev1] ready\r\n");
+    const USER: (&str, &str) = ("a1 LOGIN {7}\r\n", "+ go on\r\n");
+    const PASSWORD: (&str, &str) = ("ann\"@\u{e9} {11}\r\n", "* a word\r\n+\r\n");
+    const END: &str = "{3}\\\"\r\nhunt\r\n";
+
+    fn answered(turns: &[(&str, &str)]) -> (Verdict, Trial) {
+        let peer = Peer::start(turns);
+        let mut trial = Trial::new(&format!("auth/auth_imap 127.0.0.1 {}", peer.port), &[]);
+        let verdict = present(&mut trial, Hook::AuthPlain, "ann\"@\u{e9}", "{3}\\\"\r\nhunt");
+        assert!(!trial.log().contains("hunt"), "{}", trial.log());
+        peer.end();
+        (verdict, trial)
+    }
+
+    #[test]
+    fn the_answer_decides() {
+        for (answer, verdict) in [
+            ("a1 OK [CAPABILITY IMAP4rev1] in\r\n", Verdict::ok("auth_imap")),
+            ("* CAPABILITY IMAP4rev1\r\na1 OK\r\n", Verdict::ok("auth_imap")),
+            ("a1 NO [AUTHENTICATIONFAILED] no\r\n", Verdict::deny(WRONG)),
+            ("a1 NO hunter\r\n", Verdict::deny(WRONG)),
+            ("a1 NO\r\n", Verdict::deny(WRONG)),
+        ] {
+            let (found, _) = answered(&[HELLO, USER, PASSWORD, (END, answer)]);
+            assert_eq!(found, verdict, "{answer}");
+        }
+        let (found, _) = answered(&[HELLO, ("a1 LOGIN {7}\r\n", "a1 NO no such user\r\n")]);
+        assert_eq!(found, Verdict::deny(WRONG));
+        let (found, _) = answered(&[HELLO, USER, ("ann\"@\u{e9} {11}\r\n", "a1 NO too long\r\n")]);
+        assert_eq!(found, Verdict::deny(WRONG));
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_password_is_a_failure() {
+        for (answer, why) in [
+            ("a1 NO [UNAVAILABLE] later\r\n", "the server cannot say: UNAVAILABLE"),
+            ("a1 NO [PrivacyRequired] TLS\r\n", "the server cannot say: PrivacyRequired"),
+            ("a1 BAD what?\r\n", "the back end gave a wrong answer: neither OK nor NO"),
+            ("* BYE\r\n", "the server says goodbye"),
+            ("+ more\r\n", "the back end gave a wrong answer: it wants more"),
+            ("hunt\r\n", "the back end gave a wrong answer: no line of IMAP"),
+            ("", "the back end closed the connection"),
+        ] {
+            let (found, trial) = answered(&[HELLO, USER, PASSWORD, (END, answer)]);
+            failed(&trial, &found, why);
+        }
+        for (greeting, why) in [
+            ("* BYE busy\r\n", "the back end gave a wrong answer: * BYE busy"),
+            ("* PREAUTH hello\r\n", "the back end gave a wrong answer: * PREAUTH hello"),
+            ("", "the back end closed the connection"),
+        ] {
+            let (found, trial) = answered(&[("", greeting)]);
+            failed(&trial, &found, why);
+        }
+        has_the_common_behaviour("auth/auth_imap 127.0.0.1 1", &[], WRONG);
+        let (_listener, port) = silent();
+        let mut trial = Trial::new(&format!("auth/auth_imap 127.0.0.1 {port} timeout 1"), &[]);
+        let verdict = present(&mut trial, Hook::AuthLogin, "ann", "x");
+        failed(&trial, &verdict, "the back end does not answer");
+    }
+
+    #[test]
+    fn wrong_arguments_stop_the_start() {
+        for (args, error) in [
+            ("", "No IMAP server specified in plugins file."),
+            ("a@b", "Bad data in imap server: a@b"),
+            ("/run/imap", "Bad data in imap server: /run/imap"),
+            ("localhost x", "not a port: 'x'"),
+            ("localhost 143 more", "unexpected argument 'more'"),
+        ] {
+            let found = Trial::load(&format!("auth/auth_imap {args}"), &[]).err().unwrap();
+            assert!(found.to_string().ends_with(error), "{found}");
+        }
+        Trial::new("auth/auth_imap localhost", &[]);
+    }
+}

@@ -1,0 +1,239 @@
+//! What the plugins share that ask another program about passwords.
+
+use std::io::{self, ErrorKind, Write};
+use std::time::Instant;
+
+use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
+use crate::plugins::queue::client::{Place, Wire, end_of_waiting};
+
+/// The longest line of a back end, in octets.
+const LONGEST: usize = 8192;
+
+/// What a client presents.  The user name has no control characters, the password no NUL.
+pub(super) struct Clear<'a> {
+    pub(super) user: &'a str,
+    /// Not to be logged.
+    pub(super) password: &'a [u8],
+}
+
+/// Registers a handler for the mechanisms that give the password itself, PLAIN and LOGIN.
+///
+/// An error of `check` is a temporary failure.  A password with a NUL cannot be handed on, and is
+/// wrong with the text `wrong`.
+pub(super) fn register<R: IntoVerdict + 'static>(
+    hooks: &mut Hooks,
+    wrong: &'static str,
+    check: impl Fn(&mut Session, &Clear<'_>) -> R + Clone + 'static,
+) {
+    for hook in [Hook::AuthPlain, Hook::AuthLogin] {
+        let check = check.clone();
+        hooks.on(hook, move |session, call| {
+            let Call::Credentials(sent) = call else { return DECLINED };
+            let Some(password) = &sent.password else { return DECLINED };
+            let clear = Clear { user: sent.user, password: password.reveal() };
+            if clear.password.contains(&0) || clear.user.contains(char::is_control) {
+                return Verdict::deny(wrong);
+            }
+            check(session, &clear).into_verdict()
+        });
+    }
+}
+
+/// A dialogue in lines with a back end, in the time that the running handler may still take.
+pub(super) struct Talk {
+    wire: Wire,
+    until: Instant,
+}
+
+impl Talk {
+    /// Connects.
+    ///
+    /// # Errors
+    /// There is no connection; the text says where to.
+    pub(super) fn connect(session: &Session, place: &Place) -> io::Result<Talk> {
+        let until = end_of_waiting(session);
+        let wire = Wire::connect(place, until)
+            .map_err(|error| io::Error::new(error.kind(), format!("{place}: {error}")))?;
+        Ok(Talk { wire, until })
+    }
+
+    /// Sends `text` as it is.
+    ///
+    /// # Errors
+    /// What the system says; `TimedOut`.
+    pub(super) fn say(&mut self, text: &[u8]) -> io::Result<()> {
+        self.wire.write_all(text)
+    }
+
+    /// The next line, without its end.
+    ///
+    /// # Errors
+    /// The back end has closed the connection, takes too long, or never ends its line.
+    pub(super) fn line(&mut self) -> io::Result<String> {
+        let mut line = vec![];
+        loop {
+            let octet = self.wire.octet(self.until).map_err(explained)?;
+            if octet == b'\n' {
+                break;
+            }
+            if line.len() == LONGEST {
+                return Err(strange("a line that is too long"));
+            }
+            line.push(octet);
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
+/// An answer that the protocol does not have.
+pub(super) fn strange(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("the back end gave a wrong answer: {what}"))
+}
+
+fn explained(error: io::Error) -> io::Error {
+    let what = match error.kind() {
+        ErrorKind::UnexpectedEof => "the back end closed the connection",
+        ErrorKind::TimedOut => "the back end does not answer",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), what)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+    use crate::error::Result;
+    use crate::hook::{Args, Credentials, Secret};
+    use crate::testing::Trial;
+
+    /// A back end for one client: hears each text to the octet and then says what is beside it, and
+    /// closes at the end.  Its first text may be empty.
+    pub(in super::super) struct Peer {
+        pub(in super::super) port: u16,
+        thread: JoinHandle<()>,
+    }
+
+    impl Peer {
+        pub(in super::super) fn start(turns: &[(&str, &str)]) -> Peer {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let turns: Vec<(String, String)> =
+                turns.iter().map(|(hear, say)| (hear.to_string(), say.to_string())).collect();
+            Peer {
+                port,
+                thread: thread::spawn(move || follow(listener.accept().unwrap().0, &turns)),
+            }
+        }
+
+        /// Waits for the end.
+        ///
+        /// # Panics
+        /// Something else was heard.
+        pub(in super::super) fn end(self) {
+            self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    }
+
+    fn follow(mut stream: TcpStream, turns: &[(String, String)]) {
+        for (hear, say) in turns {
+            let mut heard = vec![0; hear.len()];
+            stream.read_exact(&mut heard).unwrap_or_else(|error| panic!("{hear:?}: {error}"));
+            assert_eq!(
+                heard.escape_ascii().to_string(),
+                hear.as_bytes().escape_ascii().to_string()
+            );
+            stream.write_all(say.as_bytes()).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).ok();
+        let _ = io::copy(&mut stream, &mut io::sink());
+    }
+
+    /// A port on which somebody listens who never says anything.
+    pub(in super::super) fn silent() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    /// Presents a user and a password.
+    pub(in super::super) fn present(
+        trial: &mut Trial,
+        hook: Hook,
+        user: &str,
+        password: &str,
+    ) -> Verdict {
+        let password = Some(Secret::new(password.as_bytes()));
+        let mechanism = hook.name().trim_start_matches("auth-");
+        let sent = Credentials { mechanism, user, password, hash: None, ticket: "" };
+        trial.call(hook, &Call::Credentials(&sent))
+    }
+
+    /// Was it a failure, and is this in the log?
+    ///
+    /// # Panics
+    /// No.
+    pub(in super::super) fn failed(trial: &Trial, verdict: &Verdict, why: &str) {
+        assert!(verdict.is_failure(), "{verdict:?} is not: {why}");
+        let log = trial.log();
+        assert!(log.contains(&format!("FATAL PLUGIN ERROR: {why}")), "{why} is not in:\n{log}");
+    }
+
+    /// What [`register`] gives every plugin, which is `line` of config/plugins: no CRAM-MD5, no NUL
+    /// in a password, and a failure without a back end.
+    pub(in super::super) fn has_the_common_behaviour(
+        line: &str,
+        files: &[(&str, &str)],
+        wrong: &str,
+    ) {
+        let mut trial = Trial::new(line, files);
+        let hash = Some(Secret::new(b"0123456789abcdef0123456789abcdef"));
+        let (mechanism, user, ticket) = ("cram-md5", "ann@example.com", "<1@example.com>");
+        let sent = Credentials { mechanism, user, password: None, hash, ticket };
+        assert_eq!(trial.call(Hook::AuthCramMd5, &Call::Credentials(&sent)), DECLINED);
+        assert_eq!(trial.call(Hook::AuthPlain, &Call::Credentials(&sent)), DECLINED);
+        for hook in [Hook::AuthPlain, Hook::AuthLogin] {
+            assert_eq!(
+                present(&mut trial, hook, user, "with\0nul"),
+                Verdict::deny(wrong.to_owned())
+            );
+            let verdict = present(&mut trial, hook, user, "hunter2-hunter2");
+            assert!(verdict.is_failure(), "{verdict:?}");
+        }
+        assert!(!trial.log().contains("hunter2"), "{}", trial.log());
+    }
+
+    /// Asks a back end for two lines, and for a third that it does not get.
+    fn reads(hooks: &mut Hooks, args: &Args) -> Result<()> {
+        let place = Place::Tcp { host: "127.0.0.1".into(), port: args.parsed_at(0, 0)? };
+        hooks.connect(move |session| {
+            let mut talk = Talk::connect(session, &place)?;
+            let lines = [talk.line()?, talk.line()?];
+            let error = talk.line().unwrap_err();
+            Ok::<_, io::Error>(Verdict::ok(format!("{lines:?} {error}")))
+        });
+        Ok(())
+    }
+
+    #[test]
+    fn lines_end_in_lf_or_crlf_and_have_a_limit() {
+        for (end, error) in [
+            ("", "the back end closed the connection"),
+            (
+                &*"x".repeat(LONGEST + 1),
+                "the back end gave a wrong answer: a line that is too long",
+            ),
+        ] {
+            let peer = Peer::start(&[("", &format!("one\r\ntwo\n{end}"))]);
+            let verdict = Trial::with(reads, &peer.port.to_string(), &[]).plain(Hook::Connect);
+            assert_eq!(verdict.text(), format!("[\"one\", \"two\"] {error}"));
+            peer.end();
+        }
+    }
+}
