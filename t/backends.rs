@@ -9,6 +9,9 @@ mod lmtp;
 // mailfront under tcpserver.
 mod qmqp;
 
+// TLS and AUTH on the way there.
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -24,12 +27,12 @@ const MEMORY: u64 = 32 * 1024;
 const LARGE: usize = 50_000_000;
 
 /// A port on which nobody listens.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Starts a server, and waits until it listens on `port`.
-fn start(command: Command, port: u16) -> Process {
+pub(crate) fn start(command: Command, port: u16) -> Process {
     let log = Log::default();
     let mut process = Process::spawn(command, &log);
     let listens = || {

@@ -17,6 +17,9 @@ mod processes;
 // Queue plugins that hand messages to other servers.
 mod backends;
 
+// AUTH, where other programs know the users.
+mod auth;
+
 // What the daemons log, and what programs that read the log make of it.
 mod logging;
 
@@ -35,8 +38,20 @@ mod programs;
 // Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
 mod messages;
 
+// Messages in chunks: BDAT.
+mod chunks;
+
+// Addresses outside ASCII: SMTPUTF8.
+mod smtputf8;
+
 // The tables against the tree, and the tree against its rules.
 mod tables;
 
 // TLS: STARTTLS and port 465, certificates, tickets, real clients.
 mod tls;
+
+// The PROXY protocol.
+mod proxy;
+
+// XCLIENT, also between two daemons.
+mod xclient;

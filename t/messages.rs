@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
 
 /// A message with every octet, long lines, dots and no regularity; CRLF line ends.
-fn message(octets: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn message(octets: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -32,7 +32,7 @@ fn message(octets: usize, seed: u64) -> Vec<u8> {
 }
 
 /// As a client sends it: dots doubled, the end added.
-fn stuffed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut wire = vec![];
     for line in message.split_inclusive(|octet| *octet == b'\n') {
         if line.starts_with(b".") {
@@ -45,7 +45,7 @@ fn stuffed(message: &[u8]) -> Vec<u8> {
 }
 
 /// As it lies in the Maildir, after the lines that we add in front: LF line ends.
-fn stored(message: &[u8]) -> Vec<u8> {
+pub(crate) fn stored(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len());
     for (at, octet) in message.iter().enumerate() {
         if *octet != b'\r' || message.get(at + 1) != Some(&b'\n') {

@@ -7,8 +7,16 @@ use std::path::{Path, PathBuf};
 use qpsmtpd::plugins::PLUGINS;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
-const NO_PLUGINS: [&str; 7] =
-    ["absent", "dates", "mod", "patterns", "queue/client", "queue/program", "template"];
+const NO_PLUGINS: [&str; 8] = [
+    "absent",
+    "auth/back_end",
+    "dates",
+    "mod",
+    "patterns",
+    "queue/client",
+    "queue/program",
+    "template",
+];
 
 /// The layers of src/lib.rs from top to bottom: `use` points downwards only.
 const LAYERS: [&str; 14] = [

@@ -1,5 +1,8 @@
 //! TLS: STARTTLS and ports where it comes first, certificates, tickets, real clients.
 
+// Behind a PROXY header.
+mod proxied;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::unistd::geteuid;
 
+use super::tls::make_certificate;
 use super::{forwarding, free_port, send, set_plugin, start};
 use crate::harness::{Config, Model, Process, Server, deb, say};
 
@@ -107,6 +108,37 @@ fn dovecot_delivers_over_tcp_and_over_a_socket() {
         assert!(mail.ends_with(STORED), "{mail}");
         assert_eq!(send(&server, &["b", "c"], MESSAGE).code, "250");
         assert_eq!(mails(&keep, &["b", "c"]), [2, 1]);
+    }
+    server.stop().unwrap();
+}
+
+/// Over TCP under TLS, and over the socket as ever.
+#[test]
+fn dovecot_delivers_under_tls() {
+    if !needed() {
+        return;
+    }
+    let (config, keep) = (forwarding("queue/discard"), Config::new());
+    fs::write(config.path("ca.pem"), make_certificate(&keep.path("both.pem"), "127.0.0.1"))
+        .unwrap();
+    let both = keep.path("both.pem").display().to_string();
+    let more = format!("ssl = yes\nssl_cert = <{both}\nssl_key = <{both}\n");
+    let (_dovecot, port) = dovecot(&keep, &more);
+    let server = Server::start(&config, Model::Inetd);
+    let socket = keep.path("lmtp");
+    for (plugin, is_secure) in [
+        (format!("queue/lmtp 127.0.0.1:{port} tls must ca {{work}}/ca.pem"), true),
+        (format!("queue/lmtp 127.0.0.1:{port}"), true),
+        (format!("queue/lmtp 127.0.0.1:{port} tls no"), false),
+        (format!("queue/lmtp {}", socket.display()), false),
+    ] {
+        set_plugin(&config, &plugin);
+        let before = server.log().text().matches(": TLSv1.").count();
+        let reply = send(&server, &["b"], MESSAGE);
+        assert_eq!(reply.code, "250", "{plugin}: {reply:?}\n{}", server.log().tail());
+        let after = server.log().text().matches(": TLSv1.").count();
+        assert_eq!(after - before, usize::from(is_secure), "{plugin}");
+        assert_eq!(mails(&keep, &["b"]), [1]);
     }
     server.stop().unwrap();
 }

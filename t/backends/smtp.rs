@@ -13,7 +13,7 @@ const BODY: &str =
     "Subject: hi\r\nX-Long:  a\r\n\tb\r\n\r\n..\r\n...\r\n..dot \t\r\n\u{e4}\u{0}x\r\n\r\n";
 
 /// Starts smtp-sink with `options`; it keeps what it gets in `folder`.
-fn sink(config: &Config, options: &[&str]) -> (Process, u16) {
+pub(super) fn sink(config: &Config, options: &[&str]) -> (Process, u16) {
     let port = free_port();
     let mut command = config.command(deb::program("smtp-sink").expect("was asked for"));
     command.args(["-h", "sink.test", "-d"]).arg(config.path("Maildir/new/sink."));

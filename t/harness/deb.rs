@@ -18,6 +18,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("runit", &["runsv", "sv"]),
     ("mailfront", &["smtpfront-qmail", "mailfront"]),
     ("dovecot-lmtpd", &["dovecot", "lmtp"]),
+    ("dovecot-imapd", &["dovecot", "imap-login"]),
+    ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
     ("python3", &["python3"]),
