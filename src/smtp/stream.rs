@@ -84,9 +84,11 @@ impl Stream {
         self.output.as_ref().unwrap_or(&self.input).as_fd()
     }
 
-    /// How long a write may take before the client is given up.
+    /// How long a write may take before the client is given up.  What is written goes out at once:
+    /// replies are collected here, and a handshake must not wait for acknowledgements.
     pub fn set_write_timeout(&self, limit: Duration) {
         let limit = TimeVal::new(limit.as_secs() as libc::time_t, 0);
+        let _ = setsockopt(&self.output(), sockopt::TcpNoDelay, &true);
         let _ = setsockopt(&self.output(), sockopt::SendTimeout, &limit);
     }
 
