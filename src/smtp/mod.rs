@@ -30,19 +30,22 @@ pub use session::serve;
 pub use stream::Stream;
 
 /// The configuration files that every session looks at.
-const FILES: [&str; 12] = [
+const FILES: [&str; 15] = [
     "bare_newline",
     "databytes",
     "max_line_length",
     "max_recipients",
     "me",
     "me-auth-results",
+    "proxy_from",
+    "proxy_ports",
     "size_threshold",
     "smtpgreeting",
     "timeout",
     "timeoutsmtpd",
     "tls_before_auth",
     "tls_ports",
+    "xclient_from",
 ];
 
 /// Does once, in the parent, what every new process would have to do again: reads the files that

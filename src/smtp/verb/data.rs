@@ -1,7 +1,7 @@
 //! DATA (RFC 5321 4.1.1.4): receives the message; and what happens to one that is complete, asking
 //! the content hooks and handing it to the queue.
 
-use crate::hook::{Call, Code, Hook, Verdict};
+use crate::hook::{Call, Code, Hook};
 use crate::log::Level;
 use crate::smtp::incoming::Incoming;
 use crate::smtp::reply::Reply;
@@ -86,7 +86,7 @@ fn queue(dialogue: &mut Dialogue) {
 /// The client has its answer before anybody looks back.
 fn after_queue(dialogue: &mut Dialogue) {
     dialogue.stream.flush();
-    let verdict: Verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
+    let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
     if !matches!(verdict.code(), Code::Ok | Code::Declined) || !verdict.text().is_empty() {
         dialogue.log(Level::Error, format_args!("{} {}", verdict.code(), verdict.text()));
     }
