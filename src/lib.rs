@@ -11,6 +11,7 @@
 //! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
 //! plugins     ../plugins/: the native plugins, one file each, and THE table of them
 //! plugin      what a plugin is; reads config/plugins
+//! perl        the host for Perl plugins
 //! hook        THE table of hooks, what handlers see and answer, how they are run
 //! state       what is known of a connection and a transaction; notes; the message
 //! mail        addresses, header sections
@@ -28,6 +29,7 @@ pub mod error;
 pub mod hook;
 pub mod log;
 pub mod mail;
+pub mod perl;
 pub mod plugin;
 #[path = "../plugins/mod.rs"]
 pub mod plugins;

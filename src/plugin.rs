@@ -7,6 +7,7 @@ use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
 use crate::log::Level;
+use crate::perl::{self, Perl, Source};
 use crate::plugins::absent::{ABSENT, Absent};
 use crate::plugins::{ALIASES, PLUGINS};
 
@@ -75,12 +76,14 @@ pub fn load(config: &Config) -> Result<Rc<Plugins>> {
         return Err(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"));
     }
     let mut plugins = Plugins::new(level);
+    let perl = Perl::new(config);
     for file in ["logging", "plugins"] {
         for line in config.load(file)?.entries() {
-            load_line(&mut plugins, config, &line.text)
+            load_line(&mut plugins, &perl, config, &line.text)
                 .map_err(|error| error.or_at(&line.file, line.number))?;
         }
     }
+    perl.serve()?;
     plugins.warm(config);
     for problem in config.take_problems() {
         plugins.log(Level::Error, problem);
@@ -101,27 +104,40 @@ pub fn load(config: &Config) -> Result<Rc<Plugins>> {
 ///
 /// # Errors
 /// There is no such plugin, or it refuses its arguments.
-pub fn load_line(plugins: &mut Plugins, config: &Config, line: &str) -> Result<()> {
+pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str) -> Result<()> {
     if let Some(odd) = line.chars().find(|c| !matches!(c, ' '..='~' | '\t')) {
         return Err(Error::new(format!("character {odd:?} is not allowed in a plugin line")));
     }
     let mut words = line.split_whitespace();
     let Some(instance) = words.next() else { return Ok(()) };
     let name = without_number(instance);
+    let place = |error: Error| error.within(instance);
+    let words: Vec<&str> = words.collect();
+    if name.contains("::") {
+        return load_perl(plugins, perl, config, instance, &Source::Module(name), &words);
+    }
     if let Some(path) = perl_file(config, name) {
-        return Err(perl_refused(name, &path.display().to_string()));
+        let Some(why) = perl::cannot_work(&path) else {
+            return load_perl(plugins, perl, config, instance, &Source::File(&path), &words);
+        };
+        let (file, native) = (path.display(), find(name));
+        let Some((plugin, _)) = native else {
+            return Err(place(Error::new(format!("{file} cannot work here: {why}"))));
+        };
+        plugins.log(
+            Level::Warn,
+            format_args!("{file} cannot work here: {why}; the native '{}' is used", plugin.name),
+        );
     }
     let Some((plugin, implied)) = find(name) else {
         return Err(match absent(name) {
             Some(absent) => Error::new(absent),
-            None if name.contains("::") => perl_refused(name, "a module"),
             None => Error::new(format!(
                 "no plugin '{name}' (there is no Perl file of that name, either)"
             )),
         });
     };
     let args = Args::new(implied.iter().copied().chain(words));
-    let place = |error: Error| error.within(instance);
     let settings = Settings::from_args(&args).map_err(place)?;
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
     (plugin.register)(&mut hooks, &args).map_err(place)?;
@@ -143,27 +159,35 @@ fn without_number(instance: &str) -> &str {
     }
 }
 
-/// The Perl source of that name in a folder of `config/plugin_dirs`, or in `plugins/` beside the
-/// configuration.
-fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
+/// Where Perl plugins are looked for: the folders of `config/plugin_dirs`, then `plugins/` beside
+/// the configuration.
+pub fn dirs(config: &Config) -> Vec<PathBuf> {
     let listed: Lines = config.list("plugin_dirs");
     let beside = config.path("plugins").and_then(|file| {
         let beside = file.parent()?.parent()?.join("plugins");
         Some(beside)
     });
-    let dirs = listed.iter().map(|dir| config.expand(dir)).chain(beside);
-    dirs.map(|dir| dir.join(name)).find(|path| path.is_file())
+    listed.iter().map(|dir| config.expand(dir)).chain(beside).collect()
 }
 
-fn perl_refused(name: &str, what: &str) -> Error {
-    let native = match find(name) {
-        Some((plugin, _)) => format!(
-            "; there is a native '{}', used when no folder of config/plugin_dirs has that file",
-            plugin.name
-        ),
-        None => String::new(),
-    };
-    Error::new(format!("'{name}' is a Perl plugin ({what}), which cannot be loaded yet{native}"))
+/// The Perl source of that name.
+fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
+    dirs(config).into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+fn load_perl(
+    plugins: &mut Plugins,
+    perl: &Perl,
+    config: &Config,
+    instance: &str,
+    source: &Source<'_>,
+    words: &[&str],
+) -> Result<()> {
+    let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
+    perl.load(&mut hooks, instance, source, &perl::own_arguments(words))
+        .map_err(|error| error.within(instance))?;
+    plugins.add(instance, perl::settings(words), hooks);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::hook::{
 use crate::hook::{DECLINED, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, Header};
+use crate::perl::Perl;
 use crate::plugin;
 use crate::smtp::{Stream, serve};
 use crate::state::{Connection, Params, Spool};
@@ -52,7 +53,7 @@ impl Trial {
     pub fn load(plugins: &str, files: &[(&str, &str)]) -> Result<Trial> {
         Trial::build(files, |loaded, config, dir| {
             let lines = plugins.replace("{dir}", &dir.display().to_string());
-            lines.lines().try_for_each(|line| plugin::load_line(loaded, config, line.trim()))
+            lines.lines().try_for_each(|line| plugin::load_line(loaded, &Perl::new(config), config, line.trim()))
         })
     }
 

@@ -36,9 +36,11 @@ mod tests {
     fn nobody_wants_lines_any_more() {
         let mut plugins = Plugins::new(Level::Debug);
         assert!(plugins.wants(Level::Alert));
-        plugin::load_line(&mut plugins, &Config::new(vec![]), "logging/devnull").unwrap();
+        let config = Config::new(vec![]);
+        let perl = Perl::new(&config);
+        plugin::load_line(&mut plugins, &perl, &config, "logging/devnull").unwrap();
         assert!(!plugins.wants(Level::Alert));
         let line = "logging/devnull LOGINFO";
-        assert!(plugin::load_line(&mut plugins, &Config::new(vec![]), line).is_err());
+        assert!(plugin::load_line(&mut plugins, &perl, &config, line).is_err());
     }
 }

@@ -66,7 +66,7 @@ mod tests {
         ] {
             let mut plugins = Plugins::new(Level::Debug);
             let config = crate::config::Config::new(vec![]);
-            plugin::load_line(&mut plugins, &config, line).unwrap();
+            plugin::load_line(&mut plugins, &Perl::new(&config), &config, line).unwrap();
             for (level, _, _) in log::LEVELS {
                 assert_eq!(plugins.wants(level), level <= most, "{line}: {level}");
             }

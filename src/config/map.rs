@@ -39,6 +39,12 @@ impl Map {
         }
     }
 
+    /// All keys, in the order of the file; a damaged part of it is left out.
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        let Some(open) = self.0.as_deref() else { return vec![] };
+        open.cdb.iter().filter_map(|pair| Some(pair.ok()?.0)).collect()
+    }
+
     /// Whether the map has `key`, which must have the case that it has in the file.
     pub fn contains(&self, key: &str) -> bool {
         self.get(key.as_bytes()).is_some()

@@ -191,6 +191,10 @@ impl<'a> Incoming<'a> {
         value
     }
 
+    pub(crate) fn plain_config(&self) -> &Config {
+        self.config
+    }
+
     /// Writes to the log.
     pub fn log(&self, level: Level, text: impl fmt::Display) {
         self.lines.borrow_mut().push((level, text.to_string()));

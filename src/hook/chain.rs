@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::config::Config;
-use crate::hook::hooks::TlsFn;
+use crate::hook::hooks::{Forked, TlsFn};
 use crate::hook::settings::OnError;
 use crate::hook::{
     Ability, Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings,
@@ -67,6 +67,7 @@ pub struct Plugins {
     forks: Vec<Handler<ForkFn>>,
     loggers: Vec<(Level, Handler<LogFn>)>,
     warmers: Vec<Warmer>,
+    forked: Vec<Forked>,
     tls: Option<Rc<TlsFn>>,
     warm_names: HashSet<&'static str>,
     count: u16,
@@ -89,17 +90,21 @@ impl Plugins {
     pub(crate) fn add(&mut self, name: &str, settings: Settings, mut hooks: Hooks) {
         let plugin = self.loaded.len() as u16;
         let abilities = hooks.abilities();
+        let first = hooks.take_first();
+        self.forked.extend(hooks.take_forked());
         self.loaded.push(Loaded { name: name.into(), settings, abilities });
         self.tls = hooks.take_tls().or(self.tls.take());
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
         self.warm_names.extend(names);
-        for (hook, kind) in handlers {
+        for (position, (hook, kind)) in handlers.into_iter().enumerate() {
             let id = self.count;
             self.count += 1;
             match kind {
                 Kind::Session(run) => {
-                    self.handlers[hook as usize].push(Handler { plugin, id, run });
+                    let chain = &mut self.handlers[hook as usize];
+                    let at = if first.contains(&position) { 0 } else { chain.len() };
+                    chain.insert(at, Handler { plugin, id, run });
                 }
                 Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
                 Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
@@ -165,6 +170,11 @@ impl Plugins {
             }
         }
         DECLINED
+    }
+
+    /// In a new process: lets go of what is the parent's.
+    pub(crate) fn leave_parent(&self) {
+        self.forked.iter().for_each(|run| run());
     }
 
     /// Runs the `post-fork` handlers, in a new worker process.

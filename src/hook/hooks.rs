@@ -15,7 +15,7 @@ use crate::hook::chain::Warmer;
 use crate::hook::{
     Args, Call, Code, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict,
 };
-use crate::hook::{Kind, Parsed, Received, Session, Verdict};
+use crate::hook::{Kind, TABLE, Parsed, Received, Session, Verdict};
 use crate::log::{Level, Record};
 use crate::mail::Address;
 use crate::state::Params;
@@ -24,6 +24,9 @@ use crate::state::Params;
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
 
 type Handlers = Vec<(Hook, Kind)>;
+
+/// Runs in a process that was just forked.
+pub(crate) type Forked = Box<dyn Fn()>;
 
 /// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Hooks {
     lines: Vec<(Level, String)>,
     tls: Option<Rc<TlsFn>>,
     abilities: Vec<Ability>,
+    first: Vec<usize>,
+    forked: Vec<Forked>,
 }
 
 /// Chooses certificates and parameters for a client that wants TLS.
@@ -89,6 +94,8 @@ impl Hooks {
             lines: vec![],
             tls: None,
             abilities: vec![],
+            first: vec![],
+            forked: vec![],
         }
     }
 
@@ -284,6 +291,25 @@ impl Hooks {
         parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
     }
 
+    /// The handler registered last is to run before those of the plugins loaded so far.
+    pub(crate) fn put_first(&mut self) {
+        self.first.extend(self.handlers.len().checked_sub(1));
+    }
+
+    /// Which of its own handlers, by position, are to run first.
+    pub(crate) fn take_first(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.first)
+    }
+
+    /// Runs in each new process before anything else: the place to let go of what is the parent's.
+    pub(crate) fn at_fork(&mut self, run: impl Fn() + 'static) {
+        self.forked.push(Box::new(run));
+    }
+
+    pub(crate) fn take_forked(&mut self) -> Vec<Forked> {
+        std::mem::take(&mut self.forked)
+    }
+
     pub(crate) fn take_tls(&mut self) -> Option<Rc<TlsFn>> {
         self.tls.take()
     }
@@ -343,6 +369,13 @@ impl Hooks {
     /// # Errors
     /// No such native plugin, or its `register` refuses `args`.
     pub fn isa_plugin(&mut self, parent: &str, args: &Args) -> Result<Parent> {
+        let parent = self.isa_plugin_apart(parent, args)?;
+        self.parents.push(parent.clone());
+        Ok(parent)
+    }
+
+    /// The same for a child that registers its parent's handlers itself.
+    pub(crate) fn isa_plugin_apart(&mut self, parent: &str, args: &Args) -> Result<Parent> {
         let register =
             (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
         let mut hooks = Hooks::new(self.config.clone(), self.find);
@@ -352,10 +385,7 @@ impl Hooks {
         self.warmers.extend(warmers);
         self.names.extend(names);
         self.lines.extend(lines);
-        let parent =
-            Parent(Rc::new(Inherited { handlers, abilities, left_out: RefCell::default() }));
-        self.parents.push(parent.clone());
-        Ok(parent)
+        Ok(Parent(Rc::new(Inherited { handlers, abilities, left_out: RefCell::default() })))
     }
 
     /// Handlers, what to read before processes are made, and lines for the log.
@@ -460,6 +490,13 @@ impl Parent {
     /// What the parent says of a forward-path.
     pub fn rcpt(&self, session: &mut Session, address: &Address, params: &Params) -> Verdict {
         self.call(session, Hook::Rcpt, &Call::Address(address, params))
+    }
+
+    /// The hooks that it has handlers for, each once.
+    pub(crate) fn hooks(&self) -> impl Iterator<Item = Hook> {
+        TABLE.iter().map(|row| row.hook).filter(|hook| {
+            self.0.handlers.iter().any(|(own, kind)| own == hook && matches!(kind, Kind::Session(_)))
+        })
     }
 
     /// Does not inherit the parent's handlers of `hook`.

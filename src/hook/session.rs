@@ -34,10 +34,14 @@ pub struct Session {
     shared: Shared,
     id: String,
     transactions: u32,
+    epoch: u32,
+    commands: u32,
     current: Option<Current>,
     results: [Vec<Option<Code>>; 2],
     responses: Vec<(u16, String)>,
     nested_failure: bool,
+    replaced: Option<Address>,
+    hangs_up: bool,
     since: Instant,
     ear: Option<Ear>,
     has_sent_ahead: bool,
@@ -65,10 +69,14 @@ impl Session {
             transaction,
             id,
             transactions: 0,
+            epoch: 0,
+            commands: 0,
             current: None,
             results: [none.clone(), none],
             responses: vec![],
             nested_failure: false,
+            replaced: None,
+            hangs_up: false,
             since: Instant::now(),
             ear: None,
             has_sent_ahead: false,
@@ -172,6 +180,18 @@ impl Session {
     /// become lines of the reply.
     pub fn respond(&mut self, code: u16, text: impl Into<String>) {
         self.responses.push((code, text.into()));
+    }
+
+    /// Closes the connection after what has been said so far, once the running handler has
+    /// returned.
+    pub fn disconnect(&mut self) {
+        self.hangs_up = true;
+    }
+
+    /// In a handler of `mail` or `rcpt`: puts another address in the place of the one that the
+    /// handlers are asked about.  The handlers that follow still see the one that the client sent.
+    pub fn replace_address(&mut self, address: Address) {
+        self.replaced = Some(address);
     }
 
     /// What was said with [`Session::respond`] and is not on its way yet, in order.
@@ -316,7 +336,35 @@ impl Session {
     pub(crate) fn reset_transaction(&mut self) {
         self.run(Hook::ResetTransaction, &Call::Nothing);
         self.transaction.clear();
+        self.epoch += 1;
         self.results[1].fill(None);
+    }
+
+    /// Counts transactions, those included that were never opened: two that differ in this differ.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// How many commands the client has given.
+    pub fn commands(&self) -> u32 {
+        self.commands
+    }
+
+    pub(crate) fn count_command(&mut self) {
+        self.commands += 1;
+    }
+
+    /// A path in the spool folder that is free; nothing removes what is made there.
+    pub(crate) fn spool_name(&self) -> PathBuf {
+        self.shared.spool.name()
+    }
+
+    pub(crate) fn take_replaced(&mut self) -> Option<Address> {
+        self.replaced.take()
+    }
+
+    pub(crate) fn take_hang_up(&mut self) -> bool {
+        std::mem::take(&mut self.hangs_up)
     }
 
     /// Another client speaks from now on: what plugins have said so far was about the last one.

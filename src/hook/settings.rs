@@ -37,6 +37,19 @@ pub(crate) enum OnError {
     Ignore,
 }
 
+impl Default for Settings {
+    /// What holds without any universal argument.
+    fn default() -> Settings {
+        Settings {
+            reject: None,
+            reject_type: None,
+            timeout: DEFAULT_TIMEOUT,
+            loglevel: None,
+            on_error: OnError::Tempfail,
+        }
+    }
+}
+
 impl Settings {
     /// Reads the universal arguments.
     ///

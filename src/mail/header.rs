@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::mem;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The name that a fold without a field gets when a field is put above it.
 const UNNAMED: &str = "X-Unnamed";
@@ -21,6 +22,7 @@ const UNNAMED: &str = "X-Unnamed";
 pub struct Header {
     raw: Vec<u8>,
     fields: Vec<Field>,
+    revision: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ impl Header {
                 _ => fields.push(Field::new(line, Bytes::Received(start..end))),
             }
         }
-        Header { raw: raw.to_vec(), fields }
+        Header { raw: raw.to_vec(), fields, revision: stamp() }
     }
 
     /// The value of the first field of that name, for reading: without leading white space and
@@ -96,6 +98,7 @@ impl Header {
     /// fewer. A fold without a field that would continue the new one becomes a field of its own.
     pub fn add_at(&mut self, position: usize, name: &str, value: &str) {
         let position = position.min(self.fields.len());
+        self.revision = stamp();
         self.make_room(position);
         self.fields.insert(position, Field::set(name, value));
     }
@@ -103,9 +106,10 @@ impl Header {
     /// Replaces the first field of that name where it stands and removes the others; adds one at
     /// the end where there is none.
     pub fn replace(&mut self, name: &str, value: &str) {
+        self.revision = stamp();
         let name = clean_name(name);
         let mut seen = false;
-        let Header { raw, fields } = self;
+        let Header { raw, fields, .. } = self;
         fields.retain(|f| !f.is(raw, &name) || !mem::replace(&mut seen, true));
         if !self.replace_nth(&name, 0, value) {
             self.add(&name, value);
@@ -116,6 +120,7 @@ impl Header {
     pub fn replace_nth(&mut self, name: &str, index: usize, value: &str) -> bool {
         let found = self.indices(name).nth(index);
         if let Some(i) = found {
+            self.revision = stamp();
             self.fields[i] = Field::set(name, value);
         }
         found.is_some()
@@ -123,8 +128,9 @@ impl Header {
 
     /// Removes all fields of that name and returns how many there were.
     pub fn delete(&mut self, name: &str) -> usize {
+        self.revision = stamp();
         let before = self.fields.len();
-        let Header { raw, fields } = self;
+        let Header { raw, fields, .. } = self;
         fields.retain(|f| !f.is(raw, name));
         before - self.fields.len()
     }
@@ -133,6 +139,7 @@ impl Header {
     pub fn delete_nth(&mut self, name: &str, index: usize) -> bool {
         let found = self.indices(name).nth(index);
         if let Some(i) = found {
+            self.revision = stamp();
             self.fields.remove(i);
         }
         found.is_some()
@@ -141,11 +148,34 @@ impl Header {
     /// Gives all fields of one name another one and returns how many there were. The bytes of the
     /// values stay.
     pub fn rename(&mut self, old: &str, new: &str) -> usize {
+        self.revision = stamp();
         let found: Vec<usize> = self.indices(old).collect();
         for &i in &found {
             self.fields[i] = Field::compose(new, self.value(&self.fields[i]));
         }
         found.len()
+    }
+
+    /// The fields in order, each with its folded lines and line ends.
+    pub fn fields(&self) -> impl Iterator<Item = &[u8]> {
+        self.fields.iter().map(|field| field.bytes(&self.raw))
+    }
+
+    /// Makes it anew of its own fields, by their positions, and of new ones, each `Name: value`
+    /// with folded lines, in the order given.  Positions that there are not are left out.
+    pub fn rebuild<'a>(&mut self, parts: impl Iterator<Item = Result<usize, &'a [u8]>>) {
+        let fields = parts.filter_map(|part| match part {
+            Ok(position) => self.fields.get(position).cloned(),
+            Err(text) => Field::whole(text),
+        });
+        self.fields = fields.collect();
+        self.revision = stamp();
+    }
+
+    /// A number that no other header section has had, and that changes whenever this one does; 0
+    /// for one that was never filled.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether there is no line at all.
@@ -224,6 +254,21 @@ impl Field {
         Field::compose(name, clean_value(value).as_bytes())
     }
 
+    /// A field of its whole text, which is made safe here; None where it has no name.
+    fn whole(text: &[u8]) -> Option<Field> {
+        let mut bytes = Vec::with_capacity(text.len() + 2);
+        let lines = text.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        for (number, line) in lines.enumerate() {
+            if number > 0 && !is_fold(line) {
+                bytes.push(b' ');
+            }
+            bytes.extend(line.iter().filter(|b| **b == b'\t' || **b >= b' ' && **b != 0x7f));
+            bytes.extend_from_slice(b"\r\n");
+        }
+        let first = bytes.split(|b| *b == b'\n').next().unwrap_or_default().to_vec();
+        Some(Field::new(&first, Bytes::Set(bytes))).filter(|field| field.name > 0)
+    }
+
     /// A field of any name and of value bytes that are safe as they are.
     fn compose(name: &str, value: &[u8]) -> Field {
         let name = clean_name(name);
@@ -241,6 +286,11 @@ impl Field {
     fn is(&self, raw: &[u8], name: &str) -> bool {
         self.name > 0 && self.bytes(raw)[..self.name].eq_ignore_ascii_case(name.as_bytes())
     }
+}
+
+fn stamp() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 fn is_fold(line: &[u8]) -> bool {

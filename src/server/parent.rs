@@ -400,6 +400,7 @@ impl Parent {
         self.listeners.clear();
         self.poll = None;
         self.signals = None;
+        self.shared.plugins.leave_parent();
     }
 
     fn show(&mut self) {

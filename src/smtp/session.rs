@@ -99,6 +99,9 @@ impl Dialogue {
         for (code, text) in self.session.take_responses() {
             self.reply(&Reply::own(code, &text));
         }
+        if self.session.take_hang_up() {
+            self.disconnect();
+        }
         verdict
     }
 
@@ -187,6 +190,7 @@ impl Dialogue {
             Ok(line) => line,
             Err(end) => return self.give_up(end),
         };
+        self.session.count_command();
         let octets = line.len() + 2;
         let text = String::from_utf8_lossy(&line);
         let (verb, argument) = command::split(&text);

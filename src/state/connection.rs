@@ -109,6 +109,11 @@ impl Connection {
             .get_or_init(|| (self.look_up)(self.remote_ip).unwrap_or_else(|| "Unknown".into()))
     }
 
+    /// The same if it is known already: it is not looked up.
+    pub(crate) fn known_remote_host(&self) -> Option<&str> {
+        self.remote_host.get().map(String::as_str)
+    }
+
     /// The client's name as greetings and Received lines show it: `host` or `user@host`.
     pub fn remote_info(&self) -> String {
         match &self.remote_user {

@@ -194,6 +194,11 @@ impl Notes {
         self.put(Cow::Owned(name.to_owned()), value);
     }
 
+    /// Removes the note of that name.
+    pub fn remove(&mut self, name: &str) {
+        self.kept.retain(|(key, _)| key != name);
+    }
+
     /// All notes, in the order in which they were first set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.kept.iter().map(|(name, value)| (name.as_ref(), value))

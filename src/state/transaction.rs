@@ -1,5 +1,6 @@
 //! One mail transaction: from MAIL to the end of DATA, RSET or the end of the session.
 
+use std::any::Any;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ pub struct Transaction {
     /// The parameters of its MAIL command.
     pub mail_params: Params,
     temporary: Vec<PathBuf>,
+    kept: Vec<Box<dyn Any>>,
     spool: Rc<Spool>,
 }
 
@@ -59,6 +61,7 @@ impl Transaction {
             notes: Notes::default(),
             mail_params: Params::default(),
             temporary: vec![],
+            kept: vec![],
             spool,
         }
     }
@@ -118,6 +121,16 @@ impl Transaction {
         path
     }
 
+    /// Keeps something until the transaction ends, where it is dropped.
+    pub(crate) fn keep(&mut self, thing: impl Any) {
+        self.kept.push(Box::new(thing));
+    }
+
+    /// What was kept of that type.
+    pub(crate) fn kept<T: Any>(&self) -> Option<&T> {
+        self.kept.iter().find_map(|thing| thing.downcast_ref())
+    }
+
     /// A new folder (mode 0700) that is removed at the end of the transaction.
     ///
     /// # Errors
@@ -136,6 +149,7 @@ impl Transaction {
         self.body.clear();
         self.notes.clear();
         self.mail_params.0.clear();
+        self.kept.clear();
         self.remove_temporary();
     }
 

@@ -40,6 +40,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
         return dialogue.say(code, status, text);
     }
     let shown = sender.to_string();
+    dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Mail, &Call::Address(&sender, &params));
     if dialogue.settled(Hook::Mail, &verdict, &shown) {
         dialogue.log(Level::Info, format_args!("{} mail from {shown}", verdict.code()));
@@ -49,6 +50,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     dialogue.say(250, "2.1.0", &text);
     dialogue.session.begin_transaction();
     dialogue.session.transaction.mail_params = params;
+    let sender = dialogue.session.take_replaced().unwrap_or(sender);
     dialogue.session.transaction.set_sender(sender);
 }
 

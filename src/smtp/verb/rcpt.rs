@@ -44,6 +44,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         Ok(address) if !address.is_null() => address,
         _ => return dialogue.say(501, "5.1.3", NO_PATH),
     };
+    dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Rcpt, &Call::Address(&recipient, &params));
     let shown = recipient.to_string();
     if dialogue.settled(Hook::Rcpt, &verdict, &shown) {
@@ -53,5 +54,6 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         return dialogue.say(450, "4.7.1", "No plugin decided if relaying is allowed");
     }
     dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
+    let recipient = dialogue.session.take_replaced().unwrap_or(recipient);
     dialogue.session.transaction.add_recipient(recipient);
 }

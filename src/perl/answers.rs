@@ -1,0 +1,326 @@
+//! What Perl plugins ask for while a handler runs, and what they say without waiting.
+
+use std::path::Path;
+
+use crate::hook::{Args, Call, Code, Hook};
+use crate::log::Level;
+use crate::perl::file::{self, LfFile};
+use crate::perl::mirror;
+use crate::perl::verdict::{code_number, escaped, returned};
+use crate::perl::wire::Item;
+use crate::perl::{Asker, Perl};
+use crate::plugin;
+use crate::state::Params;
+
+type Answer = Result<Item, String>;
+type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
+
+/// THE table of questions.
+const QUESTIONS: [(&str, Run); 22] = [
+    ("log", log),
+    ("config", config),
+    ("user_config", user_config),
+    ("config_dir", config_dir),
+    ("plugin_dirs", plugin_dirs),
+    ("map", map),
+    ("map_keys", map_keys),
+    ("remote_host", remote_host),
+    ("remote_info", remote_info),
+    ("header", header),
+    ("body", body),
+    ("body_write", body_write),
+    ("data_size", data_size),
+    ("spool_dir", spool_dir),
+    ("temp_file", temp_file),
+    ("temp_dir", temp_dir),
+    ("results", results),
+    ("run_hooks", run_hooks),
+    ("commands", commands),
+    ("reset_transaction", reset_transaction),
+    ("isa_native", isa_native),
+    ("parent", parent),
+];
+
+impl Perl {
+    pub(super) fn answer(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        what: &str,
+        args: &[Item],
+    ) -> Result<Item, String> {
+        match QUESTIONS.iter().find(|row| row.0 == what) {
+            Some((_, run)) => run(self, asker, args),
+            None => Err(format!("nobody can answer '{what}'")),
+        }
+    }
+
+    pub(super) fn take_statement(&self, asker: &mut Asker<'_, '_>, what: &str, args: &[Item]) {
+        match (what, &mut *asker) {
+            ("log", _) => drop(log(self, asker, args)),
+            ("respond", Asker::Session(session)) => {
+                let code = number(args, 0).clamp(200, 599) as u16;
+                session.respond(code, text(args, 1));
+            }
+            ("disconnect", Asker::Session(session)) => session.disconnect(),
+            _ => {}
+        }
+    }
+}
+
+fn text(args: &[Item], at: usize) -> String {
+    args.get(at).map(Item::as_text).unwrap_or_default()
+}
+
+fn number(args: &[Item], at: usize) -> i64 {
+    args.get(at).and_then(Item::as_number).unwrap_or(0)
+}
+
+fn session<'a>(asker: &'a mut Asker<'_, '_>) -> Result<&'a mut crate::hook::Session, String> {
+    asker.session().ok_or_else(|| "there is no session here".into())
+}
+
+fn log(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let level = Level::from_number(number(args, 0));
+    let text = text(args, 1);
+    match asker {
+        Asker::Session(session) => session.log(level, text.trim_end()),
+        Asker::Incoming(incoming) => incoming.log(level, text.trim_end()),
+        Asker::Loading(hooks) => hooks.log(level, text.trim_end()),
+        Asker::Process(_) => {}
+    }
+    Ok(Item::Undef)
+}
+
+fn config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let name = text(args, 0);
+    let (lines, config) = match asker {
+        Asker::Session(session) => {
+            let lines = session.config(&name);
+            let value = lines.is_empty().then(|| session.config_value(&name)).flatten();
+            return Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)));
+        }
+        Asker::Incoming(incoming) => (incoming.config(&name), incoming.plain_config()),
+        Asker::Loading(hooks) => (hooks.config().list(&name), hooks.config()),
+        Asker::Process(config) => (config.list(&name), *config),
+    };
+    let value = lines.is_empty().then(|| config.value(&name)).flatten();
+    Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)))
+}
+
+fn user_config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let address = args.first().and_then(mirror::address).unwrap_or_default();
+    Ok(Item::texts(session(asker)?.config_for(&address, &text(args, 1)).iter()))
+}
+
+fn config_dir(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let file = perl.config.path(&text(args, 0)).or_else(|| perl.config.path("plugins"));
+    Ok(Item::maybe(file.as_deref().and_then(Path::parent).and_then(Path::to_str)))
+}
+
+fn plugin_dirs(perl: &Perl, _asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let dirs = plugin::dirs(&perl.config);
+    Ok(Item::texts(dirs.iter().map(|dir| dir.as_os_str().as_encoded_bytes())))
+}
+
+fn map(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let key = args.get(1).map(Item::as_octets).unwrap_or_default();
+    let value = perl.config.map(&text(args, 0)).get(key);
+    Ok(value.map_or(Item::Undef, Item::Text))
+}
+
+fn map_keys(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    Ok(Item::texts(perl.config.map(&text(args, 0)).keys()))
+}
+
+fn remote_host(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::text(session(asker)?.connection.remote_host()))
+}
+
+fn remote_info(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::text(session(asker)?.connection.remote_info()))
+}
+
+/// The fields of the header section, with `\n` line ends.
+fn header(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let unix = |field: &[u8]| {
+        let mut text = Vec::with_capacity(field.len());
+        let mut rest = field;
+        while let Some(at) = memchr::memmem::find(rest, b"\r\n") {
+            text.extend_from_slice(&rest[..at]);
+            text.push(b'\n');
+            rest = &rest[at + 2..];
+        }
+        text.extend_from_slice(rest);
+        Item::Text(text)
+    };
+    Ok(Item::List(session(asker)?.transaction.header.fields().map(unix).collect()))
+}
+
+fn body(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let session = session(asker)?;
+    if let Some(file) = session.transaction.kept::<LfFile>() {
+        return Ok(file.item());
+    }
+    let serving = perl.serving.borrow().clone().ok_or("there is no Perl process")?;
+    let path = session.spool_name();
+    let file = LfFile::make(&session.transaction, path, &serving)
+        .map_err(|error| format!("cannot write the message for Perl: {error}"))?;
+    let item = file.item();
+    session.transaction.keep(file);
+    Ok(item)
+}
+
+fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let fail = |error: std::io::Error| format!("cannot add to the message: {error}");
+    let text = args.first().map(Item::as_octets).unwrap_or_default();
+    let transaction = &mut session(asker)?.transaction;
+    transaction.body.write(&file::with_crlf(text)).map_err(fail)?;
+    transaction.body.finish().map_err(fail)?;
+    if let Some(file) = transaction.kept::<LfFile>() {
+        file.append(text).map_err(fail)?;
+    }
+    if let Some(serving) = &*perl.serving.borrow() {
+        serving.mirror.borrow_mut().knows_length(transaction);
+    }
+    data_size(perl, asker, args)
+}
+
+fn data_size(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let transaction = &session(asker)?.transaction;
+    let size = file::lf_length(transaction).map_err(|error| error.to_string())?;
+    Ok(Item::number(size))
+}
+
+fn spool_dir(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let dir = match asker {
+        Asker::Session(session) => session.spool_dir().to_owned(),
+        _ => {
+            let dir = perl.config.value("spool_dir").unwrap_or_else(|| "~/tmp".into());
+            perl.config.expand(&dir)
+        }
+    };
+    let mut dir = dir.into_os_string().into_encoded_bytes();
+    if !dir.ends_with(b"/") {
+        dir.push(b'/');
+    }
+    Ok(Item::Text(dir))
+}
+
+fn temp_file(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let path = session(asker)?.temp_file();
+    Ok(Item::text(path.as_os_str().as_encoded_bytes()))
+}
+
+fn temp_dir(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    let path = session(asker)?.temp_dir().map_err(|error| format!("temp_dir: {error}"))?;
+    Ok(Item::text(path.as_os_str().as_encoded_bytes()))
+}
+
+/// What the handlers of one plugin have answered, by hook.
+fn results(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let session = session(asker)?;
+    let wanted = text(args, 0);
+    let names: Vec<String> = session.plugins().names().map(str::to_owned).collect();
+    let Some(name) = names.iter().find(|name| escaped(name) == wanted) else {
+        return Ok(Item::Undef);
+    };
+    let rows = crate::hook::TABLE.iter().filter_map(|row| {
+        let code = session.result(name, row.hook)?;
+        Some((row.name.to_owned(), Item::number(code_number(code))))
+    });
+    let rows: Vec<_> = rows.collect();
+    Ok(if rows.is_empty() { Item::Undef } else { Item::Map(rows) })
+}
+
+/// Asks the handlers of a hook that has no arguments, or words.
+fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let name = text(args, 0);
+    let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
+    let words: Vec<String> = args.iter().skip(1).map(Item::as_text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let session = session(asker)?;
+    let verdict = match hook {
+        Hook::Vrfy | Hook::Noop | Hook::Help => session.run(hook, &Call::Words("", &words)),
+        Hook::UnrecognizedCommand => {
+            let (command, words) = words.split_first().unwrap_or((&"", &[]));
+            session.run(hook, &Call::Words(command, words))
+        }
+        Hook::Ehlo | Hook::Helo => {
+            session.run(hook, &Call::Host(words.first().copied().unwrap_or("")))
+        }
+        _ if words.is_empty() => session.run(hook, &Call::Nothing),
+        _ => return Err(format!("a plugin cannot run the hook '{name}' with arguments")),
+    };
+    Ok(returned(&verdict))
+}
+
+fn commands(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::number(session(asker)?.commands()))
+}
+
+fn reset_transaction(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    session(asker)?.reset_transaction();
+    Ok(Item::Undef)
+}
+
+/// A native plugin as the parent of a Perl one: a number for it, and the names of its hooks.  The
+/// child's arguments are the parent's as well, unless those are not for it.
+fn isa_native(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let Asker::Loading(hooks) = asker else {
+        return Err("isa_plugin is for init and register".into());
+    };
+    let name = text(args, 0);
+    let words: Vec<String> = args.iter().skip(1).map(Item::as_text).collect();
+    let parent = hooks
+        .isa_plugin_apart(&name, &Args::new(words))
+        .or_else(|_| hooks.isa_plugin_apart(&name, &Args::default()))
+        .map_err(|error| format!("no plugin '{name}' to inherit from: {error}"))?;
+    let mut items = vec![Item::number(perl.parents.borrow().len())];
+    items.extend(parent.hooks().map(|hook| Item::text(hook.name())));
+    perl.parents.borrow_mut().push(parent);
+    Ok(Item::List(items))
+}
+
+/// Asks the handlers of a native parent.
+fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    let parent = perl.parents.borrow().get(number(args, 0) as usize).cloned();
+    let parent = parent.ok_or("there is no such parent")?;
+    let name = text(args, 1);
+    let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
+    let rest = args.get(2..).unwrap_or_default();
+    let session = session(asker)?;
+    let given = rest.first().map(Item::as_text).unwrap_or_default();
+    let pairs: Vec<String> = rest.iter().skip(1).map(Item::as_text).collect();
+    let params = Params(
+        pairs
+            .chunks(2)
+            .map(|pair| (pair[0].clone(), pair.get(1).filter(|v| !v.is_empty()).cloned()))
+            .collect(),
+    );
+    let words: Vec<String> = rest.iter().map(Item::as_text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let verdict = match hook {
+        Hook::Mail | Hook::Rcpt => {
+            let address = rest.first().and_then(mirror::address).unwrap_or_default();
+            parent.call(session, hook, &Call::Address(&address, &params))
+        }
+        Hook::Helo | Hook::Ehlo => parent.call(session, hook, &Call::Host(&given)),
+        Hook::UnrecognizedCommand => {
+            let (command, words) = words.split_first().unwrap_or((&"", &[]));
+            parent.call(session, hook, &Call::Words(command, words))
+        }
+        Hook::Vrfy | Hook::Noop | Hook::Help => {
+            parent.call(session, hook, &Call::Words("", &words))
+        }
+        Hook::Config => parent.call(session, hook, &Call::Config(&given)),
+        _ if rest.is_empty() => parent.plain(session, hook),
+        _ => return Err(format!("the hook '{name}' of a native parent cannot be called")),
+    };
+    match verdict.is_failure() {
+        true => Err(verdict.text().to_owned()),
+        false if verdict.code() == Code::Declined && verdict.text().is_empty() => {
+            Ok(Item::List(vec![Item::number(code_number(Code::Declined))]))
+        }
+        false => Ok(returned(&verdict)),
+    }
+}

@@ -1,0 +1,350 @@
+package Qpsmtpd::Host;
+
+# The Perl side of the Perl host: frames, calls, questions, and the life of the processes.
+#
+# One process, the nursery, loads every Perl plugin once and never serves.  For each connection to
+# its listening socket it forks a child, which answers the calls of one worker process until that
+# one is gone.  Both sides may speak while the other waits: a handler asks the worker a question,
+# and before the worker answers it may call another handler.
+#
+# A frame is its length in four octets and one value: a list whose first element says what it is.
+#
+#     to Perl     c id hook state args     call a handler
+#                 k value state            the answer to a question
+#                 e text                   the question could not be answered
+#                 h level ask_log          first of all: what to log, and whether to wait for it
+#                 l name file module args  load a plugin
+#                 b                        the message is gone: let go of its file
+#                 s                        loading is over: serve
+#     from Perl   r code texts changes     the handler's verdict
+#                 d text changes           the handler died
+#                 a what args changes      a question
+#                 t what args              a statement, which nobody answers
+
+use strict;
+use warnings;
+
+use Socket ();
+
+use Qpsmtpd;
+use Qpsmtpd::Address;
+use Qpsmtpd::Connection;
+use Qpsmtpd::Constants;
+use Qpsmtpd::Plugin;
+use Qpsmtpd::State;
+use Qpsmtpd::Transaction;
+
+# Data in plugins' notes may be deep or go round in circles; nothing deeper is shared.
+use constant DEEPEST => 30;
+
+# How long a child may take to end after its worker has: plugins may have END blocks.
+use constant LAST_WORDS => 2;
+
+our $LOADING = 1;
+our $LOG_LEVEL = 7;
+our $LOG_WAITS = 1;
+
+my $socket;
+my $input = '';
+my @handlers;
+my @registered;
+
+# ---------------------------------------------------------------------------------- frames
+
+sub encode {
+    my ($value, $depth) = @_;
+    return 'u' unless defined $value;
+    my $kind = ref $value;
+    if (!$kind) {
+        utf8::encode($value) if utf8::is_utf8($value);
+        return 's' . pack('N/a*', $value);
+    }
+    $depth = ($depth || 0) + 1;
+    return 'u' if $depth > DEEPEST;
+    if ($kind eq 'ARRAY') {
+        return join '', 'l', pack('N', scalar @$value), map { encode($_, $depth) } @$value;
+    }
+    if ($kind eq 'HASH') {
+        return join '', 'm', pack('N', scalar keys %$value),
+            map { (encode_key($_), encode($value->{$_}, $depth)) } sort keys %$value;
+    }
+    return $depth > 1 ? 'u' : 'o';
+}
+
+sub encode_key {
+    my ($key) = @_;
+    utf8::encode($key) if utf8::is_utf8($key);
+    return pack 'N/a*', $key;
+}
+
+# Decodes the value at $_[1] of $_[0], and moves $_[1] behind it.
+sub decode {
+    my $tag = substr $_[0], $_[1]++, 1;
+    return undef if $tag eq 'u';
+    my $count = unpack 'N', substr $_[0], $_[1], 4;
+    $_[1] += 4;
+    if ($tag eq 's') {
+        my $text = substr $_[0], $_[1], $count;
+        $_[1] += $count;
+        return $text;
+    }
+    return [map { decode($_[0], $_[1]) } 1 .. $count] if $tag eq 'l';
+    my %map;
+    for (1 .. $count) {
+        my $length = unpack 'N', substr $_[0], $_[1], 4;
+        my $key = substr $_[0], $_[1] + 4, $length;
+        $_[1] += 4 + $length;
+        $map{$key} = decode($_[0], $_[1]);
+    }
+    return \%map;
+}
+
+sub send_frame {
+    my $text = encode([@_]);
+    my $frame = pack('N', length $text) . $text;
+    my $sent = 0;
+    while ($sent < length $frame) {
+        my $count = syswrite $socket, $frame, length($frame) - $sent, $sent;
+        next if !defined $count && $!{EINTR};
+        exit 0 unless $count;
+        $sent += $count;
+    }
+}
+
+# The other side is gone when there is nothing to read: this process has no more to do.
+sub receive_frame {
+    my $head = receive_octets(4);
+    my $body = receive_octets(unpack 'N', $head);
+    my $at = 0;
+    return @{ decode($body, $at) };
+}
+
+sub receive_octets {
+    my ($wanted) = @_;
+    while (length $input < $wanted) {
+        my $count = sysread $socket, $input, $wanted + 65536, length $input;
+        next if !defined $count && $!{EINTR};
+        exit 0 unless $count;
+    }
+    return substr $input, 0, $wanted, '';
+}
+
+# ------------------------------------------------------------------------- what plugins need
+
+# Asks the worker something, with what has changed here so far, and waits for the answer.
+sub ask {
+    my ($what, @args) = @_;
+    send_frame('a', $what, \@args, Qpsmtpd::State::changes());
+    while (1) {
+        my ($kind, @rest) = receive_frame();
+        if ($kind eq 'k') {
+            Qpsmtpd::State::update($rest[1]);
+            return $rest[0];
+        }
+        die "$rest[0]\n" if $kind eq 'e';
+        handle($kind, @rest);
+    }
+}
+
+sub notify {
+    my ($what, @args) = @_;
+    send_frame('t', $what, \@args);
+}
+
+sub log_line {
+    my ($level, $text) = @_;
+    return if $level > $LOG_LEVEL;
+    return $LOG_WAITS ? ask('log', $level, $text) : notify('log', $level, $text);
+}
+
+sub add_handler {
+    my ($hook, $run, $first) = @_;
+    push @handlers, $run;
+    push @registered, [$hook, $#handlers, $first ? 1 : 0];
+    $Qpsmtpd::hooks->{$hook} ||= [];
+    my $entry = { code => $run, name => '' };
+    $first ? unshift @{ $Qpsmtpd::hooks->{$hook} }, $entry
+           : push @{ $Qpsmtpd::hooks->{$hook} }, $entry;
+}
+
+# ------------------------------------------------------------------------------------ calls
+
+sub handle {
+    my ($kind, @rest) = @_;
+    return call(@rest) if $kind eq 'c';
+    return Qpsmtpd::State::forget_body() if $kind eq 'b';
+    return load(@rest) if $kind eq 'l';
+    if ($kind eq 'h') {
+        ($LOG_LEVEL, $LOG_WAITS) = @rest;
+        return;
+    }
+    die "an unknown frame '$kind'\n";
+}
+
+# Which arguments are addresses, and how a hook's arguments are handed to Perl.
+my %arguments = (
+    mail => \&address_and_pairs,
+    rcpt => \&address_and_pairs,
+    user_config => \&address_and_name,
+    mail_pre => \&text_and_map,
+    rcpt_pre => \&text_and_map,
+);
+
+sub address_and_name {
+    my ($address, $name) = @_;
+    return (Qpsmtpd::State::address($address), $name);
+}
+
+# The handlers that are asked about one address after another get one object: what the first has
+# changed in it, the next one sees.
+my %asked = (hook => '', id => 0, text => '');
+
+sub address_and_pairs {
+    my ($address, $pairs, $hook, $id) = @_;
+    my $text = encode($address);
+    my $goes_on = $hook eq $asked{hook} && $id > $asked{id} && $text eq $asked{text};
+    my $object = $goes_on ? $asked{object} : Qpsmtpd::State::address($address);
+    %asked = (hook => $hook, id => $id, text => $text, object => $object);
+    return ($object, @$pairs);
+}
+
+sub text_and_map {
+    my ($text, $pairs) = @_;
+    return ($text, {@$pairs});
+}
+
+sub call {
+    my ($id, $hook, $state, $args) = @_;
+    Qpsmtpd::State::update($state);
+    my @args = $arguments{$hook} ? $arguments{$hook}->(@$args, $hook, $id) : @$args;
+    my $address = ref $args[0] && ref $args[0] ne 'HASH' ? $args[0] : undef;
+    my $before = $address && $address->format;
+    my $qp = Qpsmtpd::the_server();
+    my @result = eval { $handlers[$id]->($qp, $qp->transaction, @args) };
+    if ($@) {
+        my $error = "$@";
+        return send_frame('d', $error, Qpsmtpd::State::changes());
+    }
+    if ($hook =~ /^(.+)_parse$/ && ref($result[1]) eq 'CODE') {
+        @result = Qpsmtpd::Command->parse($1, $args[0], $result[1]);
+    }
+    my ($code, @texts) = @result;
+    my $changes = Qpsmtpd::State::changes();
+    if ($address && $address->format ne $before) {
+        $changes->{A} = Qpsmtpd::State::parts($address);
+        Qpsmtpd::State::remember($address);
+    }
+    if (defined $code && $code !~ /^\d+$/) {
+        log_line(LOGERROR, "the $hook hook returned '$code', which is no return code");
+        $code = DECLINED;
+    }
+    send_frame('r', $code, [map { defined $_ ? "$_" : '' } @texts], $changes);
+}
+
+# --------------------------------------------------------------------------------- loading
+
+sub load {
+    my ($name, $file, $module, $args) = @_;
+    @registered = ();
+    my $failed = eval {
+        my $class = $module ? Qpsmtpd::Plugin::load_module($module)
+                            : Qpsmtpd::Plugin::load_file($name, $file);
+        $class->new->_register(Qpsmtpd::the_server(), @$args);
+        1;
+    } ? undef : "$@";
+    return send_frame('d', $failed, {}) if defined $failed;
+    send_frame('r', 0, [map { @$_ } @registered], {});
+}
+
+# ------------------------------------------------------------------------------- processes
+
+# Descriptors 0 and 1 are the control socket and the listening socket; after this they are what
+# plugins expect, nothing to read and the daemon's standard error.
+sub run {
+    my ($root, $so_peercred) = @_;
+    open $socket, '+<&', \*STDIN or die "control socket: $!\n";
+    open my $listener, '+<&', \*STDOUT or die "listening socket: $!\n";
+    open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
+    open STDOUT, '>&', \*STDERR or die "standard error: $!\n";
+    binmode $_ for $socket, $listener;
+    $0 = "$root/perl-plugins";
+    $ENV{PROCESS} = $0;
+    local $SIG{__WARN__} = \&warned;
+    while (1) {
+        my ($kind, @rest) = receive_frame();
+        last if $kind eq 's';
+        handle($kind, @rest);
+    }
+    $LOADING = 0;
+    nurse($socket, $listener, $so_peercred);
+}
+
+sub warned {
+    my ($text) = @_;
+    chomp $text;
+    log_line(LOGWARN, $text);
+}
+
+# Forks children until the daemon is gone and the last child has ended.
+sub nurse {
+    my ($control, $listener, $so_peercred) = @_;
+    require IO::Poll;
+    require POSIX;
+    my (%link, %late);
+    local $SIG{CHLD} = sub { };
+    while (1) {
+        while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) {
+            delete $link{$pid};
+            delete $late{$pid};
+        }
+        last unless $control || %link || %late;
+        my $now = time;
+        kill KILL => grep { $late{$_} <= $now } keys %late;
+        my @pids = keys %link;
+        my @poll = map { (fileno $link{$_}, 0) } @pids;
+        push @poll, fileno $control, IO::Poll::POLLIN() if $control;
+        push @poll, fileno $listener, IO::Poll::POLLIN() if $control;
+        my $ready = IO::Poll::_poll(%link || %late ? 1000 : -1, @poll);
+        next if !defined $ready || $ready <= 0;
+        for my $index (0 .. $#pids) {
+            next unless $poll[2 * $index + 1];
+            $late{ $pids[$index] } = $now + LAST_WORDS;
+            delete $link{ $pids[$index] };
+        }
+        next unless $control;
+        my ($heard, $called) = @poll[2 * @pids + 1, 2 * @pids + 3];
+        if ($heard) {
+            ($control, $listener) = ();
+            $socket = undef;
+            next;
+        }
+        next unless $called && accept(my $client, $listener);
+        my $pid = fork;
+        if (!defined $pid) {
+            close $client;
+        }
+        elsif ($pid) {
+            $link{$pid} = $client;
+        }
+        else {
+            (%link, $control, $listener) = ();
+            serve($client, $so_peercred);
+        }
+    }
+    exit 0;
+}
+
+# Answers the calls of one worker.
+sub serve {
+    my ($client, $so_peercred) = @_;
+    $SIG{CHLD} = 'DEFAULT';
+    ($socket, $input) = ($client, '');
+    binmode $socket;
+    my $peer = getsockopt $socket, Socket::SOL_SOCKET(), $so_peercred;
+    my $uid = (unpack 'iii', $peer || '')[1];
+    exit 0 unless defined $uid && ($uid == $> || $uid == 0);
+    srand;
+    handle(receive_frame()) while 1;
+}
+
+1;

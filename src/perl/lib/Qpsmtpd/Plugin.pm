@@ -1,0 +1,284 @@
+package Qpsmtpd::Plugin;
+
+# First of all, so that a plugin's code sees none of the variables and pragmas of this file.
+sub compiled { return eval $_[0] }
+
+# What every Perl plugin inherits: registration, logging, what is known of the session, refusing
+# now or later, karma.  The first half is about loading.
+
+use strict;
+use warnings;
+
+use Qpsmtpd::Constants;
+
+our @hooks = qw(
+    logging config user_config post-fork pre-connection connect ehlo_parse ehlo helo_parse helo
+    auth_parse auth auth-plain auth-login auth-cram-md5 rcpt_parse rcpt_pre rcpt mail_parse mail
+    mail_pre data data_headers_end data_post_headers data_post queue_pre queue queue_post vrfy noop
+    quit reset_transaction disconnect post-connection unrecognized_command deny ok received_line
+    help
+);
+our %hooks = map { $_ => 1 } @hooks;
+
+# ----------------------------------------------------------------------------------- loading
+
+# The class of the plugin file `$file`; each name in config/plugins has a class of its own.
+sub load_file {
+    my ($name, $file) = @_;
+    my $short = escaped($name);
+    my $class = "Qpsmtpd::Plugin::$short";
+    Qpsmtpd::Plugin->compile($short, $class, $file) unless $class->can('plugin_name');
+    return $class;
+}
+
+# The class of a module in Perl's path.
+sub load_module {
+    my ($module) = @_;
+    (my $file = "$module.pm") =~ s{::}{/}g;
+    require $file;
+    no strict 'refs';
+    *{"${module}::plugin_name"} = sub { $module } unless defined &{"${module}::plugin_name"};
+    return $module;
+}
+
+# A name as part of a Perl class: `queue/qmail-queue` is `queue::qmail_2dqueue`.
+sub escaped {
+    my ($name) = @_;
+    $name =~ s{([^A-Za-z0-9_/])}{sprintf '_%2x', ord $1}eg;
+    $name =~ s{/+(\d?)}{'::' . (length $1 ? sprintf '_%2x', ord $1 : '')}eg;
+    return $name;
+}
+
+my %loaded;
+
+sub is_loaded {
+    my ($name) = @_;
+    return defined $name && !ref $name && $loaded{$name};
+}
+
+sub compile {
+    my ($self, $name, $class, $file) = @_;
+    open my $source, '<', $file or die "cannot read $file: $!\n";
+    my $text = do { local $/; <$source> };
+    close $source;
+    my $code = join "\n", "package $class;", 'use Qpsmtpd::Constants;', 'use strict;',
+        'our @ISA = qw(Qpsmtpd::Plugin);', "sub plugin_name { q[$name] }", "#line 1 \"$file\"",
+        $text, '', '1;';
+    my $done = compiled($code);
+    die $@ unless $done;
+}
+
+# Inherits from another plugin: a Perl file in one of the plugin folders, else a native plugin.
+sub isa_plugin {
+    my ($self, $parent) = @_;
+    my $child = caller;
+    (my $clean = $parent) =~ s/\W/_/g;
+    my $class = "${child}::_isa_$clean";
+    return if $class->can('plugin_name') && $child->isa($class);
+    my ($file) = grep { -f } map { "$_/$parent" } Qpsmtpd::the_server()->plugin_dirs;
+    if (defined $file) {
+        $self->compile($self->plugin_name . "_isa_$clean", $class, $file);
+    }
+    else {
+        $self->inherit_native($class, $parent);
+    }
+    no strict 'refs';
+    push @{"${child}::ISA"}, $class;
+}
+
+# A class whose methods are a native plugin's handlers.
+sub inherit_native {
+    my ($self, $class, $parent) = @_;
+    my $given = $self->{_isa_args} || $self->{_load_args} || [];
+    my ($id, @theirs) = @{ Qpsmtpd::Host::ask('isa_native', $parent, @$given) };
+    no strict 'refs';
+    *{"${class}::register"} = sub {
+        my ($child, $qp, @args) = @_;
+        ($id) = @{ Qpsmtpd::Host::ask('isa_native', $parent, @args) };
+    };
+    @{"${class}::ISA"} = ('Qpsmtpd::Plugin');
+    my $name = $self->plugin_name . "_isa_$parent";
+    *{"${class}::plugin_name"} = sub { $name };
+    for my $hook (@theirs) {
+        (my $method = "hook_$hook") =~ s/\W/_/g;
+        *{"${class}::$method"} = sub {
+            my ($child, $transaction, @args) = @_;
+            @args = map { ref $_ && ref $_ ne 'HASH' ? Qpsmtpd::State::parts($_) : $_ } @args;
+            return @{ Qpsmtpd::Host::ask('parent', $id, $hook, @args) };
+        };
+    }
+}
+
+# Arguments for the plugin that isa_plugin names, instead of this plugin's own.
+sub set_isa_plugin_args {
+    my ($self, @args) = @_;
+    $self->{_isa_args} = \@args;
+}
+
+sub new {
+    my ($class) = @_;
+    return bless {}, ref $class || $class;
+}
+
+sub _register {
+    my ($self, $qp, @args) = @_;
+    local $self->{_qp} = $qp;
+    $loaded{ $self->plugin_name } = 1;
+    $self->{_load_args} = \@args;
+    $self->init($qp, @args) if $self->can('init');
+    @args = @{ $self->{_isa_args} } if $self->{_isa_args};
+    $self->_register_standard_hooks($qp, @args);
+    $self->register($qp, @args) if $self->can('register');
+}
+
+sub _register_standard_hooks {
+    my ($self) = @_;
+    for my $hook (@hooks) {
+        (my $method = "hook_$hook") =~ s/\W/_/g;
+        $self->register_hook($hook, $method) if $self->can($method);
+    }
+}
+
+# `$method` is a method's name or a code reference; with `$first` it runs before those registered
+# so far.
+sub register_hook {
+    my ($self, $hook, $method, $first) = @_;
+    die $self->plugin_name . ": there is no hook '$hook'\n" unless $hooks{$hook};
+    my $run = sub {
+        local $self->{_qp} = shift;
+        local $self->{_hook} = $hook;
+        return $self->$method(@_);
+    };
+    Qpsmtpd::Host::add_handler($hook, $run, $first);
+}
+
+# --------------------------------------------------------------------------- the session
+
+sub qp { return $_[0]{_qp} || Qpsmtpd::the_server() }
+sub hook_name { return $_[0]{_hook} }
+sub transaction { return Qpsmtpd::the_server()->transaction }
+sub connection { return Qpsmtpd::the_server()->connection }
+sub spool_dir { return Qpsmtpd::the_server()->spool_dir }
+sub auth_user { return Qpsmtpd::the_server()->auth_user }
+sub auth_mechanism { return Qpsmtpd::the_server()->auth_mechanism }
+sub config { shift; return Qpsmtpd::the_server()->config(@_) }
+
+# A name that is free, and a folder; both are gone after the transaction.
+sub temp_file { return Qpsmtpd::Host::ask('temp_file') }
+sub temp_dir { return Qpsmtpd::Host::ask('temp_dir') }
+
+# The worker applies the plugin's argument `loglevel`.
+sub log {
+    my ($self, $level, @text) = @_;
+    return if defined $self->{_hook} && $self->{_hook} eq 'logging';
+    Qpsmtpd::Host::log_line($level, join ' ', map { defined $_ ? $_ : '' } @text);
+}
+
+sub adjust_log_level {
+    my ($self, $level) = @_;
+    my $wanted = $self->{_args}{loglevel};
+    return $level unless defined $wanted && $wanted =~ /^([+-]?)([0-7])$/;
+    return $2 unless $1;
+    my $adjusted = $1 eq '+' ? $level + $2 : $level - $2;
+    return $adjusted > 7 ? 7 : $adjusted < 0 ? 0 : $adjusted;
+}
+
+# --------------------------------------------------------------------------- refusing
+
+# Refuses by the plugin's arguments: now, later (`reject naughty`), or not at all (`reject 0`).
+sub get_reject {
+    my ($self, $text, $detail) = @_;
+    $text ||= 'unspecified error';
+    $detail = $detail ? ", $detail" : '';
+    my $reject = $self->{_args}{reject};
+    if (defined $reject && !$reject) {
+        $self->log(LOGINFO, "fail, tolerated$detail");
+        return DECLINED;
+    }
+    if (defined $reject && $reject eq 'naughty') {
+        $self->log(LOGINFO, "fail, NAUGHTY$detail");
+        return $self->store_deferred_reject($text);
+    }
+    $self->log(LOGINFO, "fail$detail");
+    return ($self->get_reject_type, $text);
+}
+
+my @reject_types = (
+    [qr/^(?:temp|soft)$/i => DENYSOFT],
+    [qr/^(?:perm|hard)$/i => DENY],
+    [qr/^disconnect$/ => DENY_DISCONNECT],
+    [qr/^temp_disconnect$/ => DENYSOFT_DISCONNECT],
+);
+
+sub get_reject_type {
+    my ($self, $default, $type) = @_;
+    $default ||= DENY;
+    $type ||= $self->{_args}{reject_type} or return $default;
+    my ($known) = grep { $type =~ $_->[0] } @reject_types;
+    return $known ? $known->[1] : $default;
+}
+
+# For the plugin naughty, which refuses when it sees fit.
+sub store_deferred_reject {
+    my ($self, $text) = @_;
+    my $connection = $self->connection;
+    my $before = $connection->notes('naughty');
+    $connection->notes('naughty', $before ? "$before\015\012$text" : $text);
+    $connection->notes('naughty_reject_type', $self->{_args}{reject_type})
+        unless $connection->notes('naughty_reject_type');
+    return DECLINED;
+}
+
+sub is_immune {
+    my ($self) = @_;
+    my $why = $self->connection->relay_client ? 'relay client'
+        : $self->connection->notes('whitelisthost') ? 'whitelisted host'
+        : $self->transaction->notes('whitelistsender') ? 'whitelisted sender'
+        : return;
+    $self->log(LOGINFO, "skip, $why");
+    return 1;
+}
+
+sub is_naughty {
+    my ($self, $mark) = @_;
+    my $connection = $self->connection;
+    return $connection->notes('naughty') unless defined $mark;
+    $connection->notes($_, $mark) for qw(naughty rejected);
+    my $why = $connection->notes('naughty') ? 'naughty'
+        : $connection->notes('rejected') ? 'already rejected'
+        : return;
+    $self->log(LOGINFO, "skip, $why");
+    return 1;
+}
+
+sub adjust_karma {
+    my ($self, $by) = @_;
+    my $karma = ($self->connection->notes('karma') || 0) + $by;
+    $self->log(LOGINFO, "karma $by ($karma)");
+    $self->connection->notes('karma', $karma);
+    return $by;
+}
+
+sub store_auth_results {
+    my ($self, $result) = @_;
+    my $before = $self->connection->notes('authentication_results');
+    $result = "$before; $result" if $before;
+    $self->log(LOGDEBUG, "auth-results: $result");
+    $self->connection->notes('authentication_results', $result);
+    return;
+}
+
+sub init_resolver {
+    my ($self, $timeout) = @_;
+    return $self->{_resolver} if $self->{_resolver};
+    $timeout = $self->{_args}{dns_timeout} || $timeout || 5;
+    require Net::DNS;
+    my $resolver = Net::DNS::Resolver->new(dnsrch => 0);
+    $resolver->tcp_timeout($timeout);
+    $resolver->udp_timeout($timeout);
+    return $self->{_resolver} = $resolver;
+}
+
+sub DESTROY { }
+
+1;

@@ -1,0 +1,157 @@
+package Qpsmtpd::State;
+
+# What a worker and its Perl child both know: the connection and the transaction.
+#
+# The worker sends what has changed since the last time with each call and each answer; with each
+# verdict and each question this side sends what plugins have changed.  Notes that only Perl can
+# hold, objects and code references, stay here.
+#
+# Keys: S session, X transaction, c connection's fields, n and N notes of the connection set and
+# gone, t and T those of the transaction, f reverse-path, r recipients, h the header's revision or
+# its new fields, b the message's length, A an address argument that a handler changed.
+
+use strict;
+use warnings;
+
+use Qpsmtpd::Address;
+use Qpsmtpd::Connection;
+use Qpsmtpd::Header;
+use Qpsmtpd::Transaction;
+
+# What both sides have agreed on last.
+my ($session, $epoch) = ('', '');
+my (%fields, %connection_notes, %transaction_notes);
+my ($sender, $recipients) = ('u', 'l' . pack 'N', 0);
+my %recent;
+
+sub update {
+    my ($state) = @_;
+    return unless $state && %$state;
+    my $qp = Qpsmtpd::the_server();
+    if (defined $state->{S} && $state->{S} ne $session) {
+        $session = $state->{S};
+        $qp->{_connection} = Qpsmtpd::Connection->new;
+        $qp->{_config} = {};
+        (%fields, %connection_notes, %recent) = ();
+    }
+    if (defined $state->{X} && "$session $state->{X}" ne $epoch) {
+        $epoch = "$session $state->{X}";
+        $qp->{_transaction} = Qpsmtpd::Transaction->new;
+        (%transaction_notes, %recent) = ();
+        ($sender, $recipients) = ('u', Qpsmtpd::Host::encode([]));
+    }
+    my $connection = $qp->connection;
+    my $transaction = $qp->transaction;
+    if (my $changed = $state->{c}) {
+        for my $name (keys %$changed) {
+            $connection->{"_$name"} = $changed->{$name};
+            $fields{$name} = Qpsmtpd::Host::encode($changed->{$name});
+        }
+    }
+    take_notes($connection, \%connection_notes, @{$state}{qw(n N)});
+    take_notes($transaction, \%transaction_notes, @{$state}{qw(t T)});
+    if (exists $state->{f}) {
+        $sender = Qpsmtpd::Host::encode($state->{f});
+        $transaction->{_sender} = $state->{f} && address($state->{f});
+    }
+    if (my $list = $state->{r}) {
+        $recipients = Qpsmtpd::Host::encode($list);
+        $recent{ $_->format } = $_ for @{ $transaction->{_recipients} || [] };
+        $transaction->{_recipients} = [map { address($_) } @$list];
+    }
+    $transaction->header_is($state->{h}) if defined $state->{h};
+    $transaction->body_is($state->{b}) if defined $state->{b};
+}
+
+sub take_notes {
+    my ($owner, $agreed, $set, $gone) = @_;
+    for my $name (@{ $gone || [] }) {
+        delete $owner->{_notes}{$name};
+        delete $agreed->{$name};
+    }
+    for my $name (keys %{ $set || {} }) {
+        $owner->{_notes}{$name} = $set->{$name};
+        $agreed->{$name} = Qpsmtpd::Host::encode($set->{$name});
+    }
+}
+
+# What plugins have changed since the last agreement.
+sub changes {
+    my $qp = Qpsmtpd::the_server();
+    my %changed;
+    my $connection = $qp->{_connection} or return \%changed;
+    for my $name (@Qpsmtpd::Connection::FIELDS) {
+        my $value = $connection->{"_$name"};
+        my $text = Qpsmtpd::Host::encode($value);
+        next if $text eq (defined $fields{$name} ? $fields{$name} : 'u');
+        $fields{$name} = $text;
+        $changed{c}{$name} = $value;
+    }
+    @changed{qw(n N)} = changed_notes($connection, \%connection_notes);
+    my $transaction = $qp->{_transaction};
+    if ($transaction && length $epoch) {
+        @changed{qw(t T)} = changed_notes($transaction, \%transaction_notes);
+        my $from = $transaction->{_sender} && parts($transaction->{_sender});
+        my $text = Qpsmtpd::Host::encode($from);
+        ($sender, $changed{f}) = ($text, $from) if $text ne $sender;
+        my $to = [map { parts($_) } @{ $transaction->{_recipients} || [] }];
+        $text = Qpsmtpd::Host::encode($to);
+        ($recipients, $changed{r}) = ($text, $to) if $text ne $recipients;
+        $changed{h} = $transaction->header_changes;
+    }
+    defined $changed{$_} or delete $changed{$_} for grep { $_ ne 'f' } keys %changed;
+    return \%changed;
+}
+
+sub changed_notes {
+    my ($owner, $agreed) = @_;
+    my $notes = $owner->{_notes};
+    my (%set, @gone);
+    for my $name (keys %{ $notes || {} }) {
+        my $text = Qpsmtpd::Host::encode($notes->{$name});
+        next if defined $agreed->{$name} && $text eq $agreed->{$name};
+        # To the other side, what only Perl can hold is a note that is not there.
+        if ($text eq 'o') {
+            push @gone, $name if defined $agreed->{$name};
+        }
+        else {
+            $set{$name} = $notes->{$name};
+        }
+        $agreed->{$name} = $text;
+    }
+    for my $name (keys %$agreed) {
+        next if $notes && exists $notes->{$name};
+        push @gone, $name;
+        delete $agreed->{$name};
+    }
+    return (%set ? \%set : undef, @gone ? \@gone : undef);
+}
+
+sub forget_body {
+    my $transaction = Qpsmtpd::the_server()->{_transaction} or return;
+    $transaction->let_go_of_body;
+}
+
+# An address object: the same one as long as the address is the same, so that its notes last.
+sub address {
+    my ($parts) = @_;
+    my ($user, $host) = @$parts;
+    my $address = Qpsmtpd::Address->new('<>');
+    $address->{_user} = $user;
+    $address->{_host} = $host;
+    return $recent{ $address->format } ||= $address;
+}
+
+sub remember {
+    my ($address) = @_;
+    $recent{ $address->format } = $address;
+}
+
+sub parts {
+    my ($address) = @_;
+    $address = Qpsmtpd::Address->new("$address") || Qpsmtpd::Address->new('<>')
+        unless ref $address;
+    return [$address->user, $address->host];
+}
+
+1;

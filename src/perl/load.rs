@@ -1,0 +1,157 @@
+//! Loading one Perl plugin: its handlers become handlers like any other's.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Session, Settings, Verdict};
+use crate::log::Level;
+use crate::perl::process::Process;
+use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
+use crate::perl::wire::Item;
+use crate::perl::{Asker, DIED, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
+
+/// Where a Perl plugin's code is.
+pub enum Source<'a> {
+    /// A file of `config/plugin_dirs`.
+    File(&'a Path),
+    /// A module in Perl's path, by its name with `::`.
+    Module(&'a str),
+}
+
+impl Perl {
+    /// Loads a plugin and registers its handlers.  `instance` is its name in `config/plugins`.
+    ///
+    /// # Errors
+    /// Perl cannot be started, or the plugin cannot be compiled or refuses its arguments.
+    pub fn load(
+        &self,
+        hooks: &mut Hooks,
+        instance: &str,
+        source: &Source<'_>,
+        args: &[&str],
+    ) -> Result<()> {
+        let is_first = self.process.borrow().is_none();
+        if is_first {
+            *self.process.borrow_mut() = Some(Process::start(&self.root)?);
+        }
+        let (file, module) = match source {
+            Source::File(path) => (Item::text(path.as_os_str().as_encoded_bytes()), Item::Undef),
+            Source::Module(name) => (Item::Undef, Item::text(name)),
+        };
+        let request =
+            vec![Item::text("l"), Item::text(instance), file, module, Item::texts(args.iter())];
+        let said = {
+            let process = self.process.borrow();
+            let Some(process) = &*process else { return Err(Error::new("no Perl process")) };
+            let mut asker = Asker::Loading(hooks);
+            let deadline = Instant::now() + LOAD_LIMIT;
+            self.converse(&process.control, None, &mut asker, request.clone(), deadline)
+        };
+        let said = said.map_err(|why| Error::new(why.trim_start_matches(DIED)))?;
+        for row in said.rest.chunks(3) {
+            let [hook, id, first] = row else { continue };
+            let name = hook.as_text();
+            let hook = Hook::from_name(&name)
+                .ok_or_else(|| Error::new(format!("there is no hook '{name}'")))?;
+            self.register(hooks, hook, id.as_number().unwrap_or(-1));
+            if first.is_true() {
+                hooks.put_first();
+            }
+        }
+        self.loaded.borrow_mut().push(Loaded { request, registered: said.rest });
+        if is_first {
+            self.register_own(hooks);
+        }
+        Ok(())
+    }
+
+    fn register(&self, hooks: &mut Hooks, hook: Hook, id: i64) {
+        let Some(perl) = self.this.upgrade() else { return };
+        match hook {
+            Hook::Logging => {
+                self.has_loggers.set(true);
+                hooks.logging(Level::Debug, move |record| {
+                    let args = log_arguments(record);
+                    let mut asker = Asker::Process(&perl.config);
+                    let said = perl.call(&mut asker, id, "logging", args, PARENT_LIMIT)?;
+                    Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
+                });
+            }
+            Hook::PreConnection => hooks.pre_connection(move |incoming| {
+                let args = incoming_arguments(incoming);
+                let mut asker = Asker::Incoming(incoming);
+                let said = perl.call(&mut asker, id, hook.name(), args, PARENT_LIMIT)?;
+                Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
+            }),
+            Hook::PostFork => hooks.post_fork(move |config| {
+                let mut asker = Asker::Process(config);
+                let said = perl.call(&mut asker, id, hook.name(), vec![], PARENT_LIMIT)?;
+                Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
+            }),
+            _ => hooks.on(hook, move |session, call| in_session(&perl, session, hook, id, call)),
+        }
+    }
+
+    /// What the host itself has to do at times.
+    fn register_own(&self, hooks: &mut Hooks) {
+        let Some(perl) = self.this.upgrade() else { return };
+        let parent = perl.clone();
+        hooks.before_fork(move |config| {
+            if let Some(news) = parent.revive() {
+                config.note_problem(news);
+            }
+        });
+        hooks.at_fork(move || perl.forget_inherited());
+    }
+}
+
+/// The universal arguments of a Perl plugin.  It has its own idea of what its arguments mean, so
+/// one that makes no sense here is left to it, and `timeout`, which many plugins have for something
+/// else, can only give a handler more time than usual.
+pub fn settings(words: &[&str]) -> Settings {
+    let value = |name: &str| {
+        let at = words.iter().rposition(|word| word.eq_ignore_ascii_case(name))?;
+        words.get(at + 1).copied()
+    };
+    let known = ["on_error", "loglevel", "reject", "reject_type"].into_iter();
+    let pairs = known.filter_map(|name| Some([name, value(name)?]));
+    let sound = pairs.filter(|pair| Settings::from_args(&Args::new(*pair)).is_ok());
+    let words: Vec<&str> = sound.flatten().collect();
+    let mut settings = Settings::from_args(&Args::new(words)).unwrap_or_default();
+    let seconds = value("timeout").and_then(|value| value.parse().ok()).map(Duration::from_secs);
+    settings.timeout = settings.timeout.max(seconds.unwrap_or_default());
+    settings
+}
+
+/// The arguments that the plugin itself gets.
+pub fn own_arguments<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    match words.iter().rposition(|word| *word == "on_error") {
+        Some(at) if words.get(at + 1).is_some_and(|w| ["tempfail", "ignore"].contains(w)) => {
+            [&words[..at], &words[at + 2..]].concat()
+        }
+        _ => words.to_vec(),
+    }
+}
+
+fn in_session(
+    perl: &Rc<Perl>,
+    session: &mut Session,
+    hook: Hook,
+    id: i64,
+    call: &Call<'_>,
+) -> Verdict {
+    // Less than what the alarm allows, so that it is the plugin's failure and not the session's.
+    let limit = session.time_left();
+    let limit = limit - (limit / 20).min(Duration::from_secs(1));
+    let said = perl.call(&mut Asker::Session(session), id, hook.name(), arguments(call), limit);
+    match said.map(|said| verdict(hook, said)) {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(odd)) => {
+            session.log(Level::Error, odd);
+            DECLINED
+        }
+        Err(failure) => Verdict::failure(failure),
+    }
+}

@@ -1,0 +1,301 @@
+//! What a Perl child has been told of a session, so that only changes travel.
+//!
+//! `lib/Qpsmtpd/State.pm` is the other half, and says what the letters mean.
+
+use std::net::IpAddr;
+
+use crate::hook::Session;
+use crate::mail::{Address, Header};
+use crate::perl::wire::Item;
+use crate::state::{Connection, Hello, Notes, Transaction};
+
+#[derive(Default)]
+pub(super) struct Mirror {
+    session: String,
+    epoch: Option<u32>,
+    fields: Vec<(&'static str, Item)>,
+    connection_notes: Notes,
+    transaction_notes: Notes,
+    sender: Option<Address>,
+    recipients: Vec<Address>,
+    header: u64,
+    length: u64,
+}
+
+impl Mirror {
+    /// What the Perl child does not know yet.
+    pub(super) fn state(&mut self, session: Option<&Session>) -> Item {
+        let mut out = vec![];
+        let Some(session) = session else { return Item::Map(out) };
+        if self.session != session.id() {
+            *self = Mirror { session: session.id().to_owned(), ..Mirror::default() };
+            out.push(("S".into(), Item::text(session.id())));
+        }
+        if self.epoch != Some(session.epoch()) {
+            self.epoch = Some(session.epoch());
+            self.transaction_notes.clear();
+            self.sender = None;
+            self.recipients.clear();
+            (self.header, self.length) = (0, 0);
+            out.push(("X".into(), Item::number(session.epoch())));
+        }
+        let mut changed = vec![];
+        for (name, value) in fields(&session.connection) {
+            if self.field(name) != &value {
+                changed.push((name.to_owned(), value.clone()));
+                self.set_field(name, value);
+            }
+        }
+        push_map(&mut out, "c", changed);
+        push_notes(&mut out, ["n", "N"], &mut self.connection_notes, &session.connection.notes);
+        let transaction = &session.transaction;
+        push_notes(&mut out, ["t", "T"], &mut self.transaction_notes, &transaction.notes);
+        if self.sender.as_ref() != transaction.sender() {
+            self.sender = transaction.sender().cloned();
+            out.push(("f".into(), self.sender.as_ref().map_or(Item::Undef, address_item)));
+        }
+        if self.recipients != transaction.recipients() {
+            self.recipients = transaction.recipients().to_vec();
+            let items = self.recipients.iter().map(address_item).collect();
+            out.push(("r".into(), Item::List(items)));
+        }
+        if self.header != transaction.header.revision() {
+            self.header = transaction.header.revision();
+            out.push(("h".into(), Item::number(self.header)));
+        }
+        if self.length != transaction.body.len() {
+            self.length = transaction.body.len();
+            out.push(("b".into(), Item::number(self.length)));
+        }
+        Item::Map(out)
+    }
+
+    /// Does to the session what plugins did there.
+    pub(super) fn apply(&mut self, session: Option<&mut Session>, changes: &Item) {
+        let Some(session) = session else { return };
+        if self.session != session.id() {
+            return;
+        }
+        for (name, value) in changes.get("c").map_or(&[][..], Item::as_map) {
+            set_field(&mut session.connection, name, value);
+            if let Some((name, _)) = fields(&session.connection).iter().find(|row| row.0 == name) {
+                self.set_field(name, value.clone());
+            }
+        }
+        apply_notes(&mut self.connection_notes, &mut session.connection.notes, changes, "n", "N");
+        if self.epoch != Some(session.epoch()) {
+            return;
+        }
+        let transaction = &mut session.transaction;
+        apply_notes(&mut self.transaction_notes, &mut transaction.notes, changes, "t", "T");
+        if let Some(from) = changes.get("f").and_then(address) {
+            transaction.set_sender(from.clone());
+            self.sender = Some(from);
+        }
+        if let Some(list) = changes.get("r") {
+            let recipients: Vec<Address> = list.as_list().iter().filter_map(address).collect();
+            transaction.set_recipients(recipients.clone());
+            self.recipients = recipients;
+        }
+        if let Some(edits) = changes.get("h") {
+            edit_header(&mut transaction.header, edits);
+            self.header = transaction.header.revision();
+        }
+        if let Some(changed) = changes.get("A").and_then(address) {
+            session.replace_address(changed);
+        }
+    }
+
+    /// After something on this side has changed the body together with the Perl child.
+    pub(super) fn knows_length(&mut self, transaction: &Transaction) {
+        self.length = transaction.body.len();
+    }
+
+    fn field(&self, name: &str) -> &Item {
+        let known = self.fields.iter().find(|(known, _)| *known == name);
+        known.map_or(&Item::Undef, |(_, value)| value)
+    }
+
+    fn set_field(&mut self, name: &'static str, value: Item) {
+        match self.fields.iter_mut().find(|(known, _)| *known == name) {
+            Some(slot) => slot.1 = value,
+            None => self.fields.push((name, value)),
+        }
+    }
+}
+
+/// An address as Perl gets it: local part and host, either of which may be missing.
+pub(super) fn address_item(address: &Address) -> Item {
+    let host = Some(address.host()).filter(|host| !host.is_empty());
+    Item::List(vec![Item::text(address.user()), Item::maybe(host)])
+}
+
+/// The same back; None where it is no address.
+pub(super) fn address(item: &Item) -> Option<Address> {
+    match item.as_list() {
+        [user, host] => Some(Address::new(&user.as_text(), &host.as_text())),
+        _ => None,
+    }
+}
+
+fn fields(connection: &Connection) -> [(&'static str, Item); 13] {
+    let encryption = connection.encryption.as_ref();
+    let hello = connection.hello.map(|hello| match hello {
+        Hello::Helo => "helo",
+        Hello::Ehlo => "ehlo",
+    });
+    let known = connection.known_remote_host();
+    let info = known.map(|_| connection.remote_info());
+    [
+        ("remote_ip", Item::text(connection.remote_ip.to_string())),
+        ("remote_port", Item::number(connection.remote_port)),
+        ("remote_host", Item::maybe(known)),
+        ("remote_info", Item::maybe(info.as_deref())),
+        ("local_ip", Item::text(connection.local_ip.to_string())),
+        ("local_port", Item::number(connection.local_port)),
+        ("relay_client", if connection.relay_client { Item::text("1") } else { Item::Undef }),
+        ("hello", Item::maybe(hello)),
+        ("hello_host", Item::maybe(hello.map(|_| connection.hello_host.as_str()))),
+        ("auth_user", Item::maybe(connection.auth_user.as_deref())),
+        ("auth_mechanism", Item::maybe(connection.auth_mechanism.as_deref())),
+        ("tls_cipher", Item::maybe(encryption.map(|tls| tls.cipher.as_str()))),
+        ("tls_protocol", Item::maybe(encryption.map(|tls| tls.protocol.as_str()))),
+    ]
+}
+
+fn set_field(connection: &mut Connection, name: &str, value: &Item) {
+    let text = value.as_text();
+    match name {
+        "remote_ip" => set_ip(&mut connection.remote_ip, &text),
+        "local_ip" => set_ip(&mut connection.local_ip, &text),
+        "remote_port" => connection.remote_port = text.parse().unwrap_or(0),
+        "local_port" => connection.local_port = text.parse().unwrap_or(0),
+        "remote_host" if !text.is_empty() => connection.set_remote_host(Some(text)),
+        "relay_client" => connection.relay_client = value.is_true(),
+        "hello_host" => connection.hello_host = text,
+        "hello" => {
+            connection.hello = match text.as_str() {
+                "helo" => Some(Hello::Helo),
+                "ehlo" => Some(Hello::Ehlo),
+                _ => None,
+            }
+        }
+        _ => {}
+    }
+}
+
+fn set_ip(ip: &mut IpAddr, text: &str) {
+    if let Ok(new) = text.parse() {
+        *ip = new;
+    }
+}
+
+fn push_map(out: &mut Vec<(String, Item)>, key: &str, pairs: Vec<(String, Item)>) {
+    if !pairs.is_empty() {
+        out.push((key.into(), Item::Map(pairs)));
+    }
+}
+
+fn push_notes(out: &mut Vec<(String, Item)>, keys: [&str; 2], known: &mut Notes, now: &Notes) {
+    let set: Vec<_> = now.iter().filter(|(name, value)| known.value(name) != Some(value)).collect();
+    let gone: Vec<&str> =
+        known.iter().map(|(name, _)| name).filter(|name| now.value(name).is_none()).collect();
+    if !gone.is_empty() {
+        out.push((keys[1].into(), Item::texts(gone)));
+    } else if set.is_empty() {
+        return;
+    }
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), Item::from_value(value)));
+    push_map(out, keys[0], set.collect());
+    known.clone_from(now);
+}
+
+fn apply_notes(known: &mut Notes, notes: &mut Notes, changes: &Item, set: &str, gone: &str) {
+    for (name, item) in changes.get(set).map_or(&[][..], Item::as_map) {
+        notes.set_value(name, item.to_value());
+        known.set_value(name, item.to_value());
+    }
+    for name in changes.get(gone).map_or(&[][..], Item::as_list) {
+        notes.remove(&name.as_text());
+        known.remove(&name.as_text());
+    }
+}
+
+fn edit_header(header: &mut Header, edits: &Item) {
+    let edits = edits.as_list().iter().map(|edit| match edit {
+        Item::List(text) => Err(text.first().map_or(&[][..], Item::as_octets)),
+        index => Ok(index.as_number().and_then(|index| usize::try_from(index).ok())),
+    });
+    header.rebuild(edits.filter_map(|edit| match edit {
+        Ok(index) => index.map(Ok),
+        Err(text) => Some(Err(text)),
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Note, Value};
+    use crate::testing::Trial;
+
+    const KARMA: Note<i64> = Note::new("karma");
+
+    fn map(pairs: &[(&str, Item)]) -> Item {
+        Item::Map(pairs.iter().map(|(key, item)| ((*key).into(), item.clone())).collect())
+    }
+
+    #[test]
+    fn only_changes_travel() {
+        let mut trial = Trial::new("", &[]);
+        let mut mirror = Mirror::default();
+        let all = mirror.state(Some(&trial.session));
+        assert_eq!(all.get("S").unwrap().as_text(), trial.session.id());
+        assert!(all.get("c").unwrap().get("remote_ip").is_some());
+        assert_eq!(mirror.state(Some(&trial.session)), Item::Map(vec![]));
+        trial.session.connection.notes.set(KARMA, 2);
+        trial.session.connection.relay_client = true;
+        let some = mirror.state(Some(&trial.session));
+        assert_eq!(some.get("n"), Some(&map(&[("karma", Item::text("2"))])));
+        assert_eq!(some.get("c"), Some(&map(&[("relay_client", Item::text("1"))])));
+        assert_eq!(some.as_map().len(), 2);
+        trial.session.connection.notes.unset(KARMA);
+        let gone = mirror.state(Some(&trial.session));
+        assert_eq!(gone, map(&[("N", Item::texts(["karma"]))]));
+    }
+
+    #[test]
+    fn what_came_from_perl_does_not_go_back() {
+        let mut trial = Trial::new("", &[]);
+        let mut mirror = Mirror::default();
+        mirror.state(Some(&trial.session));
+        let to = Item::List(vec![Item::List(vec![Item::text("a"), Item::text("x.example")])]);
+        let changes = map(&[
+            ("c", map(&[("relay_client", Item::text("1")), ("hello_host", Item::text("me"))])),
+            ("n", map(&[("karma", Item::text("-3")), ("list", Item::texts(["a"]))])),
+            ("r", to),
+        ]);
+        mirror.apply(Some(&mut trial.session), &changes);
+        assert!(trial.session.connection.relay_client);
+        assert_eq!(trial.session.connection.notes.get(KARMA), Some(-3));
+        let list = Value::List(vec![Value::Str("a".into())]);
+        assert_eq!(trial.session.connection.notes.value("list"), Some(&list));
+        assert_eq!(trial.session.transaction.recipients(), [Address::new("a", "x.example")]);
+        let back = mirror.state(Some(&trial.session));
+        // Before HELO there is no name to tell, whatever a plugin has set.
+        assert_eq!(back, map(&[("c", map(&[("hello_host", Item::Undef)]))]));
+    }
+
+    #[test]
+    fn header_fields_are_kept_or_new() {
+        let mut header = Header::parse(b"A: 1\r\nB:  2\r\n\tfolded\r\nC: 3\r\n");
+        let edits = Item::List(vec![
+            Item::List(vec![Item::text("X-New: a\nInjected: b\n")]),
+            Item::number(1),
+            Item::number(7),
+            Item::number(0),
+        ]);
+        edit_header(&mut header, &edits);
+        let text = String::from_utf8(header.to_bytes()).unwrap();
+        assert_eq!(text, "X-New: a\r\n Injected: b\r\nB:  2\r\n\tfolded\r\nA: 1\r\n");
+    }
+}

@@ -1,0 +1,287 @@
+//! The host for unmodified Perl plugins.
+//!
+//! ```text
+//! parent ──control socket── nursery (perl: loads every plugin once, in config/plugins' order)
+//!   │                          │ fork
+//! worker ───unix socket──── Perl child (one per worker, made at its first Perl hook)
+//! ```
+//!
+//! A Perl plugin is registered like a native one; its handlers are calls over the socket.  What a
+//! handler needs to know of the session travels with the call, as far as the Perl child has not
+//! been told before ([`mirror`]), and what it changed comes back with the verdict.  For the rest
+//! it asks ([`answers`]).  Frames and their order: `lib/Qpsmtpd/Host.pm`.
+//!
+//! A call that takes too long, or a child that dies, is a failure of that plugin, the connection is
+//! closed, the nursery kills the child, and the next call gets another.  The nursery kills a child
+//! whose worker has ended, and ends itself when the parent and all its children are gone.
+
+mod answers;
+mod file;
+mod link;
+mod load;
+mod mirror;
+mod process;
+mod verdict;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::hook::{Hooks, Incoming, Parent, Session};
+use crate::log::Level;
+
+use link::Link;
+use mirror::Mirror;
+use process::Process;
+use wire::Item;
+
+pub use file::cannot_work;
+pub use load::{Source, own_arguments, settings};
+
+/// How long loading one plugin may take.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the parent waits for a Perl handler: nobody else is served meanwhile.
+const PARENT_LIMIT: Duration = Duration::from_secs(2);
+
+/// All Perl plugins of a configuration.
+pub struct Perl {
+    config: Config,
+    /// What plugins take for the server's folder.
+    root: PathBuf,
+    process: RefCell<Option<Process>>,
+    /// What was loaded, for when it has to be loaded again.
+    loaded: RefCell<Vec<Loaded>>,
+    serving: RefCell<Option<Rc<Serving>>>,
+    is_loading: Cell<bool>,
+    has_loggers: Cell<bool>,
+    parents: RefCell<Vec<Parent>>,
+    this: Weak<Perl>,
+}
+
+struct Loaded {
+    request: Vec<Item>,
+    registered: Vec<Item>,
+}
+
+/// A connection to a Perl process with what that one knows.
+struct Serving {
+    link: Link,
+    mirror: RefCell<Mirror>,
+}
+
+/// On whose behalf Perl is called: who answers its questions.
+enum Asker<'a, 'b> {
+    Session(&'a mut Session),
+    Incoming(&'a Incoming<'b>),
+    Loading(&'a mut Hooks),
+    Process(&'a Config),
+}
+
+/// What a handler said: a code and what followed it.
+struct Said {
+    code: Option<i64>,
+    rest: Vec<Item>,
+}
+
+impl Perl {
+    /// No process is started before the first plugin is loaded.
+    pub fn new(config: &Config) -> Rc<Perl> {
+        let plugins = config.path("plugins");
+        let beside = plugins.as_deref().and_then(|file| file.parent()?.parent());
+        let root = beside.map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        Rc::new_cyclic(|this| Perl {
+            config: config.clone(),
+            root: root.canonicalize().unwrap_or(root),
+            process: RefCell::default(),
+            loaded: RefCell::default(),
+            serving: RefCell::default(),
+            is_loading: Cell::new(true),
+            has_loggers: Cell::new(false),
+            parents: RefCell::default(),
+            this: this.clone(),
+        })
+    }
+
+    /// All plugins are loaded: from now on every process has a Perl child of its own.
+    ///
+    /// # Errors
+    /// The Perl process has died.
+    pub fn serve(&self) -> Result<()> {
+        self.is_loading.set(false);
+        match &*self.process.borrow() {
+            Some(process) => process.control.send(process::ready()).map_err(Error::new),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks a handler.
+    ///
+    /// # Errors
+    /// It died, or its process did, or it took longer than `limit`.
+    fn call(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        handler: i64,
+        hook: &str,
+        args: Vec<Item>,
+        limit: Duration,
+    ) -> std::result::Result<Said, String> {
+        let deadline = Instant::now() + limit;
+        if self.is_loading.get() {
+            let frame = vec![
+                Item::text("c"),
+                Item::number(handler),
+                Item::text(hook),
+                Item::Undef,
+                Item::List(args),
+            ];
+            let process = self.process.borrow();
+            let Some(process) = &*process else { return Err("there is no Perl process".into()) };
+            return self.converse(&process.control, None, asker, frame, deadline);
+        }
+        let serving = self.serving(asker)?;
+        let state = serving.mirror.borrow_mut().state(asker.session().map(|session| &*session));
+        let frame = vec![
+            Item::text("c"),
+            Item::number(handler),
+            Item::text(hook),
+            state,
+            Item::List(args),
+        ];
+        let said = self.converse(&serving.link, Some(&serving.mirror), asker, frame, deadline);
+        said.map_err(|failure| match failure {
+            failure if failure.starts_with(DIED) => failure[DIED.len()..].to_owned(),
+            failure => {
+                serving.link.cut();
+                self.serving.take();
+                failure
+            }
+        })
+    }
+
+    /// Sends a frame and answers questions until there is a verdict.
+    fn converse(
+        &self,
+        link: &Link,
+        mirror: Option<&RefCell<Mirror>>,
+        asker: &mut Asker<'_, '_>,
+        frame: Vec<Item>,
+        deadline: Instant,
+    ) -> std::result::Result<Said, String> {
+        let apply = |asker: &mut Asker<'_, '_>, changes: Option<&Item>| {
+            if let (Some(mirror), Some(changes)) = (mirror, changes) {
+                mirror.borrow_mut().apply(asker.session(), changes);
+            }
+        };
+        link.send(frame)?;
+        loop {
+            let frame = link.receive(deadline)?;
+            let part = |at: usize| frame.get(at).cloned().unwrap_or(Item::Undef);
+            match frame.first().map(Item::as_octets).unwrap_or_default() {
+                b"r" => {
+                    apply(asker, frame.get(3));
+                    let rest = frame.get(2).map_or(&[][..], Item::as_list).to_vec();
+                    return Ok(Said { code: part(1).as_number(), rest });
+                }
+                b"d" => {
+                    apply(asker, frame.get(2));
+                    return Err(format!("{DIED}{}", part(1).as_text().trim_end()));
+                }
+                b"a" => {
+                    apply(asker, frame.get(3));
+                    let answer = self.answer(asker, &part(1).as_text(), part(2).as_list());
+                    link.send(match answer {
+                        Ok(answer) => {
+                            let state = mirror.map_or(Item::Undef, |mirror| {
+                                mirror.borrow_mut().state(asker.session().map(|session| &*session))
+                            });
+                            vec![Item::text("k"), answer, state]
+                        }
+                        Err(why) => vec![Item::text("e"), Item::text(why)],
+                    })?;
+                }
+                b"t" => self.take_statement(asker, &part(1).as_text(), part(2).as_list()),
+                _ => return Err("the Perl process sent an unknown frame".into()),
+            }
+        }
+    }
+
+    /// This process's own connection, made at its first use.
+    fn serving(&self, asker: &mut Asker<'_, '_>) -> std::result::Result<Rc<Serving>, String> {
+        if let Some(serving) = &*self.serving.borrow()
+            && serving.link.is_ours()
+        {
+            return Ok(serving.clone());
+        }
+        let link = match &*self.process.borrow() {
+            Some(process) => process.connect()?,
+            None => return Err("there is no Perl process".into()),
+        };
+        let (level, names) = match asker {
+            Asker::Session(session) => {
+                let plugins = session.plugins();
+                let wanted = (0..8).rev().find(|n| plugins.wants(Level::from_number(*n)));
+                let names = plugins.names().map(verdict::escaped).collect();
+                (wanted.unwrap_or(-1), names)
+            }
+            _ => (7, vec![]),
+        };
+        let waits = if self.has_loggers.get() { "1" } else { "0" };
+        let hello =
+            vec![Item::text("h"), Item::number(level), Item::text(waits), Item::texts(names)];
+        link.send(hello)?;
+        let serving = Rc::new(Serving { link, mirror: RefCell::default() });
+        *self.serving.borrow_mut() = Some(serving.clone());
+        Ok(serving)
+    }
+
+    /// In a process that was just forked: the parent's connection is not ours.
+    fn forget_inherited(&self) {
+        self.serving.take();
+    }
+
+    /// In the parent, now and then: a Perl process that died is started anew.
+    fn revive(&self) -> Option<String> {
+        let mut process = self.process.borrow_mut();
+        let process = process.as_mut().filter(|process| process.control.is_ours())?;
+        if !process.control.is_dead() {
+            return None;
+        }
+        self.serving.take();
+        Some(match self.load_again(process) {
+            Ok(()) => "the Perl process had died and was started again".into(),
+            Err(error) => format!("the Perl process has died and cannot be started: {error}"),
+        })
+    }
+
+    fn load_again(&self, process: &mut Process) -> std::result::Result<(), String> {
+        process.restart(&self.root).map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + LOAD_LIMIT;
+        for loaded in &*self.loaded.borrow() {
+            let mut asker = Asker::Process(&self.config);
+            let request = loaded.request.clone();
+            let said = self.converse(&process.control, None, &mut asker, request, deadline)?;
+            if said.rest != loaded.registered {
+                return Err("a plugin's file has changed; reload the configuration".into());
+            }
+        }
+        process.control.send(process::ready())
+    }
+}
+
+/// Marks a failure of a handler, after which its process is as good as before.
+const DIED: &str = "\0";
+
+impl Asker<'_, '_> {
+    fn session(&mut self) -> Option<&mut Session> {
+        match self {
+            Asker::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+}

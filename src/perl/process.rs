@@ -1,0 +1,151 @@
+//! The Perl process that loads the plugins and is forked for each worker.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+use crate::perl::link::Link;
+use crate::perl::wire::Item;
+
+/// The library that plugins see, by the names under which Perl looks for its parts.
+const LIBRARY: [(&str, &str); 17] = [
+    ("Qpsmtpd.pm", include_str!("lib/Qpsmtpd.pm")),
+    ("Qpsmtpd/Address.pm", include_str!("lib/Qpsmtpd/Address.pm")),
+    ("Qpsmtpd/Auth.pm", include_str!("lib/Qpsmtpd/Auth.pm")),
+    ("Qpsmtpd/Command.pm", include_str!("lib/Qpsmtpd/Command.pm")),
+    ("Qpsmtpd/Config.pm", include_str!("lib/Qpsmtpd/Config.pm")),
+    ("Qpsmtpd/Connection.pm", include_str!("lib/Qpsmtpd/Connection.pm")),
+    ("Qpsmtpd/Constants.pm", include_str!("lib/Qpsmtpd/Constants.pm")),
+    ("Qpsmtpd/DSN.pm", include_str!("lib/Qpsmtpd/DSN.pm")),
+    ("Qpsmtpd/Header.pm", include_str!("lib/Qpsmtpd/Header.pm")),
+    ("Qpsmtpd/Host.pm", include_str!("lib/Qpsmtpd/Host.pm")),
+    ("Qpsmtpd/Map.pm", include_str!("lib/Qpsmtpd/Map.pm")),
+    ("Qpsmtpd/Plugin.pm", include_str!("lib/Qpsmtpd/Plugin.pm")),
+    ("Qpsmtpd/SMTP.pm", include_str!("lib/Qpsmtpd/SMTP.pm")),
+    ("Qpsmtpd/State.pm", include_str!("lib/Qpsmtpd/State.pm")),
+    ("Qpsmtpd/TcpServer.pm", include_str!("lib/Qpsmtpd/TcpServer.pm")),
+    ("Qpsmtpd/Transaction.pm", include_str!("lib/Qpsmtpd/Transaction.pm")),
+    ("Qpsmtpd/Utils.pm", include_str!("lib/Qpsmtpd/Utils.pm")),
+];
+
+/// Reads the program from standard input, which is the control socket, and runs it.
+const BOOTSTRAP: &str = "my ($n, $s) = ('', ''); sysread STDIN, $n, 4; $n = unpack 'N', $n; \
+    while (length $s < $n) { sysread STDIN, $s, $n - length $s, length $s or exit 1 } \
+    eval $s; die $@ if $@";
+
+/// Ends the text of a module in the program that is sent.
+const MARK: &str = "END OF MODULE OF QPSMTPD";
+
+/// How long writing to a process that was just started may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A running Perl process and the socket on which it takes workers.
+pub(super) struct Process {
+    /// As long as this is open, in whatever process, it goes on.
+    pub(super) control: Link,
+    listener: UnixListener,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Starts Perl.  `root` is the folder that plugins take for the server's.
+    ///
+    /// # Errors
+    /// There is no Perl, or no socket.
+    pub(super) fn start(root: &Path) -> Result<Process> {
+        let fail = |error: std::io::Error| Error::new(format!("a socket for Perl: {error}"));
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qpsmtpd-perl-{}-{count}-{nanos:x}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name).map_err(fail)?;
+        let listener = UnixListener::bind_addr(&address).map_err(fail)?;
+        let control = run(root, &listener)?;
+        Ok(Process { control, listener, address })
+    }
+
+    /// The same in the place of one that has died, for the same workers.
+    ///
+    /// # Errors
+    /// As for [`Process::start`].
+    pub(super) fn restart(&mut self, root: &Path) -> Result<()> {
+        self.control = run(root, &self.listener)?;
+        Ok(())
+    }
+
+    /// A connection to a Perl process of one's own.
+    ///
+    /// # Errors
+    /// The process that makes them does not listen.
+    pub(super) fn connect(&self) -> std::result::Result<Link, String> {
+        let stream = UnixStream::connect_addr(&self.address)
+            .map_err(|error| format!("there is no Perl process: {error}"))?;
+        Ok(Link::new(stream))
+    }
+}
+
+fn run(root: &Path, listener: &UnixListener) -> Result<Link> {
+    let fail = |error: std::io::Error| Error::new(format!("a socket for Perl: {error}"));
+    let (ours, theirs) = UnixStream::pair().map_err(fail)?;
+    let listener = listener.try_clone().map_err(fail)?;
+    Command::new("perl")
+        .args(["-e", BOOTSTRAP])
+        .arg(root)
+        .arg(libc::SO_PEERCRED.to_string())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::from(OwnedFd::from(listener)))
+        .spawn()
+        .map_err(|error| Error::new(format!("cannot run perl, which plugins need: {error}")))?;
+    let program = program();
+    ours.set_write_timeout(Some(PATIENCE)).map_err(fail)?;
+    let mut stream = &ours;
+    stream.write_all(&(program.len() as u32).to_be_bytes()).map_err(fail)?;
+    stream.write_all(program.as_bytes()).map_err(fail)?;
+    Ok(Link::new(ours))
+}
+
+/// A program whose modules come before any that are installed under these names.
+fn program() -> String {
+    let mut text = String::from("my %module = (\n");
+    for (name, source) in LIBRARY {
+        let _ = write!(text, "'{name}' => <<'{MARK}',\n{source}{MARK}\n");
+    }
+    text += ");\nunshift @INC, sub {\n    my $name = $_[1];\n    my $text = delete $module{$name};\n    \
+        return unless defined $text;\n    $text = qq{#line 1 \"$name\"\\n$text};\n    \
+        open my $file, '<', \\$text or return;\n    return $file;\n};\n\
+        require Qpsmtpd::Host;\nQpsmtpd::Host::run(@ARGV);\n";
+    text
+}
+
+/// Tells a process that all plugins are loaded.
+pub(super) fn ready() -> Vec<Item> {
+    vec![Item::text("s")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table above is written by hand; this keeps it whole.
+    #[test]
+    fn every_module_of_the_library_is_listed() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/perl/lib");
+        let mut found = vec!["Qpsmtpd.pm".to_owned()];
+        for entry in std::fs::read_dir(dir.join("Qpsmtpd")).unwrap() {
+            found.push(format!("Qpsmtpd/{}", entry.unwrap().file_name().to_str().unwrap()));
+        }
+        found.sort();
+        let mut listed: Vec<&str> = LIBRARY.iter().map(|row| row.0).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, found);
+        assert!(LIBRARY.iter().all(|row| row.1.ends_with("\n") && !row.1.contains(MARK)));
+    }
+}

@@ -1,0 +1,186 @@
+//! Perl's return codes and names, ours, and the arguments of each hook as Perl gets them.
+
+use crate::hook::{Call, Code, DECLINED, Hook, Incoming, Verdict};
+use crate::log::Record;
+use crate::perl::Said;
+use crate::perl::mirror::address_item;
+use crate::perl::wire::Item;
+use crate::state::Params;
+
+/// The numbers of Qpsmtpd::Constants.
+const CODES: [(i64, Code); 7] = [
+    (900, Code::Ok),
+    (901, Code::Deny),
+    (902, Code::DenySoft),
+    (903, Code::DenyDisconnect),
+    (904, Code::DenySoftDisconnect),
+    (909, Code::Declined),
+    (910, Code::Done),
+];
+
+/// The verdict on a hook; the error is a line for the log, and then nothing was decided.
+pub(super) fn verdict(hook: Hook, said: Said) -> Result<Verdict, String> {
+    let Some(number) = said.code else { return Err("returned undef".into()) };
+    let Some(code) = CODES.iter().find(|row| row.0 == number).map(|row| row.1) else {
+        return Err(format!("returned {number}, which is no return code"));
+    };
+    let mut words = said.rest.iter().map(Item::as_text);
+    Ok(match (hook, code) {
+        (Hook::Config | Hook::UserConfig | Hook::MailParse | Hook::RcptParse, Code::Ok) => {
+            Verdict::values(words.collect())
+        }
+        (Hook::HeloParse | Hook::EhloParse, Code::Ok) => {
+            Verdict::ok(words.next().unwrap_or_default())
+        }
+        (Hook::AuthParse, Code::Ok) => Verdict::ok(words.collect::<Vec<_>>().join(" ")),
+        (_, Code::Declined) if said.rest.is_empty() => DECLINED,
+        _ => Verdict::new(code, words.collect::<Vec<_>>().join("\n")),
+    })
+}
+
+pub(super) fn code_number(code: Code) -> i64 {
+    CODES.iter().find(|row| row.1 == code).map_or(909, |row| row.0)
+}
+
+/// A verdict as a handler in Perl would return it.
+pub(super) fn returned(verdict: &Verdict) -> Item {
+    let mut items = vec![Item::number(code_number(verdict.code()))];
+    let values = verdict.clone().into_values();
+    if values.is_empty() {
+        items.extend(verdict.text().split('\n').filter(|text| !text.is_empty()).map(Item::text));
+    } else {
+        items.extend(values.iter().map(Item::text));
+    }
+    Item::List(items)
+}
+
+/// What a handler is given besides itself and the transaction.
+pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
+    match call {
+        Call::Nothing => vec![],
+        Call::Host(text) | Call::Line(text) | Call::Config(text) => vec![Item::text(text)],
+        Call::Path(text, params) => vec![Item::text(text), pairs(params)],
+        Call::Address(address, params) => vec![address_item(address), pairs(params)],
+        Call::Received(parts) => {
+            let comment = |text: &str| match text {
+                "" => Item::text(""),
+                text => Item::text(format!("({text}) ")),
+            };
+            vec![Item::text(parts.protocol), comment(parts.auth), comment(parts.tls)]
+        }
+        Call::Credentials(who) => {
+            let secret = |secret: Option<crate::hook::Secret<'_>>| {
+                secret.map_or(Item::Undef, |secret| Item::text(secret.reveal()))
+            };
+            vec![
+                Item::text(who.mechanism),
+                Item::text(who.user),
+                secret(who.password),
+                secret(who.hash),
+                Item::text(who.ticket),
+            ]
+        }
+        Call::Words(command, words) => {
+            let command = Some(command).filter(|command| !command.is_empty());
+            command.into_iter().chain(words.iter()).map(Item::text).collect()
+        }
+        Call::UserConfig(address, name) => vec![address_item(address), Item::text(name)],
+        Call::Result(result) => vec![
+            Item::text(escaped(result.plugin)),
+            Item::number(code_number(result.verdict.code())),
+            Item::text(result.verdict.text()),
+        ],
+    }
+}
+
+/// The arguments of `pre-connection`, names with values; addresses as inet_aton gives them.
+pub(super) fn incoming_arguments(incoming: &Incoming<'_>) -> Vec<Item> {
+    let packed = incoming.child_addrs.iter().map(|ip| match ip {
+        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+    });
+    vec![
+        Item::text("remote_ip"),
+        Item::text(incoming.remote_ip.to_string()),
+        Item::text("remote_port"),
+        Item::number(incoming.remote_port),
+        Item::text("local_ip"),
+        Item::text(incoming.local_ip.to_string()),
+        Item::text("local_port"),
+        Item::number(incoming.local_port),
+        Item::text("max_conn_ip"),
+        Item::number(incoming.max_conn_ip),
+        Item::text("child_addrs"),
+        Item::texts(packed),
+    ]
+}
+
+/// The arguments of `logging`.
+pub(super) fn log_arguments(record: &Record<'_>) -> Vec<Item> {
+    let plugin = record.plugin.map(escaped);
+    vec![
+        Item::number(record.level as i64),
+        Item::maybe(record.hook),
+        Item::maybe(plugin.as_deref()),
+        Item::text(record.text),
+    ]
+}
+
+/// A plugin's name as it is in Perl's packages: `queue/qmail-queue` is `queue::qmail_2dqueue`.
+pub(super) fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 8);
+    let mut bytes = name.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' => {
+                while bytes.next_if_eq(&b'/').is_some() {}
+                out += "::";
+                if let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+                    out += &format!("_{digit:2x}");
+                }
+            }
+            b'_' => out.push('_'),
+            byte if byte.is_ascii_alphanumeric() => out.push(byte as char),
+            byte => out += &format!("_{byte:2x}"),
+        }
+    }
+    out
+}
+
+fn pairs(params: &Params) -> Item {
+    let words = params.0.iter().flat_map(|(key, value)| {
+        [Item::text(key), value.as_ref().map_or(Item::Undef, Item::text)]
+    });
+    Item::List(words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_perls() {
+        for (name, package) in [
+            ("rcpt_ok", "rcpt_ok"),
+            ("queue/qmail-queue", "queue::qmail_2dqueue"),
+            ("my_rcpt_check:0", "my_rcpt_check_3a0"),
+            ("a/9lives", "a::_39lives"),
+        ] {
+            assert_eq!(escaped(name), package);
+        }
+    }
+
+    #[test]
+    fn what_is_no_verdict_decides_nothing() {
+        let said = |code, rest: &[&str]| Said { code, rest: rest.iter().map(Item::text).collect() };
+        assert_eq!(verdict(Hook::Rcpt, said(Some(909), &[])), Ok(DECLINED));
+        assert_eq!(
+            verdict(Hook::Rcpt, said(Some(901), &["no", "never"])),
+            Ok(Verdict::deny("no\nnever"))
+        );
+        let values = verdict(Hook::Config, said(Some(900), &["a", "b"])).unwrap();
+        assert_eq!(values.into_values(), ["a", "b"]);
+        assert!(verdict(Hook::Rcpt, said(None, &[])).is_err());
+        assert!(verdict(Hook::Rcpt, said(Some(1), &[])).unwrap_err().contains("returned 1"));
+    }
+}
