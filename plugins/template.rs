@@ -93,7 +93,11 @@ fn authentication(hooks: &mut Hooks) {
     hooks.auth_login(|_session, _credentials| DECLINED);
     hooks.auth_cram_md5(|_session, _credentials| DECLINED);
 
-    // auth: the same for all mechanisms, after their own hooks have declined.
+    // auth-scram-sha-256: `scram.password` or `scram.keys` says what is known of the user, and is
+    // OK; the core finds out whether the client knows it, too.
+    hooks.auth_scram_sha_256(|_session, _scram| DECLINED);
+
+    // auth: the same for all mechanisms but SCRAM, after their own hooks have declined.
     hooks.auth(|_session, _credentials| DECLINED);
 }
 

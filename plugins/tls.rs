@@ -12,9 +12,10 @@
 //!     Offers STARTTLS (RFC 3207) to clients that greet with EHLO, and speaks TLS from the first
 //!     octet (RFC 8314) on port 465, or on the ports of config/tls_ports.  TLS 1.2 and 1.3.
 //!
-//!     Certificates are read again when their files change, within a second, by new connections;
-//!     connections that are open are not disturbed.  If the new ones are broken, the log says why
-//!     and the old ones stay.  The user that sessions run as must be able to read the key.
+//!     Certificates are read again when their files change: the parent process looks once a second,
+//!     when somebody connects.  New connections have the new ones, all of them; connections that
+//!     are open are not disturbed.  If the new ones are broken, the log says why and the old ones
+//!     stay.  The user that sessions run as must be able to read the key.
 //!
 //!     Clients resume earlier sessions, whatever process serves them: the parent makes the keys of
 //!     the tickets.
@@ -82,14 +83,12 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     let parents = offer.clone();
     hooks.before_fork(move |config| {
-        if let Some(problem) = parents.prepare() {
-            config.note_problem(Error::new(problem));
-        }
+        parents.prepare().unwrap_or_else(|problem| {
+            config.note_problem(problem);
+            false
+        })
     });
     hooks.tls(move |session| {
-        if let Some(problem) = offer.certificates.refresh() {
-            session.log(Level::Error, problem);
-        }
         offer.config_for(session.connection.local_ip).map_err(|error| error.to_string())
     });
     Ok(())
@@ -120,25 +119,28 @@ struct Offer {
     certificates: Certificates,
     parameters: Parameters,
     ticketer: Arc<dyn ProducesTickets>,
-    /// What was made for each address that clients connect to, from which generation of
-    /// certificates.
-    made: RefCell<HashMap<IpAddr, (u64, Arc<ServerConfig>)>>,
+    /// What was made for each address that clients connect to.
+    made: RefCell<HashMap<IpAddr, Arc<ServerConfig>>>,
 }
 
 impl Offer {
     /// In the parent: certificates are read, and the ticketer's keys made, for all processes.  A
     /// ticketer takes only tickets as long as it has made itself, so it has to make a long one.
-    /// Returns what is wrong with new certificates.
-    fn prepare(&self) -> Option<String> {
+    /// Returns whether there are new certificates.
+    ///
+    /// # Errors
+    /// The new ones cannot be used.
+    fn prepare(&self) -> Result<bool> {
         self.ticketer.encrypt(&[0; 8192]);
-        self.certificates.refresh()
+        let renewed = self.certificates.refresh()?;
+        if renewed {
+            self.made.borrow_mut().clear();
+        }
+        Ok(renewed)
     }
 
     fn config_for(&self, local: IpAddr) -> Result<Arc<ServerConfig>> {
-        let generation = self.certificates.generation();
-        if let Some((made, config)) = self.made.borrow().get(&local)
-            && *made == generation
-        {
+        if let Some(config) = self.made.borrow().get(&local) {
             return Ok(config.clone());
         }
         let resolver = self.certificates.resolver(local);
@@ -147,7 +149,7 @@ impl Offer {
         config.ticketer = self.ticketer.clone();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let config = Arc::new(config);
-        self.made.borrow_mut().insert(local, (generation, config.clone()));
+        self.made.borrow_mut().insert(local, config.clone());
         Ok(config)
     }
 }

@@ -226,7 +226,6 @@ mod tests {
             ),
             ("logging/apache:1 x\n", "config/plugins:1: plugin 'logging/apache' is obsolete: "),
             ("async/dnsbl\n", "config/plugins:1: plugin 'dnsbl' is not native yet: it needs DNS"),
-            ("My::Plugin\n", "config/plugins:1: 'My::Plugin' is a Perl plugin (a module)"),
             ("rcpt_ok \u{e9}\n", "config/plugins:1: character 'é'"),
         ] {
             let found = load_config(&[("plugins", plugins)]).unwrap_err().to_string();
@@ -236,14 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn a_perl_file_is_refused_for_now() {
+    fn a_perl_file_that_cannot_work_gives_way_to_a_native_plugin_or_is_refused() {
         let perl = tempfile::tempdir().unwrap();
-        std::fs::write(perl.path().join("rcpt_ok"), "sub hook_rcpt { }\n").unwrap();
+        for name in ["earlytalker", "chatter"] {
+            std::fs::write(perl.path().join(name), "my $line = <STDIN>;\n").unwrap();
+        }
         let dirs = format!("{}\n", perl.path().display());
-        let files = [("plugins", "rcpt_ok\n"), ("plugin_dirs", dirs.as_str())];
-        let error = load_config(&files).unwrap_err().to_string();
-        assert!(error.starts_with("config/plugins:1: 'rcpt_ok' is a Perl plugin ("), "{error}");
-        assert!(error.contains("there is a native 'rcpt_ok'"), "{error}");
+        let load = |line: &str| load_config(&[("plugins", line), ("plugin_dirs", dirs.as_str())]);
+        assert_eq!(load("earlytalker\n").unwrap().names().collect::<Vec<_>>(), ["earlytalker"]);
+        let error = load("chatter\n").unwrap_err().to_string();
+        assert!(error.starts_with("config/plugins:1: chatter: /"), "{error}");
+        assert!(error.contains("cannot work here: it reads from the client's socket"), "{error}");
     }
 
     #[test]

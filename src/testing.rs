@@ -53,7 +53,9 @@ impl Trial {
     pub fn load(plugins: &str, files: &[(&str, &str)]) -> Result<Trial> {
         Trial::build(files, |loaded, config, dir| {
             let lines = plugins.replace("{dir}", &dir.display().to_string());
-            lines.lines().try_for_each(|line| plugin::load_line(loaded, &Perl::new(config), config, line.trim()))
+            lines.lines().try_for_each(|line| {
+                plugin::load_line(loaded, &Perl::new(config), config, line.trim())
+            })
         })
     }
 

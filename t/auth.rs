@@ -1,5 +1,8 @@
 //! AUTH, where other programs know the users: real ones where Debian has them.
 
+// SCRAM: with every step, and with real clients.
+mod scram;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -9,6 +12,7 @@ use std::thread;
 use base64::prelude::*;
 use nix::unistd::{User, geteuid};
 
+use crate::backends::tls::make_certificate;
 use crate::backends::{free_port, start};
 use crate::harness::client::Reply;
 use crate::harness::{Config, Model, Process, Server, deb, say};
@@ -19,7 +23,9 @@ base_dir = {work}/run
 state_dir = {work}/state
 protocols = imap
 log_path = /dev/stderr
-ssl = no
+ssl = yes
+ssl_cert = <{work}/own.pem
+ssl_key = <{work}/own.pem
 disable_plaintext_auth = no
 auth_failure_delay = 0
 mail_location = maildir:{work}/mail/%u
@@ -50,7 +56,8 @@ service imap-login {
     port = {port}
   }
   inet_listener imaps {
-    port = 0
+    address = 127.0.0.1
+    port = {tls_port}
   }
 }
 ";
@@ -109,20 +116,23 @@ fn is_temporary(server: &Server, user: &str, password: &str) {
     assert!(!server.log().text().contains(password), "{}", server.log().tail());
 }
 
-/// Starts Dovecot in the folder of `keep`.
-fn dovecot(keep: &Config) -> (Process, u16) {
-    let port = free_port();
+/// Starts Dovecot in the folder of `keep`: its port, the one where TLS comes first, and the
+/// certificate that it has.
+fn dovecot(keep: &Config) -> (Process, u16, u16, String) {
+    let (port, tls_port) = (free_port(), free_port());
+    let certificate = make_certificate(&keep.path("own.pem"), "127.0.0.1");
     keep.write("users", &format!("{USER}:{{PLAIN}}{PASSWORD}:::::"));
     keep.write("busy", "#!/bin/sh\nexit 111");
     fs::set_permissions(keep.path("config/busy"), fs::Permissions::from_mode(0o755)).unwrap();
-    keep.write("dovecot.conf", &DOVECOT.replace("{port}", &port.to_string()));
+    let conf = DOVECOT.replace("{port}", &port.to_string());
+    keep.write("dovecot.conf", &conf.replace("{tls_port}", &tls_port.to_string()));
     fs::create_dir(keep.path("mail")).unwrap();
     fs::set_permissions(keep.path("mail"), fs::Permissions::from_mode(0o777)).unwrap();
     // Its processes give up root for users of their own.
     fs::set_permissions(keep.work(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = keep.command(deb::program("dovecot").expect("was asked for"));
     command.arg("-F").arg("-c").arg(keep.path("config/dovecot.conf"));
-    (start(command, port), port)
+    (start(command, port), port, tls_port, certificate)
 }
 
 #[test]
@@ -134,7 +144,7 @@ fn dovecot_is_asked_over_its_socket_and_over_imap() {
         return;
     }
     let keep = Config::new();
-    let (dovecot, port) = dovecot(&keep);
+    let (dovecot, port, ..) = dovecot(&keep);
     let by_socket = config(&format!("auth/auth_dovecot {}", keep.path("auth").display()));
     let by_imap = config(&format!("auth/auth_imap 127.0.0.1 {port}"));
     let servers = [
@@ -151,6 +161,47 @@ fn dovecot_is_asked_over_its_socket_and_over_imap() {
     drop(dovecot);
     for (server, _) in servers {
         is_temporary(&server, USER, PASSWORD);
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn dovecot_is_asked_under_tls() {
+    if !geteuid().is_root() {
+        return say("skipped: Dovecot needs root");
+    }
+    if !deb::need("dovecot-imapd") {
+        return;
+    }
+    let keep = Config::new();
+    let (_dovecot, port, tls_port, certificate) = dovecot(&keep);
+    let another = make_certificate(&keep.path("another.pem"), "127.0.0.1");
+    let ask = |arguments: &str, ca: &str| {
+        config(&format!("auth/auth_imap 127.0.0.1 {arguments}")).set("ca.pem", ca)
+    };
+    for arguments in [
+        format!("{port} tls must ca ca.pem"),
+        format!("{port} tls may"),
+        format!("{tls_port} tls first ca ca.pem"),
+    ] {
+        let front = ask(&arguments, &certificate);
+        let server = Server::start(&front, Model::Prefork);
+        knows_the_password(&server, "auth_imap", PASSWORD);
+        is_temporary(&server, "busy@example.com", PASSWORD);
+        server.log().wait_for(": TLSv1.3 TLS_");
+        server.stop().unwrap();
+    }
+    // A server that is another one than it should be, and one that speaks as it should not.
+    for (arguments, ca, why) in [
+        (format!("{port} tls must ca ca.pem"), &another, "invalid peer certificate"),
+        (format!("{tls_port} tls first ca ca.pem"), &another, "invalid peer certificate"),
+        (format!("{port} tls first ca ca.pem"), &certificate, "cannot be spoken to under TLS"),
+        (format!("{tls_port} tls must ca ca.pem timeout 1"), &certificate, "does not answer"),
+    ] {
+        let front = ask(&arguments, ca);
+        let server = Server::start(&front, Model::Forkserver);
+        is_temporary(&server, USER, PASSWORD);
+        server.log().wait_for(why);
         server.stop().unwrap();
     }
 }

@@ -10,7 +10,7 @@ mod lmtp;
 mod qmqp;
 
 // TLS and AUTH on the way there.
-mod tls;
+pub(crate) mod tls;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

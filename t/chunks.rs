@@ -1,5 +1,8 @@
 //! Messages in chunks (RFC 3030): however a message is cut, what arrives is what DATA would bring.
 
+// Every octet that means something, cut everywhere.
+mod cuts;
+
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;

@@ -4,7 +4,7 @@
 mod clients;
 
 // tcpserver and xinetd run the program for one session.
-mod superservers;
+pub(crate) mod superservers;
 
 // supervise and runsv run the `run` script.
 mod supervisors;

@@ -1,5 +1,8 @@
 //! TLS: STARTTLS and ports where it comes first, certificates, tickets, real clients.
 
+// msmtp and lettre, which authenticate, against all programs.
+mod clients;
+
 // Behind a PROXY header.
 mod proxied;
 
@@ -16,7 +19,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, Strea
 use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
 
 /// A configuration with the plugin and a certificate for `mail.test`.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let config = Config::new();
     fs::create_dir(config.path("ssl")).unwrap();
     make(&config, "default", "mail.test");
@@ -24,7 +27,7 @@ fn config() -> Config {
 }
 
 /// A new certificate for `host` in the folder of certificates, in one step.
-fn make(config: &Config, name: &str, host: &str) {
+pub(crate) fn make(config: &Config, name: &str, host: &str) {
     let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
     let both = made.cert.pem() + &made.signing_key.serialize_pem();
     let path = config.path("ssl").join(name);
@@ -33,7 +36,7 @@ fn make(config: &Config, name: &str, host: &str) {
 }
 
 /// A client that believes in the certificates that `config` has now.
-fn believer(config: &Config) -> Arc<ClientConfig> {
+pub(crate) fn believer(config: &Config) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for entry in fs::read_dir(config.path("ssl")).unwrap() {
         let path = entry.unwrap().path();
@@ -48,10 +51,10 @@ fn believer(config: &Config) -> Arc<ClientConfig> {
 }
 
 /// A session over TLS.
-struct Client(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+pub(crate) struct Client(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 
 impl Client {
-    fn new(stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> Client {
+    pub(crate) fn new(stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(config.clone(), name).unwrap();
@@ -69,13 +72,13 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         write!(self.0.get_mut(), "{line}\r\n").unwrap();
         self.reply()
     }
 
     /// Sends one message, and QUIT.
-    fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         assert!(self.ask("EHLO client.test").starts_with("250-"));
         for (line, code) in [
             ("MAIL FROM:<a@example.net>", "250"),
@@ -89,13 +92,19 @@ impl Client {
         }
     }
 
+    /// What this connection has and no other one (RFC 9266).
+    pub(crate) fn channel_binding(&self) -> Vec<u8> {
+        let (label, context) = (b"EXPORTER-Channel-Binding", Some(&[][..]));
+        self.0.get_ref().conn.export_keying_material(vec![0; 32], label, context).unwrap()
+    }
+
     fn kind(&self) -> HandshakeKind {
         self.0.get_ref().conn.handshake_kind().unwrap()
     }
 }
 
 /// Connects and says STARTTLS in the clear; `more` goes into the same packet.
-fn starttls(stream: &TcpStream, more: &str) {
+pub(crate) fn starttls(stream: &TcpStream, more: &str) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut replies = BufReader::with_capacity(1, stream);
     let mut expect = |code: &str| loop {
@@ -113,17 +122,22 @@ fn starttls(stream: &TcpStream, more: &str) {
     expect("220");
 }
 
-fn connect(server: &Server<'_>) -> TcpStream {
+pub(crate) fn connect(server: &Server<'_>) -> TcpStream {
     TcpStream::connect(server.addresses(1)[0]).unwrap()
 }
 
 /// Does the server have a certificate in which this client believes?
 fn handshakes(server: &Server<'_>, believer: &Arc<ClientConfig>) -> bool {
+    handshake(server, believer).is_some()
+}
+
+/// A connection to a server in whose certificate this client believes.
+fn handshake(server: &Server<'_>, believer: &Arc<ClientConfig>) -> Option<TcpStream> {
     let stream = connect(server);
     starttls(&stream, "");
     let name = ServerName::try_from("mail.test").unwrap();
     let mut connection = ClientConnection::new(believer.clone(), name).unwrap();
-    connection.complete_io(&mut &stream).is_ok()
+    connection.complete_io(&mut &stream).ok().map(|_| stream)
 }
 
 #[test]
@@ -245,22 +259,23 @@ fn certificates_are_renewed_without_a_restart() {
         starttls(&stream, "");
         let mut open = Client::new(stream, &believer(&config), "mail.test");
         assert!(open.ask("EHLO client.test").starts_with("250"));
-        let first = believer(&config);
         make(&config, "default", "mail.test");
         let renewed = believer(&config);
-        // Each process looks for itself, once a second.
+        // The parent looks once a second; then every process has the renewed one.
         let renews = || poll(PATIENCE, || handshakes(&server, &renewed).then_some(()));
         assert!(renews().is_some(), "{model}: {}", server.log().tail());
+        // At the same time, so that each is another process.
+        let all_have_it = || {
+            let open: Vec<_> = (0..5).map(|_| handshake(&server, &renewed)).collect();
+            open.iter().all(Option::is_some)
+        };
+        assert!(all_have_it(), "{model}: {}", server.log().tail());
         fs::write(config.path("ssl/default.pem"), "rubbish").unwrap();
         let said = poll(PATIENCE, || {
-            handshakes(&server, &renewed);
+            assert!(handshakes(&server, &renewed), "{model}: {}", server.log().tail());
             server.log().text().contains("certificates are broken, the old stay").then_some(())
         });
-        assert!(said.is_some(), "{model}: {}", server.log().tail());
-        // A process that did not look while the renewed one was there still has the first.
-        let good = || handshakes(&server, &first) || handshakes(&server, &renewed);
-        let good = poll(PATIENCE, || good().then_some(()));
-        assert!(good.is_some(), "{model}: {}", server.log().tail());
+        assert!(said.is_some() && all_have_it(), "{model}: {}", server.log().tail());
         open.deliver();
         server.stop().unwrap();
     }
@@ -282,7 +297,11 @@ fn auth_waits_for_tls_where_it_has_to() {
     let stream = connect(&server);
     starttls(&stream, "");
     let mut client = Client::new(stream, &believer(&config), "mail.test");
-    assert!(client.ask("EHLO client.test").contains("AUTH PLAIN LOGIN CRAM-MD5"));
+    assert!(
+        client
+            .ask("EHLO client.test")
+            .contains("AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS")
+    );
     assert!(client.ask("AUTH PLAIN AHVAZXhhbXBsZS5jb20AcHc=").starts_with("235"));
     client.deliver();
     let mail = String::from_utf8_lossy(&config.mails()[0]).into_owned();

@@ -6,8 +6,8 @@
 //!     auth/auth_flat_file
 //!
 //! DESCRIPTION
-//!     Lets clients authenticate with PLAIN, LOGIN and CRAM-MD5 as the users of
-//!     config/flat_auth_pw.
+//!     Lets clients authenticate with PLAIN, LOGIN, CRAM-MD5 and SCRAM-SHA-256 as the users of
+//!     config/flat_auth_pw; under TLS 1.3 also with SCRAM-SHA-256-PLUS.
 //!
 //!     User names are whole addresses, user@domain, and case does not matter in them.  Another user
 //!     name, or one that is not in the file, is left to the next plugin.
@@ -18,6 +18,7 @@
 //! CONFIG
 //!     flat_auth_pw   USER:PASSWORD a line.  Nobody but the server should be able to read the
 //!                    file.
+//!     auth_mechanisms, scram_secret   see docs/config.md
 //!
 //!     The password stands there as it is, or as a hash, with {CRYPT} in front:
 //!
@@ -28,8 +29,23 @@
 //!     {SHA512-CRYPT}, {SHA256-CRYPT} and {ARGON2ID}, as "doveadm pw" makes them, do as well.  Other
 //!     hashes are reported to the log, and such a user cannot authenticate.
 //!
-//!     CRAM-MD5 needs the password itself: it is left to the next plugin for users that have a
-//!     hash.  Where all of them have one, authenticate with PLAIN and LOGIN, over TLS.
+//!     Or it is kept as keys for SCRAM, as "doveadm pw -s SCRAM-SHA-256" makes them; those that
+//!     PostgreSQL has, SCRAM-SHA-256$..., do as well with the word in braces before them:
+//!
+//!         {SCRAM-SHA-256}ITERATIONS,SALT,STORED-KEY,SERVER-KEY
+//!
+//!     What a client can authenticate with:
+//!
+//!         the password in clear   all mechanisms
+//!         keys for SCRAM          PLAIN, LOGIN, SCRAM-SHA-256
+//!         another hash            PLAIN, LOGIN
+//!
+//!     The others are left to the next plugin, but they are offered, as nobody knows beforehand who
+//!     the client is.  Where it confuses clients, config/auth_mechanisms says what is offered.  PLAIN
+//!     and LOGIN should be used over TLS only, see tls_before_auth.
+//!
+//!     Whoever asks with SCRAM cannot find out which users there are, as long as keys in the file
+//!     have 4096 iterations and a salt of 16 octets.
 //!
 //!     A password in clear must not begin with one of the words in braces.
 //!
@@ -44,7 +60,8 @@ use std::collections::HashMap;
 use self::hashes::Hashed;
 use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
+use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Scram, ScramKeys};
+use crate::hook::{Session, Verdict};
 use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
@@ -59,6 +76,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             check(session, &users, sent)
         });
     }
+    hooks.auth_scram_sha_256(move |session, scram| {
+        let users = session.derived(&users);
+        tell(session, &users, scram)
+    });
     Ok(())
 }
 
@@ -70,18 +91,34 @@ enum Password {
     /// As it is; empty for one that nobody can present.
     Clear(String),
     Hashed(Hashed),
+    Scram(ScramKeys),
 }
+
+/// What stands in front of keys for SCRAM; case does not matter.
+const SCRAM: &str = "{SCRAM-SHA-256}";
 
 impl Password {
     fn parse(text: &str, line: &Line, problems: &mut Vec<Error>) -> Password {
-        match Hashed::parse(text) {
-            Ok(None) => Password::Clear(text.to_owned()),
-            Ok(Some(hash)) => Password::Hashed(hash),
-            Err(what) => {
-                problems.push(Error::at(&line.file, line.number, what));
-                Password::Clear(String::new())
-            }
+        Password::read(text).unwrap_or_else(|what| {
+            problems.push(Error::at(&line.file, line.number, what));
+            Password::Clear(String::new())
+        })
+    }
+
+    fn read(text: &str) -> std::result::Result<Password, &'static str> {
+        if let Some((scheme, keys)) = text.split_at_checked(SCRAM.len())
+            && scheme.eq_ignore_ascii_case(SCRAM)
+        {
+            let keys = ScramKeys::parse(keys.trim_end());
+            return keys.map(Password::Scram).ok_or("keys for SCRAM that are broken");
         }
+        let hash = Hashed::parse(text)?;
+        Ok(hash.map_or_else(|| Password::Clear(text.to_owned()), Password::Hashed))
+    }
+
+    /// Can nobody present it?
+    fn is_missing(&self) -> bool {
+        matches!(self, Password::Clear(password) if password.is_empty())
     }
 
     /// Did the client present it?
@@ -92,7 +129,8 @@ impl Password {
         match (self, &sent.password) {
             (Password::Clear(password), _) => Ok(sent.matches(password)),
             (Password::Hashed(hash), Some(password)) => hash.is_of(password.reveal()),
-            (Password::Hashed(_), None) => Ok(false),
+            (Password::Scram(keys), Some(password)) => Ok(keys.is_of(password.reveal())),
+            (Password::Hashed(_) | Password::Scram(_), None) => Ok(false),
         }
     }
 }
@@ -117,15 +155,8 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         session.log(Level::Info, "fail: missing password");
         return Verdict::deny("authflat - missing password");
     }
-    if !sent.user.contains('@') {
-        session.log(Level::Info, "fail: missing domain");
-        return DECLINED;
-    }
-    let Some(password) = users.get(&sent.user.to_lowercase()) else {
-        session.log(Level::Info, format_args!("fail: no such user: {}", sent.user));
-        return DECLINED;
-    };
-    if matches!(password, Password::Clear(password) if password.is_empty()) {
+    let Some(password) = find(session, users, sent.user) else { return DECLINED };
+    if password.is_missing() {
         session.log(Level::Info, "fail: missing password");
         return Verdict::deny("auth_flat_file - no such user");
     }
@@ -133,7 +164,7 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         session.log(Level::Error, "skip: missing ticket");
         return Verdict::declined("auth_flat_file");
     }
-    if sent.password.is_none() && matches!(password, Password::Hashed(_)) {
+    if sent.password.is_none() && !matches!(password, Password::Clear(_)) {
         session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
         return Verdict::declined("auth_flat_file");
     }
@@ -149,6 +180,32 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         }
         Err(why) => Verdict::failure(why),
     }
+}
+
+/// Says what is known of a user for SCRAM.
+fn tell(session: &Session, users: &Users, scram: &Scram<'_>) -> Verdict {
+    let known = match find(session, users, scram.user) {
+        Some(Password::Clear(password)) => scram.password(password),
+        Some(Password::Scram(keys)) => scram.keys(keys.clone()),
+        Some(Password::Hashed(_)) => {
+            session.log(Level::Info, "skip: SCRAM cannot be checked with a hashed password");
+            DECLINED
+        }
+        None => DECLINED,
+    };
+    known.with_text("auth_flat_file")
+}
+
+fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a Password> {
+    if !user.contains('@') {
+        session.log(Level::Info, "fail: missing domain");
+        return None;
+    }
+    let found = users.get(&user.to_lowercase());
+    if found.is_none() {
+        session.log(Level::Info, format_args!("fail: no such user: {user}"));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -281,6 +338,47 @@ mod tests {
         assert!(log.contains("flat_auth_pw:6: a password hash of another kind"), "{log}");
         assert!(log.contains("FATAL PLUGIN ERROR: the password hash cannot be used"), "{log}");
         assert!(!log.contains("$1$") && !log.contains("good pas"), "{log}");
+    }
+
+    #[test]
+    fn scram_is_told_passwords_and_keys() {
+        let keys = crate::hook::PENCIL;
+        let hash = super::hashes::tests::HASHES[0];
+        let users = format!(
+            "clear@example.com:pencil\n\
+             keys@example.com:{{scram-sha-256}}{}\n\
+             postgresql@example.com:{{SCRAM-SHA-256}}{}\n\
+             hash@example.com:{hash}\n\
+             broken@example.com:{{SCRAM-SHA-256}}{}\n\
+             empty@example.com:\n",
+            keys[0],
+            keys[1],
+            &keys[0][..keys[0].len() - 1],
+        );
+        let trial = &mut Trial::new("auth/auth_flat_file", &[("flat_auth_pw", &users)]);
+        let mut ask = |user: &str| {
+            let scram = Scram::new(user);
+            let verdict = trial.call(Hook::AuthScramSha256, &Call::Scram(&scram));
+            assert!(!scram.accepts("") && !scram.accepts("pencils"), "{user}");
+            assert_eq!(verdict.text(), "auth_flat_file", "{user}");
+            (verdict.code(), scram.accepts("pencil"))
+        };
+        for user in ["clear", "keys", "Keys", "postgresql"] {
+            assert_eq!(ask(&format!("{user}@example.com")), (Code::Ok, true), "{user}");
+        }
+        for user in ["hash", "broken", "empty", "nobody"] {
+            assert_eq!(ask(&format!("{user}@example.com")), (Code::Declined, false), "{user}");
+        }
+        assert_eq!(ask("clear"), (Code::Declined, false));
+        assert!(trial.log().contains("flat_auth_pw:5: keys for SCRAM that are broken"));
+        for user in ["keys@example.com", "postgresql@example.com"] {
+            is(clear(trial, user, "pencil"), Code::Ok, "auth_flat_file");
+            is(clear(trial, user, "pen"), Code::Deny, WRONG);
+            is(cram(trial, user, "0123456789abcdef", "<1@x>"), Code::Declined, "auth_flat_file");
+        }
+        let broken = clear(trial, "broken@example.com", "pencil");
+        is(broken, Code::Deny, "auth_flat_file - no such user");
+        assert!(!trial.log().contains("W22Z") && !trial.log().contains("pencil"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!     auth/auth_imap - asks an IMAP server about passwords
 //!
 //! SYNOPSIS
-//!     auth/auth_imap SERVER [PORT]
+//!     auth/auth_imap SERVER [PORT] [tls no|may|must|first] [ca FILE]
 //!
 //! DESCRIPTION
 //!     Lets clients authenticate with PLAIN and LOGIN as the users of an IMAP server: whoever can
@@ -12,34 +12,46 @@
 //!     Wrong passwords are refused with 535, and no other plugin is asked.  When the server cannot be
 //!     reached, does not answer, or says that it cannot check passwords now, the client gets 454.
 //!
-//!     Passwords go to the server as they are, without TLS: it should be on this machine, or on a
-//!     network that nobody else can read.  It has to allow LOGIN without TLS from here.
+//!     Passwords go to servers elsewhere than on this machine under TLS, to those whose certificate
+//!     proves their name.  A server on this machine is spoken to in the clear, and has to allow LOGIN
+//!     so.
 //!
-//!     Port 993, which is for TLS, does not work.
-//!
-//!     The plugin of the same name in Perl leaves wrong passwords and all failures to the next
-//!     plugin, and offers CRAM-MD5, with which it can never succeed.
+//!     The plugin of the same name in Perl speaks no TLS.  It leaves wrong passwords and all failures
+//!     to the next plugin, and offers CRAM-MD5, with which it can never succeed.
 //!
 //! ARGUMENTS
 //!     SERVER            its name or address
-//!     PORT              its port; 143 by default
+//!     PORT              its port; 143 by default, or 993 with "tls first"
+//!     tls no            everything in the clear; the default for 127.0.0.1, ::1 and localhost
+//!     tls may           STARTTLS (RFC 3501) where the server does it, without looking at the
+//!                       certificate: keeps out only those who listen
+//!     tls must          STARTTLS, with a certificate from a known authority that is for SERVER; the
+//!                       default for other servers
+//!     tls first         the same from the first octet on (RFC 8314); the default for port 993
+//!     ca FILE           the authorities for must and first, certificates in PEM, in place of those
+//!                       that the system knows.  They are read at the start.
 //!     timeout SECONDS   how long all of it may take; 300 by default
 //!
 //!     auth/auth_imap 127.0.0.1 143
+//!     auth/auth_imap imap.example.com 993
 //!
 //! SEE ALSO
 //!     auth/auth_dovecot
 //! ```
 
 use std::io;
+use std::net::IpAddr;
 
 use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Place, parse_port};
+use crate::plugins::queue::client::{Mode, Place, Security, parse_port};
 
 const WRONG: &str = "auth_imap - wrong password";
+
+/// The tag of the command LOGIN.
+const LOGIN: &str = "a1 ";
 
 /// Response codes of a NO that say nothing of the password (RFC 5530 3).
 const NOT_NOW: [&str; 6] =
@@ -47,25 +59,65 @@ const NOT_NOW: [&str; 6] =
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.at_most(2)?;
-    let server = args.get(0).ok_or("No IMAP server specified in plugins file.")?;
+    let mut words = args.positional();
+    let default = default(&words);
+    let security = Security::take_tls(&mut words, hooks.config(), default)?;
+    let server = words.first().ok_or("No IMAP server specified in plugins file.")?;
     let wrong = || Error::new(format!("Bad data in imap server: {server}"));
-    let mut place = Place::parse(server, Some(143)).map_err(|_| wrong())?;
-    match (&mut place, args.get(1)) {
+    let port = if security.is_first() { 993 } else { 143 };
+    let mut place = Place::parse(server, Some(port)).map_err(|_| wrong())?;
+    match (&mut place, words.get(1)) {
         (Place::Unix(_), _) => return Err(wrong()),
         (Place::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
         _ => {}
     }
-    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &place));
+    if let Some(more) = words.get(2) {
+        return Err(Error::new(format!("unexpected argument '{more}'")));
+    }
+    back_end::register(hooks, WRONG, move |session, clear| {
+        check(session, clear, &place, &security)
+    });
     Ok(())
 }
 
-fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<Verdict> {
+/// What `tls` is where it is not said.
+fn default(words: &[&str]) -> &'static str {
+    let is_993 = |word: &&str| *word == "993" || word.ends_with(":993");
+    let host = match words.first().map(|server| Place::parse(server, Some(143))) {
+        Some(Ok(Place::Tcp { host, .. })) => host,
+        _ => String::new(),
+    };
+    let is_here = host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback());
+    match words.iter().take(2).any(is_993) {
+        true => "first",
+        false if is_here => "no",
+        false => "must",
+    }
+}
+
+fn check(
+    session: &mut Session,
+    clear: &Clear<'_>,
+    place: &Place,
+    security: &Security,
+) -> io::Result<Verdict> {
     let mut talk = Talk::connect(session, place)
         .map_err(|error| io::Error::new(error.kind(), format!("could not connect to {error}")))?;
+    let mode = talk.mode(place, security);
+    if mode == Mode::First {
+        talk.encrypt(session, place, security)?;
+    }
     let greeting = talk.line()?;
     if !greeting.starts_with("* OK") {
         return Err(strange(&greeting));
+    }
+    if matches!(mode, Mode::May | Mode::Must) {
+        talk.say(b"a0 STARTTLS\r\n")?;
+        match answer(&mut talk, "a0 ")? {
+            Some(answer) if answer.starts_with("OK") => talk.encrypt(session, place, security)?,
+            Some(_) if mode == Mode::May => {}
+            _ => return Err(io::Error::other("the server does not do STARTTLS")),
+        }
     }
     let answer = login(&mut talk, clear)?;
     let (word, text) = answer.split_once(' ').unwrap_or((&answer, ""));
@@ -97,23 +149,23 @@ fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<
 /// tag.
 fn login(talk: &mut Talk, clear: &Clear<'_>) -> io::Result<String> {
     let (user, password) = (clear.user.as_bytes(), clear.password);
-    talk.say(format!("a1 LOGIN {{{}}}\r\n", user.len()).as_bytes())?;
-    if let Some(answer) = answer(talk)? {
+    talk.say(format!("{LOGIN}LOGIN {{{}}}\r\n", user.len()).as_bytes())?;
+    if let Some(answer) = answer(talk, LOGIN)? {
         return Ok(answer);
     }
     talk.say(&[user, format!(" {{{}}}\r\n", password.len()).as_bytes()].concat())?;
-    if let Some(answer) = answer(talk)? {
+    if let Some(answer) = answer(talk, LOGIN)? {
         return Ok(answer);
     }
     talk.say(&[password, b"\r\n"].concat())?;
-    answer(talk)?.ok_or_else(|| strange("it wants more"))
+    answer(talk, LOGIN)?.ok_or_else(|| strange("it wants more"))
 }
 
-/// What the server says of the command; None where it is ready for the rest.
-fn answer(talk: &mut Talk) -> io::Result<Option<String>> {
+/// What the server says of the command with this tag; None where it is ready for the rest.
+fn answer(talk: &mut Talk, tag: &str) -> io::Result<Option<String>> {
     loop {
         let line = talk.line()?;
-        if let Some(answer) = line.strip_prefix("a1 ") {
+        if let Some(answer) = line.strip_prefix(tag) {
             return Ok(Some(answer.to_owned()));
         }
         match line.split_at_checked(2) {
@@ -197,6 +249,47 @@ mod tests {
     }
 
     #[test]
+    fn nobody_elsewhere_gets_a_password_in_the_clear_by_default() {
+        for (line, mode) in [
+            ("127.0.0.1", "no"),
+            ("::1 143", "no"),
+            ("localhost:143", "no"),
+            ("127.0.0.1 993", "first"),
+            ("imap.test", "must"),
+            ("192.0.2.1 143", "must"),
+            ("imap.test:993", "first"),
+            ("", "must"),
+        ] {
+            assert_eq!(default(&line.split_whitespace().collect::<Vec<_>>()), mode, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_tls_gets_a_password_only_where_it_may() {
+        for answer in ["a0 BAD what?\r\n", "a0 NO no\r\n"] {
+            let turns = [HELLO, ("a0 STARTTLS\r\n", answer), USER, PASSWORD, (END, "a1 OK\r\n")];
+            for (mode, turns) in [("may", &turns[..]), ("must", &turns[..2])] {
+                let peer = Peer::start(turns);
+                let ca = tempfile::NamedTempFile::new().unwrap();
+                let made = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap();
+                std::fs::write(ca.path(), made.cert.pem()).unwrap();
+                let ca = match mode {
+                    "must" => format!("ca {}", ca.path().display()),
+                    _ => String::new(),
+                };
+                let line = format!("auth/auth_imap 127.0.0.1 {} tls {mode} {ca}", peer.port);
+                let mut trial = Trial::new(&line, &[]);
+                let found = present(&mut trial, Hook::AuthPlain, "ann\"@\u{e9}", "{3}\\\"\r\nhunt");
+                match mode {
+                    "may" => assert_eq!(found, Verdict::ok("auth_imap")),
+                    _ => failed(&trial, &found, "the server does not do STARTTLS"),
+                }
+                peer.end();
+            }
+        }
+    }
+
+    #[test]
     fn wrong_arguments_stop_the_start() {
         for (args, error) in [
             ("", "No IMAP server specified in plugins file."),
@@ -204,6 +297,9 @@ mod tests {
             ("/run/imap", "Bad data in imap server: /run/imap"),
             ("localhost x", "not a port: 'x'"),
             ("localhost 143 more", "unexpected argument 'more'"),
+            ("localhost auth_user x", "not a port: 'auth_user'"),
+            ("localhost tls", "argument tls has no value"),
+            ("localhost ca /no/such.pem", "the argument ca is for 'tls must' and 'tls first'"),
         ] {
             let found = Trial::load(&format!("auth/auth_imap {args}"), &[]).err().unwrap();
             assert!(found.to_string().ends_with(error), "{found}");

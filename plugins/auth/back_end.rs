@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
 use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
-use crate::plugins::queue::client::{Place, Wire, end_of_waiting};
+use crate::log::Level;
+use crate::plugins::queue::client::{Mode, Place, Security, Tls, Wire, end_of_waiting};
 
 /// The longest line of a back end, in octets.
 const LONGEST: usize = 8192;
@@ -55,6 +56,36 @@ impl Talk {
         let wire = Wire::connect(place, until)
             .map_err(|error| io::Error::new(error.kind(), format!("{place}: {error}")))?;
         Ok(Talk { wire, until })
+    }
+
+    /// Whether the connection is to be encrypted.
+    pub(super) fn mode(&self, place: &Place, security: &Security) -> Mode {
+        security.mode(place, &self.wire)
+    }
+
+    /// Makes a handshake with the server at `place`.
+    ///
+    /// # Errors
+    /// It fails, takes too long, or something was said that has not been read.
+    pub(super) fn encrypt(
+        &mut self,
+        session: &Session,
+        place: &Place,
+        security: &Security,
+    ) -> io::Result<()> {
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{place} cannot be spoken to under TLS: {error}"))
+        };
+        let config = security.config(self.mode(place, security));
+        let (Place::Tcp { host, .. }, Some(config)) = (place, config) else {
+            return Err(failed(ErrorKind::Unsupported.into()));
+        };
+        let tls = Tls::new(config, host).map_err(failed)?;
+        self.wire.encrypt(tls, self.until).map_err(failed)?;
+        if let Some(tls) = self.wire.tls() {
+            session.log(Level::Info, format_args!("{place}: {tls}"));
+        }
+        Ok(())
     }
 
     /// Sends `text` as it is.

@@ -30,6 +30,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::hook::Plugins;
+    use crate::perl::Perl;
     use crate::plugin;
 
     #[test]

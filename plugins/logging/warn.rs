@@ -50,6 +50,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 mod tests {
     use super::*;
     use crate::hook::Plugins;
+    use crate::perl::Perl;
     use crate::plugin;
     use crate::testing::Trial;
 

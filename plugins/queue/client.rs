@@ -20,7 +20,8 @@ pub(crate) use lines::{CrlfLines, Dots};
 pub(crate) use peer::Peer;
 pub(crate) use place::{Place, parse_port};
 pub(crate) use reply::{Reply, unable};
-pub(crate) use security::Security;
+pub(crate) use security::{Mode, Security};
+pub(crate) use tls::Tls;
 pub(crate) use wire::Wire;
 
 use std::io::{self, Write};

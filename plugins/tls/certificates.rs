@@ -1,12 +1,11 @@
 //! Certificates and keys from files, read again when these change.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -15,9 +14,6 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, Result};
-
-/// How long files are taken to be as they were.
-const TRUST: Duration = Duration::from_secs(1);
 
 /// Where certificates come from.
 pub(super) enum Sources {
@@ -42,8 +38,6 @@ pub(super) struct Certificates {
     sources: Sources,
     all: RefCell<Arc<Vec<Named>>>,
     stamps: RefCell<Vec<Stamp>>,
-    checked: Cell<Instant>,
-    generation: Cell<u64>,
 }
 
 impl Certificates {
@@ -52,44 +46,25 @@ impl Certificates {
     /// # Errors
     /// A file that cannot be read or used, or none at all.
     pub(super) fn load(sources: Sources) -> Result<Certificates> {
+        // What changes while they are read is read again.
+        let stamps = stamps(&sources);
         let all = read_all(&sources)?;
-        Ok(Certificates {
-            stamps: RefCell::new(stamps(&sources)),
-            all: RefCell::new(Arc::new(all)),
-            checked: Cell::new(Instant::now()),
-            generation: Cell::new(1),
-            sources,
-        })
+        Ok(Certificates { stamps: RefCell::new(stamps), all: RefCell::new(Arc::new(all)), sources })
     }
 
-    /// Reads them again if they have changed.  Returns what is wrong with the new ones, once.
-    pub(super) fn refresh(&self) -> Option<String> {
-        if self.checked.get().elapsed() < TRUST {
-            return None;
-        }
-        self.refresh_now()
-    }
-
-    fn refresh_now(&self) -> Option<String> {
-        self.checked.set(Instant::now());
+    /// Reads them again if they have changed.  Returns whether there are new ones.
+    ///
+    /// # Errors
+    /// What is wrong with those that there are now, once; the old ones stay.
+    pub(super) fn refresh(&self) -> Result<bool> {
         let stamps = stamps(&self.sources);
-        if *self.stamps.borrow() == stamps {
-            return None;
+        if self.stamps.replace(stamps.clone()) == stamps {
+            return Ok(false);
         }
-        self.stamps.replace(stamps);
-        match read_all(&self.sources) {
-            Ok(all) => {
-                self.all.replace(Arc::new(all));
-                self.generation.set(self.generation.get() + 1);
-                None
-            }
-            Err(error) => Some(format!("the new certificates are broken, the old stay: {error}")),
-        }
-    }
-
-    /// Changes whenever certificates were read again.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.get()
+        let all = read_all(&self.sources)
+            .map_err(|error| error.within("the new certificates are broken, the old stay"))?;
+        self.all.replace(Arc::new(all));
+        Ok(true)
     }
 
     /// Chooses among them for clients that connected to `local`.
@@ -230,19 +205,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path(), "a", "a.test");
         let certificates = Certificates::load(pair(dir.path())).unwrap();
-        assert_eq!(certificates.refresh_now(), None);
-        assert_eq!(certificates.generation(), 1);
+        let first = certificates.all.borrow().clone();
+        assert_eq!(certificates.refresh(), Ok(false));
         make(dir.path(), "a", "a.example");
-        assert_eq!(certificates.refresh_now(), None);
-        assert_eq!(certificates.generation(), 2);
+        assert_eq!(certificates.refresh(), Ok(true));
+        let second = certificates.all.borrow().clone();
+        assert!(!Arc::ptr_eq(&first, &second));
         fs::write(dir.path().join("a.crt"), "rubbish").unwrap();
-        let problem = certificates.refresh_now().unwrap();
+        let problem = certificates.refresh().unwrap_err().to_string();
         assert!(problem.contains("the old stay") && problem.contains("a.crt"), "{problem}");
-        assert_eq!(certificates.refresh_now(), None, "it is said once");
-        assert_eq!(certificates.generation(), 2);
+        assert_eq!(certificates.refresh(), Ok(false), "it is said once");
+        assert!(Arc::ptr_eq(&second, &certificates.all.borrow()));
         make(dir.path(), "a", "a.test");
-        assert_eq!(certificates.refresh_now(), None);
-        assert_eq!(certificates.generation(), 3);
+        assert_eq!(certificates.refresh(), Ok(true));
     }
 
     #[test]

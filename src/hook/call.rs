@@ -10,7 +10,7 @@ use md5::Md5;
 use subtle::ConstantTimeEq;
 
 use crate::config::{Config, Derived, Lines};
-use crate::hook::Verdict;
+use crate::hook::{Scram, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::state::Params;
@@ -33,6 +33,8 @@ pub enum Call<'a> {
     Address(&'a Address, &'a Params),
     Received(&'a Received<'a>),
     Credentials(&'a Credentials<'a>),
+    /// `auth-scram-sha-256`.
+    Scram(&'a Scram<'a>),
     /// `unrecognized_command`, `vrfy`, `noop`, `help`: the command and the words after it.
     Words(&'a str, &'a [&'a str]),
     /// `config`: the name that is asked for.

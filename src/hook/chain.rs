@@ -54,8 +54,8 @@ struct Handler<F: ?Sized> {
     run: Rc<F>,
 }
 
-/// Brings something that was derived from configuration up to date.
-pub(crate) type Warmer = Box<dyn Fn(&Config)>;
+/// Brings something that processes inherit up to date; see [`Hooks::before_fork`].
+pub(crate) type Warmer = Box<dyn Fn(&Config) -> bool>;
 
 /// All loaded plugins with their handlers: what is built once at start-up and inherited by every
 /// process.
@@ -147,14 +147,12 @@ impl Plugins {
     }
 
     /// Reads what the plugins will want from the configuration now, so that processes made later
-    /// inherit it.
-    pub fn warm(&self, config: &Config) {
+    /// inherit it.  True: processes that were made before are out of date.
+    pub fn warm(&self, config: &Config) -> bool {
         for name in &self.warm_names {
             config.list(name);
         }
-        for warmer in &self.warmers {
-            warmer(config);
-        }
+        self.warmers.iter().filter(|warmer| warmer(config)).count() > 0
     }
 
     /// Asks the `pre-connection` handlers, in the parent.

@@ -15,7 +15,7 @@ use crate::hook::chain::Warmer;
 use crate::hook::{
     Args, Call, Code, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict,
 };
-use crate::hook::{Kind, TABLE, Parsed, Received, Session, Verdict};
+use crate::hook::{Kind, Parsed, Received, Scram, Session, TABLE, Verdict};
 use crate::log::{Level, Record};
 use crate::mail::Address;
 use crate::state::Params;
@@ -144,6 +144,9 @@ impl Hooks {
         auth_login AuthLogin(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
         /// AUTH CRAM-MD5.
         auth_cram_md5 AuthCramMd5(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
+        /// AUTH SCRAM-SHA-256: says what is known of the user, with [`Scram::password`] or
+        /// [`Scram::keys`].
+        auth_scram_sha_256 AuthScramSha256(scram: &Scram<'_>) = Call::Scram(scram) => end;
         /// After VRFY; gets the words of the argument.
         vrfy Vrfy(words: &[&str]) = Call::Words(_, words) => end;
         /// After NOOP; gets the words of the argument.
@@ -265,9 +268,9 @@ impl Hooks {
         self.tls = Some(Rc::new(choose));
     }
 
-    /// Runs in the parent now and then, before processes are made: brings up to date what they
-    /// are to inherit.
-    pub fn before_fork(&mut self, run: impl Fn(&Config) + 'static) {
+    /// Runs in the parent, at most once a second, before a client gets a process: brings up to date
+    /// what processes inherit.  True: those that were made before are to serve no more clients.
+    pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {
         self.warmers.push(Box::new(run));
     }
 
@@ -338,7 +341,10 @@ impl Hooks {
     ) -> Rc<Derived<T>> {
         let derived = Rc::new(Derived::new(name, parse));
         let warm = derived.clone();
-        self.warmers.push(Box::new(move |config| drop(warm.of(&config.list(warm.name())))));
+        self.warmers.push(Box::new(move |config| {
+            warm.of(&config.list(warm.name()));
+            false
+        }));
         derived
     }
 
@@ -495,7 +501,10 @@ impl Parent {
     /// The hooks that it has handlers for, each once.
     pub(crate) fn hooks(&self) -> impl Iterator<Item = Hook> {
         TABLE.iter().map(|row| row.hook).filter(|hook| {
-            self.0.handlers.iter().any(|(own, kind)| own == hook && matches!(kind, Kind::Session(_)))
+            self.0
+                .handlers
+                .iter()
+                .any(|(own, kind)| own == hook && matches!(kind, Kind::Session(_)))
         })
     }
 

@@ -10,6 +10,7 @@ mod chain;
 pub mod dsn;
 mod hooks;
 mod policy;
+mod scram;
 mod session;
 mod settings;
 mod verdict;
@@ -19,11 +20,15 @@ pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret
 pub use chain::Plugins;
 pub use hooks::{Ability, Hooks, Parent, Register};
 pub use policy::*;
+pub use scram::{Scram, ScramKeys};
 pub use session::{Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use chain::Kind;
+pub(crate) use scram::mac;
+#[cfg(test)]
+pub(crate) use scram::tests::PENCIL;
 
 /// One row of the hook table.
 #[derive(Debug)]
@@ -58,6 +63,7 @@ pub enum Hook {
     AuthPlain,
     AuthLogin,
     AuthCramMd5,
+    AuthScramSha256,
     MailParse,
     MailPre,
     Mail,
@@ -85,7 +91,7 @@ pub enum Hook {
 }
 
 /// THE hook table, in the order in which a session meets them.
-pub const TABLE: [Row; 39] = [
+pub const TABLE: [Row; 40] = [
     row(Hook::Logging, "logging", "the log record", "a log line is written"),
     row(Hook::Config, "config", "the file's name", "a configuration file is asked for"),
     row(Hook::UserConfig, "user_config", "address, the file's name", "the same, for one recipient"),
@@ -101,6 +107,7 @@ pub const TABLE: [Row; 39] = [
     row(Hook::AuthPlain, "auth-plain", "the credentials", "AUTH PLAIN"),
     row(Hook::AuthLogin, "auth-login", "the credentials", "AUTH LOGIN"),
     row(Hook::AuthCramMd5, "auth-cram-md5", "the credentials", "AUTH CRAM-MD5"),
+    row(Hook::AuthScramSha256, "auth-scram-sha-256", "the user", "AUTH SCRAM-SHA-256, -PLUS"),
     row(Hook::MailParse, "mail_parse", "the argument", "before the built-in parser of MAIL"),
     row(Hook::MailPre, "mail_pre", "the path as text, parameters", "to mend a reverse-path"),
     row(Hook::Mail, "mail", "the reverse-path, parameters", "after MAIL"),
@@ -167,6 +174,7 @@ mod tests {
         }
         assert_eq!(Hook::Ok as usize + 1, TABLE.len());
         assert_eq!(Hook::from_name("auth_cram_md5"), Some(Hook::AuthCramMd5));
+        assert_eq!(Hook::from_name("auth_scram_sha_256"), Some(Hook::AuthScramSha256));
         assert_eq!(Hook::from_name("no_such_hook"), None);
     }
 

@@ -125,11 +125,15 @@ pub fn cannot_work(file: &Path) -> Option<&'static str> {
                 "it puts another socket in the place of the client's",
             ),
             (
-                regex(r"<\s*STDIN\s*>|\\\*STDIN|(read|recv|readline)\s*\(\s*\*?STDIN|fileno\s*\(\s*\*?STDIN"),
+                regex(
+                    r"<\s*STDIN\s*>|\\\*STDIN|(read|recv|readline)\s*\(\s*\*?STDIN|fileno\s*\(\s*\*?STDIN",
+                ),
                 "it reads from the client's socket",
             ),
             (
-                regex(r"Danga::|->(watch_read|watch_write|pause_read|continue_read|AddTimer)\b|\bYIELD\b"),
+                regex(
+                    r"Danga::|->(watch_read|watch_write|pause_read|continue_read|AddTimer)\b|\bYIELD\b",
+                ),
                 "it is written for the asynchronous server",
             ),
         ]
@@ -157,7 +161,6 @@ fn code_of(text: &str) -> String {
     }
     code
 }
-
 
 #[cfg(test)]
 mod tests {

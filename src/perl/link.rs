@@ -100,7 +100,7 @@ impl Link {
             return Err("the Perl plugin took too long".into());
         }
         let set = self.waits.get();
-        if left < set || left - set > Duration::from_secs(1) {
+        if set.is_zero() || left < set || left - set > Duration::from_secs(1) {
             let wait = left.max(Duration::from_millis(10));
             self.stream.set_read_timeout(Some(wait)).map_err(|error| error.to_string())?;
             self.waits.set(wait);

@@ -102,6 +102,7 @@ impl Perl {
             if let Some(news) = parent.revive() {
                 config.note_problem(news);
             }
+            false
         });
         hooks.at_fork(move || perl.forget_inherited());
     }

@@ -146,13 +146,8 @@ impl Perl {
         }
         let serving = self.serving(asker)?;
         let state = serving.mirror.borrow_mut().state(asker.session().map(|session| &*session));
-        let frame = vec![
-            Item::text("c"),
-            Item::number(handler),
-            Item::text(hook),
-            state,
-            Item::List(args),
-        ];
+        let frame =
+            vec![Item::text("c"), Item::number(handler), Item::text(hook), state, Item::List(args)];
         let said = self.converse(&serving.link, Some(&serving.mirror), asker, frame, deadline);
         said.map_err(|failure| match failure {
             failure if failure.starts_with(DIED) => failure[DIED.len()..].to_owned(),

@@ -57,7 +57,8 @@ pub(super) fn returned(verdict: &Verdict) -> Item {
 /// What a handler is given besides itself and the transaction.
 pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
     match call {
-        Call::Nothing => vec![],
+        // No Perl plugin can register for SCRAM: it has no upstream.
+        Call::Nothing | Call::Scram(_) => vec![],
         Call::Host(text) | Call::Line(text) | Call::Config(text) => vec![Item::text(text)],
         Call::Path(text, params) => vec![Item::text(text), pairs(params)],
         Call::Address(address, params) => vec![address_item(address), pairs(params)],
@@ -148,9 +149,10 @@ pub(super) fn escaped(name: &str) -> String {
 }
 
 fn pairs(params: &Params) -> Item {
-    let words = params.0.iter().flat_map(|(key, value)| {
-        [Item::text(key), value.as_ref().map_or(Item::Undef, Item::text)]
-    });
+    let words = params
+        .0
+        .iter()
+        .flat_map(|(key, value)| [Item::text(key), value.as_ref().map_or(Item::Undef, Item::text)]);
     Item::List(words.collect())
 }
 

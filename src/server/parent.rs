@@ -252,6 +252,7 @@ impl Parent {
                     return;
                 }
             };
+            self.warm();
             match pre_connection::check(&peer, &self.children, self.max_from_ip, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
                 None => model.take(self, client, &peer),
@@ -339,18 +340,23 @@ impl Parent {
         match plugin::load(&self.shared.config) {
             Ok(plugins) => {
                 self.shared = Shared { plugins, ..self.shared.clone() };
-                for (_, child) in self.children.iter_mut() {
-                    child.outdated = true;
-                }
-                while let Some(pid) = self.children.take_longest_waiting() {
-                    self.dismiss(pid);
-                }
+                self.replace_children();
                 self.log(Level::Notice, "the configuration was read again");
             }
             Err(error) => {
                 let text = format!("the new configuration is broken, the old one stays: {error}");
                 self.log(Level::Error, text);
             }
+        }
+    }
+
+    /// Lets go of the children that there are, as soon as they serve nobody.
+    fn replace_children(&mut self) {
+        for (_, child) in self.children.iter_mut() {
+            child.outdated = true;
+        }
+        while let Some(pid) = self.children.take_longest_waiting() {
+            self.dismiss(pid);
         }
     }
 
@@ -380,14 +386,16 @@ impl Parent {
         }
     }
 
-    /// Reads changed configuration before a process is made, so that it need not.
+    /// Reads changed configuration before a client gets a process, so that this need not.
     fn warm(&mut self) {
         let now = Instant::now();
         if now.duration_since(self.warmed) >= Duration::from_secs(1) {
             self.warmed = now;
             self.shared.config.refresh();
             smtp::warm(&self.shared.config);
-            self.shared.plugins.warm(&self.shared.config);
+            if self.shared.plugins.warm(&self.shared.config) {
+                self.replace_children();
+            }
             for problem in self.shared.config.take_problems() {
                 self.log(Level::Error, problem);
             }

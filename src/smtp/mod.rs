@@ -30,7 +30,8 @@ pub use session::serve;
 pub use stream::Stream;
 
 /// The configuration files that every session looks at.
-const FILES: [&str; 15] = [
+const FILES: [&str; 17] = [
+    "auth_mechanisms",
     "bare_newline",
     "databytes",
     "max_line_length",
@@ -39,6 +40,7 @@ const FILES: [&str; 15] = [
     "me-auth-results",
     "proxy_from",
     "proxy_ports",
+    "scram_secret",
     "size_threshold",
     "smtpgreeting",
     "timeout",

@@ -154,6 +154,11 @@ impl Stream {
         Ok(encryption)
     }
 
+    /// What this TLS connection has and no other one (RFC 9266); None where there is none.
+    pub(crate) fn channel_binding(&self) -> Option<Vec<u8>> {
+        self.tls.as_ref()?.channel_binding()
+    }
+
     /// Sends what has been collected, and says that nothing more will come: the client need not
     /// wait for what the server still does on its own.
     pub fn close(&mut self) {

@@ -110,6 +110,16 @@ impl Tls {
         let _ = self.send(output);
     }
 
+    /// The channel binding `tls-exporter` (RFC 9266).  Below TLS 1.3 it would need a handshake with
+    /// an extension of which is not known whether the client had it: None.
+    pub(crate) fn channel_binding(&self) -> Option<Vec<u8>> {
+        if self.connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let (label, context) = (b"EXPORTER-Channel-Binding", Some(&[][..]));
+        self.connection.export_keying_material(vec![0; 32], label, context).ok()
+    }
+
     /// What the handshake agreed on.
     pub(crate) fn encryption(&self) -> Encryption {
         let protocol = match self.connection.protocol_version() {

@@ -12,7 +12,7 @@ use crate::harness::{Config, Model, Server, deb};
 const MESSAGE: &str = "Subject: secret\r\n\r\nbody\r\n";
 
 /// Writes a certificate for `name` with its key into a file.  Returns the certificate.
-pub(super) fn make_certificate(file: &Path, name: &str) -> String {
+pub(crate) fn make_certificate(file: &Path, name: &str) -> String {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let certificate = made.cert.pem();
     fs::write(file, certificate.clone() + &made.signing_key.serialize_pem()).unwrap();

@@ -23,6 +23,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
     ("python3", &["python3"]),
+    ("gsasl", &["gsasl"]),
+    ("msmtp", &["msmtp"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
 ];
 

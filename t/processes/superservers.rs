@@ -9,22 +9,26 @@ use nix::unistd::{Uid, User};
 
 use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, deb, poll};
 
-#[test]
-fn tcpserver_runs_a_session() {
-    if !deb::need("ucspi-tcp") || !deb::need("swaks") {
-        return;
-    }
-    let config = Config::new();
+/// Starts tcpserver on a port of its choice.
+pub(crate) fn tcpserver(config: &Config, log: &Log) -> (u16, Process) {
     let mut tcpserver = config.command(deb::program("tcpserver").expect("was asked for"));
     // -1 prints the port; the rest asks nobody for names.
     tcpserver.args(["-1", "-H", "-R", "-l", "mail.test", "127.0.0.1", "0"]);
     let (stdout, pipe) = std::io::pipe().unwrap();
     tcpserver.arg(Model::Inetd.program()).stdout(Stdio::from(pipe));
-    let log = Log::default();
-    let _tcpserver = Process::spawn(tcpserver, &log);
+    let process = Process::spawn(tcpserver, log);
     let mut port = String::new();
     BufReader::new(stdout).read_line(&mut port).unwrap();
-    let port = port.trim().parse().expect("tcpserver prints its port");
+    (port.trim().parse().expect("tcpserver prints its port"), process)
+}
+
+#[test]
+fn tcpserver_runs_a_session() {
+    if !deb::need("ucspi-tcp") || !deb::need("swaks") {
+        return;
+    }
+    let (config, log) = (Config::new(), Log::default());
+    let (port, _tcpserver) = tcpserver(&config, &log);
     super::swaks(port);
     super::arrived(&config);
     says_only_replies(port, &log);

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use crate::hook::{Session, Verdict};
 use crate::log::Level;
 
-use super::security::Mode;
-use super::tls::Tls;
-use super::{Client, Place, Protocol, Security, Unusable, Wire, end_of_waiting};
+use super::{Client, Mode, Place, Protocol, Security, Tls, Unusable, Wire, end_of_waiting};
 
 /// The longest wait for a handshake; there has to be time for another connection after it.
 const HANDSHAKE: Duration = Duration::from_secs(30);

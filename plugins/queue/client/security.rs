@@ -15,9 +15,6 @@ use crate::error::{Error, Result};
 
 use super::{Place, Wire};
 
-/// The arguments that are read here; each is followed by its value.
-const NAMES: [&str; 4] = ["tls", "ca", "auth_user", "auth_password_file"];
-
 /// Whether a connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -32,7 +29,7 @@ pub(crate) enum Mode {
 }
 
 /// What the plugin's arguments say about TLS and AUTH.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Security {
     mode: Option<Mode>,
     /// For [`Mode::May`].
@@ -43,7 +40,7 @@ pub(crate) struct Security {
 }
 
 /// As whom to authenticate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(super) user: String,
     /// The file whose first line is the password.
@@ -56,22 +53,40 @@ impl Security {
     /// # Errors
     /// An argument without a value or with a wrong one, certificates that cannot be read.
     pub(crate) fn take(words: &mut Vec<&str>, config: &Config) -> Result<Security> {
-        let [tls, ca, user, file] = NAMES.map(|name| take(words, name));
-        let mode = tls?.map(mode).transpose()?;
-        let place = |name: &str| {
-            let path = config.expand(name);
-            if path.is_absolute() { path } else { config.path(name).unwrap_or(path) }
-        };
+        let [user, file] = ["auth_user", "auth_password_file"].map(|name| take(words, name));
         let login = match (user?, file?) {
-            (Some(user), Some(file)) => Some(Login { user: user.into(), file: place(file) }),
+            (Some(user), Some(file)) => {
+                Some(Login { user: user.into(), file: place(config, file) })
+            }
             (None, None) => None,
             _ => return Err(Error::new("auth_user and auth_password_file belong together")),
         };
+        Security::new(words, config, login)
+    }
+
+    /// The same for a plugin that has no arguments for AUTH; `default` is what `tls` is where it is
+    /// not said.
+    ///
+    /// # Errors
+    /// As [`Security::take`].
+    pub(crate) fn take_tls<'a>(
+        words: &mut Vec<&'a str>,
+        config: &Config,
+        default: &'a str,
+    ) -> Result<Security> {
+        // The last one counts.
+        words.splice(0..0, ["tls", default]);
+        Security::new(words, config, None)
+    }
+
+    fn new(words: &mut Vec<&str>, config: &Config, login: Option<Login>) -> Result<Security> {
+        let [tls, ca] = ["tls", "ca"].map(|name| take(words, name));
+        let mode = tls?.map(mode).transpose()?;
         let verifies = match mode {
             Some(mode) => matches!(mode, Mode::Must | Mode::First),
             None => login.is_some(),
         };
-        let ca = ca?.map(place);
+        let ca = ca?.map(|file| place(config, file));
         if ca.is_some() && !verifies {
             return Err(Error::new("the argument ca is for 'tls must' and 'tls first'"));
         }
@@ -81,7 +96,12 @@ impl Security {
 
     /// The port of a server for which the arguments name none.
     pub(crate) fn port(&self) -> u16 {
-        if self.mode == Some(Mode::First) { 465 } else { 25 }
+        if self.is_first() { 465 } else { 25 }
+    }
+
+    /// Does TLS come before anything else?
+    pub(crate) fn is_first(&self) -> bool {
+        self.mode == Some(Mode::First)
     }
 
     /// Can these servers be spoken to in this way?
@@ -99,7 +119,7 @@ impl Security {
     }
 
     /// Whether this connection is encrypted.
-    pub(super) fn mode(&self, place: &Place, wire: &Wire) -> Mode {
+    pub(crate) fn mode(&self, place: &Place, wire: &Wire) -> Mode {
         if matches!(place, Place::Unix(_)) {
             return Mode::No;
         }
@@ -109,13 +129,19 @@ impl Security {
     }
 
     /// What a handshake needs; None where there is to be none.
-    pub(super) fn config(&self, mode: Mode) -> Option<&Arc<ClientConfig>> {
+    pub(crate) fn config(&self, mode: Mode) -> Option<&Arc<ClientConfig>> {
         match mode {
             Mode::No => None,
             Mode::May => Some(&self.unverified),
             Mode::Must | Mode::First => self.verified.as_ref(),
         }
     }
+}
+
+/// Where a file is that an argument names.
+fn place(config: &Config, name: &str) -> PathBuf {
+    let path = config.expand(name);
+    if path.is_absolute() { path } else { config.path(name).unwrap_or(path) }
 }
 
 /// The last value of an argument, which is taken out.

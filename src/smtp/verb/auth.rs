@@ -1,30 +1,53 @@
-//! AUTH (RFC 4954) with PLAIN (RFC 4616), LOGIN and CRAM-MD5 (RFC 2195).
+//! AUTH (RFC 4954).
 
-use std::io::Read;
+mod cram_md5;
+mod exchange;
+mod passwords;
+mod scram;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-
-use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret};
+use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret, Verdict};
 use crate::log::Level;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::starttls;
 
-/// One mechanism: its name, its own hook, and how it asks for the credentials.
+/// One mechanism: its name, its own hook, and how it is done.
 struct Mechanism {
     name: &'static str,
     hook: Hook,
-    exchange: fn(&mut Dialogue, Option<&str>) -> Option<Presented>,
+    /// Does the hook `auth` do in place of its own?
+    is_general: bool,
+    /// Does it bind the client to this connection's TLS (RFC 5056)?
+    binds: bool,
+    /// Talks with the client and asks the hooks.  None: the client has been told what was wrong.
+    run: fn(&mut Dialogue, &Mechanism, Option<&str>) -> Option<Outcome>,
 }
 
 /// The mechanisms, in the order in which they are offered.
-const MECHANISMS: [Mechanism; 3] = [
-    Mechanism { name: "PLAIN", hook: Hook::AuthPlain, exchange: plain },
-    Mechanism { name: "LOGIN", hook: Hook::AuthLogin, exchange: login },
-    Mechanism { name: "CRAM-MD5", hook: Hook::AuthCramMd5, exchange: cram_md5 },
+const MECHANISMS: [Mechanism; 5] = [
+    credentials("PLAIN", Hook::AuthPlain, passwords::plain),
+    credentials("LOGIN", Hook::AuthLogin, passwords::login),
+    credentials("CRAM-MD5", Hook::AuthCramMd5, cram_md5::run),
+    scram("SCRAM-SHA-256", false),
+    scram("SCRAM-SHA-256-PLUS", true),
 ];
 
-/// The longest line of an exchange in octets (RFC 4954 4).
-const LONGEST: usize = 12288;
+const fn credentials(
+    name: &'static str,
+    hook: Hook,
+    run: fn(&mut Dialogue, &Mechanism, Option<&str>) -> Option<Outcome>,
+) -> Mechanism {
+    Mechanism { name, hook, is_general: true, binds: false, run }
+}
+
+const fn scram(name: &'static str, binds: bool) -> Mechanism {
+    Mechanism { name, hook: Hook::AuthScramSha256, is_general: false, binds, run: scram::run }
+}
+
+/// As whom a client wanted to authenticate, and what came of it.
+struct Outcome {
+    user: String,
+    verdict: Verdict,
+}
 
 /// After so many failed attempts the connection is closed.
 const MOST_FAILURES: u32 = 5;
@@ -37,16 +60,27 @@ struct Presented {
     ticket: String,
 }
 
-/// The mechanisms that plugins can check in this session; none before TLS where
-/// `config/tls_before_auth` wants it first.
+/// The mechanisms that plugins can check in this session, or those of them that
+/// `config/auth_mechanisms` names; none before TLS where `config/tls_before_auth` wants it first.
 pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
     if must_encrypt_first(dialogue) {
         return vec![];
     }
     let plugins = dialogue.session.plugins();
     let any = plugins.has(Hook::Auth);
-    let known = MECHANISMS.iter().filter(|known| any || plugins.has(known.hook));
-    known.map(|known| known.name).collect()
+    let is_bound = dialogue.stream.channel_binding().is_some();
+    let known: Vec<_> = MECHANISMS
+        .iter()
+        .filter(|known| plugins.has(known.hook) || any && known.is_general)
+        .filter(|known| is_bound || !known.binds)
+        .map(|known| known.name)
+        .collect();
+    if known.is_empty() {
+        return known;
+    }
+    let wanted = dialogue.session.config("auth_mechanisms");
+    let is_wanted = |name: &str| wanted.iter().any(|line| line.eq_ignore_ascii_case(name));
+    known.into_iter().filter(|name| wanted.is_empty() || is_wanted(name)).collect()
 }
 
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
@@ -85,8 +119,8 @@ pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
         let text = format!("Unimplemented authentication mechanism: {name}");
         return dialogue.say(504, "5.5.4", &text);
     };
-    if let Some(presented) = (mechanism.exchange)(dialogue, initial) {
-        check(dialogue, mechanism, &presented);
+    if let Some(outcome) = (mechanism.run)(dialogue, mechanism, initial) {
+        finish(dialogue, mechanism, outcome);
     }
 }
 
@@ -94,11 +128,10 @@ fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
     starttls::is_offered(dialogue) && dialogue.session.config_flag("tls_before_auth")
 }
 
-/// Asks the hooks and answers.
-fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) {
-    let name = mechanism.name.to_ascii_lowercase();
+/// Asks the hooks about what was presented.
+fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Presented) -> Outcome {
     let credentials = Credentials {
-        mechanism: &name,
+        mechanism: &mechanism.name.to_ascii_lowercase(),
         user: &presented.user,
         password: presented.password.as_deref().map(Secret::new),
         hash: presented.hash.as_deref().map(Secret::new),
@@ -112,10 +145,16 @@ fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) 
             verdict = general;
         }
     }
+    Outcome { user: presented.user, verdict }
+}
+
+/// Answers.
+fn finish(dialogue: &mut Dialogue, mechanism: &Mechanism, outcome: Outcome) {
+    let Outcome { user, verdict } = outcome;
     if verdict.is_failure() {
         return dialogue.say(454, "4.7.0", "Temporary authentication failure");
     }
-    let (method, user) = (mechanism.name, &presented.user);
+    let method = mechanism.name;
     let suffix = match verdict.text() {
         "" => String::new(),
         text => format!(" - {text}"),
@@ -126,10 +165,8 @@ fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) 
     if verdict.code() != Code::Ok {
         let ip = dialogue.session.connection.remote_ip;
         let text = format!("{method} authentication failed for {user} from {ip}{suffix}");
-        log_failure(dialogue, &text);
-        dialogue.say(535, "5.7.8", &text);
-        dialogue.auth_failures += 1;
-        if dialogue.auth_failures >= MOST_FAILURES || verdict.code().disconnects() {
+        exchange::fail(dialogue, &text);
+        if verdict.code().disconnects() {
             dialogue.disconnect();
         }
         return;
@@ -139,148 +176,10 @@ fn check(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: &Presented) 
         dialogue.log(Level::Info, "auth success cleared naughty");
         dialogue.session.connection.notes.unset(NAUGHTY);
     }
-    dialogue.session.connection.auth_user = Some(user.clone());
-    dialogue.session.connection.auth_mechanism = Some(name.clone());
     let text = format!("{method} authentication successful for {user}{suffix}");
+    dialogue.session.connection.auth_user = Some(user);
+    dialogue.session.connection.auth_mechanism = Some(method.to_ascii_lowercase());
     dialogue.say(235, "2.7.0", &text);
-}
-
-fn plain(dialogue: &mut Dialogue, initial: Option<&str>) -> Option<Presented> {
-    let message = match initial {
-        Some(initial) => decoded(dialogue, initial)?,
-        None => {
-            // Not "334 " but as clients of qpsmtpd have always seen it.
-            dialogue.say(334, "", " ");
-            response(dialogue)?
-        }
-    };
-    let mut parts = message.split(|byte| *byte == 0);
-    let (Some(identity), Some(user), Some(password), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return refuse(dialogue, "Authentication invalid");
-    };
-    let user = String::from_utf8_lossy(user).into_owned();
-    if user.is_empty() {
-        return refuse(dialogue, "Authentication invalid");
-    }
-    if !identity.is_empty() && identity != user.as_bytes() {
-        return refuse(dialogue, &format!("Authentication invalid for {user}"));
-    }
-    presented(dialogue, user, Some(password.to_vec()), None, String::new())
-}
-
-fn login(dialogue: &mut Dialogue, initial: Option<&str>) -> Option<Presented> {
-    let user = match initial {
-        Some(initial) => decoded(dialogue, initial)?,
-        None => challenge(dialogue, b"Username:")?,
-    };
-    let password = challenge(dialogue, b"Password:")?;
-    let user = String::from_utf8_lossy(&user).into_owned();
-    presented(dialogue, user, Some(password), None, String::new())
-}
-
-fn cram_md5(dialogue: &mut Dialogue, initial: Option<&str>) -> Option<Presented> {
-    if initial.is_some() {
-        dialogue.say(501, "5.5.4", "CRAM-MD5 has no initial response");
-        return None;
-    }
-    let Ok(ticket) = ticket(dialogue) else {
-        dialogue.say(454, "4.7.0", "Temporary authentication failure");
-        return None;
-    };
-    let answer = challenge(dialogue, ticket.as_bytes())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let Some((user, hash)) = answer.rsplit_once(' ') else {
-        dialogue.say(501, "5.5.4", "Invalid authentication string");
-        return None;
-    };
-    let hash = hash.trim().to_ascii_lowercase().into_bytes();
-    presented(dialogue, user.trim().to_owned(), None, Some(hash), ticket)
-}
-
-/// A user name is shown in replies, logs and headers: no control characters get in.
-fn presented(
-    dialogue: &mut Dialogue,
-    user: String,
-    password: Option<Vec<u8>>,
-    hash: Option<Vec<u8>>,
-    ticket: String,
-) -> Option<Presented> {
-    let empty = password.as_ref().or(hash.as_ref()).is_none_or(Vec::is_empty);
-    if user.is_empty() || empty || user.chars().any(char::is_control) {
-        return refuse(dialogue, "Authentication invalid");
-    }
-    Some(Presented { user, password, hash, ticket })
-}
-
-/// Sends a challenge and reads the response.
-fn challenge(dialogue: &mut Dialogue, text: &[u8]) -> Option<Vec<u8>> {
-    dialogue.say(334, "", &BASE64_STANDARD.encode(text));
-    response(dialogue)
-}
-
-/// Reads a response.
-fn response(dialogue: &mut Dialogue) -> Option<Vec<u8>> {
-    let line = match dialogue.stream.line(dialogue.patience.command, false) {
-        Ok(line) => line,
-        Err(end) => {
-            dialogue.give_up(end);
-            return None;
-        }
-    };
-    if line.len() + 2 > LONGEST {
-        dialogue.say(500, "5.5.6", "Authentication exchange line is too long");
-        return None;
-    }
-    decoded(dialogue, &String::from_utf8_lossy(&line))
-}
-
-/// A response out of its base64; `*` cancels, `=` is an empty initial response.
-fn decoded(dialogue: &mut Dialogue, text: &str) -> Option<Vec<u8>> {
-    match text.trim() {
-        "*" => {
-            dialogue.say(501, "5.7.0", "Authentication canceled");
-            None
-        }
-        "=" => Some(vec![]),
-        text => match BASE64_STANDARD.decode(text) {
-            Ok(octets) => Some(octets),
-            Err(_) => {
-                dialogue.say(501, "5.5.2", "Cannot decode the response");
-                None
-            }
-        },
-    }
-}
-
-fn refuse(dialogue: &mut Dialogue, text: &str) -> Option<Presented> {
-    log_failure(dialogue, text);
-    dialogue.say(535, "5.7.8", text);
-    dialogue.auth_failures += 1;
-    if dialogue.auth_failures >= MOST_FAILURES {
-        dialogue.disconnect();
-    }
-    None
-}
-
-/// The address stands in front, before anything that the client chose: programs that ban addresses
-/// read this line.
-fn log_failure(dialogue: &Dialogue, text: &str) {
-    let ip = dialogue.session.connection.remote_ip;
-    dialogue.log(Level::Warn, format_args!("client {ip} failed AUTH: {text}"));
-}
-
-/// A challenge that was never used before: random, with the time (RFC 2195 2).  The bits come from
-/// the kernel: a worker inherits nothing from its parent that could make two of them say the same.
-fn ticket(dialogue: &mut Dialogue) -> std::io::Result<String> {
-    let mut octets = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
-    let random = u64::from_ne_bytes(octets);
-    let me = dialogue.session.me();
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let time = time.map_or(0, |time| time.as_secs());
-    Ok(format!("<{random:x}.{time:x}@{me}>"))
 }
 
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
