@@ -24,8 +24,9 @@ pub struct Inetd {
 #[derive(Debug, Parser)]
 #[command(name = "qpsmtpd-forkserver", version)]
 pub struct Forkserver {
-    /// Listen on this address, with its own port or those of --port; repeatable [default: all]
-    #[arg(short, long, value_name = "ADDRESS[:PORT]")]
+    /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
+    /// spoken; repeatable [default: all]
+    #[arg(short, long, value_name = "ADDRESS[:PORT]|/PATH")]
     pub listen_address: Vec<String>,
     /// Listen on this port; 0 takes a free one; repeatable [default: 2525]
     #[arg(short, long, value_name = "PORT")]
@@ -45,8 +46,9 @@ pub struct Forkserver {
 #[derive(Debug, Parser)]
 #[command(name = "qpsmtpd-prefork", version)]
 pub struct Prefork {
-    /// Listen on this address, with its own port or those of --port; repeatable [default: all]
-    #[arg(short, long, visible_alias = "interface", value_name = "ADDRESS[:PORT]")]
+    /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
+    /// spoken; repeatable [default: all]
+    #[arg(short, long, visible_alias = "interface", value_name = "ADDRESS[:PORT]|/PATH")]
     pub listen_address: Vec<String>,
     /// Listen on this port; 0 takes a free one; repeatable [default: 25]
     #[arg(short, long, value_name = "PORT")]

@@ -146,7 +146,7 @@ impl Trial {
         let address = path_of(path);
         let verdict = self.session.run(Hook::Rcpt, &Call::Address(&address, &Params::default()));
         if !verdict.code().is_deny() {
-            self.session.transaction.add_recipient(address);
+            self.session.transaction.accept_recipient(address, Params::default());
         }
         verdict
     }

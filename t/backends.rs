@@ -11,6 +11,7 @@ mod qmqp;
 
 // TLS and AUTH on the way there.
 pub(crate) mod tls;
+pub(crate) use tls::make_certificate;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -44,6 +44,9 @@ mod chunks;
 // Addresses outside ASCII: SMTPUTF8.
 mod smtputf8;
 
+// LMTP as a server.
+mod lmtp;
+
 // The tables against the tree, and the tree against its rules.
 mod tables;
 

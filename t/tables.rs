@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use qpsmtpd::plugins::PLUGINS;
+use regex::Regex;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
 const NO_PLUGINS: [&str; 8] = [
@@ -145,4 +146,40 @@ fn unsafe_code_is_in_one_folder_and_explained() {
         let notes = text.matches("// SAFETY:").count();
         assert!(notes >= blocks, "{}: {blocks} unsafe blocks, {notes} notes", path.display());
     }
+}
+
+/// The replies that have no status: the greeting, those to HELO and EHLO, 334 and 354 (RFC 2034 4).
+const NO_STATUS: [(&str, &str); 6] = [
+    ("auth", "334"),
+    ("auth", "334"),
+    ("data", "354"),
+    ("helo", "250"),
+    ("helo", "250"),
+    ("session", "220"),
+];
+
+/// Every other reply of the core has one, with the first digit of its code.
+#[test]
+fn replies_have_a_status_of_their_class() {
+    let reply = Regex::new(r#"\(\s*(\d{3}),\s*"([^"]*)",\s"#).unwrap();
+    let mut without = vec![];
+    let mut count = 0;
+    for (path, text) in rust_files("src") {
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for found in reply.captures_iter(text) {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let (code, status) = (found[1].to_owned(), &found[2]);
+            count += 1;
+            if status.is_empty() {
+                without.push((name, code));
+            } else {
+                assert!(status.starts_with(&format!("{}.", &code[..1])), "{name}: {code} {status}");
+                assert_eq!(status.split('.').count(), 3, "{name}: {code} {status}");
+            }
+        }
+    }
+    without.sort();
+    let known = NO_STATUS.map(|(name, code)| (name.to_owned(), code.to_owned()));
+    assert_eq!(without, known);
+    assert!(count > 60, "{count}");
 }

@@ -29,6 +29,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["note"])?;
     let note = args.named("note").map(str::to_owned);
     hooks.can(Ability::Smtputf8);
+    hooks.can(Ability::Dsn);
     hooks.queue(move |session| {
         if let Some(name) = &note
             && !session.transaction.notes.value(name).is_some_and(Value::is_true)

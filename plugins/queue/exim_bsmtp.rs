@@ -23,6 +23,9 @@
 //!     The server's user has to be one of trusted_users in Exim's configuration, else messages come
 //!     from that user rather than from their senders.
 //!
+//!     Exim takes no parameters of MAIL and RCPT in batched SMTP, so DSN (RFC 3461) is not offered
+//!     with this plugin.
+//!
 //!     The plugin of the same name in Perl refuses for good what Exim refuses for now, writes
 //!     addresses without the quotes that some need, and leaves a dot at the start of a header line
 //!     single.

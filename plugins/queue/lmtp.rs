@@ -3,8 +3,8 @@
 //!     queue/lmtp - hands messages to a delivery agent that speaks LMTP
 //!
 //! SYNOPSIS
-//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [tls no|may|must|first] [ca FILE]
-//!                [auth_user NAME auth_password_file FILE]
+//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [dsn]
+//!                [tls no|may|must|first] [ca FILE] [auth_user NAME auth_password_file FILE]
 //!
 //! DESCRIPTION
 //!     While the client waits, gives the message with its envelope to a server that speaks LMTP
@@ -26,6 +26,9 @@
 //!         the others have it          another attempt would not help them, and the others would
 //!                                     get the message once more each time
 //!
+//!     A client that speaks LMTP itself has an answer for each recipient: those of this server, and
+//!     the message goes to those recipients who are accepted.
+//!
 //!     To keep such cases few, let the server find out about unknown users and full mailboxes at
 //!     RCPT, as Dovecot does with lmtp_rcpt_check_quota.
 //!
@@ -36,6 +39,8 @@
 //! ARGUMENTS
 //!     HOST:PORT         a server on the network
 //!     /SOCKET           the path of a server's socket
+//!     dsn               offer clients DSN (RFC 3461), and hand on what they ask, as with
+//!                       queue/smtp-forward; few delivery agents can do anything with it
 //!     tls WORD, ca FILE, auth_user NAME, auth_password_file FILE
 //!                       TLS and AUTH on the network, as with queue/smtp-forward: without these
 //!                       arguments STARTTLS where it is offered.  Over a socket in the file system
@@ -52,28 +57,35 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks};
+use crate::hook::{Ability, Args, Hooks};
 use crate::plugins::queue::client::{Backend, Place, Protocol, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let mut words = args.positional();
     let security = Security::take(&mut words, hooks.config())?;
+    let count = words.len();
+    words.retain(|word| !word.eq_ignore_ascii_case("dsn"));
+    let dsn = words.len() < count;
     let places: Vec<_> =
         words.into_iter().map(|word| Place::parse(word, None)).collect::<Result<_>>()?;
     if places.is_empty() {
         return Err(Error::new("argument missing: the LMTP server"));
     }
     security.check(&places)?;
-    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false, security };
+    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false, dsn, security };
+    if dsn {
+        hooks.can(Ability::Dsn);
+    }
     hooks.queue(move |session| backend.hand_over(session));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::hook::{Hook, Verdict};
+    use crate::hook::{Code, Hook, Verdict};
     use crate::plugins::queue::client::Peer;
+    use crate::state::Hello;
     use crate::testing::Trial;
 
     const START: &str = "+ 220 peer\n- LHLO mx.test\n+ 250-peer\n+ 250 PIPELINING\n\
@@ -128,6 +140,58 @@ mod tests {
         ] {
             let (found, _) = deliver(&format!("{START}{DATA}{replies}"));
             assert_eq!(found, verdict, "{replies}");
+        }
+    }
+
+    /// Codes and texts of what each recipient hears, and then the handler's verdict.
+    fn deliver_to_each(script: &str) -> Vec<(Code, String)> {
+        let peer = Peer::start(script);
+        let line = format!("queue/lmtp 127.0.0.1:{}", peer.port);
+        let mut trial = Trial::new(&line, &[("me", "mx.test")]);
+        trial.session.connection.hello = Some(Hello::Lhlo);
+        trial.mail("<a@example.net>");
+        trial.rcpt("<b@example.com>");
+        trial.rcpt("<c@example.com>");
+        trial.message("Subject: hi\n\n.\n");
+        let verdict = trial.plain(Hook::Queue);
+        peer.end();
+        let own = trial.session.recipient_verdicts();
+        let shown = |verdict: &Verdict| (verdict.code(), verdict.text().to_owned());
+        let each = [0, 1].map(|place| shown(own.get(&place).unwrap_or(&verdict)));
+        each.into_iter().chain([shown(&verdict)]).collect()
+    }
+
+    #[test]
+    fn a_client_that_speaks_lmtp_hears_of_each_recipient() {
+        use Code::{Deny, DenySoft, Ok};
+        let quit = "- QUIT\n+ 221 bye\n";
+        let one = "+ 250 ok\n+ 250 ok\n+ 550 5.1.1 who?\n- DATA\n+ 354 go\n*\n";
+        let lost = "Unable to queue message (the back end closed the connection) (#4.4.2)";
+        for (script, want) in [
+            (format!("{DATA}+ 250 b\n+ 250 c\n{quit}"), [(Ok, "b"), (Ok, "c"), (Ok, "b")]),
+            (format!("{DATA}+ 552 b\n+ 250 c\n{quit}"), [(Deny, "b"), (Ok, "c"), (Ok, "c")]),
+            (format!("{DATA}+ 552 b\n+ 451 c\n{quit}"), {
+                [(Deny, "b"), (DenySoft, "c"), (DenySoft, "c")]
+            }),
+            (format!("{one}+ 250 2.0.0 b\n{quit}"), {
+                [(Ok, "b (#2.0.0)"), (Deny, "who? (#5.1.1)"), (Ok, "b (#2.0.0)")]
+            }),
+            (format!("{one}+ 451 b\n{quit}"), {
+                [(DenySoft, "b"), (Deny, "who? (#5.1.1)"), (DenySoft, "b")]
+            }),
+            (format!("{DATA}+ 250 b\nclose\n"), [(Ok, "b"), (DenySoft, lost), (DenySoft, lost)]),
+            (format!("+ 250 ok\n+ 550 b\n+ 450 c\n{quit}"), {
+                [(Deny, "b"), (DenySoft, "c"), (DenySoft, "c")]
+            }),
+            (format!("+ 451 no\n+ 503 b\n+ 503 c\n{quit}"), {
+                [(DenySoft, "no"), (DenySoft, "no"), (DenySoft, "no")]
+            }),
+            ("+ 250 ok\n+ 250 ok\n+ 550 c\n- DATA\n+ 452 full\n- QUIT\n".into(), {
+                [(DenySoft, "full"), (Deny, "c"), (DenySoft, "full")]
+            }),
+        ] {
+            let want = want.map(|(code, text)| (code, text.to_owned()));
+            assert_eq!(deliver_to_each(&format!("{START}{script}")), want, "{script}");
         }
     }
 

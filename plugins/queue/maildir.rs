@@ -15,7 +15,9 @@
 //!     A message begins with Return-Path and Delivered-To lines, and its lines end in LF.  Before
 //!     the client is told "Queued! MESSAGE-ID", the message and its place in the folder are on the
 //!     disk.  When something goes wrong the client is told to try again later, and copies for
-//!     other recipients are taken back, so that they do not get the message twice.
+//!     other recipients are taken back, so that they do not get the message twice.  A client that
+//!     speaks LMTP has an answer for each recipient, and tries again for those only who have no
+//!     copy.
 //!
 //!     Where the file system can, a message has no name until it is complete, so nothing is left
 //!     behind when a process dies; else it is written in tmp.
@@ -55,7 +57,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
 use crate::error::{Error, Result};
-use crate::hook::{Ability, Args, Hooks, Session, Verdict};
+use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::host_name;
@@ -117,6 +119,11 @@ impl Maildir {
 
     fn deliver(&self, session: &mut Session) -> Verdict {
         let dir = session.expand(&self.dir);
+        if let Some(subdir) = &self.subdir
+            && session.connection.is_lmtp()
+        {
+            return self.deliver_each(session, &dir, subdir);
+        }
         let recipients = session.transaction.recipients();
         let done = match &self.subdir {
             None => {
@@ -132,11 +139,28 @@ impl Maildir {
                 }
                 queued(session)
             }
-            Err(failure) => {
-                session.log(Level::Warn, &failure.text);
-                Verdict::declined(format!("queue error ({})", failure.step))
-            }
+            Err(failure) => failed(session, &failure),
         }
+    }
+
+    /// A copy for each recipient for whom that works, where each has an answer of its own.
+    fn deliver_each(&self, session: &mut Session, dir: &Path, subdir: &str) -> Verdict {
+        let mut of_all = DECLINED;
+        for (place, recipient) in session.transaction.recipients().to_vec().iter().enumerate() {
+            let dir = dir.join(of_recipient(subdir, recipient));
+            let verdict = match self.store(session, &dir, &[recipient]) {
+                Ok(path) => {
+                    session.log(Level::Info, format_args!("stored as {}", path.display()));
+                    queued(session)
+                }
+                Err(failure) => failed(session, &failure),
+            };
+            if of_all.code() != Code::Ok {
+                of_all = verdict.clone();
+            }
+            session.recipient_verdict(place, verdict);
+        }
+        of_all
     }
 
     /// A copy for each recipient, or none at all.
@@ -279,6 +303,11 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+fn failed(session: &Session, failure: &Failure) -> Verdict {
+    session.log(Level::Warn, &failure.text);
+    Verdict::declined(format!("queue error ({})", failure.step))
+}
+
 fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(CHUNK, file);
     match session.transaction.sender() {
@@ -311,7 +340,7 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{Code, Hook};
+    use crate::hook::Hook;
     use crate::testing::Trial;
 
     const MESSAGE: &str = "Subject: hi\nMessage-Id: <1@a.test>\n\nline\n\nend\n";

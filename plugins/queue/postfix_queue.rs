@@ -24,8 +24,11 @@
 //!     When the connection breaks later it is not known whether Postfix has the message: then the
 //!     client gets 451, and no other plugin is asked.
 //!
+//!     What the client asks about delivery status notifications (DSN, RFC 3461) goes to cleanup, and
+//!     Postfix sends the notifications.
+//!
 //!     Only members of the group postdrop may use the socket, so the server's user has to be one.
-//!     Postfix before 2.1 does not know all of the flags.
+//!     Postfix before 2.1 does not know all of the flags, and before 2.3 it does not know DSN.
 //!
 //!     The plugin of the same name in Perl says "Queued!" when the connection breaks before cleanup
 //!     has answered.
@@ -69,12 +72,13 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
+use crate::mail::notify::{Notify, Return, envelope_id, original_recipient};
 use crate::plugins::queue::client::{Place, Reply, Wire, end_of_waiting};
 use crate::plugins::queue::message_id;
-use crate::state::{Note, Transaction, UnixLines};
+use crate::state::{Note, Params, Transaction, UnixLines};
 
 /// The flags that cleanup was given for this transaction, as a number.
 pub const FLAGS: Note<i64> = Note::new("postfix-queue-flags");
@@ -139,6 +143,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
     }
     let variable = std::env::var("POSTFIXQUEUE").ok().filter(|value| !value.is_empty());
+    hooks.can(Ability::Dsn);
     hooks.queue(move |session| {
         let places = places(variable.as_deref(), session, &socket);
         session.transaction.notes.set(FLAGS, flags);
@@ -229,8 +234,10 @@ impl Cleanup {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         records.put(b'T', time.to_string().as_bytes())?;
         let sender = transaction.sender().map(Address::address).unwrap_or_default();
+        records.put_attributes(&of_message(&transaction.mail_params))?;
         records.put(b'S', sender.as_bytes())?;
-        for recipient in transaction.recipients() {
+        for (recipient, params) in transaction.recipients().iter().zip(transaction.rcpt_params()) {
+            records.put_attributes(&of_recipient(params))?;
             records.put(b'R', recipient.address().as_bytes())?;
         }
         records.put(b'M', b"")?;
@@ -246,6 +253,29 @@ impl Cleanup {
         let status = status.ok_or_else(|| io::Error::other("cleanup did not say a status"))?;
         Ok((status, list.remove("reason").unwrap_or_default()))
     }
+}
+
+/// What cleanup is told of RET and ENVID: the names of Postfix's global/mail_proto.h, the numbers of
+/// its global/dsn_mask.h.
+fn of_message(params: &Params) -> Vec<String> {
+    let id = params.get("envid").and_then(envelope_id).map(|id| format!("envelope_id={id}"));
+    let part = params.get("ret").and_then(Return::parse).map(|part| match part {
+        Return::Full => "ret_flags=1".to_owned(),
+        Return::Headers => "ret_flags=2".to_owned(),
+    });
+    id.into_iter().chain(part).collect()
+}
+
+/// What cleanup is told of NOTIFY and ORCPT, before the recipient.
+fn of_recipient(params: &Params) -> Vec<String> {
+    let original = params.get("orcpt").and_then(original_recipient);
+    let original = original.map(|address| format!("dsn_orig_rcpt={address}"));
+    let notify = params.get("notify").and_then(Notify::parse).map(|notify| {
+        let Notify { success, failure, delay } = notify;
+        let when = i32::from(success) << 1 | i32::from(failure) << 2 | i32::from(delay) << 3;
+        format!("notify_flags={}", if when == 0 { 1 } else { when })
+    });
+    original.into_iter().chain(notify).collect()
 }
 
 /// Reads names and values, each ended by NUL, up to an empty name.
@@ -292,6 +322,10 @@ impl<W: Write> Records<W> {
         }
         self.out.write_all(&[length as u8])?;
         self.out.write_all(content)
+    }
+
+    fn put_attributes(&mut self, attributes: &[String]) -> io::Result<()> {
+        attributes.iter().try_for_each(|attribute| self.put(b'A', attribute.as_bytes()))
     }
 
     fn put_line(&mut self, kind: u8) -> io::Result<()> {
@@ -447,6 +481,53 @@ mod tests {
             let want: Vec<_> = want.map(|(kind, text)| (kind, text.as_bytes().to_vec())).into();
             assert_eq!(records, want);
         }
+    }
+
+    #[test]
+    fn cleanup_is_told_of_notifications() {
+        for (words, attributes) in [
+            ("", &[][..]),
+            ("RET=FULL", &["ret_flags=1"]),
+            ("ret=hdrs envid=QQ+2B+3D+201", &["envelope_id=QQ+= 1", "ret_flags=2"]),
+            ("ENVID=+0A RET=x", &[]),
+        ] {
+            assert_eq!(of_message(&Params::from_words(words.split(' '))), attributes, "{words}");
+        }
+        for (words, attributes) in [
+            ("", &[][..]),
+            ("NOTIFY=NEVER", &["notify_flags=1"]),
+            ("NOTIFY=SUCCESS", &["notify_flags=2"]),
+            (
+                "NOTIFY=Failure,Delay ORCPT=rfc822;a+2Bb@x",
+                &["dsn_orig_rcpt=rfc822;a+b@x", "notify_flags=12"],
+            ),
+            ("NOTIFY=SUCCESS,DELAY,FAILURE", &["notify_flags=14"]),
+            ("ORCPT=x NOTIFY=x", &[]),
+        ] {
+            assert_eq!(of_recipient(&Params::from_words(words.split(' '))), attributes, "{words}");
+        }
+        let mut trial = trial("");
+        trial.session.transaction.mail_params = Params::from_words(["ENVID=7"]);
+        let (b, c) = ("<b@example.com>".parse().unwrap(), Address::new("x", "example.com"));
+        trial.session.transaction.replace_recipient(&b, &[]);
+        trial.session.transaction.accept_recipient(b, Params::from_words(["NOTIFY=NEVER"]));
+        trial.session.transaction.add_recipient(c);
+        let cleanup = cleanup(&trial, NEW, DONE);
+        assert_eq!(answer(&mut trial), queued());
+        let (_, records) = cleanup.join().unwrap();
+        let text = |(kind, content): &(char, Vec<u8>)| {
+            format!("{kind} {}", String::from_utf8_lossy(content))
+        };
+        let found: Vec<_> = records.iter().skip(1).take_while(|r| r.0 != 'M').map(text).collect();
+        let want = [
+            "A envelope_id=7",
+            "S a@example.net",
+            "R c d@example.com",
+            "A notify_flags=1",
+            "R b@example.com",
+            "R x@example.com",
+        ];
+        assert_eq!(found, want);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!     queue/smtp-forward - hands messages to another SMTP server
 //!
 //! SYNOPSIS
-//!     queue/smtp-forward HOST [PORT] [xclient] [HOST:PORT | also HOST[:PORT]] ...
+//!     queue/smtp-forward HOST [PORT] [xclient] [dsn] [HOST:PORT | also HOST[:PORT]] ...
 //!                        [tls no|may|must|first] [ca FILE]
 //!                        [auth_user NAME auth_password_file FILE]
 //!
@@ -24,6 +24,9 @@
 //!     a plugin that refuses unknown recipients at RCPT, and let the back end take as many
 //!     recipients at once as this server does.
 //!
+//!     A client that speaks LMTP has an answer for each recipient, so there the message goes to
+//!     those that are accepted.
+//!
 //!     With a reply of 530 the back end wants authentication or encryption.  That is the matter of
 //!     this server, not of the client, who gets 451.
 //!
@@ -40,6 +43,13 @@
 //!     offer 8BITMIME the message is sent as it is.  If an address is not ASCII and the back end
 //!     does not offer SMTPUTF8, the message is refused with 550.
 //!
+//!     With the argument dsn clients are offered DSN (RFC 3461), if all other queue plugins can do
+//!     it, too, and RET, ENVID, NOTIFY and ORCPT go to the back end as they came.  So give it where
+//!     the back ends offer DSN: to one that does not, the message goes without these parameters,
+//!     and a line in the log says so.  Its sender then gets no notification of success, nor the
+//!     one of RFC 3461 5.2.2 that the message has left for where there are none, as there is
+//!     nobody here who sends notifications; and failures are reported as ever.
+//!
 //!     Connections are encrypted with STARTTLS where the back end offers it, whatever its
 //!     certificate says: that keeps out those who only listen.  To keep out those who can change
 //!     what is sent, verify the back end with "tls must" or "tls first".
@@ -53,6 +63,7 @@
 //!     xclient            tell the back end about the client: its name, address, port, HELO and
 //!                        protocol, with Postfix's extension XCLIENT.  A back end that does not
 //!                        offer XCLIENT is passed over.
+//!     dsn                offer clients DSN, and hand on what they ask; see above
 //!     HOST:PORT          a further back end, for when those before it cannot be reached
 //!     also HOST[:PORT]   the same
 //!     tls no             everything in the clear
@@ -91,12 +102,15 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks};
+use crate::hook::{Ability, Args, Hooks};
 use crate::plugins::queue::client::{Backend, Place, Protocol, Security, parse_port};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let backend = backend(args, hooks.config())?;
+    if backend.dsn {
+        hooks.can(Ability::Dsn);
+    }
     hooks.queue(move |session| backend.hand_over(session));
     Ok(())
 }
@@ -116,10 +130,12 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
         }
     }
     let places = vec![first];
-    let mut backend = Backend { places, protocol: Protocol::Smtp, xclient: false, security };
+    let mut backend =
+        Backend { places, protocol: Protocol::Smtp, xclient: false, dsn: false, security };
     while let Some(word) = words.next() {
         match word {
             _ if word.eq_ignore_ascii_case("xclient") => backend.xclient = true,
+            _ if word.eq_ignore_ascii_case("dsn") => backend.dsn = true,
             _ if word.eq_ignore_ascii_case("also") => {
                 let place = words.next().ok_or("no server after 'also'")?;
                 backend.places.push(Place::parse(place, default)?);
@@ -136,6 +152,7 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
 mod tests {
     use super::*;
     use crate::hook::{Code, DECLINED, Hook, Verdict};
+    use crate::mail::Address;
     use crate::plugins::queue::client::{Peer, unable};
     use crate::state::{Hello, Params};
     use crate::testing::Trial;
@@ -183,6 +200,7 @@ mod tests {
             ["a:1", "b:2", "c:25", "d:3", "[::1]:4"]
         );
         assert_eq!(places("a tls may xclient"), ["a:25"]);
+        assert!(args("a 1 dsn b:2").unwrap().dsn && !args("a xclient").unwrap().dsn);
         assert!(args("a xclient").unwrap().xclient && !args("a 1").unwrap().xclient);
     }
 
@@ -231,9 +249,35 @@ mod tests {
         let mail = "- MAIL FROM:<> SIZE=34 BODY=8BITMIME\n- RCPT TO:<b@example.com>\n";
         let peer = Peer::start(&format!("{HELLO}{mail}+ 550 no\n+ 503 no\n{QUIT}"));
         let mut trial = trial(&format!("127.0.0.1:{}", peer.port), 1);
-        trial.session.transaction.set_sender(crate::mail::Address::null());
+        trial.session.transaction.set_sender(Address::null());
         trial.session.transaction.mail_params = Params::from_words(["body=8bitmime", "size=9"]);
         assert_eq!(trial.plain(Hook::Queue), Verdict::deny("no").with_reply(550));
+    }
+
+    #[test]
+    fn what_is_asked_about_notifications_goes_to_those_who_offer_it() {
+        let asked = [" RET=HDRS ENVID=Q+2Bq", " NOTIFY=Success,DELAY ORCPT=rfc822;x+3D@y"];
+        for (offer, [mail, rcpt]) in [("DSN", asked), ("HELP", ["", ""])] {
+            let script = format!(
+                "+ 220 p\n- EHLO mx.test\n+ 250-p\n+ 250 {offer}\n\
+                 - MAIL FROM:<a@example.net>{mail}\n+ 250 ok\n\
+                 - RCPT TO:<c@example.com>{rcpt}\n+ 250 ok\n\
+                 - RCPT TO:<d@example.com>\n+ 250 ok\n{DATA}+ 250 ok\n{QUIT}"
+            );
+            let peer = Peer::start(&script);
+            let mut trial = trial(&format!("127.0.0.1 {} dsn", peer.port), 0);
+            let transaction = &mut trial.session.transaction;
+            let [b, c, d] = ["b", "c", "d"].map(|name| Address::new(name, "example.com"));
+            transaction.mail_params = Params::from_words(asked[0].split_whitespace());
+            let params = Params::from_words(asked[1].split_whitespace());
+            transaction.accept_recipient(b.clone(), params);
+            transaction.replace_recipient(&b, &[c]);
+            transaction.add_recipient(d);
+            assert_eq!(trial.plain(Hook::Queue), Verdict::ok("queued as ok"), "{}", trial.log());
+            peer.end();
+            let is_told = trial.log().contains("the back end does not offer DSN: ");
+            assert_eq!(is_told, offer != "DSN", "{}", trial.log());
+        }
     }
 
     #[test]
@@ -297,6 +341,22 @@ mod tests {
             let (found, _) = forward(&format!("{HELLO}{rcpts}{replies}{QUIT}"), 2);
             assert_eq!(found, verdict);
         }
+    }
+
+    #[test]
+    fn for_a_client_that_speaks_lmtp_some_may_be_accepted() {
+        let script = format!(
+            "{HELLO}- MAIL FROM:<a@example.net> SIZE=34\n- RCPT TO:<b@example.com>\n\
+             - RCPT TO:<c@example.com>\n+ 250 ok\n+ 550 who?\n+ 250 ok\n{DATA}+ 250 4XYZ\n{QUIT}"
+        );
+        let peer = Peer::start(&script);
+        let mut trial = trial(&format!("127.0.0.1 {}", peer.port), 2);
+        trial.session.connection.hello = Some(Hello::Lhlo);
+        assert_eq!(trial.plain(Hook::Queue), Verdict::ok("queued as 4XYZ"), "{}", trial.log());
+        peer.end();
+        let own = trial.session.recipient_verdicts();
+        assert_eq!(own.len(), 1);
+        assert_eq!(own[&0], Verdict::deny("who?").with_reply(550));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum Call<'a> {
 #[derive(Debug)]
 pub struct Received<'a> {
     /// The protocol: SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA (RFC 3848), or with SMTPUTF8 the same
-    /// with UTF8SMTP for ESMTP (RFC 6531 4.3).
+    /// with UTF8SMTP for ESMTP (RFC 6531 4.3); and with LMTP for SMTP.
     pub protocol: &'a str,
     /// What is known of the authentication, for a comment; empty without one.
     pub auth: &'a str,

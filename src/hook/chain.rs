@@ -335,6 +335,9 @@ impl Session {
         drop(alarm);
         let verdict = self.judged(verdict, &plugin.settings);
         self.leave(outer);
+        if hook == Hook::Queue && verdict.code() == Code::Declined {
+            self.take_recipient_verdicts();
+        }
         self.keep_result(hook, handler.id as usize, verdict.code());
         verdict
     }

@@ -33,6 +33,9 @@ pub(crate) type Forked = Box<dyn Fn()>;
 pub enum Ability {
     /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
     Smtputf8,
+    /// Hands on what senders ask about delivery status notifications (RFC 3461), to whom it hands
+    /// messages to.
+    Dsn,
 }
 
 /// The handlers of one plugin, in the making.

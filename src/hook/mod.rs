@@ -181,16 +181,24 @@ mod tests {
     #[test]
     fn an_ability_is_there_where_all_that_queue_have_it() {
         use crate::testing::Trial;
-        for (plugins, can) in [
-            ("", false),
-            ("rcpt_ok", false),
-            ("queue/maildir", true),
-            ("queue/discard note x\nqueue/maildir", true),
-            ("queue/maildir\nqueue/qmail-queue", false),
-            ("queue/smtp-forward 127.0.0.1", false),
+        for (plugins, smtputf8, dsn) in [
+            ("", false, false),
+            ("rcpt_ok", false, false),
+            ("queue/discard", true, true),
+            ("queue/maildir", true, false),
+            ("queue/discard note x\nqueue/maildir", true, false),
+            ("queue/maildir\nqueue/qmail-queue", false, false),
+            ("queue/smtp-forward 127.0.0.1", false, false),
+            ("queue/smtp-forward 127.0.0.1 dsn", false, true),
+            ("queue/discard note x\nqueue/lmtp /lmtp dsn\nqueue/postfix-queue", false, true),
+            ("queue/postfix-queue\nqueue/lmtp /lmtp", false, false),
+            ("queue/qmail-queue", false, false),
+            ("queue/qmqp-forward 127.0.0.1", false, false),
         ] {
             let trial = Trial::new(plugins, &[]);
-            assert_eq!(trial.session.plugins().can(Ability::Smtputf8), can, "{plugins}");
+            let can = |ability| trial.session.plugins().can(ability);
+            let found = (can(Ability::Smtputf8), can(Ability::Dsn));
+            assert_eq!(found, (smtputf8, dsn), "{plugins}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a plugin sees of a session.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Derived, Lines, Map};
 use crate::hook::args::is_yes;
-use crate::hook::{Call, Code, Hook, Plugins, Settings};
+use crate::hook::{Call, Code, Hook, Plugins, Settings, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
 use crate::state::{Connection, Spool, Transaction};
@@ -39,6 +40,7 @@ pub struct Session {
     current: Option<Current>,
     results: [Vec<Option<Code>>; 2],
     responses: Vec<(u16, String)>,
+    recipient_verdicts: BTreeMap<usize, Verdict>,
     nested_failure: bool,
     replaced: Option<Address>,
     hangs_up: bool,
@@ -74,6 +76,7 @@ impl Session {
             current: None,
             results: [none.clone(), none],
             responses: vec![],
+            recipient_verdicts: BTreeMap::new(),
             nested_failure: false,
             replaced: None,
             hangs_up: false,
@@ -197,6 +200,20 @@ impl Session {
     /// What was said with [`Session::respond`] and is not on its way yet, in order.
     pub fn responses(&self) -> &[(u16, String)] {
         &self.responses
+    }
+
+    /// At `queue`: what becomes of one recipient, by its place in the transaction's recipients, where
+    /// that differs from the handler's verdict.  It is the recipient's reply in LMTP
+    /// ([`Connection::is_lmtp`]).  In SMTP there is one reply, and only the handler's verdict
+    /// counts, which must not be OK then unless everybody has the message.  If the handler
+    /// declines, it has said nothing.
+    pub fn recipient_verdict(&mut self, place: usize, verdict: Verdict) {
+        self.recipient_verdicts.insert(place, verdict);
+    }
+
+    /// What was said with [`Session::recipient_verdict`].
+    pub fn recipient_verdicts(&self) -> &BTreeMap<usize, Verdict> {
+        &self.recipient_verdicts
     }
 
     /// A TCP connection to another server.  Connecting, each read and each write fail when they
@@ -323,6 +340,10 @@ impl Session {
         &self.shared.plugins
     }
 
+    pub(crate) fn take_recipient_verdicts(&mut self) -> BTreeMap<usize, Verdict> {
+        std::mem::take(&mut self.recipient_verdicts)
+    }
+
     pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
         std::mem::take(&mut self.responses)
     }
@@ -419,7 +440,7 @@ impl fmt::Debug for Session {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::hook::{Args, DECLINED, Hooks, OK, Verdict};
+    use crate::hook::{Args, DECLINED, Hooks, OK};
     use crate::testing::Trial;
 
     /// Likes senders and connections from example.com.

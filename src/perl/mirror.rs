@@ -142,7 +142,8 @@ fn fields(connection: &Connection) -> [(&'static str, Item); 13] {
     let encryption = connection.encryption.as_ref();
     let hello = connection.hello.map(|hello| match hello {
         Hello::Helo => "helo",
-        Hello::Ehlo => "ehlo",
+        // What Perl plugins ask is whether it is ESMTP.
+        Hello::Ehlo | Hello::Lhlo => "ehlo",
     });
     let known = connection.known_remote_host();
     let info = known.map(|_| connection.remote_info());
@@ -173,7 +174,7 @@ fn set_field(connection: &mut Connection, name: &str, value: &Item) {
         "remote_host" if !text.is_empty() => connection.set_remote_host(Some(text)),
         "relay_client" => connection.relay_client = value.is_true(),
         "hello_host" => connection.hello_host = text,
-        "hello" => {
+        "hello" if connection.hello != Some(Hello::Lhlo) => {
             connection.hello = match text.as_str() {
                 "helo" => Some(Hello::Helo),
                 "ehlo" => Some(Hello::Ehlo),

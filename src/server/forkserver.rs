@@ -23,7 +23,7 @@ impl Model for Forkserver {
     fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer) {
         let duty = self.duty;
         let mut client = Some(client);
-        let made = parent.spawn(Some(peer.remote.0), |link, shared| {
+        let made = parent.spawn(Some(peer.counts_as()), |link, shared| {
             if let Some(client) = client.take() {
                 worker::one_client(client, peer, link, shared, duty);
             }

@@ -1,13 +1,18 @@
-//! Where to listen: addresses from the command line or from systemd, bound before privileges go.
+//! Where to listen: addresses and paths from the command line or sockets from systemd, bound before
+//! privileges go.
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname,
+    listen, setsockopt, socket, sockopt,
 };
 
 use crate::error::{Error, Result};
@@ -29,36 +34,70 @@ impl Peer {
         let plain = |end: SocketAddr| (end.ip().to_canonical(), end.port());
         Peer { remote: plain(remote), local: plain(local) }
     }
+
+    /// A client of a socket in the file system: somebody on this machine, without ports.
+    pub(crate) fn unix() -> Peer {
+        let here = (IpAddr::from(Ipv4Addr::LOCALHOST), 0);
+        Peer { remote: here, local: here }
+    }
+
+    /// Is it such a client?
+    pub(crate) fn is_unix(&self) -> bool {
+        *self == Peer::unix()
+    }
+
+    /// The address with whose others the client counts.  Clients of a socket in the file system are
+    /// not held against those of the loopback interface.
+    pub(crate) fn counts_as(&self) -> IpAddr {
+        if self.is_unix() { Ipv4Addr::UNSPECIFIED.into() } else { self.remote.0 }
+    }
 }
 
 /// A listening socket.
 #[derive(Debug)]
-pub(crate) struct Listener(TcpListener);
+pub(crate) enum Listener {
+    /// On the network.
+    Tcp(TcpListener),
+    /// In the file system.
+    Unix(UnixListener),
+}
 
 impl Listener {
     /// The next client; `WouldBlock` when there is none.
     pub(crate) fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
-        let (client, remote) = self.0.accept()?;
-        let local = local_of(&client, &self.0)?;
-        Ok((client.into(), Peer::new(remote, local)))
+        match self {
+            Listener::Tcp(listener) => {
+                let (client, remote) = listener.accept()?;
+                let local = local_of(&client, listener)?;
+                Ok((client.into(), Peer::new(remote, local)))
+            }
+            Listener::Unix(listener) => Ok((listener.accept()?.0.into(), Peer::unix())),
+        }
     }
 
     pub(crate) fn raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        match self {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener) => listener.as_raw_fd(),
+        }
     }
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.local_addr() {
-            Ok(address) => write!(f, "{address}"),
-            Err(_) => f.write_str("a socket"),
-        }
+        let address = match self {
+            Listener::Tcp(listener) => listener.local_addr().ok().map(|own| own.to_string()),
+            Listener::Unix(listener) => listener
+                .local_addr()
+                .ok()
+                .and_then(|own| Some(own.as_pathname()?.display().to_string())),
+        };
+        f.write_str(address.as_deref().unwrap_or("a socket"))
     }
 }
 
-/// Listens on `addresses`, each with its own port or all of `ports`; on all addresses of the host
-/// where there are none.  Sockets that systemd passed (LISTEN_FDS) are taken instead.
+/// Listens on `addresses`, each with its own port or all of `ports`, or a path; on all addresses of the
+/// host where there are none.  Sockets that systemd passed (LISTEN_FDS) are taken instead.
 ///
 /// # Errors
 /// An address that cannot be understood or bound.
@@ -68,12 +107,15 @@ pub(crate) fn bind_all(addresses: &[String], ports: &[u16], default: u16) -> Res
         return Ok(passed);
     }
     let ports = if ports.is_empty() { &[default] } else { ports };
+    let (paths, addresses): (Vec<_>, Vec<_>) =
+        addresses.iter().partition(|address| address.starts_with('/'));
     let mut wanted: Vec<SocketAddr> = vec![];
-    for address in addresses {
+    for address in &addresses {
         wanted.extend(parse(address, ports)?);
     }
-    if !addresses.is_empty() {
-        return wanted.iter().map(|address| bind_one(*address, &wanted)).collect();
+    if !wanted.is_empty() || !paths.is_empty() {
+        let listeners = wanted.iter().map(|address| bind_one(*address, &wanted));
+        return listeners.chain(paths.iter().map(|path| bind_path(path))).collect();
     }
     let all = |ip: IpAddr| -> Result<Vec<Listener>> {
         ports.iter().map(|port| bind_one((ip, *port).into(), &[])).collect()
@@ -128,7 +170,33 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener> {
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail)?;
     listen(&fd, Backlog::new(BACKLOG).map_err(fail)?).map_err(fail)?;
-    Ok(Listener(fd.into()))
+    Ok(Listener::Tcp(fd.into()))
+}
+
+/// Listens at a path, in the place of a socket that nobody listens to any more.  Who may go through
+/// the folder may connect.
+fn bind_path(path: &str) -> Result<Listener> {
+    let fail = |error: io::Error| Error::new(format!("cannot listen on {path}: {error}"));
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None);
+    let fd = fd.map_err(|error| fail(error.into()))?;
+    if is_left_over(Path::new(path)) {
+        fs::remove_file(path).map_err(fail)?;
+    }
+    UnixAddr::new(path)
+        .and_then(|address| bind(fd.as_raw_fd(), &address))
+        .map_err(|error| fail(error.into()))?;
+    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(fail)?;
+    Backlog::new(BACKLOG)
+        .and_then(|backlog| listen(&fd, backlog))
+        .map_err(|error| fail(error.into()))?;
+    Ok(Listener::Unix(fd.into()))
+}
+
+fn is_left_over(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let refuses = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).is_err_and(refuses)
 }
 
 fn has_ipv6() -> bool {
@@ -139,12 +207,17 @@ fn has_ipv6() -> bool {
 fn from_systemd() -> Result<Vec<Listener>> {
     let mut listeners = vec![];
     for fd in descriptors::from_systemd() {
+        let fail = |error: io::Error| Error::new(format!("a socket from systemd: {error}"));
+        if getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok() {
+            let listener = UnixListener::from(fd);
+            listener.set_nonblocking(true).map_err(fail)?;
+            listeners.push(Listener::Unix(listener));
+            continue;
+        }
         let listener = TcpListener::from(fd);
-        listener
-            .local_addr()
-            .and_then(|_| listener.set_nonblocking(true))
-            .map_err(|error| Error::new(format!("a socket from systemd: {error}")))?;
-        listeners.push(Listener(listener));
+        let is_ready = listener.local_addr().and_then(|_| listener.set_nonblocking(true));
+        is_ready.map_err(fail)?;
+        listeners.push(Listener::Tcp(listener));
     }
     Ok(listeners)
 }
@@ -195,11 +268,38 @@ mod tests {
             return;
         }
         let listener = bind_one("[::]:0".parse().unwrap(), &[]).unwrap();
-        let port = listener.0.local_addr().unwrap().port();
+        let Listener::Tcp(socket) = &listener else { panic!("{listener}") };
+        let port = socket.local_addr().unwrap().port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        listener.0.set_nonblocking(false).unwrap();
+        socket.set_nonblocking(false).unwrap();
         let (_, peer) = listener.accept().unwrap();
         assert_eq!(peer.remote.0, IpAddr::from([127, 0, 0, 1]));
         assert_eq!(peer.local, ([127, 0, 0, 1].into(), port));
+        assert!(!peer.is_unix());
+    }
+
+    #[test]
+    fn a_path_is_taken_over_from_nobody_but_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lmtp").display().to_string();
+        let listen = || bind_all(std::slice::from_ref(&path), &[], 25);
+        drop(listen().unwrap());
+        assert!(Path::new(&path).exists());
+        let listeners = listen().unwrap();
+        assert_eq!(listeners[0].to_string(), path);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(listeners[0].accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        let _client = UnixStream::connect(&path).unwrap();
+        let (_, peer) = listeners[0].accept().unwrap();
+        assert!(peer.is_unix() && peer.remote.0.is_loopback());
+        let error = listen().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on {path}: ")), "{error}");
+        drop(listeners);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(listen().is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        let long = format!("/{}", "x".repeat(200));
+        assert!(bind_all(&[long], &[], 25).is_err());
     }
 }

@@ -14,7 +14,8 @@ use crate::smtp::networks;
 use crate::smtp::reply::{Reply, refusal};
 
 /// May this client have a process?  None: yes; else the reply that sends it away.  Proxies bring
-/// clients of many addresses, so no limit for one address holds them.
+/// clients of many addresses, so no limit for one address holds them; nor those who come by a socket
+/// in the file system.
 pub(crate) fn check(
     peer: &Peer,
     children: &Children,
@@ -22,8 +23,8 @@ pub(crate) fn check(
     shared: &Shared,
 ) -> Option<Reply> {
     let ip = peer.remote.0;
-    let max_from_ip = match max_from_ip > 0 && networks::is_proxy(ip, peer.local.1, &shared.config)
-    {
+    let is_free = |config| peer.is_unix() || networks::is_proxy(ip, peer.local.1, config);
+    let max_from_ip = match max_from_ip > 0 && is_free(&shared.config) {
         true => 0,
         false => max_from_ip,
     };

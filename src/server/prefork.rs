@@ -52,7 +52,7 @@ impl Model for Prefork {
             let Some(client) = &at_hand else { return };
             let link = parent.children.get_mut(pid).and_then(|child| child.link.as_ref());
             let sent = link.is_some_and(|link| handoff::send_job(link, client, peer).is_ok());
-            parent.children.serves(pid, peer.remote.0);
+            parent.children.serves(pid, peer.counts_as());
             if sent {
                 return;
             }

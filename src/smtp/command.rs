@@ -20,6 +20,7 @@ pub struct Command {
 pub const COMMANDS: &[Command] = &[
     row("HELO", 512, helo::helo, "domain"),
     row("EHLO", 512, helo::ehlo, "domain"),
+    row("LHLO", 512, helo::lhlo, "domain"),
     row("STARTTLS", 512, starttls::starttls, ""),
     row("AUTH", 4096, auth::auth, "mechanism [initial-response]"),
     row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
@@ -41,6 +42,17 @@ const fn row(
     usage: &'static str,
 ) -> Command {
     Command { verb, limit, run, usage }
+}
+
+impl Command {
+    /// Is it a command of this protocol?  LMTP has one greeting of its own (RFC 2033 4.1).
+    pub fn is_of(&self, is_lmtp: bool) -> bool {
+        match self.verb {
+            "LHLO" => is_lmtp,
+            "HELO" | "EHLO" => !is_lmtp,
+            _ => true,
+        }
+    }
 }
 
 /// The command of that verb, in any case.

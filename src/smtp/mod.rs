@@ -30,10 +30,11 @@ pub use session::serve;
 pub use stream::Stream;
 
 /// The configuration files that every session looks at.
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "auth_mechanisms",
     "bare_newline",
     "databytes",
+    "lmtp_ports",
     "max_line_length",
     "max_recipients",
     "me",

@@ -42,6 +42,12 @@ pub(crate) fn may_use_xclient(session: &mut Session) -> bool {
     contains(session, &CLIENTS)
 }
 
+/// Is `port` one of those on which clients speak LMTP (RFC 2033)?
+pub(crate) fn is_lmtp_port(session: &mut Session, port: u16) -> bool {
+    let ports = session.config("lmtp_ports");
+    !ports.is_empty() && is_port(&ports, port)
+}
+
 fn contains(
     session: &mut Session,
     file: &'static std::thread::LocalKey<Derived<Networks>>,

@@ -324,6 +324,33 @@ mod tests {
         assert!(refusal(Hook::DataHeadersEnd, &Verdict::deny(""), "").is_none());
     }
 
+    /// RFC 2034 4: a status whose first digit is the code's.
+    #[test]
+    fn every_refusal_has_a_status_of_its_class() {
+        use crate::hook::TABLE as HOOKS;
+        let verdicts = [
+            Verdict::deny(""),
+            Verdict::denysoft("text"),
+            Verdict::deny_disconnect("text (#5.7.1)"),
+            Verdict::denysoft_disconnect("text (#5.7.1)"),
+            Verdict::denysoft("text (#9.9.9)"),
+            Verdict::deny("").with_reply(550),
+            Verdict::denysoft("").with_reply(451),
+            Verdict::failure("why"),
+        ];
+        let mut count = 0;
+        for (row, verdict) in HOOKS.iter().flat_map(|row| verdicts.iter().map(move |v| (row, v))) {
+            let Some((reply, _)) = refusal(row.hook, verdict, "x") else { continue };
+            let line = wire(&reply, true);
+            let (code, rest) = line.split_once(' ').unwrap();
+            let status: Vec<&str> = rest.split(' ').next().unwrap().split('.').collect();
+            let is_status = status.len() == 3 && status.iter().all(|n| n.parse::<u16>().is_ok());
+            assert!(is_status && status[0] == &code[..1], "{} {verdict:?}: {line}", row.name);
+            count += 1;
+        }
+        assert!(count > 4 * TABLE.len(), "{count}");
+    }
+
     #[test]
     fn a_code_of_the_plugins_own_keeps_its_class() {
         for (verdict, want) in [

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
 use crate::smtp::command::{self, Command};
-use crate::smtp::proxy;
 use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
 use crate::smtp::verb::{starttls, xclient};
+use crate::smtp::{networks, proxy};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
@@ -34,6 +34,10 @@ pub(crate) struct Dialogue {
     pub(crate) chunks: Option<Chunks>,
     /// What XCLIENT said of the client.
     pub(crate) speaks_for: xclient::Said,
+    /// Is it LMTP that is spoken (RFC 2033)?
+    pub(crate) is_lmtp: bool,
+    /// How often each reply is given: in LMTP, to a message, once for each recipient.
+    pub(crate) copies: usize,
     closing: bool,
 }
 
@@ -52,6 +56,8 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     stream.set_write_timeout(WRITE_TIMEOUT);
     let mut dialogue = Dialogue::new(session, stream);
     let port = dialogue.session.connection.local_port;
+    dialogue.is_lmtp =
+        dialogue.stream.has_path() || networks::is_lmtp_port(&mut dialogue.session, port);
     if let Err(why) = proxy::unwrap(&mut dialogue) {
         dialogue.log(Level::Warn, why);
         return deadline::set_client(None);
@@ -88,6 +94,8 @@ impl Dialogue {
             auth_failures: 0,
             chunks: None,
             speaks_for: xclient::Said::default(),
+            is_lmtp: false,
+            copies: 1,
             closing: false,
         }
     }
@@ -121,7 +129,9 @@ impl Dialogue {
     /// Sends a reply when the client has to speak next.
     pub(crate) fn reply(&mut self, reply: &Reply) {
         self.log(Level::Info, format_args!("{} {}", reply.code(), reply.text()));
-        reply.write(self.session.connection.is_esmtp(), self.stream.out());
+        for _ in 0..self.copies {
+            reply.write(self.session.connection.is_esmtp(), self.stream.out());
+        }
     }
 
     /// Sends a reply in upstream's words.
@@ -134,6 +144,7 @@ impl Dialogue {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
+        self.copies = 1;
         self.ask(Hook::Disconnect, &Call::Nothing);
         self.reset_transaction();
     }
@@ -148,7 +159,7 @@ impl Dialogue {
     pub(crate) fn give_up(&mut self, end: End) {
         match end {
             End::Timeout => self.say(421, "4.4.2", "Connection Timed Out"),
-            End::Endless => self.say(421, "5.5.2", "Line too long"),
+            End::Endless => self.say(421, "4.5.2", "Line too long"),
             End::Stopping => {
                 let text = format!("{} closing connection, try again later", self.session.me());
                 self.say(421, "4.3.2", &text);
@@ -172,11 +183,12 @@ impl Dialogue {
         if self.settled(Hook::Connect, &verdict, "") {
             return;
         }
+        let protocol = if self.is_lmtp { "LMTP" } else { "ESMTP" };
         let greeting = match self.session.config_value("smtpgreeting") {
-            Some(text) if has_word(&text, "ESMTP") => text,
-            Some(text) => format!("{text} ESMTP"),
+            Some(text) if has_word(&text, protocol) => text,
+            Some(text) => format!("{text} {protocol}"),
             None => format!(
-                "{} ESMTP qpsmtpd {} ready; send us your mail, but not your spam.",
+                "{} {protocol} qpsmtpd {} ready; send us your mail, but not your spam.",
                 self.session.me(),
                 env!("CARGO_PKG_VERSION")
             ),
@@ -194,7 +206,7 @@ impl Dialogue {
         let octets = line.len() + 2;
         let text = String::from_utf8_lossy(&line);
         let (verb, argument) = command::split(&text);
-        let command = command::find(verb);
+        let command = command::find(verb).filter(|command| command.verb != "LHLO" || self.is_lmtp);
         let shown = command.map_or("an unknown command", |command| command.verb);
         title::set(format_args!("{} {shown}", self.session.connection.remote_ip));
         match command {
@@ -223,7 +235,7 @@ impl Dialogue {
     }
 }
 
-/// `config/smtpgreeting` is taken as it is when it says ESMTP already.
+/// `config/smtpgreeting` is taken as it is when it says the protocol already.
 fn has_word(text: &str, word: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|part| part == word)
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use memchr::memchr;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{
+    MsgFlags, Shutdown, UnixAddr, getsockname, recv, setsockopt, shutdown, sockopt,
+};
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
 use rustls::ServerConfig;
@@ -77,6 +79,11 @@ impl Stream {
     pub fn until(mut self, stop: OwnedFd) -> Stream {
         self.stop = Some(stop);
         self
+    }
+
+    /// Is it a socket that clients find in the file system?
+    pub(crate) fn has_path(&self) -> bool {
+        getsockname::<UnixAddr>(self.input.as_raw_fd()).is_ok_and(|own| own.path().is_some())
     }
 
     /// The descriptor on which the client reads.

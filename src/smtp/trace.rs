@@ -26,12 +26,13 @@ pub(crate) fn warm() -> TimeZone {
 /// The verdict of a handler that failed.
 pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
     let (auth, tls) = (auth_comment(session), tls_comment(session));
-    let is_esmtp = session.connection.hello == Some(Hello::Ehlo);
     let is_utf8 = session.transaction.mail_params.get("smtputf8").is_some();
-    let [plain, a, s, sa] = match (is_esmtp, is_utf8) {
-        (false, _) => ["SMTP"; 4],
-        (true, false) => ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"],
-        (true, true) => ["UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"],
+    let [plain, a, s, sa] = match (session.connection.hello, is_utf8) {
+        (None | Some(Hello::Helo), _) => ["SMTP"; 4],
+        (Some(Hello::Ehlo), false) => ["ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA"],
+        (Some(Hello::Ehlo), true) => ["UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA"],
+        (Some(Hello::Lhlo), false) => ["LMTP", "LMTPA", "LMTPS", "LMTPSA"],
+        (Some(Hello::Lhlo), true) => ["UTF8LMTP", "UTF8LMTPA", "UTF8LMTPS", "UTF8LMTPSA"],
     };
     let protocol = match (tls.is_empty(), auth.is_empty()) {
         (true, true) => plain,
@@ -178,6 +179,10 @@ mod tests {
             resumed: false,
         };
         for (utf8, encryption, user, protocol) in [
+            ("", None, None, "LMTP"),
+            ("", None, Some("u"), "LMTPA"),
+            ("", Some(&tls), None, "LMTPS"),
+            ("SMTPUTF8", Some(&tls), Some("u"), "UTF8LMTPSA"),
             ("", None, None, "ESMTP"),
             ("", None, Some("u"), "ESMTPA"),
             ("", Some(&tls), None, "ESMTPS"),
@@ -187,8 +192,9 @@ mod tests {
             ("SMTPUTF8", Some(&tls), None, "UTF8SMTPS"),
             ("SMTPUTF8", Some(&tls), Some("u"), "UTF8SMTPSA"),
         ] {
+            let hello = if protocol.contains("LMTP") { Hello::Lhlo } else { Hello::Ehlo };
             let mut trial = Trial::new("", &[("me", "mx.test")]);
-            trial.session.connection.hello = Some(Hello::Ehlo);
+            trial.session.connection.hello = Some(hello);
             trial.session.connection.encryption = encryption.cloned();
             trial.session.connection.auth_user = user.map(str::to_owned);
             trial.session.connection.auth_mechanism = user.map(|_| "plain".to_owned());

@@ -12,6 +12,8 @@ pub enum Hello {
     Helo,
     /// `EHLO`: SMTP with extensions.
     Ehlo,
+    /// `LHLO`: LMTP (RFC 2033), which has the extensions of SMTP.
+    Lhlo,
 }
 
 /// What a TLS handshake agreed on.
@@ -36,7 +38,7 @@ pub struct Connection {
     pub remote_port: u16,
     /// The address that the client connected to.
     pub local_ip: IpAddr,
-    /// The port that the client connected to.
+    /// The port that the client connected to; 0 for a socket in the file system.
     pub local_port: u16,
     /// How the client greeted; None before it did.
     pub hello: Option<Hello>,
@@ -122,9 +124,14 @@ impl Connection {
         }
     }
 
-    /// Did the client greet with EHLO?
+    /// Did the client greet with EHLO or LHLO?
     pub fn is_esmtp(&self) -> bool {
-        self.hello == Some(Hello::Ehlo)
+        matches!(self.hello, Some(Hello::Ehlo | Hello::Lhlo))
+    }
+
+    /// Did the client greet with LHLO, so that each recipient has a reply of its own?
+    pub fn is_lmtp(&self) -> bool {
+        self.hello == Some(Hello::Lhlo)
     }
 }
 

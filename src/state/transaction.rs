@@ -21,6 +21,17 @@ impl Params {
         Some(found.1.as_deref().unwrap_or(""))
     }
 
+    /// How often a keyword is there.
+    pub fn count(&self, keyword: &str) -> usize {
+        self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(keyword)).count()
+    }
+
+    /// The same parameters but those with these keywords.
+    pub fn without(mut self, keywords: &[&str]) -> Params {
+        self.0.retain(|(key, _)| !keywords.iter().any(|word| key.eq_ignore_ascii_case(word)));
+        self
+    }
+
     /// Reads `KEY=value` words.
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Params {
         let pair = |word: &str| match word.split_once('=') {
@@ -31,18 +42,31 @@ impl Params {
     }
 }
 
+/// How a recipient came into the transaction.
+#[derive(Debug, Clone, Default)]
+struct Origin {
+    /// The parameters of its RCPT command.
+    params: Params,
+    /// Which of the accepted RCPT commands it stands for, counted from 0; None: a plugin added it.
+    command: Option<usize>,
+}
+
 /// The envelope and the message of one transaction.
 #[derive(Debug)]
 pub struct Transaction {
     sender: Option<Address>,
     recipients: Vec<Address>,
+    /// One for each recipient.
+    origins: Vec<Origin>,
+    accepted: usize,
     /// The header section; empty until it has been received.
     pub header: Header,
     /// The message as received; empty until DATA.
     pub body: Body,
     /// Notes that last as long as the transaction.
     pub notes: Notes,
-    /// The parameters of its MAIL command.
+    /// The parameters of its MAIL command; `ret` and `envid` (RFC 3461) only where DSN was offered,
+    /// so that whoever queues can hand them on.
     pub mail_params: Params,
     temporary: Vec<PathBuf>,
     kept: Vec<Box<dyn Any>>,
@@ -56,6 +80,8 @@ impl Transaction {
         Transaction {
             sender: None,
             recipients: vec![],
+            origins: vec![],
+            accepted: 0,
             header: Header::default(),
             body: Body::new(spool.clone(), size_threshold),
             notes: Notes::default(),
@@ -81,21 +107,70 @@ impl Transaction {
         &self.recipients
     }
 
-    /// Adds a recipient.
+    /// The parameters of the RCPT command of each of [`Transaction::recipients`]; `notify` and
+    /// `orcpt` (RFC 3461) only where DSN was offered.
+    pub fn rcpt_params(&self) -> impl ExactSizeIterator<Item = &Params> {
+        self.origins.iter().map(|origin| &origin.params)
+    }
+
+    /// Adds a recipient that no client named.
     pub fn add_recipient(&mut self, recipient: Address) {
         self.recipients.push(recipient);
+        self.origins.push(Origin::default());
     }
 
     /// Removes a recipient.  Returns whether it was there.
     pub fn remove_recipient(&mut self, recipient: &Address) -> bool {
         let before = self.recipients.len();
+        let mut is_other = self.recipients.iter().map(|known| known != recipient);
+        self.origins.retain(|_| is_other.next().unwrap_or(true));
         self.recipients.retain(|known| known != recipient);
         self.recipients.len() < before
     }
 
-    /// Replaces all recipients.
+    /// Puts others, or none, in the place of a recipient; they keep its parameters, and with these
+    /// the address that the sender wrote to.  Returns whether it was there.
+    pub fn replace_recipient(&mut self, recipient: &Address, others: &[Address]) -> bool {
+        let Some(at) = self.recipients.iter().position(|known| known == recipient) else {
+            return false;
+        };
+        let origin = self.origins[at].clone();
+        self.origins.splice(at..=at, vec![origin; others.len()]);
+        self.recipients.splice(at..=at, others.iter().cloned());
+        true
+    }
+
+    /// Replaces all recipients.  Those that were there before keep their parameters; where there
+    /// are as many as before, others keep those in whose place they stand.
     pub fn set_recipients(&mut self, recipients: Vec<Address>) {
+        let is_as_many = recipients.len() == self.recipients.len();
+        let origin = |(at, recipient): (usize, &Address)| {
+            let same = self.recipients.iter().position(|known| known == recipient);
+            let from = same.or(Some(at).filter(|_| is_as_many));
+            from.map_or_else(Origin::default, |at| self.origins[at].clone())
+        };
+        self.origins = recipients.iter().enumerate().map(origin).collect();
         self.recipients = recipients;
+    }
+
+    /// Adds a recipient whose RCPT command was accepted.
+    pub(crate) fn accept_recipient(&mut self, recipient: Address, params: Params) {
+        self.recipients.push(recipient);
+        self.origins.push(Origin { params, command: Some(self.accepted) });
+        self.accepted += 1;
+    }
+
+    /// How many RCPT commands were accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// Which recipients stand for that accepted RCPT command, as places in
+    /// [`Transaction::recipients`].
+    pub(crate) fn recipients_of(&self, command: usize) -> impl Iterator<Item = usize> {
+        let is_one =
+            move |(at, origin): (usize, &Origin)| (origin.command == Some(command)).then_some(at);
+        self.origins.iter().enumerate().filter_map(is_one)
     }
 
     /// Writes the message as it is to be handed on: the header section as it is now, then the
@@ -145,6 +220,8 @@ impl Transaction {
     pub fn clear(&mut self) {
         self.sender = None;
         self.recipients.clear();
+        self.origins.clear();
+        self.accepted = 0;
         self.header = Header::default();
         self.body.clear();
         self.notes.clear();
@@ -189,6 +266,56 @@ mod tests {
         assert_eq!(transaction.recipients(), [a]);
     }
 
+    /// A transaction with recipients a, b and c, whose parameters are their names.
+    fn with_params() -> (tempfile::TempDir, Transaction, [Address; 3]) {
+        let (dir, mut transaction) = transaction();
+        let names = ["a", "b", "c"].map(|name| Address::new(name, "x.example"));
+        for name in &names {
+            let word = format!("orcpt=rfc822;{}", name.user());
+            transaction.accept_recipient(name.clone(), Params::from_words([word.as_str()]));
+        }
+        (dir, transaction, names)
+    }
+
+    /// Each recipient, whom the sender wrote to, and the command that named it.
+    fn shown(transaction: &Transaction) -> String {
+        let command = |at| {
+            (0..transaction.accepted())
+                .find(|command| transaction.recipients_of(*command).any(|own| own == at))
+        };
+        let params = transaction.rcpt_params().map(|params| params.get("orcpt").unwrap_or("-"));
+        let both = transaction.recipients().iter().zip(params).enumerate();
+        let shown = both.map(|(at, (recipient, orcpt))| {
+            let orcpt = orcpt.trim_start_matches("rfc822;");
+            let command = command(at).map_or("-".to_owned(), |command| command.to_string());
+            format!("{}:{orcpt}:{command}", recipient.user())
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn recipients_keep_their_parameters_however_they_change() {
+        let [d, e] = ["d", "e"].map(|name| Address::new(name, "x.example"));
+        let (_dir, mut transaction, [a, b, c]) = with_params();
+        assert_eq!(shown(&transaction), "a:a:0 b:b:1 c:c:2");
+        transaction.remove_recipient(&b);
+        transaction.add_recipient(d.clone());
+        assert_eq!(shown(&transaction), "a:a:0 c:c:2 d:-:-");
+        assert!(transaction.replace_recipient(&a, &[d.clone(), e.clone()]));
+        assert!(!transaction.replace_recipient(&a, &[]));
+        assert_eq!(shown(&transaction), "d:a:0 e:a:0 c:c:2 d:-:-");
+        assert!(transaction.replace_recipient(&c, &[]));
+        assert_eq!(shown(&transaction), "d:a:0 e:a:0 d:-:-");
+
+        let (_dir, mut transaction, _) = with_params();
+        transaction.set_recipients(vec![a.clone(), d.clone(), b.clone()]);
+        assert_eq!(shown(&transaction), "a:a:0 d:b:1 b:b:1");
+        transaction.set_recipients(vec![e, b]);
+        assert_eq!(shown(&transaction), "e:-:- b:b:1");
+        transaction.clear();
+        assert_eq!((transaction.accepted(), transaction.rcpt_params().len()), (0, 0));
+    }
+
     #[test]
     fn temporary_files_end_with_the_transaction() {
         let (_dir, mut transaction) = transaction();
@@ -219,5 +346,8 @@ mod tests {
         assert_eq!(params.get("size"), Some("10"));
         assert_eq!(params.get("smtputf8"), Some(""));
         assert_eq!(params.get("body"), None);
+        let params = Params::from_words(["RET=FULL", "X=1", "ret=HDRS"]);
+        assert_eq!((params.count("Ret"), params.count("size")), (2, 0));
+        assert_eq!(params.without(&["ret"]), Params::from_words(["X=1"]));
     }
 }

@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 use super::tls::make_certificate;
 use super::{forwarding, free_port, send, set_plugin, start};
 use crate::harness::{Config, Model, Process, Server, deb, say};
+use crate::lmtp;
 
 const CONF: &str = "\
 base_dir = {work}/run
@@ -171,6 +172,41 @@ fn refusals_of_dovecot_reach_the_client() {
         assert_eq!(partly.code, some);
         assert!(partly.lines[0].starts_with(text), "{partly:?}");
         assert_eq!(mails(&keep, &["b", "full"]), [1, 0]);
+        server.stop().unwrap();
+    }
+}
+
+/// What Dovecot says of each recipient, before the message and after it, reaches a client that
+/// speaks LMTP as well.
+#[test]
+fn each_recipient_hears_what_dovecot_says_of_it() {
+    if !needed() {
+        return;
+    }
+    let keep = Config::new();
+    let (_dovecot, port) = dovecot(&keep, "");
+    for model in Model::ALL {
+        let config = forwarding(&format!("queue/lmtp 127.0.0.1:{port}"));
+        let server = lmtp::start(&config, model);
+        let users = ["b", "nobody", "full", "c"];
+        let mut client = lmtp::with_recipients(&server, &users);
+        let replies = lmtp::send(&mut client, users.len());
+        for (reply, start) in replies.iter().zip([
+            "250 2.0.0 <b@example.com> ",
+            "550 5.1.1 <nobody@example.com> User",
+            "552 5.2.2 <full@example.com> ",
+            "250 2.0.0 <c@example.com> ",
+        ]) {
+            assert!(reply.starts_with(start), "{model}: {replies:?}\n{}", server.log().tail());
+        }
+        assert_eq!(mails(&keep, &users), [1, 0, 0, 1], "{model}");
+        client.quit();
+
+        let mut client = lmtp::with_recipients(&server, &["nobody", "none"]);
+        let replies = lmtp::send(&mut client, 2);
+        assert!(replies[0].starts_with("550 5.1.1 <nobody@example.com> "), "{replies:?}");
+        assert!(replies[1].starts_with("550 5.1.1 <none@example.com> "), "{replies:?}");
+        client.quit();
         server.stop().unwrap();
     }
 }

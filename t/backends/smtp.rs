@@ -226,3 +226,47 @@ fn a_message_goes_to_the_next_plugin_while_nobody_is_there() {
     assert_eq!(fs::read_dir(config.path("Maildir/new")).unwrap().count(), 1);
     server.stop().unwrap();
 }
+
+/// The one behind offers DSN with the first plugin and does not with the second.
+#[test]
+fn what_is_asked_about_notifications_reaches_the_back_end() {
+    for (queue, is_told) in [("queue/discard", true), ("queue/maildir {work}/Maildir", false)] {
+        let back = forwarding(queue);
+        let behind = Server::start(&back, Model::Prefork);
+        let front = forwarding(&format!("queue/smtp-forward 127.0.0.1 {} dsn", behind.port()));
+        let server = Server::start(&front, Model::Prefork);
+        let mut client = server.connect();
+        assert!(client.hello().lines.iter().any(|line| &line[4..] == "DSN"));
+        client.ask("MAIL FROM:<a@example.net> RET=HDRS ENVID=QQ+2B314159", "250");
+        client.ask("RCPT TO:<b@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bx@y.test", "250");
+        client.ask("RCPT TO:<c@example.com>", "250");
+        client.ask("DATA", "354");
+        client.say("Subject: x\r\n\r\n.");
+        client.expect("250");
+        client.quit();
+        let heard = behind.log().text();
+        let (mail, rcpt) = match is_told {
+            true => {
+                (" RET=HDRS ENVID=QQ+2B314159", " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bx@y.test")
+            }
+            false => ("", ""),
+        };
+        for line in [
+            format!("MAIL FROM:<a@example.net> SIZE={}{mail}\n", size(&heard)),
+            format!("RCPT TO:<b@example.com>{rcpt}\n"),
+            "RCPT TO:<c@example.com>\n".into(),
+        ] {
+            assert!(heard.contains(&format!(" dispatching {line}")), "{line}{heard}");
+        }
+        let left_out = "what the client asks is not handed on";
+        assert_eq!(server.log().text().contains(left_out), !is_told);
+        server.stop().unwrap();
+        behind.stop().unwrap();
+    }
+}
+
+/// The size that a server was told of.
+fn size(log: &str) -> &str {
+    let (_, rest) = log.split_once(" SIZE=").unwrap();
+    rest.split_whitespace().next().unwrap()
+}

@@ -1,6 +1,7 @@
 //! queue/postfix-queue with the cleanup of a Postfix of its own.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use nix::unistd::{User, geteuid};
 use regex::Regex;
 
 use super::{is_below_added_lines, large, send, tricky};
+use crate::backends::free_port;
 use crate::harness::client::Reply;
 use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, poll, say};
 
@@ -20,12 +22,18 @@ const LARGEST: usize = 2_000_000;
 /// Postfix's folder in that of the test; nothing delivers what is in its queue.
 struct Postfix {
     dir: PathBuf,
+    port: u16,
     master: Process,
 }
 
 impl Postfix {
     /// Starts it; None where that is not possible.
     fn start(config: &Config) -> Option<Postfix> {
+        Postfix::start_with(config, "", "")
+    }
+
+    /// The same with more lines in main.cf and master.cf.
+    fn start_with(config: &Config, main: &str, master: &str) -> Option<Postfix> {
         if !deb::need("postfix") {
             return None;
         }
@@ -41,8 +49,10 @@ impl Postfix {
         }
         let user = User::from_name("postfix").unwrap().expect("Debian makes it");
         chown(dir.join("data"), Some(user.uid.as_raw()), None).unwrap();
-        fs::write(dir.join("conf/main.cf"), main_cf(&dir.to_string_lossy())).unwrap();
-        fs::write(dir.join("conf/master.cf"), MASTER_CF).unwrap();
+        fs::write(dir.join("conf/main.cf"), main_cf(&dir.to_string_lossy()) + main).unwrap();
+        let port = free_port();
+        let master_cf = MASTER_CF.replace("{port}", &port.to_string()) + master;
+        fs::write(dir.join("conf/master.cf"), master_cf).unwrap();
         fs::write(dir.join("conf/checks"), CHECKS).unwrap();
         let postfix = |arguments: &[&str]| {
             let mut command = config.command(deb::program("postfix").unwrap());
@@ -55,7 +65,7 @@ impl Postfix {
         let mut command = config.command(master);
         command.arg("-c").arg(dir.join("conf")).arg("-d").process_group(0);
         let log = Log::default();
-        let postfix = Postfix { master: Process::spawn(command, &log), dir };
+        let postfix = Postfix { master: Process::spawn(command, &log), dir, port };
         let public = postfix.dir.join("spool/public");
         let is_up = || public.join("cleanup").exists().then_some(());
         assert!(poll(PATIENCE, is_up).is_some(), "Postfix does not start:\n{}", log.tail());
@@ -78,6 +88,11 @@ impl Postfix {
         let envelope = String::from_utf8(self.postcat("-e", queue_id)).unwrap();
         let of = |name| envelope.lines().filter_map(move |line: &str| line.strip_prefix(name));
         of("sender: ").chain(of("recipient: ")).map(str::to_owned).collect()
+    }
+
+    /// The address of its smtpd.
+    fn smtpd(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// How many messages are in the queue.
@@ -120,6 +135,8 @@ fn main_cf(dir: &str) -> String {
 }
 
 const MASTER_CF: &str = "\
+    127.0.0.1:{port} inet n - n - - smtpd -o virtual_alias_maps= -o local_recipient_maps= \
+        -o receive_override_options=no_address_mappings\n\
     cleanup unix n - n - 0 cleanup\n\
     rewrite unix - - n - - trivial-rewrite\n\
     bounce unix - - n - 0 bounce\n\
@@ -252,4 +269,105 @@ fn the_environment_names_another_socket() {
     client.quit();
     drop(postfix);
     server.stop().unwrap();
+}
+
+/// What Postfix has in its queue file about notifications, and what it has there if the same client
+/// speaks to its own smtpd.
+#[test]
+fn what_is_asked_about_notifications_is_in_the_queue() {
+    let config = config("");
+    let Some(postfix) = Postfix::start(&config) else { return };
+    let server = Server::start(&config, Model::Prefork);
+    let own = postfix.smtpd();
+    let form = Regex::new(r"(?:Queue-Id: |queued as )(\w+)").unwrap();
+    let mut shown = vec![];
+    for mut client in [server.connect(), server.connect_to(own)] {
+        assert!(client.hello().lines.iter().any(|line| &line[4..] == "DSN"));
+        client.ask("MAIL FROM:<a@example.net> RET=HDRS ENVID=QQ+2B314+3D159", "250");
+        for to in [
+            "<b@example.com> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2BB@x.test",
+            "<c@example.com> NOTIFY=NEVER",
+            "<d@example.com> ORCPT=utf-8;\\x{E4}@x.test NOTIFY=delay",
+            "<e@example.com>",
+        ] {
+            client.ask(&format!("RCPT TO:{to}"), "250");
+        }
+        client.ask("DATA", "354");
+        client.say("Message-Id: <1@a.test>\r\nSubject: x\r\n\r\n.");
+        let reply = client.reply();
+        let id = &form.captures(&reply.lines[0]).unwrap_or_else(|| panic!("{reply:?}"))[1];
+        let envelope = String::from_utf8(postfix.postcat("-e", id)).unwrap();
+        let names = ["envelope_id", "ret_flags", "notify_flags", "dsn_orig_rcpt"];
+        let is_named = |line: &str| names.iter().any(|name| line.contains(name));
+        let is_of_interest = |line: &&str| is_named(line) || line.starts_with("recipient: ");
+        let lines = envelope.lines().filter(is_of_interest).map(str::to_owned);
+        shown.push(lines.collect::<Vec<_>>().join("\n"));
+        client.quit();
+    }
+    assert_eq!(shown[0], shown[1]);
+    for line in ["envelope_id=QQ+314=159", "ret_flags=2", "notify_flags=6", "notify_flags=1"] {
+        assert!(shown[0].contains(&format!("named_attribute: {line}\n")), "{}", shown[0]);
+    }
+    drop(postfix);
+    server.stop().unwrap();
+}
+
+/// What Postfix needs to deliver, and to keep accounts of what it has delivered.
+const DELIVERY: &str = "\
+    qmgr unix n - n 300 1 qmgr\n\
+    lmtp unix - - n - - lmtp\n\
+    error unix - - n - - error\n\
+    retry unix - - n - - error\n\
+    defer unix - - n - 0 bounce\n\
+    trace unix - - n - 0 bounce\n";
+
+/// Postfix delivers by LMTP to a socket of the daemon's, and believes what that says of each recipient.
+#[test]
+fn postfix_delivers_by_lmtp() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        config.write("plugins", "rcpt_ok\nqueue/maildir {work}/Maildir %l");
+        fs::write(config.path("Maildir/c"), "not a folder").unwrap();
+        let path = config.path("lmtp").display().to_string();
+        let main = format!("local_transport = lmtp:unix:{path}\n");
+        let Some(postfix) = Postfix::start_with(&config, &main, DELIVERY) else { return };
+        let [option, address] = model.listen("127.0.0.1:0");
+        let server = Server::start_with(&config, model, &[option, address, option, &path]);
+        let mut client = server.connect_to(postfix.smtpd());
+        client.hello();
+        client.ask("MAIL FROM:<a@example.net>", "250");
+        for user in ["b", "c", "d"] {
+            client.ask(&format!("RCPT TO:<{user}@example.com>"), "250");
+        }
+        client.ask("DATA", "354");
+        client.say("Message-Id: <1@a.test>\r\nSubject: x\r\n\r\n.");
+        client.expect("250");
+        client.quit();
+        let log = || fs::read_to_string(postfix.dir.join("log")).unwrap_or_default();
+        let status = |user: &str| {
+            let (_, rest) = log().split_once(&format!("to=<{user}@example.com>")).map(|two| {
+                (two.0.to_owned(), two.1.lines().next().unwrap_or_default().to_owned())
+            })?;
+            Some(rest.split_once("status=")?.1.to_owned())
+        };
+        for (user, want) in [
+            ("b", "sent (250 2.0.0 Queued! <1@a.test>)"),
+            ("c", "deferred ("),
+            ("d", "sent (250 2.0.0 Queued! <1@a.test>)"),
+        ] {
+            let found = poll(PATIENCE, || status(user)).unwrap_or_else(|| panic!("{}", log()));
+            assert!(found.starts_with(want), "{model} {user}: {found}");
+            let is_ours = found.contains("451 4.3.0 queue error (open)");
+            assert_eq!(is_ours, user == "c", "{model} {user}: {found}");
+        }
+        for user in ["b", "d"] {
+            let folder = config.path(&format!("Maildir/{user}/new"));
+            let files: Vec<_> = fs::read_dir(folder).unwrap().collect();
+            assert_eq!(files.len(), 1, "{model} {user}");
+            let mail = fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
+            assert!(mail.contains(") with LMTP; "), "{mail}");
+        }
+        drop(postfix);
+        server.stop().unwrap();
+    }
 }

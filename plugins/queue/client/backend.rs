@@ -19,6 +19,8 @@ pub(crate) struct Backend {
     pub(crate) protocol: Protocol,
     /// Is the server to be told about the client with XCLIENT?
     pub(crate) xclient: bool,
+    /// Is it to be offered what clients ask about delivery status notifications?
+    pub(crate) dsn: bool,
     /// TLS and AUTH.
     pub(crate) security: Security,
 }
@@ -28,7 +30,6 @@ impl Backend {
     /// there is none; then nobody has seen the message.
     pub(crate) fn hand_over(&self, session: &mut Session) -> Verdict {
         let name = session.me();
-        let session = &*session;
         let until = end_of_waiting(session);
         let mut why = "no server";
         for (number, place) in self.places.iter().enumerate() {
@@ -39,9 +40,9 @@ impl Backend {
             match self.reach(session, place, &name, Instant::now() + share) {
                 Ok(mut client) => {
                     client.wire.set_end(until);
-                    let verdict = client.deliver(session);
+                    let outcome = client.deliver(session);
                     client.quit();
-                    return verdict;
+                    return outcome.tell(session);
                 }
                 Err(unusable) => {
                     why = unusable.what;

@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
-use crate::hook::{Session, Verdict};
+use crate::hook::{DECLINED, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::state::Transaction;
+use crate::state::{Params, Transaction};
 
 use super::lines::{CrlfLines, Dots};
 use super::{Client, Protocol, Reply, unable};
@@ -21,19 +21,49 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// the other to read (RFC 2920 3.1).
 const GROUP: usize = 50;
 
+/// The parameters of RFC 3461.
+const DSN: [&str; 4] = ["RET", "ENVID", "NOTIFY", "ORCPT"];
+
 /// How much of a message is written at a time, in octets.
 const CHUNK: usize = 64 * 1024;
 
+/// What became of a message.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// For the client.
+    verdict: Option<Verdict>,
+    /// For recipients, by their places, of whom there is more to be said than that.
+    each: Vec<(usize, Verdict)>,
+}
+
+impl Outcome {
+    /// Tells the session.
+    pub(super) fn tell(self, session: &mut Session) -> Verdict {
+        self.each
+            .into_iter()
+            .for_each(|(place, verdict)| session.recipient_verdict(place, verdict));
+        self.verdict.unwrap_or(DECLINED)
+    }
+}
+
 impl Client {
     /// Hands the message over, and says what the server made of it.
-    pub(super) fn deliver(&mut self, session: &Session) -> Verdict {
-        self.try_deliver(session).unwrap_or_else(|error| {
+    pub(super) fn deliver(&mut self, session: &Session) -> Outcome {
+        let mut outcome = Outcome::default();
+        let verdict = self.try_deliver(session, &mut outcome.each).unwrap_or_else(|error| {
             session.log(Level::Error, format_args!("while the message was handed over: {error}"));
             lost(&error)
-        })
+        });
+        Outcome { verdict: Some(verdict), ..outcome }
     }
 
-    fn try_deliver(&mut self, session: &Session) -> io::Result<Verdict> {
+    /// `each`: what is known of recipients when the client has an answer for each, in LMTP.
+    fn try_deliver(
+        &mut self,
+        session: &Session,
+        each: &mut Vec<(usize, Verdict)>,
+    ) -> io::Result<Verdict> {
+        let is_for_each = session.connection.is_lmtp();
         let transaction = &session.transaction;
         let recipients = transaction.recipients();
         let mail = match self.mail(transaction) {
@@ -41,7 +71,14 @@ impl Client {
             Err(refusal) => return Ok(refusal),
         };
         let mut commands = vec![mail];
-        commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:{recipient}")));
+        let params = transaction.rcpt_params();
+        commands.extend(recipients.iter().zip(params).map(|(recipient, params)| {
+            format!("RCPT TO:{recipient}") + &self.notifications(params, &["NOTIFY", "ORCPT"])
+        }));
+        if self.leaves_out_notifications(transaction) {
+            let text = "the back end does not offer DSN: what the client asks is not handed on";
+            session.log(Level::Warn, text);
+        }
         let replies = self.ask_all(&commands)?;
         // The last reply is one that ends it all: to MAIL, or 421.
         if let Some(last) = replies.last().filter(|last| replies.len() == 1 || last.code == 421)
@@ -50,8 +87,16 @@ impl Client {
             session.log(Level::Notice, format_args!("refused: {}", last.shown()));
             return Ok(last.refusal());
         }
-        log_refused(session, recipients, &replies[1..]);
-        if let Some(refusal) = before_data(recipients, &replies[1..]) {
+        let replies = &replies[1..];
+        log_refused(session, recipients, replies);
+        let is_ok = |place: &usize| replies[*place].is_ok();
+        let (taken, refused): (Vec<_>, Vec<_>) = (0..recipients.len()).partition(is_ok);
+        if is_for_each {
+            each.extend(refused.into_iter().map(|place| (place, replies[place].refusal())));
+        }
+        if let Some(refusal) = before_data(recipients, replies)
+            && (!is_for_each || taken.is_empty())
+        {
             return Ok(refusal);
         }
         let go_ahead = self.ask("DATA")?;
@@ -62,14 +107,29 @@ impl Client {
         if let Err(error) = self.send(transaction) {
             return self.last_words(session, error);
         }
-        let final_replies = match self.protocol {
-            Protocol::Smtp => 1,
-            Protocol::Lmtp => recipients.len(),
-        };
-        let replies: Vec<Reply> = (0..final_replies)
-            .map(|_| Reply::read(&mut self.wire, END))
-            .collect::<io::Result<_>>()?;
-        Ok(self.sum_up(session, &replies))
+        if self.protocol == Protocol::Smtp {
+            return Ok(of_message(session, &Reply::read(&mut self.wire, END)?));
+        }
+        let mut replies = vec![];
+        for place in &taken {
+            let reply = Reply::read(&mut self.wire, END)?;
+            if is_for_each {
+                each.push((*place, of_one(&reply)));
+            }
+            replies.push(reply);
+        }
+        let recipients: Vec<_> = taken.iter().map(|place| recipients[*place].clone()).collect();
+        log_refused(session, &recipients, &replies);
+        let refusal = after_data(&recipients, &replies);
+        let delivered = replies.iter().find(|reply| reply.is_ok());
+        if let Some(reply) = delivered {
+            session.log(Level::Info, format_args!("delivered: {}", reply.shown()));
+        }
+        Ok(match (refusal, delivered) {
+            (Some(refusal), None) => refusal,
+            (Some(refusal), _) if !is_for_each => refusal,
+            (_, reply) => reply.map_or(DECLINED, of_one),
+        })
     }
 
     /// MAIL, with the parameters that the server knows.
@@ -87,6 +147,7 @@ impl Client {
         if let Some(body) = body.filter(|_| self.offer("8BITMIME").is_some()) {
             mail += &format!(" BODY={}", body.to_ascii_uppercase());
         }
+        mail += &self.notifications(&transaction.mail_params, &["RET", "ENVID"]);
         let is_ascii = sender.is_ascii() && transaction.recipients().iter().all(Address::is_ascii);
         let is_declared = transaction.mail_params.get("smtputf8").is_some();
         if is_ascii && !is_declared {
@@ -100,6 +161,22 @@ impl Client {
         }
         let text = "The back end does not take internationalized mail (#5.6.7)";
         Err(Verdict::deny(text).with_reply(550))
+    }
+
+    /// Parameters about delivery status notifications, as they came (RFC 3461 5.2.1), for a server
+    /// that offers DSN.
+    fn notifications(&self, params: &Params, keywords: &[&str]) -> String {
+        let is_offered = self.offer("DSN").is_some();
+        let word = |keyword: &&str| {
+            params.get(keyword).map_or_else(String::new, |value| format!(" {keyword}={value}"))
+        };
+        keywords.iter().filter(|_| is_offered).map(word).collect()
+    }
+
+    fn leaves_out_notifications(&self, transaction: &Transaction) -> bool {
+        let asks = |params: &Params| DSN.iter().any(|keyword| params.get(keyword).is_some());
+        let mut all = std::iter::once(&transaction.mail_params).chain(transaction.rcpt_params());
+        self.offer("DSN").is_none() && all.any(asks)
     }
 
     /// Sends commands, in groups where the server offers that.  Replies after one that ends it all,
@@ -142,28 +219,21 @@ impl Client {
         session.log(Level::Notice, format_args!("refused half way: {}", reply.shown()));
         Ok(reply.refusal())
     }
+}
 
-    /// What the final replies mean for the client.
-    fn sum_up(&self, session: &Session, replies: &[Reply]) -> Verdict {
-        let recipients = session.transaction.recipients();
-        match (self.protocol, replies) {
-            (Protocol::Smtp, [reply]) if reply.is_ok() => {
-                session.log(Level::Info, format_args!("finished queueing: {}", reply.shown()));
-                Verdict::ok(format!("queued as {}", reply.last_word()))
-            }
-            (Protocol::Smtp, [reply]) => {
-                session.log(Level::Notice, format_args!("refused: {}", reply.shown()));
-                reply.refusal()
-            }
-            _ => {
-                log_refused(session, recipients, replies);
-                after_data(recipients, replies).unwrap_or_else(|| {
-                    session.log(Level::Info, format_args!("delivered: {}", replies[0].shown()));
-                    Verdict::ok(replies[0].text())
-                })
-            }
-        }
+/// What the only final reply of SMTP means for the client.
+fn of_message(session: &Session, reply: &Reply) -> Verdict {
+    if !reply.is_ok() {
+        session.log(Level::Notice, format_args!("refused: {}", reply.shown()));
+        return reply.refusal();
     }
+    session.log(Level::Info, format_args!("finished queueing: {}", reply.shown()));
+    Verdict::ok(format!("queued as {}", reply.last_word()))
+}
+
+/// What a final reply means for its recipient.
+fn of_one(reply: &Reply) -> Verdict {
+    if reply.is_ok() { Verdict::ok(reply.text()) } else { reply.refusal() }
 }
 
 fn log_refused(session: &Session, recipients: &[Address], replies: &[Reply]) {

@@ -46,7 +46,7 @@ fn commands(client: &Connection, wanted: &str) -> Vec<String> {
         IpAddr::V6(ip) => format!("IPV6:{ip}"),
     };
     let protocol = client.hello.map(|hello| match hello {
-        Hello::Ehlo => "ESMTP".to_owned(),
+        Hello::Ehlo | Hello::Lhlo => "ESMTP".to_owned(),
         Hello::Helo => "SMTP".to_owned(),
     });
     // Once the server knows the address, it need not trust us any more.

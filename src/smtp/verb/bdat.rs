@@ -6,7 +6,7 @@ use crate::hook::{Call, Code, Hook};
 use crate::smtp::incoming::{Incoming, skip};
 use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::data::conclude;
+use crate::smtp::verb::data::{conclude, has_recipients};
 
 /// The longest size of a chunk in digits: what fits into 64 bits.
 const DIGITS: usize = 19;
@@ -15,8 +15,9 @@ const DIGITS: usize = 19;
 pub(crate) enum Chunks {
     /// It is on its way.
     Coming(Box<Incoming>),
-    /// It cannot be taken; this is the answer to the rest of its chunks.
-    Refused(Reply),
+    /// It cannot be taken; this is the answer to the rest of its chunks, of which the last one has
+    /// as many in LMTP as there were recipients.
+    Refused(Reply, usize),
 }
 
 pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) {
@@ -27,11 +28,15 @@ pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) {
     };
     let mut incoming = match next(dialogue) {
         Next::Coming(incoming) => incoming,
-        Next::Refused { reply, close } => {
+        Next::Refused { reply, recipients, close } => {
             if skip(dialogue, "BDAT", octets).is_none() {
                 return;
             }
+            if is_last && dialogue.is_lmtp {
+                dialogue.copies = recipients.max(1);
+            }
             reply.iter().for_each(|reply| dialogue.reply(reply));
+            dialogue.copies = 1;
             if close {
                 dialogue.disconnect();
             } else if is_last {
@@ -69,26 +74,30 @@ enum Next {
     /// No reply: a plugin has given one.
     Refused {
         reply: Option<Reply>,
+        /// How many recipients there were.
+        recipients: usize,
         close: bool,
     },
 }
 
 /// May a chunk come?  The first one is for the plugins to decide, as DATA is.
 fn next(dialogue: &mut Dialogue) -> Next {
-    let refused = |reply| Next::Refused { reply: Some(reply), close: false };
+    let refused =
+        |reply, recipients| Next::Refused { reply: Some(reply), recipients, close: false };
+    let recipients = dialogue.session.transaction.accepted();
     match dialogue.chunks.take() {
         Some(Chunks::Coming(incoming)) => return Next::Coming(incoming),
-        Some(Chunks::Refused(reply)) => {
-            dialogue.chunks = Some(Chunks::Refused(reply.clone()));
-            return refused(reply);
+        Some(Chunks::Refused(reply, recipients)) => {
+            dialogue.chunks = Some(Chunks::Refused(reply.clone(), recipients));
+            return refused(reply, recipients);
         }
         None => {}
     }
     if dialogue.session.transaction.sender().is_none() {
-        return refused(Reply::new(503, "5.5.1", "MAIL first"));
+        return refused(Reply::new(503, "5.5.1", "MAIL first"), 0);
     }
-    if dialogue.session.transaction.recipients().is_empty() {
-        return refused(Reply::new(503, "5.5.1", "RCPT first"));
+    if !has_recipients(dialogue) {
+        return refused(Reply::new(503, "5.5.1", "RCPT first"), 0);
     }
     dialogue.session.give_the_word(true);
     let verdict = dialogue.ask(Hook::Data, &Call::Nothing);
@@ -96,11 +105,11 @@ fn next(dialogue: &mut Dialogue) -> Next {
     match refusal(Hook::Data, &verdict, "") {
         Some((reply, close)) => {
             refuse(dialogue, reply.clone());
-            Next::Refused { reply: Some(reply), close }
+            Next::Refused { reply: Some(reply), recipients, close }
         }
         None if verdict.code() == Code::Done => {
             refuse(dialogue, Reply::new(554, "5.7.1", "Message denied"));
-            Next::Refused { reply: None, close: false }
+            Next::Refused { reply: None, recipients, close: false }
         }
         None => Next::Coming(Box::new(Incoming::plain(dialogue))),
     }
@@ -108,8 +117,9 @@ fn next(dialogue: &mut Dialogue) -> Next {
 
 /// Ends the transaction; chunks that were sent ahead get this answer.
 fn refuse(dialogue: &mut Dialogue, reply: Reply) {
+    let recipients = dialogue.session.transaction.accepted();
     dialogue.reset_transaction();
-    dialogue.chunks = Some(Chunks::Refused(reply));
+    dialogue.chunks = Some(Chunks::Refused(reply, recipients));
 }
 
 /// `octets [LAST]`.

@@ -1,10 +1,12 @@
 //! DATA (RFC 5321 4.1.1.4): receives the message; and what happens to one that is complete, asking
 //! the content hooks and handing it to the queue.
 
-use crate::hook::{Call, Code, Hook};
+use std::collections::BTreeMap;
+
+use crate::hook::{Call, Code, Hook, Verdict};
 use crate::log::Level;
 use crate::smtp::incoming::Incoming;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::session::Dialogue;
 use crate::smtp::trace;
 
@@ -15,7 +17,7 @@ pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) {
     if dialogue.session.transaction.sender().is_none() {
         return dialogue.say(503, "5.5.1", "MAIL first");
     }
-    if dialogue.session.transaction.recipients().is_empty() {
+    if !has_recipients(dialogue) {
         return dialogue.say(503, "5.5.1", "RCPT first");
     }
     let verdict = dialogue.ask(Hook::Data, &Call::Nothing);
@@ -27,20 +29,30 @@ pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) {
     conclude(dialogue, received);
 }
 
+/// May a message come?  In LMTP only for recipients that the client will be answered for.
+pub(super) fn has_recipients(dialogue: &Dialogue) -> bool {
+    let transaction = &dialogue.session.transaction;
+    !transaction.recipients().is_empty() && (!dialogue.is_lmtp || transaction.accepted() > 0)
+}
+
 fn receive(dialogue: &mut Dialogue) -> Option<Result<(), Reply>> {
     let mut incoming = Incoming::stuffed(dialogue);
     while !incoming.take(dialogue, u64::MAX)?.is_end {}
     incoming.complete(dialogue)
 }
 
-/// Answers a message that was read to its end, or could not be taken, and ends the transaction.
-/// None: the session ends.
+/// Answers a message that was read to its end, or could not be taken, and ends the transaction.  In
+/// LMTP there is an answer for each recipient (RFC 2033 4.2).  None: the session ends.
 pub(super) fn conclude(dialogue: &mut Dialogue, received: Option<Result<(), Reply>>) {
+    if received.is_some() && dialogue.is_lmtp {
+        dialogue.copies = dialogue.session.transaction.accepted();
+    }
     match received {
         None => return,
         Some(Ok(())) => deliver(dialogue),
         Some(Err(refused)) => dialogue.reply(&refused),
     }
+    dialogue.copies = 1;
     dialogue.reset_transaction();
 }
 
@@ -68,18 +80,56 @@ fn pass(dialogue: &mut Dialogue, hook: Hook) -> bool {
 
 fn queue(dialogue: &mut Dialogue) {
     let verdict = dialogue.ask(Hook::Queue, &Call::Nothing);
-    if !dialogue.settled(Hook::Queue, &verdict, "") {
-        match (verdict.code(), verdict.text()) {
-            (Code::Ok, "") => dialogue.say(250, "2.0.0", "Queued"),
-            (Code::Ok, text) => dialogue.say(250, "2.0.0", text),
-            (_, "") => {
-                dialogue.say(451, "4.3.0", "Queuing declined or disabled; try again later");
-            }
-            (_, text) => dialogue.say(451, "4.3.0", text),
+    let own = dialogue.session.take_recipient_verdicts();
+    if verdict.code() != Code::Done {
+        match dialogue.is_lmtp && !own.is_empty() {
+            true => answer_each(dialogue, &verdict, &own),
+            false => answer(dialogue, &[&verdict]),
         }
     }
     if dialogue.session.plugins().has(Hook::QueuePost) {
         after_queue(dialogue);
+    }
+}
+
+/// Answers for each recipient: with what the plugin said of it, or else of the message.
+fn answer_each(dialogue: &mut Dialogue, of_all: &Verdict, own: &BTreeMap<usize, Verdict>) {
+    dialogue.copies = 1;
+    let transaction = &dialogue.session.transaction;
+    let verdicts: Vec<&Verdict> = (0..transaction.accepted())
+        .map(|command| {
+            let mut verdicts =
+                transaction.recipients_of(command).map(|place| own.get(&place).unwrap_or(of_all));
+            // Where a plugin has put several in its place, they all have to have it.
+            let first = verdicts.next().unwrap_or(of_all);
+            match first.code() {
+                Code::Ok => verdicts.find(|more| more.code() != Code::Ok).unwrap_or(first),
+                _ => first,
+            }
+        })
+        .collect();
+    answer(dialogue, &verdicts);
+}
+
+fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict]) {
+    let mut ends = false;
+    for verdict in verdicts {
+        let (reply, close) = refusal(Hook::Queue, verdict, "").unwrap_or_else(|| {
+            let reply = match (verdict.code(), verdict.text()) {
+                (Code::Ok, "") => Reply::new(250, "2.0.0", "Queued"),
+                (Code::Ok, text) => Reply::new(250, "2.0.0", text),
+                (_, "") => {
+                    Reply::new(451, "4.3.0", "Queuing declined or disabled; try again later")
+                }
+                (_, text) => Reply::new(451, "4.3.0", text),
+            };
+            (reply, false)
+        });
+        dialogue.reply(&reply);
+        ends |= close;
+    }
+    if ends {
+        dialogue.disconnect();
     }
 }
 

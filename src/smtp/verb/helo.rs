@@ -1,4 +1,4 @@
-//! HELO and EHLO (RFC 5321 4.1.1.1).
+//! HELO and EHLO (RFC 5321 4.1.1.1), and LHLO in their place (RFC 2033 4.1).
 
 use crate::hook::{CAPABILITIES, Call, Code, Hook};
 use crate::smtp::session::Dialogue;
@@ -8,7 +8,7 @@ use crate::state::Hello;
 /// The extensions that are always offered: RFC 2920, RFC 6152, RFC 2034, RFC 3030.
 const OFFERS: [&str; 4] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"];
 
-/// One of the two greetings.
+/// One of the greetings.
 struct Greeting {
     hello: Hello,
     name: &'static str,
@@ -20,6 +20,7 @@ const HELO: Greeting =
     Greeting { hello: Hello::Helo, name: "helo", parse: Hook::HeloParse, hook: Hook::Helo };
 const EHLO: Greeting =
     Greeting { hello: Hello::Ehlo, name: "ehlo", parse: Hook::EhloParse, hook: Hook::Ehlo };
+const LHLO: Greeting = Greeting { hello: Hello::Lhlo, name: "lhlo", ..EHLO };
 
 pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) {
     if greet(dialogue, argument, &HELO) {
@@ -29,7 +30,15 @@ pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) {
 }
 
 pub(crate) fn ehlo(dialogue: &mut Dialogue, argument: &str) {
-    if greet(dialogue, argument, &EHLO) {
+    greet_with_offers(dialogue, argument, &EHLO);
+}
+
+pub(crate) fn lhlo(dialogue: &mut Dialogue, argument: &str) {
+    greet_with_offers(dialogue, argument, &LHLO);
+}
+
+fn greet_with_offers(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) {
+    if greet(dialogue, argument, greeting) {
         let text = std::iter::once(hi(dialogue)).chain(offers(dialogue)).collect::<Vec<_>>();
         dialogue.say(250, "", &text.join("\n"));
     }
@@ -37,6 +46,10 @@ pub(crate) fn ehlo(dialogue: &mut Dialogue, argument: &str) {
 
 /// Parses, asks the hooks; true when the client is welcome.
 fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
+    if dialogue.is_lmtp && greeting.hello != Hello::Lhlo {
+        dialogue.say(500, "5.5.1", "This is LMTP, please say LHLO");
+        return false;
+    }
     let parsed = dialogue.ask(greeting.parse, &Call::Line(argument));
     if dialogue.settled(greeting.hook, &parsed, argument) {
         return false;
@@ -75,6 +88,9 @@ fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     let mut offers = OFFERS.map(str::to_owned).to_vec();
     if mail::offers_smtputf8(dialogue) {
         offers.push("SMTPUTF8".into());
+    }
+    if mail::offers_dsn(dialogue) {
+        offers.push("DSN".into());
     }
     offers.push(match dialogue.session.config_number("databytes", 0) {
         0 => "SIZE".into(),

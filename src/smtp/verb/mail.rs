@@ -2,12 +2,18 @@
 
 use crate::hook::{Ability, Call, Code, Hook, Verdict};
 use crate::log::Level;
-use crate::mail::Address;
+use crate::mail::{Address, notify};
 use crate::smtp::session::Dialogue;
 use crate::state::Params;
 
 /// The parameter of RFC 6531 3.4.
 pub(crate) const SMTPUTF8: &str = "smtputf8";
+
+/// The parameters of MAIL and RCPT that RFC 3461 has.
+pub(crate) const DSN: [&str; 4] = ["ret", "envid", "notify", "orcpt"];
+
+/// The answer to parameters that are malformed.
+pub(crate) const SYNTAX: (u16, &str, &str) = (501, "5.5.4", "Syntax error in parameters");
 
 /// The answer to a path that is none.
 const NO_PATH: &str = "could not parse your mail from command";
@@ -49,7 +55,8 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     let text = format!("{shown}, sender OK - how exciting to get mail from you!");
     dialogue.say(250, "2.1.0", &text);
     dialogue.session.begin_transaction();
-    dialogue.session.transaction.mail_params = params;
+    let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
+    dialogue.session.transaction.mail_params = params.without(known);
     let sender = dialogue.session.take_replaced().unwrap_or(sender);
     dialogue.session.transaction.set_sender(sender);
 }
@@ -58,6 +65,12 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
 pub(crate) fn offers_smtputf8(dialogue: &Dialogue) -> bool {
     let is_esmtp = dialogue.session.connection.is_esmtp();
     is_esmtp && dialogue.session.plugins().can(Ability::Smtputf8)
+}
+
+/// Does this client get DSN (RFC 3461)?  Only where the plugins that queue can hand on what it asks.
+pub(crate) fn offers_dsn(dialogue: &Dialogue) -> bool {
+    let is_esmtp = dialogue.session.connection.is_esmtp();
+    is_esmtp && dialogue.session.plugins().can(Ability::Dsn)
 }
 
 /// An address outside ASCII needs SMTPUTF8 among the parameters of its MAIL command.  Octets that
@@ -150,7 +163,6 @@ fn wrong_param(
     dialogue: &mut Dialogue,
     params: &Params,
 ) -> Option<(u16, &'static str, &'static str)> {
-    const SYNTAX: (u16, &str, &str) = (501, "5.5.4", "Syntax error in parameters");
     if let Some(body) = params.get("body")
         && !["7BIT", "8BITMIME"].iter().any(|known| body.eq_ignore_ascii_case(known))
     {
@@ -162,6 +174,9 @@ fn wrong_param(
         Some(_) => return Some(SYNTAX),
         None => {}
     }
+    if offers_dsn(dialogue) && !asks_well(params) {
+        return Some(SYNTAX);
+    }
     let size = params.get("size")?;
     if size.is_empty() || size.len() > 20 || !size.bytes().all(|b| b.is_ascii_digit()) {
         return Some(SYNTAX);
@@ -169,6 +184,16 @@ fn wrong_param(
     let most = dialogue.session.config_number("databytes", 0);
     let size = size.parse::<u64>().unwrap_or(u64::MAX);
     (most > 0 && size > most).then_some((552, "5.3.4", "Message too big!"))
+}
+
+/// RET and ENVID, each at most once and well-formed.
+fn asks_well(params: &Params) -> bool {
+    params.count("ret") <= 1
+        && params.count("envid") <= 1
+        && params.get("ret").is_none_or(|value| notify::Return::parse(value).is_some())
+        && params
+            .get("envid")
+            .is_none_or(|value| !value.is_empty() && notify::envelope_id(value).is_some())
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! RCPT (RFC 5321 4.1.1.3).
 
 use crate::hook::{Call, Code, Hook};
-use crate::mail::Address;
+use crate::mail::{Address, notify};
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::mail::{is_readable, path_and_params};
+use crate::smtp::verb::mail::{DSN, SMTPUTF8, SYNTAX, is_readable, offers_dsn, path_and_params};
+use crate::state::Params;
 
 /// The answer to a path that is none.
 const NO_PATH: &str = "could not parse recipient";
@@ -44,6 +45,11 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         Ok(address) if !address.is_null() => address,
         _ => return dialogue.say(501, "5.1.3", NO_PATH),
     };
+    let is_utf8 = dialogue.session.transaction.mail_params.get(SMTPUTF8).is_some();
+    if offers_dsn(dialogue) && !asks_well(&params, is_utf8) {
+        let (code, status, text) = SYNTAX;
+        return dialogue.say(code, status, text);
+    }
     dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Rcpt, &Call::Address(&recipient, &params));
     let shown = recipient.to_string();
@@ -54,6 +60,17 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         return dialogue.say(450, "4.7.1", "No plugin decided if relaying is allowed");
     }
     dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
+    let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     let recipient = dialogue.session.take_replaced().unwrap_or(recipient);
-    dialogue.session.transaction.add_recipient(recipient);
+    dialogue.session.transaction.accept_recipient(recipient, params.without(known));
+}
+
+/// NOTIFY and ORCPT, each at most once and well-formed (RFC 3461 4.1, 4.2).
+fn asks_well(params: &Params, is_utf8: bool) -> bool {
+    params.count("notify") <= 1
+        && params.count("orcpt") <= 1
+        && params.get("notify").is_none_or(|value| notify::Notify::parse(value).is_some())
+        && params.get("orcpt").is_none_or(|value| {
+            (value.is_ascii() || is_utf8) && notify::original_recipient(value).is_some()
+        })
 }

@@ -91,7 +91,7 @@ fn default_help(dialogue: &mut Dialogue) -> String {
     };
     let mut lines = vec![format!("This is qpsmtpd {version}").trim_end().to_owned()];
     let may_speak_for_others = super::xclient::is_allowed(dialogue);
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| command.is_of(dialogue.is_lmtp)) {
         if command.verb == "XCLIENT" && !may_speak_for_others {
             continue;
         }
