@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::config::{Config, Lines};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
 use crate::log::Level;
@@ -159,20 +159,9 @@ fn without_number(instance: &str) -> &str {
     }
 }
 
-/// Where Perl plugins are looked for: the folders of `config/plugin_dirs`, then `plugins/` beside
-/// the configuration.
-pub fn dirs(config: &Config) -> Vec<PathBuf> {
-    let listed: Lines = config.list("plugin_dirs");
-    let beside = config.path("plugins").and_then(|file| {
-        let beside = file.parent()?.parent()?.join("plugins");
-        Some(beside)
-    });
-    listed.iter().map(|dir| config.expand(dir)).chain(beside).collect()
-}
-
 /// The Perl source of that name.
 fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
-    dirs(config).into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+    perl::dirs(config).into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 fn load_perl(

@@ -9,7 +9,6 @@ use crate::perl::mirror;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
 use crate::perl::{Asker, Perl};
-use crate::plugin;
 use crate::state::Params;
 
 type Answer = Result<Item, String>;
@@ -118,7 +117,7 @@ fn config_dir(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer 
 }
 
 fn plugin_dirs(perl: &Perl, _asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let dirs = plugin::dirs(&perl.config);
+    let dirs = crate::perl::dirs(&perl.config);
     Ok(Item::texts(dirs.iter().map(|dir| dir.as_os_str().as_encoded_bytes())))
 }
 

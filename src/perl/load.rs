@@ -1,9 +1,10 @@
 //! Loading one Perl plugin: its handlers become handlers like any other's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Session, Settings, Verdict};
 use crate::log::Level;
@@ -134,6 +135,17 @@ pub fn own_arguments<'a>(words: &[&'a str]) -> Vec<&'a str> {
         }
         _ => words.to_vec(),
     }
+}
+
+/// Where Perl plugins are looked for: the folders of `config/plugin_dirs`, then `plugins/` beside
+/// the configuration.
+pub fn dirs(config: &Config) -> Vec<PathBuf> {
+    let listed = config.list("plugin_dirs");
+    let beside = config.path("plugins").and_then(|file| {
+        let beside = file.parent()?.parent()?.join("plugins");
+        Some(beside)
+    });
+    listed.iter().map(|dir| config.expand(dir)).chain(beside).collect()
 }
 
 fn in_session(

@@ -40,7 +40,7 @@ use process::Process;
 use wire::Item;
 
 pub use file::cannot_work;
-pub use load::{Source, own_arguments, settings};
+pub use load::{Source, dirs, own_arguments, settings};
 
 /// How long loading one plugin may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
