@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use nix::unistd::Pid;
 
@@ -13,6 +14,8 @@ pub(crate) struct Child {
     pub(crate) link: Option<OwnedFd>,
     /// The client it serves; None while it waits for one.
     pub(crate) client: Option<IpAddr>,
+    /// Since when.
+    since: Instant,
     /// How many clients it has served to the end.
     pub(crate) served: u64,
     /// Made before the configuration was read again: ends after its client.
@@ -31,7 +34,16 @@ impl Children {
     /// A new child, which serves `client` or waits.
     pub(crate) fn add(&mut self, pid: Pid, link: OwnedFd, client: Option<IpAddr>) {
         let pid = pid.as_raw();
-        self.all.insert(pid, Child { link: Some(link), client: None, served: 0, outdated: false });
+        self.all.insert(
+            pid,
+            Child {
+                link: Some(link),
+                client: None,
+                since: Instant::now(),
+                served: 0,
+                outdated: false,
+            },
+        );
         match client {
             Some(client) => self.serves(pid, client),
             None => self.idle.push(pid),
@@ -43,6 +55,7 @@ impl Children {
         self.idle.retain(|idle| *idle != pid);
         if let Some(child) = self.all.get_mut(&pid) {
             child.client = Some(client);
+            child.since = Instant::now();
             *self.clients.entry(network(client)).or_default() += 1;
         }
     }
@@ -77,6 +90,15 @@ impl Children {
     /// Takes the child that has waited longest out of those that wait.
     pub(crate) fn take_longest_waiting(&mut self) -> Option<i32> {
         (!self.idle.is_empty()).then(|| self.idle.remove(0))
+    }
+
+    /// The child that has had its client longest, since before `limit`, of those that were not told
+    /// to end.
+    pub(crate) fn longest_busy(&self, limit: Instant) -> Option<i32> {
+        let busy = self.all.iter().filter(|(_, child)| {
+            child.client.is_some() && child.link.is_some() && child.since < limit
+        });
+        busy.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid)
     }
 
     pub(crate) fn get_mut(&mut self, pid: i32) -> Option<&mut Child> {

@@ -38,6 +38,9 @@ const CHILDREN: usize = 1 << 16;
 const SOON: Duration = Duration::from_millis(250);
 const SELDOM: Duration = Duration::from_secs(15);
 
+/// How long a client may stay even if others wait.
+const AT_LEAST: Duration = Duration::from_secs(10);
+
 /// How long it is no news that every slot is busy.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -70,6 +73,7 @@ pub(crate) struct Parent {
     signals: Option<Signals>,
     listening: bool,
     said_full: Option<Instant>,
+    room_made: Instant,
     short_until: Option<Instant>,
     stopping: Option<Instant>,
     warmed: Instant,
@@ -97,6 +101,7 @@ impl Parent {
             signals: Some(signals),
             listening: false,
             said_full: None,
+            room_made: Instant::now(),
             short_until: None,
             stopping: None,
             warmed: Instant::now(),
@@ -113,7 +118,11 @@ impl Parent {
             let now = Instant::now();
             if self.stopping.is_none() {
                 model.balance(self, now);
-                self.listen_while(model.has_room(self), now);
+                let has_room = model.has_room(self);
+                self.listen_while(has_room, now);
+                if !has_room {
+                    self.make_room(now);
+                }
             } else if self.children.is_empty() {
                 return Ok(());
             }
@@ -218,6 +227,25 @@ impl Parent {
             self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
         }
         self.set_listening(wanted);
+    }
+
+    /// Somebody waits and there is no room: the clients that have been here longest are to leave,
+    /// with 421, as soon as they have no recipients: at once if they do nothing, else after their
+    /// message.
+    fn make_room(&mut self, now: Instant) {
+        let is_time = now.duration_since(self.room_made) >= SOON;
+        let Some(limit) = now.checked_sub(AT_LEAST).filter(|_| is_time) else { return };
+        self.room_made = now;
+        if !self.listeners.iter().any(Listener::has_client) {
+            return;
+        }
+        for _ in 0..self.children.len().div_ceil(8) {
+            let Some(pid) = self.children.longest_busy(limit) else { return };
+            let ip = self.children.get_mut(pid).and_then(|child| child.client);
+            let ip = ip.map_or("a client".into(), |ip| ip.to_string());
+            self.log(Level::Notice, format_args!("others wait: {ip} is asked to leave"));
+            self.dismiss(pid);
+        }
     }
 
     fn set_listening(&mut self, wanted: bool) {

@@ -2,6 +2,7 @@
 //! header section.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::hook::{Call, Hook};
 use crate::log::Level;
@@ -15,6 +16,10 @@ use crate::state::{Body, Transaction};
 /// The largest header section in octets.
 const LARGEST_HEADER: usize = 1024 * 1024;
 
+/// How fast a message has to come on average, in octets a second, once it has taken as long as
+/// silence may: a client that sends an octet now and then does not keep a process for ever.
+const SLOWEST: u64 = 100;
+
 /// The longest line in octets where `config/max_line_length` does not say.
 const LONGEST_LINE: u64 = 1024 * 1024;
 
@@ -26,6 +31,7 @@ pub(crate) struct Incoming {
     verb: &'static str,
     kept: Kept,
     most_in_line: u64,
+    began: Instant,
 }
 
 /// What a piece of input was.
@@ -66,13 +72,17 @@ impl Incoming {
             header_too_large: false,
         };
         let most_in_line = dialogue.session.config_number("max_line_length", LONGEST_LINE);
-        Incoming { dots: dots(policy), policy, verb, kept, most_in_line }
+        let began = Instant::now();
+        Incoming { dots: dots(policy), policy, verb, kept, most_in_line, began }
     }
 
     /// Reads some octets, `most` or fewer, and keeps what is of the message.  None: the client is
     /// gone or sent away, and the session ends.
     pub(crate) fn take(&mut self, dialogue: &mut Dialogue, most: u64) -> Option<Taken> {
-        let piece = match dialogue.stream.octets(dialogue.patience.data) {
+        let silence = dialogue.patience.data;
+        let earned = Duration::from_secs(self.kept.octets / SLOWEST);
+        let left = (silence + earned).saturating_sub(self.began.elapsed());
+        let piece = match dialogue.stream.octets(silence.min(left)) {
             Ok(piece) => piece,
             Err(end) => {
                 went_away(dialogue, self.verb, end);

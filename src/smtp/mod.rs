@@ -30,7 +30,7 @@ pub use session::serve;
 pub use stream::Stream;
 
 /// The configuration files that every session looks at.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "auth_mechanisms",
     "bare_newline",
     "databytes",
@@ -45,6 +45,7 @@ const FILES: [&str; 18] = [
     "size_threshold",
     "smtpgreeting",
     "timeout",
+    "timeout_first_recipient",
     "timeoutsmtpd",
     "tls_before_auth",
     "tls_ports",

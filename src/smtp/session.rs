@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
@@ -18,6 +18,10 @@ use crate::sys::{deadline, title};
 /// How long a reply may take to get into the client's receive window.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How many seconds a client may take to its first recipient where
+/// `config/timeout_first_recipient` does not say.
+const FIRST_RECIPIENT: u64 = 300;
+
 thread_local! {
     static SESSIONS: Cell<u64> = const { Cell::new(0) };
 }
@@ -28,6 +32,8 @@ pub(crate) struct Dialogue {
     pub(crate) stream: Stream,
     /// How long to wait for a command, and for a piece of a message.
     pub(crate) patience: Patience,
+    /// Until when the client may take to its first recipient; None once it has had one.
+    pub(crate) unproven_until: Option<Instant>,
     /// Failed attempts at AUTH.
     pub(crate) auth_failures: u32,
     /// The message that comes in chunks, from the first BDAT to the end of the transaction.
@@ -87,10 +93,12 @@ impl Dialogue {
             Ok(ear) => session.set_ear(ear),
             Err(error) => session.log(Level::Error, format_args!("cannot look ahead: {error}")),
         }
+        let proof = session.config_number("timeout_first_recipient", FIRST_RECIPIENT).max(1);
         Dialogue {
             session,
             stream,
             patience,
+            unproven_until: Some(Instant::now() + Duration::from_secs(proof)),
             auth_failures: 0,
             chunks: None,
             speaks_for: xclient::Said::default(),
@@ -197,8 +205,10 @@ impl Dialogue {
     }
 
     fn command(&mut self) {
-        let idle = self.session.transaction.sender().is_none();
-        let line = match self.stream.line(self.patience.command, idle) {
+        let idle = self.session.transaction.recipients().is_empty();
+        let left = self.unproven_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(self.patience.command, |left| left.min(self.patience.command));
+        let line = match self.stream.line(limit, idle) {
             Ok(line) => line,
             Err(end) => return self.give_up(end),
         };
