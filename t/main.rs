@@ -58,3 +58,6 @@ mod proxy;
 
 // XCLIENT, also between two daemons.
 mod xclient;
+
+// What goes wrong around the daemons: full disks, missing descriptors, kills, slow clients.
+mod faults;

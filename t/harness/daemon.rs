@@ -97,12 +97,22 @@ impl Server<'_> {
         model: Model,
         more: &[&str],
     ) -> Result<Server<'a>, String> {
-        let log = Log::default();
-        let mut server = Server { model, config, log, parent: None, sessions: Mutex::default() };
         if model == Model::Inetd {
-            return Ok(server);
+            let (log, sessions) = (Log::default(), Mutex::default());
+            return Ok(Server { model, config, log, parent: None, sessions });
         }
-        server.parent = Some(Process::spawn(Server::command(config, model, more), &server.log));
+        Server::try_command(config, model, Server::command(config, model, more))
+    }
+
+    /// A parent that `command` starts, in its own way.
+    pub(crate) fn start_command(config: &Config, model: Model, command: Command) -> Server<'_> {
+        Server::try_command(config, model, command).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_command(config: &Config, model: Model, command: Command) -> Result<Server<'_>, String> {
+        let log = Log::default();
+        let parent = Some(Process::spawn(command, &log));
+        let server = Server { model, config, log, parent, sessions: Mutex::default() };
         match server.log.wait_until(|text| addresses(text).first().copied()) {
             Some(_) => Ok(server),
             None => Err(format!("{model} does not come to listen:\n{}", server.log.tail())),

@@ -25,6 +25,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("python3", &["python3"]),
     ("gsasl", &["gsasl"]),
     ("msmtp", &["msmtp"]),
+    ("strace", &["strace"]),
+    ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
 ];
 

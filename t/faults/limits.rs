@@ -1,0 +1,99 @@
+//! No more descriptors, no more processes.
+
+use std::process::Command;
+
+use super::deliver;
+use crate::harness::config::unprivileged;
+use crate::harness::{Client, Config, Model, PATIENCE, Server, deb, poll};
+
+fn set_limit(pid: nix::unistd::Pid, limit: &str) {
+    let pid = pid.to_string();
+    // Root in a container may not do it to others, but the account may do it to itself.
+    let mut command = match unprivileged() {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
+            command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups", "prlimit"]);
+            command
+        }
+        None => Command::new("prlimit"),
+    };
+    assert!(command.args(["--pid", &pid, limit]).status().unwrap().success());
+}
+
+/// The soft limit only, so that it can be raised again.
+#[test]
+fn no_descriptors_left() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        let mut first = server.connect();
+        first.hello();
+        let pid = server.parent().pid();
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        set_limit(pid, &format!("--nofile={}:", open + 1));
+        let mut others: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+        let said = |log: &str| {
+            (log.contains("cannot accept") || log.contains("cannot make a process")).then_some(())
+        };
+        assert!(server.log().wait_until(said).is_some(), "{}", server.log().tail());
+        assert_eq!(deliver(&mut first, "in progress", 1000), "250");
+        set_limit(pid, "--nofile=1024:");
+        others.retain_mut(|client| client.try_reply().unwrap().is_some_and(|r| r.code == "220"));
+        let served = || {
+            let mut client = server.connect();
+            client.try_reply().ok()??.code.eq("220").then_some(client)
+        };
+        let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
+        drop(others);
+        last.quit();
+        first.quit();
+        server.stop().unwrap();
+    }
+}
+
+/// The account may have no more processes: the kernel refuses fork.
+#[test]
+fn no_processes_left() {
+    if unprivileged().is_none() {
+        return;
+    }
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        let pid = server.parent().pid();
+        set_limit(pid, "--nproc=1:");
+        // Those that prefork has already go on.
+        let mut clients: Vec<Client> = (0..6).map(|_| server.connect()).collect();
+        server.log().wait_for("cannot make a process");
+        set_limit(pid, "--nproc=10000:");
+        clients.retain_mut(|client| client.try_reply().unwrap().is_some_and(|r| r.code == "220"));
+        let served = || {
+            let mut client = server.connect();
+            client.try_reply().ok()??.code.eq("220").then_some(client)
+        };
+        let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
+        last.quit();
+        drop(clients);
+        server.stop().unwrap();
+    }
+}
+
+/// The whole system has no descriptors left, three times; strace makes the kernel say so.
+#[test]
+fn the_system_has_no_descriptors_left() {
+    if !deb::need("strace") {
+        return;
+    }
+    let config = Config::new();
+    let mut command = config.command("strace");
+    command.args(["-f", "-qq", "-e", "trace=accept4", "-o", "/dev/null"]);
+    command.args(["-e", "inject=accept4:error=ENFILE:when=1..3"]);
+    command.arg(Model::Prefork.program()).args(Model::Prefork.arguments(&[]));
+    let server = Server::start_command(&config, Model::Prefork, command);
+    let mut client = server.connect();
+    client.hello();
+    server.log().wait_for("cannot accept: Too many open files in system");
+    assert_eq!(deliver(&mut client, "after all", 1000), "250");
+    client.quit();
+}
