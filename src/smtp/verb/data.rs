@@ -53,7 +53,10 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Option<Result<(), Repl
         Some(Err(refused)) => dialogue.reply(&refused),
     }
     dialogue.copies = 1;
-    dialogue.reset_transaction();
+    // A client that was sent away has lost its transaction with the session.
+    if !dialogue.is_closing() {
+        dialogue.reset_transaction();
+    }
 }
 
 /// Adds the trace fields, asks the content hooks, queues, and answers.
@@ -139,5 +142,59 @@ fn after_queue(dialogue: &mut Dialogue) {
     let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
     if !matches!(verdict.code(), Code::Ok | Code::Declined) || !verdict.text().is_empty() {
         dialogue.log(Level::Error, format_args!("{} {}", verdict.code(), verdict.text()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    use crate::error::Result;
+    use crate::hook::{Args, DECLINED, Hooks, OK, Verdict};
+    use crate::testing::Trial;
+
+    thread_local! {
+        static RESETS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn sends_away(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.rcpt(|_, _, _| OK);
+        hooks.data_post(|_| Verdict::deny_disconnect("go away"));
+        hooks.reset_transaction(|session| {
+            RESETS.set(RESETS.get() + u32::from(session.transaction.sender().is_some()));
+            DECLINED
+        });
+        hooks.disconnect(|_| {
+            RESETS.set(RESETS.get() + 10);
+            DECLINED
+        });
+        hooks.post_connection(|_| {
+            RESETS.set(RESETS.get() + 100);
+        });
+        Ok(())
+    }
+
+    #[test]
+    fn a_transaction_that_ends_the_session_ends_once() {
+        RESETS.set(0);
+        let every = |hooks: &mut Hooks, args: &Args| {
+            hooks.reset_transaction(|_| RESETS.set(RESETS.get() + 1000));
+            sends_away(hooks, args)
+        };
+        let trial = Trial::with(every, "", &[]);
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let dialogue = "EHLO me\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n\
+            Subject: x\r\n\r\ntext\r\n.\r\n";
+        client.write_all(dialogue.as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        trial.serve(server);
+        let mut replies = String::new();
+        client.read_to_string(&mut replies).unwrap();
+        assert!(replies.ends_with("go away\r\n"), "{replies}");
+        // Before MAIL, and after the message.
+        assert_eq!(RESETS.get(), 2111);
     }
 }
