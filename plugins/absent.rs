@@ -32,14 +32,16 @@ const fn row(name: &'static str, fate: Fate, why: &'static str) -> Absent {
 
 const DNS: &str = "it needs DNS lookups and comes with them";
 const STORE: &str = "it needs a store that processes share and comes with it";
-const DEAD: &str = "its scanner is not sold any more; clamd does its work";
+const DEAD: &str = "its scanner is not sold any more; virus/clamdscan does its work";
 
 /// THE table of plugins that are not there.
 pub const ABSENT: &[Absent] = &[
     row("auth/auth_cvm_unix_local", Perl, "it asks a CVM server, which few have"),
-    row("auth/auth_ldap_bind", Later, "it asks an LDAP server"),
-    row("auth/auth_vpopmail", Perl, "it needs the library of vpopmail"),
-    row("auth/auth_vpopmail_sql", Later, "it asks a database"),
+    row(
+        "auth/auth_vpopmail",
+        Perl,
+        "it needs the library of vpopmail; auth/auth_vpopmaild asks vpopmail",
+    ),
     row("dkim", Later, DNS),
     row("dmarc", Later, DNS),
     row("dns_whitelist_soft", Later, DNS),
@@ -59,12 +61,10 @@ pub const ABSENT: &[Absent] = &[
     row("resolvable_fromhost", Later, DNS),
     row("rhsbl", Later, DNS),
     row("sender_permitted_from", Later, DNS),
-    row("spamassassin", Later, "it asks spamd"),
     row("uribl", Later, DNS),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),
-    row("virus/clamav", Perl, "it starts a scanner for each message; clamd is faster"),
-    row("virus/clamdscan", Later, "it asks clamd"),
+    row("virus/clamav", Perl, "it starts a scanner for each message; virus/clamdscan is faster"),
     row("virus/hbedv", Perl, DEAD),
     row("virus/kavscanner", Perl, DEAD),
     row("virus/sophie", Perl, DEAD),

@@ -40,6 +40,7 @@ pub mod rcpt_ok_child;
 pub mod rcpt_ok_maxrelay;
 pub mod rcpt_regexp;
 pub mod relay;
+pub mod spamassassin;
 pub mod stunnel;
 pub mod temp_disable_connection;
 pub mod template;
@@ -53,9 +54,15 @@ pub mod auth {
     pub mod auth_dovecot;
     pub mod auth_flat_file;
     pub mod auth_imap;
+    pub mod auth_ldap_bind;
+    pub mod auth_sql;
+    pub mod auth_vpopmail_sql;
     pub mod auth_vpopmaild;
     pub mod authdeny;
     mod back_end;
+    mod database;
+    mod passwords;
+    mod settings;
 }
 
 /// Where the log goes.
@@ -109,6 +116,7 @@ pub mod queue {
 
 /// What is in messages that harms machines.
 pub mod virus {
+    pub mod clamdscan;
     pub mod klez_filter;
 }
 
@@ -159,6 +167,9 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("auth/auth_dovecot", "auth/auth_dovecot.rs", auth::auth_dovecot),
     plugin!("auth/auth_vpopmaild", "auth/auth_vpopmaild.rs", auth::auth_vpopmaild),
     plugin!("auth/auth_imap", "auth/auth_imap.rs", auth::auth_imap),
+    plugin!("auth/auth_ldap_bind", "auth/auth_ldap_bind.rs", auth::auth_ldap_bind),
+    plugin!("auth/auth_sql", "auth/auth_sql.rs", auth::auth_sql),
+    plugin!("auth/auth_vpopmail_sql", "auth/auth_vpopmail_sql.rs", auth::auth_vpopmail_sql),
     plugin!("auth/authdeny", "auth/authdeny.rs", auth::authdeny),
     plugin!(
         "count_unrecognized_commands",
@@ -187,6 +198,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("headers", "headers.rs", headers),
     plugin!("bogus_bounce", "bogus_bounce.rs", bogus_bounce),
     plugin!("loop", "loop.rs", r#loop),
+    plugin!("spamassassin", "spamassassin.rs", spamassassin),
+    plugin!("virus/clamdscan", "virus/clamdscan.rs", virus::clamdscan),
     plugin!("virus/klez_filter", "virus/klez_filter.rs", virus::klez_filter),
     plugin!("content_log", "content_log.rs", content_log),
     plugin!("queue/discard", "queue/discard.rs", queue::discard),

@@ -1,5 +1,16 @@
 //! AUTH, where other programs know the users: real ones where Debian has them.
 
+// OpenLDAP.
+#[cfg(feature = "ldap")]
+mod ldap;
+
+// PAM, by way of another program.
+mod pam;
+
+// SQLite, PostgreSQL, MariaDB.
+#[cfg(all(feature = "mysql", feature = "postgresql", feature = "sqlite"))]
+mod sql;
+
 // SCRAM: with every step, and with real clients.
 mod scram;
 
@@ -75,7 +86,7 @@ fn config(plugin: &str) -> Config {
 fn authenticate(server: &Server, mechanism: &str, user: &str, password: &str) -> Reply {
     let mut client = server.connect();
     let hello = client.hello();
-    assert!(hello.lines.iter().any(|line| line[4..] == *"AUTH PLAIN LOGIN"), "{hello:?}");
+    assert!(hello.lines.iter().any(|line| line[4..].starts_with("AUTH PLAIN LOGIN")), "{hello:?}");
     let reply = if mechanism == "PLAIN" {
         let message = BASE64_STANDARD.encode(format!("\0{user}\0{password}"));
         client.say(&format!("AUTH PLAIN {message}"));
@@ -116,15 +127,15 @@ fn is_temporary(server: &Server, user: &str, password: &str) {
     assert!(!server.log().text().contains(password), "{}", server.log().tail());
 }
 
-/// Starts Dovecot in the folder of `keep`: its port, the one where TLS comes first, and the
+/// Starts Dovecot in the folder of `keep` with a configuration such as [`DOVECOT`]: its port, the one where TLS comes first, and the
 /// certificate that it has.
-fn dovecot(keep: &Config) -> (Process, u16, u16, String) {
+fn dovecot(keep: &Config, text: &str) -> (Process, u16, u16, String) {
     let (port, tls_port) = (free_port(), free_port());
     let certificate = make_certificate(&keep.path("own.pem"), "127.0.0.1");
     keep.write("users", &format!("{USER}:{{PLAIN}}{PASSWORD}:::::"));
     keep.write("busy", "#!/bin/sh\nexit 111");
     fs::set_permissions(keep.path("config/busy"), fs::Permissions::from_mode(0o755)).unwrap();
-    let conf = DOVECOT.replace("{port}", &port.to_string());
+    let conf = text.replace("{port}", &port.to_string());
     keep.write("dovecot.conf", &conf.replace("{tls_port}", &tls_port.to_string()));
     fs::create_dir(keep.path("mail")).unwrap();
     fs::set_permissions(keep.path("mail"), fs::Permissions::from_mode(0o777)).unwrap();
@@ -144,7 +155,7 @@ fn dovecot_is_asked_over_its_socket_and_over_imap() {
         return;
     }
     let keep = Config::new();
-    let (dovecot, port, ..) = dovecot(&keep);
+    let (dovecot, port, ..) = dovecot(&keep, DOVECOT);
     let by_socket = config(&format!("auth/auth_dovecot {}", keep.path("auth").display()));
     let by_imap = config(&format!("auth/auth_imap 127.0.0.1 {port}"));
     let servers = [
@@ -174,7 +185,7 @@ fn dovecot_is_asked_under_tls() {
         return;
     }
     let keep = Config::new();
-    let (_dovecot, port, tls_port, certificate) = dovecot(&keep);
+    let (_dovecot, port, tls_port, certificate) = dovecot(&keep, DOVECOT);
     let another = make_certificate(&keep.path("another.pem"), "127.0.0.1");
     let ask = |arguments: &str, ca: &str| {
         config(&format!("auth/auth_imap 127.0.0.1 {arguments}")).set("ca.pem", ca)

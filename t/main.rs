@@ -20,6 +20,9 @@ mod backends;
 // AUTH, where other programs know the users.
 mod auth;
 
+// Scanners.
+mod virus;
+
 // What the daemons log, and what programs that read the log make of it.
 mod logging;
 

@@ -8,9 +8,12 @@ use qpsmtpd::plugins::PLUGINS;
 use regex::Regex;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
-const NO_PLUGINS: [&str; 8] = [
+const NO_PLUGINS: [&str; 11] = [
     "absent",
     "auth/back_end",
+    "auth/database",
+    "auth/passwords",
+    "auth/settings",
     "dates",
     "mod",
     "patterns",

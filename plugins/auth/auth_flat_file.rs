@@ -53,15 +53,12 @@
 //!     relay
 //! ```
 
-mod hashes;
-
 use std::collections::HashMap;
 
-use self::hashes::Hashed;
-use crate::config::{Line, Lines};
+use super::passwords::{Password, Texts, tell, validate};
+use crate::config::Lines;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Scram, ScramKeys};
-use crate::hook::{Session, Verdict};
+use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
 use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
@@ -78,69 +75,29 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     hooks.auth_scram_sha_256(move |session, scram| {
         let users = session.derived(&users);
-        tell(session, &users, scram)
+        tell(session, &TEXTS, find(session, &users, scram.user).unwrap_or_default(), scram)
     });
     Ok(())
 }
 
-/// Users in lower case, each with the password.
-type Users = HashMap<String, Password>;
+const TEXTS: Texts = Texts {
+    plugin: "auth_flat_file",
+    no_such_user: "auth_flat_file - no such user",
+    wrong: "auth_flat_file - wrong password",
+};
 
-/// A password of the file.
-enum Password {
-    /// As it is; empty for one that nobody can present.
-    Clear(String),
-    Hashed(Hashed),
-    Scram(ScramKeys),
-}
-
-/// What stands in front of keys for SCRAM; case does not matter.
-const SCRAM: &str = "{SCRAM-SHA-256}";
-
-impl Password {
-    fn parse(text: &str, line: &Line, problems: &mut Vec<Error>) -> Password {
-        Password::read(text).unwrap_or_else(|what| {
-            problems.push(Error::at(&line.file, line.number, what));
-            Password::Clear(String::new())
-        })
-    }
-
-    fn read(text: &str) -> std::result::Result<Password, &'static str> {
-        if let Some((scheme, keys)) = text.split_at_checked(SCRAM.len())
-            && scheme.eq_ignore_ascii_case(SCRAM)
-        {
-            let keys = ScramKeys::parse(keys.trim_end());
-            return keys.map(Password::Scram).ok_or("keys for SCRAM that are broken");
-        }
-        let hash = Hashed::parse(text)?;
-        Ok(hash.map_or_else(|| Password::Clear(text.to_owned()), Password::Hashed))
-    }
-
-    /// Can nobody present it?
-    fn is_missing(&self) -> bool {
-        matches!(self, Password::Clear(password) if password.is_empty())
-    }
-
-    /// Did the client present it?
-    ///
-    /// # Errors
-    /// It is a broken hash.
-    fn is_presented(&self, sent: &Credentials<'_>) -> std::result::Result<bool, String> {
-        match (self, &sent.password) {
-            (Password::Clear(password), _) => Ok(sent.matches(password)),
-            (Password::Hashed(hash), Some(password)) => hash.is_of(password.reveal()),
-            (Password::Scram(keys), Some(password)) => Ok(keys.is_of(password.reveal())),
-            (Password::Hashed(_) | Password::Scram(_), None) => Ok(false),
-        }
-    }
-}
+/// Users in lower case, each with the password; None where nobody can present it.
+type Users = HashMap<String, Option<Password>>;
 
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
     let mut users = Users::new();
     for line in lines.entries() {
         match line.text.split_once(':') {
             Some((user, password)) => {
-                let password = Password::parse(password, line, problems);
+                let password = Password::parse(password).unwrap_or_else(|what| {
+                    problems.push(Error::at(&line.file, line.number, what));
+                    None
+                });
                 users.entry(user.to_lowercase()).or_insert(password);
             }
             // The line may be half a password: it does not go to the log.
@@ -156,47 +113,11 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         return Verdict::deny("authflat - missing password");
     }
     let Some(password) = find(session, users, sent.user) else { return DECLINED };
-    if password.is_missing() {
-        session.log(Level::Info, "fail: missing password");
-        return Verdict::deny("auth_flat_file - no such user");
-    }
-    if sent.password.is_none() && sent.ticket.is_empty() {
-        session.log(Level::Error, "skip: missing ticket");
-        return Verdict::declined("auth_flat_file");
-    }
-    if sent.password.is_none() && !matches!(password, Password::Clear(_)) {
-        session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
-        return Verdict::declined("auth_flat_file");
-    }
-    match password.is_presented(sent) {
-        Ok(true) => {
-            let what = if sent.password.is_some() { "clear" } else { "hash" };
-            session.log(Level::Info, format_args!("pass: {what} match"));
-            Verdict::ok("auth_flat_file")
-        }
-        Ok(false) => {
-            session.log(Level::Info, "fail: wrong password");
-            Verdict::deny("auth_flat_file - wrong password")
-        }
-        Err(why) => Verdict::failure(why),
-    }
+    validate(session, &TEXTS, password, sent)
 }
 
-/// Says what is known of a user for SCRAM.
-fn tell(session: &Session, users: &Users, scram: &Scram<'_>) -> Verdict {
-    let known = match find(session, users, scram.user) {
-        Some(Password::Clear(password)) => scram.password(password),
-        Some(Password::Scram(keys)) => scram.keys(keys.clone()),
-        Some(Password::Hashed(_)) => {
-            session.log(Level::Info, "skip: SCRAM cannot be checked with a hashed password");
-            DECLINED
-        }
-        None => DECLINED,
-    };
-    known.with_text("auth_flat_file")
-}
-
-fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a Password> {
+/// The password of a user; none for one that nobody can present.
+fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Password]> {
     if !user.contains('@') {
         session.log(Level::Info, "fail: missing domain");
         return None;
@@ -205,13 +126,14 @@ fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a Passw
     if found.is_none() {
         session.log(Level::Info, format_args!("fail: no such user: {user}"));
     }
-    found
+    found.map(Option::as_slice)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{Code, Secret};
+    use crate::hook::{Code, Scram, Secret};
+    use crate::plugins::auth::passwords::HASHES;
     use crate::testing::Trial;
 
     const USERS: &str = "good@example.com:good_pass\n\
@@ -313,7 +235,7 @@ mod tests {
 
     #[test]
     fn hashed_passwords_are_compared() {
-        let lines = super::hashes::tests::HASHES.iter().enumerate();
+        let lines = HASHES.iter().enumerate();
         let lines = lines.map(|(number, hash)| format!("u{number}@example.com:{hash}\n"));
         let other = "old@example.com:{CRYPT}$1$abc$secret\n\
             old@example.com:second\n\
@@ -321,12 +243,11 @@ mod tests {
         let users = lines.collect::<String>() + other;
         let trial = &mut Trial::new("auth/auth_flat_file", &[("flat_auth_pw", &users)]);
         let ticket = "<1@example>";
-        for number in 0..super::hashes::tests::HASHES.len() {
+        for (number, hash) in HASHES.into_iter().enumerate() {
             let user = &format!("u{number}@example.com");
             is(clear(trial, user, "good pass"), Code::Ok, "auth_flat_file");
             is(clear(trial, user, "good pas"), Code::Deny, WRONG);
             is(cram(trial, user, "0123456789abcdef", ticket), Code::Declined, "auth_flat_file");
-            let hash = super::hashes::tests::HASHES[number];
             is(clear(trial, user, hash), Code::Deny, WRONG);
         }
         for password in ["{CRYPT}$1$abc$secret", "$1$abc$secret", "second"] {
@@ -343,7 +264,7 @@ mod tests {
     #[test]
     fn scram_is_told_passwords_and_keys() {
         let keys = crate::hook::PENCIL;
-        let hash = super::hashes::tests::HASHES[0];
+        let hash = HASHES[0];
         let users = format!(
             "clear@example.com:pencil\n\
              keys@example.com:{{scram-sha-256}}{}\n\

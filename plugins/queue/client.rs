@@ -13,6 +13,7 @@ mod tls;
 mod wire;
 mod xclient;
 
+pub(crate) use auth::password_in;
 pub(crate) use backend::Backend;
 pub(crate) use deliver::lost;
 pub(crate) use lines::{CrlfLines, Dots};
@@ -20,9 +21,11 @@ pub(crate) use lines::{CrlfLines, Dots};
 pub(crate) use peer::Peer;
 pub(crate) use place::{Place, parse_port};
 pub(crate) use reply::{Reply, unable};
-pub(crate) use security::{Mode, Security};
+pub(crate) use security::{Mode, Security, file_named, verified};
 pub(crate) use tls::Tls;
 pub(crate) use wire::Wire;
+#[cfg(any(feature = "ldap", feature = "postgresql"))]
+pub(crate) use wire::{tcp, unix};
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

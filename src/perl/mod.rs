@@ -8,8 +8,8 @@
 //!
 //! A Perl plugin is registered like a native one; its handlers are calls over the socket.  What a
 //! handler needs to know of the session travels with the call, as far as the Perl child has not
-//! been told before ([`mirror`]), and what it changed comes back with the verdict.  For the rest
-//! it asks ([`answers`]).  Frames and their order: `lib/Qpsmtpd/Host.pm`.
+//! been told before (`mirror`), and what it changed comes back with the verdict.  For the rest
+//! it asks (`answers`).  Frames and their order: `lib/Qpsmtpd/Host.pm`.
 //!
 //! A call that takes too long, or a child that dies, is a failure of that plugin, the connection is
 //! closed, the nursery kills the child, and the next call gets another.  The nursery kills a child

@@ -19,6 +19,12 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("mailfront", &["smtpfront-qmail", "mailfront"]),
     ("dovecot-lmtpd", &["dovecot", "lmtp"]),
     ("dovecot-imapd", &["dovecot", "imap-login"]),
+    ("slapd", &["slapd", "slapadd"]),
+    ("postgresql", &["initdb", "postgres", "psql"]),
+    ("mariadb-server", &["mariadbd", "mariadb-install-db", "mariadb"]),
+    ("pwauth", &["pwauth"]),
+    ("clamav-daemon", &["clamd"]),
+    ("spamd", &["spamd"]),
     ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
@@ -82,11 +88,40 @@ pub(crate) fn unpacked(package: &str, user: &str) -> Option<PathBuf> {
     Some(root)
 }
 
+/// An account with a password; dropped, it is gone.
+pub(crate) struct Account(String);
+
+/// Makes an account that is not one of the system; root can.
+pub(crate) fn account(user: &str, password: &str) -> Account {
+    let _lock = lock();
+    let hash = output(Command::new("openssl").args(["passwd", "-6", password]));
+    if User::from_name(user).unwrap().is_some() {
+        output(Command::new("userdel").arg(user));
+    }
+    let options = ["--no-create-home", "--user-group", "--password", hash.trim()];
+    output(Command::new("useradd").args(options).arg(user));
+    Account(user.to_owned())
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let _lock = lock();
+        Command::new("userdel").arg(&self.0).status().ok();
+    }
+}
+
 /// The path of a program.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
+    let folders = folders.chain(postgresql());
     folders.map(|folder| folder.join(name)).find(|file| Path::is_file(file))
+}
+
+/// The folder of PostgreSQL's programs, which has its version in its name.
+fn postgresql() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| entry.ok());
+    versions.map(|version| version.path().join("bin")).max()
 }
 
 fn installed(package: &str) -> bool {

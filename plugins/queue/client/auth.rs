@@ -1,6 +1,7 @@
 //! AUTH (RFC 4954) with the mechanisms PLAIN and LOGIN.
 
 use std::io;
+use std::path::Path;
 use std::{fs, str};
 
 use base64::Engine;
@@ -22,7 +23,7 @@ impl Client {
             offered.any(|word| word.eq_ignore_ascii_case(mechanism))
         };
         let (plain, log_in) = (offers("PLAIN"), offers("LOGIN"));
-        let password = password(login).map_err(|error| {
+        let password = password_in(&login.file).map_err(|error| {
             Unusable::new("an error of this server", format!("{}: {error}", login.file.display()))
         })?;
         let steps = if plain {
@@ -52,9 +53,12 @@ fn bare(reply: &Reply) -> String {
     format!("{} {}", reply.code, reply.status().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// The first line of the file.
-fn password(login: &Login) -> io::Result<String> {
-    let text = fs::read(&login.file)?;
+/// The password in the first line of a file.
+///
+/// # Errors
+/// What the system says; there is none, or one that is not UTF-8.
+pub(crate) fn password_in(file: &Path) -> io::Result<String> {
+    let text = fs::read(file)?;
     let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = str::from_utf8(line).map_err(|_| io::Error::other("the password is not UTF-8"))?;

@@ -56,7 +56,7 @@ impl Security {
         let [user, file] = ["auth_user", "auth_password_file"].map(|name| take(words, name));
         let login = match (user?, file?) {
             (Some(user), Some(file)) => {
-                Some(Login { user: user.into(), file: place(config, file) })
+                Some(Login { user: user.into(), file: file_named(file, config) })
             }
             (None, None) => None,
             _ => return Err(Error::new("auth_user and auth_password_file belong together")),
@@ -86,7 +86,7 @@ impl Security {
             Some(mode) => matches!(mode, Mode::Must | Mode::First),
             None => login.is_some(),
         };
-        let ca = ca?.map(|file| place(config, file));
+        let ca = ca?.map(|file| file_named(file, config));
         if ca.is_some() && !verifies {
             return Err(Error::new("the argument ca is for 'tls must' and 'tls first'"));
         }
@@ -138,8 +138,8 @@ impl Security {
     }
 }
 
-/// Where a file is that an argument names.
-fn place(config: &Config, name: &str) -> PathBuf {
+/// A file that an argument names: a path, or a name in the folders of the configuration.
+pub(crate) fn file_named(name: &str, config: &Config) -> PathBuf {
     let path = config.expand(name);
     if path.is_absolute() { path } else { config.path(name).unwrap_or(path) }
 }
@@ -166,7 +166,10 @@ fn mode(word: &str) -> Result<Mode> {
 }
 
 /// Believes in certificates of the authorities in `ca`, or in those of the system.
-fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
+///
+/// # Errors
+/// There are none, or they cannot be read.
+pub(crate) fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(file) => {

@@ -229,7 +229,11 @@ fn left(until: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-fn tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
+/// A connection that does not block to the first address of `host` that answers.
+///
+/// # Errors
+/// The host has no address, none of them answers, or time is over.
+pub(crate) fn tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
     let mut failed = io::Error::other("the host has no address");
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, left(until)?.min(CONNECT)) {
@@ -244,8 +248,12 @@ fn tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
     Err(failed)
 }
 
-/// This does not wait at all: a server whose queue of clients is full counts as one that is down.
-fn unix(path: &Path) -> io::Result<OwnedFd> {
+/// The same to a socket in the file system.  This does not wait at all: a server whose queue of
+/// clients is full counts as one that is down.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn unix(path: &Path) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;

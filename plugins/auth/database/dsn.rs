@@ -1,0 +1,130 @@
+//! Names of databases: `dbi:DRIVER:NAME=VALUE;...`, as Perl's DBI has them.
+
+use std::path::{Path, PathBuf};
+
+use super::{DRIVERS, Database, Driver, Secret};
+use crate::error::{Error, Result};
+use crate::plugins::queue::client::{Place, parse_port};
+
+/// Where Debian's servers have their sockets.
+const POSTGRESQL: &str = "/run/postgresql";
+const MYSQL: &str = "/run/mysqld/mysqld.sock";
+
+/// What a DSN may have, each with its other names.
+const KNOWN: [(&str, &[&str]); 4] = [
+    ("dbname", &["dbname", "database", "db"]),
+    ("host", &["host", "hostname", "hostaddr"]),
+    ("port", &["port"]),
+    ("socket", &["mysql_socket", "mariadb_socket"]),
+];
+
+pub(super) fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+    let wrong = |what: String| Error::new(format!("dsn: {what}"));
+    let mut parts = dsn.splitn(3, ':');
+    let (Some(dbi), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong("not as dbi:DRIVER:dbname=NAME".into()));
+    };
+    let name = name.to_ascii_lowercase();
+    let driver = DRIVERS.iter().find(|driver| driver.names.contains(&name.as_str()));
+    let (true, Some(driver)) = (dbi.eq_ignore_ascii_case("dbi"), driver) else {
+        return Err(wrong(format!("'{name}' is no database that is known (SQLite, Pg, mysql)")));
+    };
+    if driver.connect.is_none() {
+        return Err(wrong(format!("this server was built without {}", driver.names[0])));
+    }
+    let mut found: [Option<&str>; KNOWN.len()] = Default::default();
+    for pair in rest.split(';').filter(|pair| !pair.is_empty()) {
+        // A name alone is that of the database.
+        let (key, value) = pair.split_once('=').unwrap_or(("dbname", pair));
+        let at = KNOWN.iter().position(|(_, names)| names.contains(&key));
+        let at = at.ok_or_else(|| wrong(format!("'{key}' is not known")))?;
+        found[at] = Some(value);
+    }
+    let [name, host, port, socket] = found;
+    let name = name.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| wrong("no name of a database".into()))?.to_owned();
+    let place = if driver.port == 0 {
+        if !name.starts_with('/') || host.or(port).or(socket).is_some() {
+            return Err(wrong("the name of a file has to begin with /".into()));
+        }
+        None
+    } else {
+        Some(place(driver, host.unwrap_or_default(), port, socket)?)
+    };
+    Ok(Database { driver, name, place, user: user.map(str::to_owned), password })
+}
+
+/// Where a server is.  Without a host, its socket on this machine, which for MySQL is also that of
+/// localhost.
+fn place(driver: &Driver, host: &str, port: Option<&str>, socket: Option<&str>) -> Result<Place> {
+    let number = port.map_or(Ok(driver.port), parse_port)?;
+    if let Some(socket) = socket {
+        return Ok(Place::Unix(socket.into()));
+    }
+    let is_postgresql = driver.names.contains(&"pg");
+    let mut host = host;
+    if host.is_empty() && is_postgresql {
+        host = POSTGRESQL;
+    } else if !is_postgresql && port.is_none() && matches!(host, "" | "localhost") {
+        host = if Path::new(MYSQL).exists() { MYSQL } else { "127.0.0.1" };
+    } else if host.is_empty() {
+        host = "127.0.0.1";
+    }
+    Ok(match Place::parse(host, Some(number))? {
+        Place::Unix(folder) if is_postgresql => Place::Unix(socket_in(folder, number)),
+        Place::Tcp { host, .. } => Place::Tcp { host, port: number },
+        place => place,
+    })
+}
+
+/// The socket of a PostgreSQL server is named by its port.
+fn socket_in(folder: PathBuf, port: u16) -> PathBuf {
+    folder.join(format!(".s.PGSQL.{port}"))
+}
+
+#[cfg(all(test, feature = "mysql", feature = "postgresql", feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_where_a_database_is() {
+        let mysql = if Path::new(MYSQL).exists() { MYSQL } else { "127.0.0.1:3306" };
+        for (dsn, name, place) in [
+            ("dbi:SQLite:dbname=/var/lib/users.db", "/var/lib/users.db", None),
+            ("dbi:SQLite:/users.db", "/users.db", None),
+            ("DBI:Pg:dbname=users", "users", Some("/run/postgresql/.s.PGSQL.5432")),
+            ("dbi:Pg:database=u;port=5433", "u", Some("/run/postgresql/.s.PGSQL.5433")),
+            ("dbi:Pg:db=u;host=/tmp;port=5433", "u", Some("/tmp/.s.PGSQL.5433")),
+            ("dbi:Pg:host=db.test;dbname=u", "u", Some("db.test:5432")),
+            ("dbi:mysql:dbname=vpopmail;host=127.0.0.1", "vpopmail", Some("127.0.0.1:3306")),
+            ("dbi:MariaDB:database=u;hostname=::1;port=1", "u", Some("[::1]:1")),
+            ("dbi:mysql:u", "u", Some(mysql)),
+            ("dbi:mysql:u;host=localhost", "u", Some(mysql)),
+            ("dbi:mysql:u;host=localhost;port=3307", "u", Some("localhost:3307")),
+            ("dbi:mysql:u;mysql_socket=/s", "u", Some("/s")),
+        ] {
+            let found = parse(dsn, None, None).unwrap();
+            let place_found = found.place.map(|place| place.to_string());
+            assert_eq!((&*found.name, place_found.as_deref()), (name, place), "{dsn}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for (dsn, error) in [
+            ("", "dsn: not as dbi:DRIVER:dbname=NAME"),
+            ("mysql://a/b", "dsn: not as dbi:DRIVER:dbname=NAME"),
+            ("odbc:mysql:b", "dsn: 'mysql' is no database that is known (SQLite, Pg, mysql)"),
+            ("dbi:Oracle:b", "dsn: 'oracle' is no database that is known (SQLite, Pg, mysql)"),
+            ("dbi:mysql:", "dsn: no name of a database"),
+            ("dbi:mysql:dbname=;host=a", "dsn: no name of a database"),
+            ("dbi:mysql:dbname=a;sslmode=x", "dsn: 'sslmode' is not known"),
+            ("dbi:mysql:dbname=a;port=x", "not a port: 'x'"),
+            ("dbi:Pg:dbname=a;host=a@b", "Bad data in server: a@b"),
+            ("dbi:SQLite:users.db", "dsn: the name of a file has to begin with /"),
+            ("dbi:SQLite:/users.db;host=a", "dsn: the name of a file has to begin with /"),
+        ] {
+            assert_eq!(parse(dsn, None, None).err().unwrap().to_string(), error, "{dsn}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Comparing what a client presents with a password that is kept.
+
+mod hashes;
+#[cfg(test)]
+pub(super) use hashes::tests::HASHES;
+
+use self::hashes::Hashed;
+use crate::hook::{Credentials, DECLINED, Scram, ScramKeys, Session, Verdict};
+use crate::log::Level;
+
+/// A password that somebody keeps.
+pub(super) enum Password {
+    /// As it is, not empty.
+    Clear(String),
+    Hashed(Hashed),
+    /// Keys for SCRAM.
+    Scram(ScramKeys),
+}
+
+/// What stands in front of keys for SCRAM; case does not matter.
+const SCRAM: &str = "{SCRAM-SHA-256}";
+
+impl Password {
+    /// Reads one of our own files; None where it is empty, which nobody can present.
+    ///
+    /// # Errors
+    /// It is a hash that cannot be checked, or keys that are broken.
+    pub(super) fn parse(text: &str) -> Result<Option<Password>, &'static str> {
+        if let Some(keys) = Password::keys(text)? {
+            return Ok(Some(keys));
+        }
+        Hashed::parse(text).map(|hash| Password::new(hash, text))
+    }
+
+    /// The same for what other programs have written, who have more kinds of hashes; `bare` ones
+    /// have nothing in front.
+    ///
+    /// # Errors
+    /// It is, or has to be, a hash, and cannot be checked.
+    pub(super) fn parse_any(text: &str, bare: bool) -> Result<Option<Password>, &'static str> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if let Some(keys) = Password::keys(text)? {
+            return Ok(Some(keys));
+        }
+        Hashed::parse_any(text, bare).map(|hash| Password::new(hash, text))
+    }
+
+    fn keys(text: &str) -> Result<Option<Password>, &'static str> {
+        match text.split_at_checked(SCRAM.len()) {
+            Some((scheme, keys)) if scheme.eq_ignore_ascii_case(SCRAM) => {
+                let keys = ScramKeys::parse(keys.trim_end());
+                keys.map(|keys| Some(Password::Scram(keys))).ok_or("keys for SCRAM that are broken")
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn new(hash: Option<Hashed>, text: &str) -> Option<Password> {
+        match hash {
+            Some(hash) => Some(Password::Hashed(hash)),
+            None if text.is_empty() => None,
+            None => Some(Password::Clear(text.to_owned())),
+        }
+    }
+
+    /// Did the client present it?
+    ///
+    /// # Errors
+    /// It is a broken hash.
+    fn is_presented(&self, sent: &Credentials<'_>) -> Result<bool, String> {
+        match (self, &sent.password) {
+            (Password::Clear(password), _) => Ok(sent.matches(password)),
+            (Password::Hashed(hash), Some(password)) => hash.is_of(password.reveal()),
+            (Password::Scram(keys), Some(password)) => Ok(keys.is_of(password.reveal())),
+            (Password::Hashed(_) | Password::Scram(_), None) => Ok(false),
+        }
+    }
+}
+
+/// The texts with which a plugin decides.
+pub(super) struct Texts {
+    /// Its name.
+    pub(super) plugin: &'static str,
+    /// There is a user, but no password.
+    pub(super) no_such_user: &'static str,
+    /// Another password.
+    pub(super) wrong: &'static str,
+}
+
+/// Decides about a user who has any of these passwords.
+pub(super) fn validate(
+    session: &Session,
+    texts: &Texts,
+    passwords: &[Password],
+    sent: &Credentials<'_>,
+) -> Verdict {
+    if passwords.is_empty() {
+        session.log(Level::Info, "fail: missing password");
+        return Verdict::deny(texts.no_such_user);
+    }
+    if sent.password.is_none() && sent.ticket.is_empty() {
+        session.log(Level::Error, "skip: missing ticket");
+        return Verdict::declined(texts.plugin);
+    }
+    let is_hashed = |password: &Password| !matches!(password, Password::Clear(_));
+    if sent.password.is_none() && passwords.iter().all(is_hashed) {
+        session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
+        return Verdict::declined(texts.plugin);
+    }
+    let mut broken = None;
+    for password in passwords {
+        match password.is_presented(sent) {
+            Ok(true) => {
+                let what = if sent.password.is_some() { "clear" } else { "hash" };
+                session.log(Level::Info, format_args!("pass: {what} match"));
+                return Verdict::ok(texts.plugin);
+            }
+            Ok(false) => {}
+            Err(why) => broken = Some(why),
+        }
+    }
+    if let Some(why) = broken {
+        return Verdict::failure(why);
+    }
+    session.log(Level::Info, "fail: wrong password");
+    Verdict::deny(texts.wrong)
+}
+
+/// Says what is known for SCRAM of a user who has any of these passwords.
+pub(super) fn tell(
+    session: &Session,
+    texts: &Texts,
+    passwords: &[Password],
+    scram: &Scram<'_>,
+) -> Verdict {
+    let known = passwords.iter().find(|password| !matches!(password, Password::Hashed(_)));
+    let told = match known {
+        Some(Password::Clear(password)) => scram.password(password),
+        Some(Password::Scram(keys)) => scram.keys(keys.clone()),
+        _ if passwords.is_empty() => DECLINED,
+        _ => {
+            session.log(Level::Info, "skip: SCRAM cannot be checked with a hashed password");
+            DECLINED
+        }
+    };
+    told.with_text(texts.plugin)
+}

@@ -1,0 +1,282 @@
+//! ```text
+//! NAME
+//!     spamassassin - asks SpamAssassin whether a message is spam
+//!
+//! SYNOPSIS
+//!     spamassassin [reject SCORE|userprefs] [reject_type TYPE] [munge_subject_threshold SCORE]
+//!                  [spamd_socket PLACE] [spamd_user NAME] [size_limit OCTETS] [headers none]
+//!                  [leave_old_headers drop|rename|keep]
+//!
+//! DESCRIPTION
+//!     Hands every message to spamd and puts its X-Spam-... fields on top of the header section, but
+//!     not X-Spam-Report and X-Spam-Prev-Subject.  Fields of these names that are there already, which
+//!     anybody could have written, are renamed to X-Old-Spam-..., and so are X-Spam-Flag,
+//!     X-Spam-Status, X-Spam-Check-By and X-Spam-User.
+//!
+//!     Spam makes the client's karma worse, and what SpamAssassin learns, as spam or as ham, makes it
+//!     worse or better.
+//!
+//!     Not looked at are large messages, and those of clients and senders that may relay or are on a
+//!     white list.  If spamd cannot be reached, does not answer in time, or answers something else,
+//!     the message is accepted as it is, with a line in the log.
+//!
+//!     With `spamd_user vpopmail` spamd is told the recipient as the user, whose own preferences count
+//!     then.  A message for several recipients gets X-Spam-User, so that a later program knows that
+//!     nobody's did.
+//!
+//! ARGUMENTS
+//!     reject SCORE                    refuse messages with this score or more with 552 "spam score
+//!                                     exceeded threshold"; by default none, and so with 0.
+//!                                     userprefs: those that SpamAssassin calls spam
+//!     reject_type TYPE                how: perm, temp, disconnect or temp_disconnect
+//!     reject_threshold SCORE          an older name of reject
+//!     munge_subject_threshold SCORE   put a prefix before the subject of spam with more than this
+//!     subject_prefix WORD             the prefix; for one with blanks there is the file.  *** SPAM ***
+//!                                     by default
+//!     spamd_socket PLACE              where spamd is: /path, or host:port; localhost:783 by default
+//!     spamd_user NAME                 as whom spamd is asked; by default the user of the server
+//!     size_limit OCTETS               the largest message that is looked at; 500000 by default
+//!     headers none                    change no fields
+//!     leave_old_headers drop          what becomes of fields that are there already: drop, rename,
+//!                                     which is the default, or keep
+//!     relayclient skip                accepted; it is always so
+//!     timeout SECONDS                 how long all of it may take; 300 by default
+//!
+//!     spamassassin reject 12 munge_subject_threshold 8 timeout 60
+//!
+//! CONFIG
+//!     subject_prefix   the prefix of subjects
+//!
+//! NOTES
+//!     spamassassin   of the transaction: is_spam (Yes or No), score, required, and the other words
+//!                    of X-Spam-Status, such as autolearn, tests and version
+//!
+//! SEE ALSO
+//!     virus/clamdscan, naughty
+//! ```
+
+mod spamd;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use nix::unistd::{User, geteuid};
+
+use self::spamd::Answer;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::plugins::queue::client::{Place, end_of_waiting};
+use crate::state::Note;
+
+/// What SpamAssassin says of a message; a note of the transaction.
+pub const SPAMASSASSIN: Note<BTreeMap<String, String>> = Note::new("spamassassin");
+
+const KNOWN: [&str; 9] = [
+    "reject_threshold",
+    "munge_subject_threshold",
+    "subject_prefix",
+    "spamd_socket",
+    "spamd_user",
+    "size_limit",
+    "headers",
+    "leave_old_headers",
+    "relayclient",
+];
+
+/// Fields that count to readers of mail, even if spamd does not write them.
+const OURS: [&str; 4] = ["X-Spam-Flag", "X-Spam-Status", "X-Spam-Check-By", "X-Spam-User"];
+
+/// Fields of spamd that are not put into the message.
+const LEFT_OUT: [&str; 2] = ["X-Spam-Report", "X-Spam-Prev-Subject"];
+
+/// What the arguments say.
+struct Filter {
+    place: Place,
+    user: Option<String>,
+    reject: Reject,
+    munge: Option<f64>,
+    prefix: Option<String>,
+    /// In octets.
+    most: u64,
+    adds_fields: bool,
+    old: Old,
+}
+
+/// When a message is refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reject {
+    Never,
+    /// With this score.
+    From(f64),
+    /// When it is spam.
+    Spam,
+}
+
+/// What becomes of old fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Old {
+    Drop,
+    Rename,
+    Keep,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&KNOWN)?;
+    hooks.uses_config(&["subject_prefix"]);
+    let socket = args.named("spamd_socket").unwrap_or("localhost:783");
+    let old = match args.named("leave_old_headers").unwrap_or("rename") {
+        word if word.eq_ignore_ascii_case("drop") => Old::Drop,
+        word if word.eq_ignore_ascii_case("rename") => Old::Rename,
+        word if word.eq_ignore_ascii_case("keep") => Old::Keep,
+        word => return Err(wrong("leave_old_headers", word, "drop, rename, keep")),
+    };
+    let adds_fields = match args.named("headers") {
+        None => true,
+        Some("none") => false,
+        Some(word) => return Err(wrong("headers", word, "none")),
+    };
+    let munge = args.parsed("munge_subject_threshold", 0.0)?;
+    let filter = Filter {
+        place: Place::parse(socket, None)?,
+        user: args.named("spamd_user").map(str::to_owned),
+        reject: reject(args)?,
+        munge: Some(munge).filter(|score| *score != 0.0),
+        prefix: args.named("subject_prefix").map(str::to_owned),
+        most: args.parsed("size_limit", 500_000)?,
+        adds_fields,
+        old,
+    };
+    hooks.data_post(move |session| filter.check(session));
+    Ok(())
+}
+
+fn wrong(name: &str, word: &str, known: &str) -> Error {
+    Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
+}
+
+fn reject(args: &Args) -> Result<Reject> {
+    match args.named("reject").or(args.named("reject_threshold")) {
+        None => Ok(Reject::Never),
+        Some("userprefs") => Ok(Reject::Spam),
+        Some(word) => match word.parse() {
+            Ok(0.0) => Ok(Reject::Never),
+            Ok(score) if f64::is_finite(score) => Ok(Reject::From(score)),
+            _ => Err(wrong("reject", word, "a score, userprefs")),
+        },
+    }
+}
+
+impl Filter {
+    fn check(&self, session: &mut Session) -> Verdict {
+        if session.is_immune() {
+            return DECLINED;
+        }
+        let size = session.transaction.message_len();
+        if size > self.most {
+            session.log(Level::Info, format_args!("skip, too large ({size})"));
+            return DECLINED;
+        }
+        let user = self.user(session);
+        let until = end_of_waiting(session);
+        let answer = match spamd::ask(&self.place, until, &user, &session.transaction) {
+            Ok(answer) => answer,
+            Err(error) => {
+                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.place));
+                return DECLINED;
+            }
+        };
+        session.transaction.notes.set(SPAMASSASSIN, answer.words.clone());
+        if self.adds_fields {
+            self.add_fields(session, &answer, &user);
+            self.munge(session, &answer);
+        }
+        self.judge(session, &answer)
+    }
+
+    /// As whom spamd is asked.
+    fn user(&self, session: &Session) -> String {
+        let own = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
+        let user = self.user.clone().or_else(own).unwrap_or_default();
+        match session.transaction.recipients() {
+            [recipient] if user == "vpopmail" => recipient.address(),
+            _ => user,
+        }
+    }
+
+    fn add_fields(&self, session: &mut Session, answer: &Answer, user: &str) {
+        let count = session.transaction.recipients().len();
+        let header = &mut session.transaction.header;
+        let fields = answer.fields.iter().filter(|(name, _)| {
+            !LEFT_OUT.iter().any(|left_out| left_out.eq_ignore_ascii_case(name))
+        });
+        let names = fields.clone().map(|(name, _)| name.as_str()).chain(OURS);
+        for name in names {
+            // X-Spam-Flag becomes X-Old-Spam-Flag.
+            let old = format!("X-Old-{}", &name["X-".len()..]);
+            match self.old {
+                Old::Drop => header.delete(name),
+                Old::Rename => header.rename(name, &old),
+                Old::Keep => 0,
+            };
+        }
+        for (name, value) in fields.rev() {
+            header.add_at(0, name, value);
+        }
+        if count > 1 {
+            header.add_at(0, "X-Spam-User", &format!("{user}, {count} recipients"));
+        }
+    }
+
+    fn munge(&self, session: &mut Session, answer: &Answer) {
+        if !self.munge.is_some_and(|least| answer.score > least.max(answer.required)) {
+            return;
+        }
+        let configured = || session.config_value("subject_prefix");
+        let prefix = self.prefix.clone().or_else(configured);
+        let prefix = prefix.unwrap_or_else(|| "*** SPAM ***".to_owned());
+        let header = &mut session.transaction.header;
+        let subject = header.get("Subject").unwrap_or_default().into_owned();
+        header.replace("Subject", format!("{prefix} {subject}").trim_end());
+    }
+
+    fn judge(&self, session: &mut Session, answer: &Answer) -> Verdict {
+        let kind = if answer.is_spam { "Spam" } else { "Ham" };
+        if answer.is_spam {
+            session.adjust_karma(-1);
+        }
+        let learn = answer.words.get("autolearn").map_or("", String::as_str);
+        match learn {
+            "ham" => session.adjust_karma(1),
+            "spam" => session.adjust_karma(-1),
+            _ => {}
+        }
+        let score = answer.score;
+        let status = format!("{kind}, {score}");
+        let (refuses, limit) = match self.reject {
+            Reject::Never => {
+                session.log(Level::Info, format_args!("reject disabled ({status}, learn={learn})"));
+                return DECLINED;
+            }
+            Reject::From(limit) => (score >= limit, limit),
+            Reject::Spam => (answer.is_spam, answer.required),
+        };
+        if refuses {
+            session.log(Level::Info, format_args!("fail, {status}, > {limit}, learn={learn}"));
+            let code = session.get_reject_type(Code::Deny);
+            return Verdict::new(code, "spam score exceeded threshold");
+        }
+        let what = if answer.is_spam { "fail, tolerated" } else { "pass" };
+        session.log(Level::Info, format_args!("{what}, {status} < {limit}, learn={learn}"));
+        DECLINED
+    }
+}
+
+/// An answer that the protocol does not have.
+fn strange(line: &str) -> io::Error {
+    io::Error::other(format!("a wrong answer: {line:.100}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! ```text
+//! NAME
+//!     virus/clamdscan - asks clamd whether a message has a virus
+//!
+//! SYNOPSIS
+//!     virus/clamdscan [clamd_socket PATH] [clamd_port PORT [clamd_host HOST]]
+//!                     [deny_viruses yes|no] [defer_on_error yes|no] [max_size KB] [scan_all 0|1]
+//!
+//! DESCRIPTION
+//!     Hands every message to the daemon of ClamAV.  One with a virus is refused with "Virus found:
+//!     NAME", the client is marked as naughty, and its karma gets worse.
+//!
+//!     Other messages get X-Virus-Found: No, and X-Virus-Checked with the version of the daemon.
+//!     Not looked at are large messages, and those of clients that are naughty already.
+//!
+//!     If the daemon cannot be reached, does not answer, or cannot look at a message, the message is
+//!     accepted as it is, unless there is defer_on_error.
+//!
+//!     The message goes through the connection, so that the daemon needs no rights in the spool
+//!     folder; its StreamMaxLength must not be less than max_size.  The plugin of the same name in
+//!     Perl does so only with clamd_port.
+//!
+//! ARGUMENTS
+//!     clamd_socket PATH    the daemon's socket; /run/clamav/clamd.ctl by default
+//!     clamd_port PORT      its port in place of the socket
+//!     clamd_host HOST      where this port is; localhost by default
+//!     deny_viruses no      do not refuse, but add X-Virus-Found: Yes, and X-Virus-Details with the
+//!                          name
+//!     defer_on_error yes   refuse for now what could not be looked at: 451 Unable to scan for
+//!                          viruses
+//!     max_size KB          the largest message that is looked at; 1024 by default
+//!     scan_all 0           only look at messages with parts, Content-Type: multipart/...
+//!     timeout SECONDS      how long all of it may take; 300 by default
+//!
+//!     virus/clamdscan defer_on_error yes max_size 25000
+//!
+//! NOTES
+//!     naughty   of the connection: see the plugin naughty
+//!
+//! SEE ALSO
+//!     naughty
+//! ```
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::plugins::queue::client::{Place, Wire, end_of_waiting, parse_port};
+use crate::state::Transaction;
+
+const KNOWN: [&str; 7] = [
+    "clamd_socket",
+    "clamd_host",
+    "clamd_port",
+    "deny_viruses",
+    "defer_on_error",
+    "max_size",
+    "scan_all",
+];
+
+/// The longest answer of the daemon, in octets.
+const LONGEST: usize = 4096;
+
+/// How much of the message is sent in one piece, in octets.
+const PIECE: usize = 1 << 16;
+
+/// What the arguments say.
+struct Scanner {
+    place: Place,
+    denies: bool,
+    defers: bool,
+    /// In octets.
+    most: u64,
+    scans_all: bool,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&KNOWN)?;
+    let kilobytes: u64 = args.parsed("max_size", 1024)?;
+    let scanner = Scanner {
+        place: place(args)?,
+        denies: args.flag("deny_viruses", true),
+        defers: args.flag("defer_on_error", false),
+        most: if kilobytes == 0 { 1024 } else { kilobytes }.saturating_mul(1024),
+        scans_all: args.flag("scan_all", true),
+    };
+    hooks.data_post(move |session| scanner.check(session));
+    Ok(())
+}
+
+fn place(args: &Args) -> Result<Place> {
+    if let Some(port) = args.named("clamd_port") {
+        let host = args.named("clamd_host").unwrap_or("localhost");
+        let port = parse_port(port)?;
+        return match Place::parse(host, Some(port))? {
+            Place::Tcp { host, .. } => Ok(Place::Tcp { host, port }),
+            Place::Unix(_) => Err(Error::new(format!("not a host: '{host}'"))),
+        };
+    }
+    let path = args.named("clamd_socket").unwrap_or("/run/clamav/clamd.ctl");
+    if !path.starts_with('/') {
+        return Err(Error::new(format!("not a path that begins with /: '{path}'")));
+    }
+    Ok(Place::Unix(PathBuf::from(path)))
+}
+
+impl Scanner {
+    fn check(&self, session: &mut Session) -> Verdict {
+        if session.is_naughty() {
+            return DECLINED;
+        }
+        let size = session.transaction.message_len();
+        if size > self.most {
+            session.log(Level::Info, format_args!("skip, too big ({size})"));
+            return DECLINED;
+        }
+        if !self.scans_all && !has_parts(&session.transaction) {
+            session.log(Level::Notice, "skip, not multipart");
+            return DECLINED;
+        }
+        let until = end_of_waiting(session);
+        match self.scan(&session.transaction, until) {
+            Ok(None) => {
+                session.log(Level::Info, "pass, clean");
+                let version = self.version(until);
+                let checked = format!("by {version} on {}", session.me());
+                let header = &mut session.transaction.header;
+                header.add_at(0, "X-Virus-Found", "No");
+                header.add_at(0, "X-Virus-Checked", &checked);
+                DECLINED
+            }
+            Ok(Some(name)) => self.found(session, &name),
+            Err(error) => {
+                let place = &self.place;
+                session.log(Level::Error, format_args!("Error scanning mail: {place}: {error}"));
+                if self.defers { Verdict::denysoft("Unable to scan for viruses") } else { DECLINED }
+            }
+        }
+    }
+
+    fn found(&self, session: &mut Session, name: &str) -> Verdict {
+        session.log(Level::Notice, format_args!("fail, found virus {name}"));
+        let text = format!("Virus found: {name}");
+        session.store_deferred_reject(&text);
+        session.adjust_karma(-1);
+        if self.denies {
+            return Verdict::deny(text);
+        }
+        let header = &mut session.transaction.header;
+        header.add_at(0, "X-Virus-Found", "Yes");
+        header.add_at(0, "X-Virus-Details", name);
+        DECLINED
+    }
+
+    /// The name of what is found; None for a clean message.
+    fn scan(&self, transaction: &Transaction, until: Instant) -> io::Result<Option<String>> {
+        let mut wire = Wire::connect(&self.place, until)?;
+        // It answers before the end where the message is more than it takes.
+        wire.heed(true);
+        let sent = send(&mut wire, transaction);
+        wire.heed(false);
+        let answer = match (sent, answer(&mut wire, until)) {
+            (Err(error), Err(_)) => return Err(error),
+            (_, answer) => answer?,
+        };
+        let result = answer.strip_prefix("stream: ").unwrap_or(&answer);
+        match result.rsplit_once(' ') {
+            None if result == "OK" => Ok(None),
+            Some((name, "FOUND")) => Ok(Some(name.to_owned())),
+            _ => Err(io::Error::other(format!("the daemon says: {answer}"))),
+        }
+    }
+
+    /// What the daemon calls itself, without the version of its database.
+    fn version(&self, until: Instant) -> String {
+        let asked = || {
+            let mut wire = Wire::connect(&self.place, until)?;
+            wire.write_all(b"nVERSION\n")?;
+            answer(&mut wire, until)
+        };
+        let version = asked().unwrap_or_default();
+        match version.split('/').next() {
+            Some(version) if !version.is_empty() => version.to_owned(),
+            _ => "ClamAV".to_owned(),
+        }
+    }
+}
+
+/// Sends the message: pieces with their length before each, and 0 at the end.
+fn send(wire: &mut Wire, transaction: &Transaction) -> io::Result<()> {
+    wire.write_all(b"nINSTREAM\n")?;
+    let mut pieces = io::BufWriter::with_capacity(PIECE, Pieces(wire));
+    transaction.write_message(&mut pieces)?;
+    pieces.flush()?;
+    drop(pieces);
+    wire.write_all(&[0; 4])
+}
+
+/// Every write is a piece.
+struct Pieces<'a>(&'a mut Wire);
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let piece = &octets[..octets.len().min(PIECE)];
+        if !piece.is_empty() {
+            self.0.write_all(&(piece.len() as u32).to_be_bytes())?;
+            self.0.write_all(piece)?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line of the daemon.
+fn answer(wire: &mut Wire, until: Instant) -> io::Result<String> {
+    let mut line = vec![];
+    loop {
+        match wire.octet(until) {
+            Ok(b'\n') => break,
+            Ok(octet) if line.len() < LONGEST => line.push(octet),
+            Ok(_) => return Err(io::Error::new(ErrorKind::InvalidData, "the answer is too long")),
+            Err(error) => {
+                let what = match error.kind() {
+                    ErrorKind::TimedOut => "the daemon does not answer",
+                    ErrorKind::UnexpectedEof => "the daemon closed the connection",
+                    _ => return Err(error),
+                };
+                return Err(io::Error::new(error.kind(), what));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// Does the header section say that there are parts (RFC 2046 5.1)?
+fn has_parts(transaction: &Transaction) -> bool {
+    let kind = transaction.header.get("Content-Type").unwrap_or_default().to_ascii_lowercase();
+    kind.trim_start().starts_with("multipart/") && kind.contains("boundary=")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+    use crate::hook::{Code, Hook, NAUGHTY};
+    use crate::testing::Trial;
+
+    const MESSAGE: &str = "Subject: x\n\na bad thing\n";
+
+    /// A daemon for so many questions; each is a list of the pieces that were sent, or the command.
+    fn daemon(trial: &Trial, answers: &[&str]) -> JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(trial.dir().join("clamd")).unwrap();
+        let answers: Vec<String> = answers.iter().map(|answer| answer.to_string()).collect();
+        thread::spawn(move || {
+            let mut heard = vec![];
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut command = vec![];
+                while command.last() != Some(&b'\n') {
+                    let mut octet = [0];
+                    stream.read_exact(&mut octet).unwrap();
+                    command.push(octet[0]);
+                }
+                let mut text = String::from_utf8(command).unwrap();
+                while text.starts_with("nINSTREAM") {
+                    let mut length = [0; 4];
+                    stream.read_exact(&mut length).unwrap();
+                    let mut piece = vec![0; u32::from_be_bytes(length) as usize];
+                    stream.read_exact(&mut piece).unwrap();
+                    if piece.is_empty() {
+                        break;
+                    }
+                    text += &String::from_utf8(piece).unwrap();
+                }
+                heard.push(text);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            heard
+        })
+    }
+
+    fn trial(args: &str) -> Trial {
+        let mut trial = Trial::new(
+            &format!("virus/clamdscan clamd_socket {{dir}}/clamd {args}"),
+            &[("me", "mx.test")],
+        );
+        trial.message(MESSAGE);
+        trial
+    }
+
+    #[test]
+    fn a_clean_message_is_marked() {
+        let mut trial = trial("");
+        let daemon = daemon(&trial, &["stream: OK\n", "ClamAV 1.0.7/26900/Mon Nov 1\n"]);
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+        let header = trial.session.transaction.header.to_bytes();
+        let want =
+            "X-Virus-Checked: by ClamAV 1.0.7 on mx.test\r\nX-Virus-Found: No\r\nSubject: x\r\n";
+        assert_eq!(String::from_utf8_lossy(&header), want);
+        let sent = format!("nINSTREAM\n{}", MESSAGE.replace('\n', "\r\n"));
+        assert_eq!(daemon.join().unwrap(), [sent, "nVERSION\n".into()]);
+        assert!(!trial.session.connection.notes.is_true(NAUGHTY));
+    }
+
+    #[test]
+    fn a_virus_is_refused_or_marked() {
+        let mut trial = trial("");
+        let one = daemon(&trial, &["stream: Eicar-Test-Signature FOUND\n"]);
+        let verdict = trial.plain(Hook::DataPost);
+        assert_eq!(verdict, Verdict::deny("Virus found: Eicar-Test-Signature"));
+        assert!(trial.session.connection.notes.is_true(NAUGHTY));
+        assert!(trial.log().contains("karma -1 (-1)"), "{}", trial.log());
+        one.join().unwrap();
+        // From now on nobody is asked.
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+
+        let mut trial = self::trial("deny_viruses no");
+        let one = daemon(&trial, &["stream: A.B FOUND\n"]);
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+        one.join().unwrap();
+        let header = trial.session.transaction.header.to_bytes();
+        let want = "X-Virus-Details: A.B\r\nX-Virus-Found: Yes\r\nSubject: x\r\n";
+        assert_eq!(String::from_utf8_lossy(&header), want);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_accepted_or_deferred() {
+        for (answer, why) in [
+            ("INSTREAM size limit exceeded. ERROR\n", "the daemon says: INSTREAM size limit"),
+            ("stream: OK FOUND ERROR\n", "the daemon says: stream: OK FOUND ERROR"),
+            ("", "the daemon closed the connection"),
+            ("stream: OK", "the daemon closed the connection"),
+            (&"x".repeat(LONGEST + 1), "the answer is too long"),
+        ] {
+            for (args, code) in [("", Code::Declined), ("defer_on_error yes", Code::DenySoft)] {
+                let mut trial = trial(args);
+                let daemon = daemon(&trial, &[answer]);
+                let verdict = trial.plain(Hook::DataPost);
+                assert_eq!(verdict.code(), code, "{answer}");
+                daemon.join().unwrap();
+                assert!(trial.log().contains(why), "{why}: {}", trial.log());
+                assert_eq!(trial.session.transaction.header.len(), 1);
+            }
+        }
+        let mut nobody = trial("defer_on_error yes");
+        let later = Verdict::denysoft("Unable to scan for viruses");
+        assert_eq!(nobody.plain(Hook::DataPost), later);
+        let mut silent = trial("defer_on_error yes timeout 1");
+        let _listener = UnixListener::bind(silent.dir().join("clamd")).unwrap();
+        assert_eq!(silent.plain(Hook::DataPost), later);
+        assert!(silent.log().contains("the daemon does not answer"), "{}", silent.log());
+    }
+
+    #[test]
+    fn some_messages_are_not_looked_at() {
+        // There is no daemon, so that one that is looked at is deferred.
+        for (args, message, code) in [
+            ("max_size 1", "Subject: x\n\nfew\n".to_owned(), Code::DenySoft),
+            ("max_size 1", format!("Subject: x\n\n{}\n", "x".repeat(1024)), Code::Declined),
+            ("max_size 2", format!("Subject: x\n\n{}\n", "x".repeat(1024)), Code::DenySoft),
+            ("scan_all 0", "Content-Type: text/plain\n\nx\n".to_owned(), Code::Declined),
+            ("scan_all 0", "Subject: x\n\nx\n".to_owned(), Code::Declined),
+            (
+                "scan_all 0",
+                "Content-Type: Multipart/mixed;\n\tBoundary=\"x\"\n\nx\n".to_owned(),
+                Code::DenySoft,
+            ),
+        ] {
+            let mut trial = trial(&format!("defer_on_error yes {args}"));
+            trial.message(&message);
+            assert_eq!(trial.plain(Hook::DataPost).code(), code, "{args} {message:.30}");
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_stop_the_start() {
+        for (args, error) in [
+            ("clamd_port 0", "not a port: '0'"),
+            ("clamd_port 1 clamd_host /run", "not a host: '/run'"),
+            ("clamd_socket clamd", "not a path that begins with /: 'clamd'"),
+            ("max_size x", "argument max_size has the value 'x'"),
+            ("action reject", "unknown argument 'action'"),
+        ] {
+            let found = Trial::load(&format!("virus/clamdscan {args}"), &[]).err().unwrap();
+            assert!(found.to_string().contains(error), "{found}");
+        }
+        Trial::new("virus/clamdscan clamd_host 192.0.2.1 clamd_port 3310", &[]);
+    }
+}

@@ -1,0 +1,75 @@
+//! Users of the system, as docs/authentication.md has it: pwauth asks PAM.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::unistd::geteuid;
+
+use super::{DOVECOT, PASSWORD, authenticate, config, dovecot};
+use crate::harness::{Config, Model, Server, deb, say};
+
+/// The script of the guide.
+fn script() -> &'static str {
+    let guide = include_str!("../../docs/authentication.md");
+    guide.split("```").nth(1).and_then(|text| text.strip_prefix("sh\n")).expect("is there")
+}
+
+#[test]
+fn pam_is_asked_by_the_script_of_the_guide() {
+    if !geteuid().is_root() {
+        return say("skipped: pwauth needs root");
+    }
+    if !deb::need("pwauth") {
+        return;
+    }
+    let (user, password) = ("qpsmtpd-t-pam", PASSWORD);
+    let _account = deb::account(user, password);
+    let config = config("auth/auth_checkpassword checkpw {work}/checkpassword true /bin/true");
+    let file = config.path("checkpassword");
+    fs::write(&file, script()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let server = Server::start(&config, Model::Inetd);
+    for (user, sent, code) in [
+        (user, password.to_owned(), "235"),
+        (user, password[1..].to_owned(), "535"),
+        (user, format!("{password}\nmore"), "535"),
+        (user, format!("\n{password}"), "535"),
+        ("qpsmtpd-t-no", password.to_owned(), "535"),
+        ("root", password.to_owned(), "535"),
+    ] {
+        let reply = authenticate(&server, "PLAIN", user, &sent);
+        assert_eq!(reply.code, code, "{user} {sent:?}: {}", server.log().tail());
+    }
+    // The program of the script is not there.
+    fs::write(&file, script().replace("/usr/sbin/pwauth", "/nonexistent/pwauth")).unwrap();
+    let reply = authenticate(&server, "LOGIN", user, password);
+    assert_eq!(reply.code, "454", "{}", server.log().tail());
+    assert!(!server.log().text().contains(&password[1..]), "{}", server.log().tail());
+    server.stop().unwrap();
+}
+
+#[test]
+fn pam_is_asked_by_dovecot() {
+    if !geteuid().is_root() {
+        return say("skipped: Dovecot needs root");
+    }
+    if !deb::need("dovecot-imapd") {
+        return;
+    }
+    let user = "qpsmtpd-t-dovecot";
+    let _account = deb::account(user, PASSWORD);
+    let keep = Config::new();
+    let file = "driver = passwd-file\n  args = username_format=%u {work}/config/users";
+    let text = DOVECOT.replacen(file, "driver = pam\n  args = dovecot", 1);
+    assert_ne!(text, DOVECOT);
+    let (_dovecot, ..) = dovecot(&keep, &text);
+    let config = config(&format!("auth/auth_dovecot {}", keep.path("auth").display()));
+    let server = Server::start(&config, Model::Prefork);
+    for (user, sent, code) in
+        [(user, PASSWORD, "235"), (user, &PASSWORD[1..], "535"), ("qpsmtpd-t-no", PASSWORD, "535")]
+    {
+        let reply = authenticate(&server, "PLAIN", user, sent);
+        assert_eq!(reply.code, code, "{user} {sent:?}: {}", server.log().tail());
+    }
+    server.stop().unwrap();
+}
