@@ -17,6 +17,8 @@ fn file_and_folder_are_synced_before_250() {
     if !deb::need("strace") {
         return;
     }
+    let synced = Regex::new(r"f(data)?sync\(\d+<([^>]*)>(?:\(deleted\))?\)\s+= 0").unwrap();
+    let names = Regex::new(r"(link|rename)\w*\(.*Maildir/new/.*= 0").unwrap();
     for sizes in ["0", "100000"] {
         let config = Config::new().set("size_threshold", sizes);
         let mut command = config.command("strace");
@@ -31,8 +33,6 @@ fn file_and_folder_are_synced_before_250() {
         let replies = String::from_utf8_lossy(&output.stdout);
         assert!(replies.contains("\r\n250 2.0.0 "), "{replies}");
         let trace = fs::read_to_string(config.path("trace")).unwrap();
-        let synced = Regex::new(r"f(data)?sync\(\d+<([^>]*)>(?:\(deleted\))?\)\s+= 0").unwrap();
-        let names = Regex::new(r"(link|rename)\w*\(.*Maildir/new/.*= 0").unwrap();
         let place = |wanted: &dyn Fn(&str) -> bool| trace.lines().position(wanted);
         let is_new = |path: &str| path.ends_with("Maildir/new");
         let folder = place(&|line| synced.captures(line).is_some_and(|found| is_new(&found[2])));
