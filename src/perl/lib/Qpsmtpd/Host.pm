@@ -132,7 +132,23 @@ sub receive_octets {
 # ------------------------------------------------------------------------- what plugins need
 
 # Asks the worker something, with what has changed here so far, and waits for the answer.
-sub ask {
+sub ask { return undisturbed(\&asked, @_) }
+
+# A plugin's alarm that dies would tear a frame apart: it has to wait until we are done here.
+sub undisturbed {
+    my ($run, @args) = @_;
+    my $alarm = $SIG{ALRM};
+    return $run->(@args) unless ref $alarm;
+    my $rang = 0;
+    my $answer = do {
+        local $SIG{ALRM} = sub { $rang = 1 };
+        $run->(@args);
+    };
+    $alarm->('ALRM') if $rang;
+    return $answer;
+}
+
+sub asked {
     my ($what, @args) = @_;
     send_frame('a', $what, \@args, Qpsmtpd::State::changes());
     while (1) {
@@ -148,7 +164,7 @@ sub ask {
 
 sub notify {
     my ($what, @args) = @_;
-    send_frame('t', $what, \@args);
+    undisturbed(\&send_frame, 't', $what, \@args);
 }
 
 sub log_line {
