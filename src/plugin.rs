@@ -175,7 +175,7 @@ fn load_perl(
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
     perl.load(&mut hooks, instance, source, &perl::own_arguments(words))
         .map_err(|error| error.within(instance))?;
-    plugins.add(instance, perl::settings(words), hooks);
+    plugins.add(instance, perl::settings(words, perl.time_limit()?), hooks);
     Ok(())
 }
 

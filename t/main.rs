@@ -38,6 +38,9 @@ mod startup;
 // Queue plugins and the programs of this machine that they hand messages to.
 mod programs;
 
+// Perl plugins.
+mod perl_host;
+
 // Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
 mod messages;
 

@@ -308,7 +308,14 @@ impl Session {
         }
         let plugins = self.plugins().clone();
         for handler in &plugins.handlers[hook as usize] {
-            last = self.run_handler(&plugins, hook, handler, call);
+            let changed = match call {
+                Call::Address(_, params) => {
+                    self.replaced_address().map(|changed| (changed, *params))
+                }
+                _ => None,
+            };
+            let changed = changed.as_ref().map(|(address, params)| Call::Address(address, params));
+            last = self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
             if tell {
                 self.tell(&plugins, hook, handler.plugin, &last);
             }
@@ -329,11 +336,12 @@ impl Session {
         let plugin = plugins.loaded(handler.plugin);
         let timeout = plugin.settings.timeout;
         let outer = self.enter(handler.plugin, hook, timeout);
+        let said = self.responses().len();
         let alarm = deadline::arm(&plugin.name, hook.name(), timeout);
         let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(self, call)))
             .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
         drop(alarm);
-        let verdict = self.judged(verdict, &plugin.settings);
+        let verdict = self.judged(verdict, &plugin.settings, said);
         self.leave(outer);
         if hook == Hook::Queue && verdict.code() == Code::Declined {
             self.take_recipient_verdicts();
@@ -344,11 +352,14 @@ impl Session {
 
     /// A failure is logged here, and so is one that happened below, while a configuration hook
     /// ran on behalf of this handler: what it decided without that value is not to be trusted.
-    fn judged(&mut self, verdict: Verdict, settings: &Settings) -> Verdict {
+    /// Nor is what it has answered, after the `said` responses of those before: there is one reply
+    /// to a command.
+    fn judged(&mut self, verdict: Verdict, settings: &Settings, said: usize) -> Verdict {
         let below = self.take_nested_failure();
         if !verdict.is_failure() && !below {
             return verdict;
         }
+        self.unsay(said);
         if verdict.is_failure() {
             self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR: {}", verdict.text()));
         }

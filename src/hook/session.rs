@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// In a handler of `mail` or `rcpt`: puts another address in the place of the one that the
-    /// handlers are asked about.  The handlers that follow still see the one that the client sent.
+    /// handlers are asked about, and in that of the one that those which follow are asked about.
     pub fn replace_address(&mut self, address: Address) {
         self.replaced = Some(address);
     }
@@ -344,6 +344,11 @@ impl Session {
         std::mem::take(&mut self.recipient_verdicts)
     }
 
+    /// Takes back all but the first `said` responses.
+    pub(crate) fn unsay(&mut self, said: usize) {
+        self.responses.truncate(said);
+    }
+
     pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
         std::mem::take(&mut self.responses)
     }
@@ -378,6 +383,10 @@ impl Session {
     /// A path in the spool folder that is free; nothing removes what is made there.
     pub(crate) fn spool_name(&self) -> PathBuf {
         self.shared.spool.name()
+    }
+
+    pub(crate) fn replaced_address(&self) -> Option<Address> {
+        self.replaced.clone()
     }
 
     pub(crate) fn take_replaced(&mut self) -> Option<Address> {

@@ -93,14 +93,15 @@ impl Link {
         }
     }
 
-    /// The socket's own limit is set only when it has changed by much: it costs a system call.
+    /// The socket's own limit is set only when it has changed by much: it costs a system call.  One
+    /// that is a little late does no harm, the next round of the caller's looks at the time.
     fn wait_until(&self, deadline: Instant) -> Result<(), String> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err("the Perl plugin took too long".into());
         }
         let set = self.waits.get();
-        if set.is_zero() || left < set || left - set > Duration::from_secs(1) {
+        if set.is_zero() || left.abs_diff(set) > (left / 4).min(Duration::from_secs(1)) {
             let wait = left.max(Duration::from_millis(10));
             self.stream.set_read_timeout(Some(wait)).map_err(|error| error.to_string())?;
             self.waits.set(wait);

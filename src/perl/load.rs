@@ -11,7 +11,7 @@ use crate::log::Level;
 use crate::perl::process::Process;
 use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, DIED, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
+use crate::perl::{Asker, DIED, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
 
 /// Where a Perl plugin's code is.
 pub enum Source<'a> {
@@ -33,6 +33,9 @@ impl Perl {
         source: &Source<'_>,
         args: &[&str],
     ) -> Result<()> {
+        if args.contains(&"loglevel") {
+            self.shifts_levels.set(true);
+        }
         let is_first = self.process.borrow().is_none();
         if is_first {
             *self.process.borrow_mut() = Some(Process::start(&self.root)?);
@@ -111,8 +114,8 @@ impl Perl {
 
 /// The universal arguments of a Perl plugin.  It has its own idea of what its arguments mean, so
 /// one that makes no sense here is left to it, and `timeout`, which many plugins have for something
-/// else, can only give a handler more time than usual.
-pub fn settings(words: &[&str]) -> Settings {
+/// else, can only give a handler more time than `usual`, the time it has without.
+pub fn settings(words: &[&str], usual: Option<Duration>) -> Settings {
     let value = |name: &str| {
         let at = words.iter().rposition(|word| word.eq_ignore_ascii_case(name))?;
         words.get(at + 1).copied()
@@ -123,7 +126,7 @@ pub fn settings(words: &[&str]) -> Settings {
     let words: Vec<&str> = sound.flatten().collect();
     let mut settings = Settings::from_args(&Args::new(words)).unwrap_or_default();
     let seconds = value("timeout").and_then(|value| value.parse().ok()).map(Duration::from_secs);
-    settings.timeout = settings.timeout.max(seconds.unwrap_or_default());
+    settings.timeout = usual.unwrap_or(settings.timeout).max(seconds.unwrap_or_default()) + GRACE;
     settings
 }
 
@@ -156,9 +159,10 @@ fn in_session(
     call: &Call<'_>,
 ) -> Verdict {
     // Less than what the alarm allows, so that it is the plugin's failure and not the session's.
-    let limit = session.time_left();
-    let limit = limit - (limit / 20).min(Duration::from_secs(1));
-    let said = perl.call(&mut Asker::Session(session), id, hook.name(), arguments(call), limit);
+    let left = session.time_left();
+    let limit = left.saturating_sub(GRACE).max(left / 2);
+    let args = arguments(hook, call);
+    let said = perl.call(&mut Asker::Session(session), id, hook.name(), args, limit);
     match said.map(|said| verdict(hook, said)) {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(odd)) => {
@@ -166,5 +170,23 @@ fn in_session(
             DECLINED
         }
         Err(failure) => Verdict::failure(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_the_usual_time_or_more() {
+        let seconds = |words: &[&str], usual: Option<u64>| {
+            let settings = settings(words, usual.map(Duration::from_secs));
+            (settings.timeout - GRACE).as_secs()
+        };
+        assert_eq!(seconds(&[], None), 300);
+        assert_eq!(seconds(&["timeout", "5"], None), 300);
+        assert_eq!(seconds(&["timeout", "600"], None), 600);
+        assert_eq!(seconds(&["timeout", "soon"], Some(2)), 2);
+        assert_eq!(seconds(&["Timeout", "60"], Some(2)), 60);
     }
 }

@@ -45,6 +45,9 @@ pub use load::{Source, dirs, own_arguments, settings};
 /// How long loading one plugin may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
+/// How much sooner than the alarm, which ends the worker, a Perl handler has to be done.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// How long the parent waits for a Perl handler: nobody else is served meanwhile.
 const PARENT_LIMIT: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,8 @@ pub struct Perl {
     serving: RefCell<Option<Rc<Serving>>>,
     is_loading: Cell<bool>,
     has_loggers: Cell<bool>,
+    /// Has a plugin the argument `loglevel`, so that no line is known to be superfluous?
+    shifts_levels: Cell<bool>,
     parents: RefCell<Vec<Parent>>,
     this: Weak<Perl>,
 }
@@ -102,9 +107,22 @@ impl Perl {
             serving: RefCell::default(),
             is_loading: Cell::new(true),
             has_loggers: Cell::new(false),
+            shifts_levels: Cell::new(false),
             parents: RefCell::default(),
             this: this.clone(),
         })
+    }
+
+    /// What `config/perl_timeout` gives one handler of a Perl plugin.
+    ///
+    /// # Errors
+    /// It is no number of seconds.
+    pub fn time_limit(&self) -> Result<Option<Duration>> {
+        let Some(text) = self.config.value("perl_timeout") else { return Ok(None) };
+        match text.parse() {
+            Ok(seconds @ 1..) => Ok(Some(Duration::from_secs(seconds))),
+            _ => Err(Error::new(format!("perl_timeout is '{text}', not seconds, at least 1"))),
+        }
     }
 
     /// All plugins are loaded: from now on every process has a Perl child of its own.
@@ -131,8 +149,8 @@ impl Perl {
         args: Vec<Item>,
         limit: Duration,
     ) -> std::result::Result<Said, String> {
-        let deadline = Instant::now() + limit;
         if self.is_loading.get() {
+            let deadline = Instant::now() + limit;
             let frame = vec![
                 Item::text("c"),
                 Item::number(handler),
@@ -144,7 +162,8 @@ impl Perl {
             let Some(process) = &*process else { return Err("there is no Perl process".into()) };
             return self.converse(&process.control, None, asker, frame, deadline);
         }
-        let serving = self.serving(asker)?;
+        let (serving, limit) = self.serving(asker, limit)?;
+        let deadline = Instant::now() + limit;
         let state = serving.mirror.borrow_mut().state(asker.session().map(|session| &*session));
         let frame =
             vec![Item::text("c"), Item::number(handler), Item::text(hook), state, Item::List(args)];
@@ -206,18 +225,27 @@ impl Perl {
         }
     }
 
-    /// This process's own connection, made at its first use.
-    fn serving(&self, asker: &mut Asker<'_, '_>) -> std::result::Result<Rc<Serving>, String> {
+    /// This process's own connection, made at its first use, and how much of `limit` a call on it
+    /// may take: where the process that makes children has died, there may never be one.
+    fn serving(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        limit: Duration,
+    ) -> std::result::Result<(Rc<Serving>, Duration), String> {
         if let Some(serving) = &*self.serving.borrow()
             && serving.link.is_ours()
+            && !serving.link.is_dead()
         {
-            return Ok(serving.clone());
+            return Ok((serving.clone(), limit));
         }
-        let link = match &*self.process.borrow() {
-            Some(process) => process.connect()?,
+        let (link, limit) = match &*self.process.borrow() {
+            Some(process) if process.control.is_dead() => {
+                (process.connect()?, limit.min(PARENT_LIMIT))
+            }
+            Some(process) => (process.connect()?, limit),
             None => return Err("there is no Perl process".into()),
         };
-        let (level, names) = match asker {
+        let (mut level, names) = match asker {
             Asker::Session(session) => {
                 let plugins = session.plugins();
                 let wanted = (0..8).rev().find(|n| plugins.wants(Level::from_number(*n)));
@@ -226,13 +254,16 @@ impl Perl {
             }
             _ => (7, vec![]),
         };
+        if self.shifts_levels.get() {
+            level = 7;
+        }
         let waits = if self.has_loggers.get() { "1" } else { "0" };
         let hello =
             vec![Item::text("h"), Item::number(level), Item::text(waits), Item::texts(names)];
         link.send(hello)?;
         let serving = Rc::new(Serving { link, mirror: RefCell::default() });
         *self.serving.borrow_mut() = Some(serving.clone());
-        Ok(serving)
+        Ok((serving, limit))
     }
 
     /// In a process that was just forked: the parent's connection is not ours.

@@ -55,7 +55,7 @@ pub(super) fn returned(verdict: &Verdict) -> Item {
 }
 
 /// What a handler is given besides itself and the transaction.
-pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
+pub(super) fn arguments(hook: Hook, call: &Call<'_>) -> Vec<Item> {
     match call {
         // No Perl plugin can register for SCRAM: it has no upstream.
         Call::Nothing | Call::Scram(_) => vec![],
@@ -63,9 +63,9 @@ pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
         Call::Path(text, params) => vec![Item::text(text), pairs(params)],
         Call::Address(address, params) => vec![address_item(address), pairs(params)],
         Call::Received(parts) => {
-            let comment = |text: &str| match text {
+            let comment = |text: &str| match text.trim_start() {
                 "" => Item::text(""),
-                text => Item::text(format!("({text}) ")),
+                text => Item::text(format!("{text} ")),
             };
             vec![Item::text(parts.protocol), comment(parts.auth), comment(parts.tls)]
         }
@@ -78,11 +78,12 @@ pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
                 Item::text(who.user),
                 secret(who.password),
                 secret(who.hash),
-                Item::text(who.ticket),
+                Item::maybe(Some(who.ticket).filter(|ticket| !ticket.is_empty())),
             ]
         }
         Call::Words(command, words) => {
-            let command = Some(command).filter(|command| !command.is_empty());
+            // Of a command of our own, Perl has always been given what follows it only.
+            let command = Some(command).filter(|_| hook == Hook::UnrecognizedCommand);
             command.into_iter().chain(words.iter()).map(Item::text).collect()
         }
         Call::UserConfig(address, name) => vec![address_item(address), Item::text(name)],

@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("msmtp", &["msmtp"]),
     ("strace", &["strace"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
+    ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
 ];
 

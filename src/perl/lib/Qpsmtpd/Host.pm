@@ -12,7 +12,8 @@ package Qpsmtpd::Host;
 #     to Perl     c id hook state args     call a handler
 #                 k value state            the answer to a question
 #                 e text                   the question could not be answered
-#                 h level ask_log          first of all: what to log, and whether to wait for it
+#                 h level ask_log plugins  first of all: what to log, whether to wait for it, and
+#                                          which plugins there are
 #                 l name file module args  load a plugin
 #                 b                        the message is gone: let go of its file
 #                 s                        loading is over: serve
@@ -28,6 +29,7 @@ use Socket ();
 
 use Qpsmtpd;
 use Qpsmtpd::Address;
+use Qpsmtpd::Command;
 use Qpsmtpd::Connection;
 use Qpsmtpd::Constants;
 use Qpsmtpd::Plugin;
@@ -191,8 +193,8 @@ sub handle {
     return Qpsmtpd::State::forget_body() if $kind eq 'b';
     return load(@rest) if $kind eq 'l';
     if ($kind eq 'h') {
-        ($LOG_LEVEL, $LOG_WAITS) = @rest;
-        return;
+        ($LOG_LEVEL, $LOG_WAITS, my $names) = @rest;
+        return Qpsmtpd::Plugin::are_loaded(@$names);
     }
     die "an unknown frame '$kind'\n";
 }
@@ -232,29 +234,38 @@ sub text_and_map {
 sub call {
     my ($id, $hook, $state, $args) = @_;
     Qpsmtpd::State::update($state);
+    my ($changed, $code, @texts);
+    if (!eval { ($changed, $code, @texts) = verdict($id, $hook, $args); 1 }) {
+        my $died = $@;
+        my $text = eval { "$died" };
+        $text = 'died without a word' unless defined $text;
+        return send_frame('d', $text, Qpsmtpd::State::changes());
+    }
+    my $changes = Qpsmtpd::State::changes();
+    if ($changed) {
+        $changes->{A} = Qpsmtpd::State::parts($changed);
+        Qpsmtpd::State::remember($changed);
+    }
+    send_frame('r', $code, \@texts, $changes);
+}
+
+# The address that the handler was asked about, if it has changed it, and what the handler says.
+sub verdict {
+    my ($id, $hook, $args) = @_;
     my @args = $arguments{$hook} ? $arguments{$hook}->(@$args, $hook, $id) : @$args;
     my $address = ref $args[0] && ref $args[0] ne 'HASH' ? $args[0] : undef;
     my $before = $address && $address->format;
     my $qp = Qpsmtpd::the_server();
-    my @result = eval { $handlers[$id]->($qp, $qp->transaction, @args) };
-    if ($@) {
-        my $error = "$@";
-        return send_frame('d', $error, Qpsmtpd::State::changes());
-    }
-    if ($hook =~ /^(.+)_parse$/ && ref($result[1]) eq 'CODE') {
-        @result = Qpsmtpd::Command->parse($1, $args[0], $result[1]);
-    }
-    my ($code, @texts) = @result;
-    my $changes = Qpsmtpd::State::changes();
-    if ($address && $address->format ne $before) {
-        $changes->{A} = Qpsmtpd::State::parts($address);
-        Qpsmtpd::State::remember($address);
+    my ($code, @texts) = $handlers[$id]->($qp, $qp->transaction, @args);
+    if ($hook =~ /^(.+)_parse$/ && ref $texts[0] eq 'CODE') {
+        ($code, @texts) = Qpsmtpd::Command->parse($1, $args[0], $texts[0]);
     }
     if (defined $code && $code !~ /^\d+$/) {
         log_line(LOGERROR, "the $hook hook returned '$code', which is no return code");
         $code = DECLINED;
     }
-    send_frame('r', $code, [map { defined $_ ? "$_" : '' } @texts], $changes);
+    my $changed = $address && $address->format ne $before ? $address : undef;
+    return ($changed, $code, map { defined $_ ? "$_" : '' } @texts);
 }
 
 # --------------------------------------------------------------------------------- loading
@@ -283,6 +294,7 @@ sub run {
     open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
     open STDOUT, '>&', \*STDERR or die "standard error: $!\n";
     binmode $_ for $socket, $listener;
+    close_others(fileno $socket, fileno $listener);
     $0 = "$root/perl-plugins";
     $ENV{PROCESS} = $0;
     local $SIG{__WARN__} = \&warned;
@@ -293,6 +305,16 @@ sub run {
     }
     $LOADING = 0;
     nurse($socket, $listener, $so_peercred);
+}
+
+# Whatever the daemon was started with is not for plugins, which may outlive it for a moment.
+sub close_others {
+    my %ours = map { $_ => 1 } 0 .. 2, @_;
+    require POSIX;
+    opendir my $folder, '/proc/self/fd' or return;
+    my @open = grep { /^\d+$/ && !$ours{$_} } readdir $folder;
+    closedir $folder;
+    POSIX::close($_) for @open;
 }
 
 sub warned {
@@ -343,7 +365,9 @@ sub nurse {
             $link{$pid} = $client;
         }
         else {
-            (%link, $control, $listener) = ();
+            # Others have references to these.
+            close $_ for grep { defined } values %link, $control, $listener;
+            %link = ();
             serve($client, $so_peercred);
         }
     }

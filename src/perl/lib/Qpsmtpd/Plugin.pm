@@ -56,6 +56,8 @@ sub is_loaded {
     return defined $name && !ref $name && $loaded{$name};
 }
 
+sub are_loaded { @loaded{@_} = (1) x @_ }
+
 sub compile {
     my ($self, $name, $class, $file) = @_;
     open my $source, '<', $file or die "cannot read $file: $!\n";

@@ -45,7 +45,7 @@ sub update {
     if (my $changed = $state->{c}) {
         for my $name (keys %$changed) {
             $connection->{"_$name"} = $changed->{$name};
-            $fields{$name} = Qpsmtpd::Host::encode($changed->{$name});
+            $fields{$name} = $changed->{$name};
         }
     }
     take_notes($connection, \%connection_notes, @{$state}{qw(n N)});
@@ -81,11 +81,9 @@ sub changes {
     my %changed;
     my $connection = $qp->{_connection} or return \%changed;
     for my $name (@Qpsmtpd::Connection::FIELDS) {
-        my $value = $connection->{"_$name"};
-        my $text = Qpsmtpd::Host::encode($value);
-        next if $text eq (defined $fields{$name} ? $fields{$name} : 'u');
-        $fields{$name} = $text;
-        $changed{c}{$name} = $value;
+        my ($value, $known) = ($connection->{"_$name"}, $fields{$name});
+        next if defined $value ? defined $known && $value eq $known : !defined $known;
+        $fields{$name} = $changed{c}{$name} = defined $value ? "$value" : undef;
     }
     @changed{qw(n N)} = changed_notes($connection, \%connection_notes);
     my $transaction = $qp->{_transaction};
