@@ -122,7 +122,8 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         };
         let (file, native) = (path.display(), find(name));
         let Some((plugin, _)) = native else {
-            return Err(place(Error::new(format!("{file} cannot work here: {why}"))));
+            let other = other_perl_file(config, name).unwrap_or_default();
+            return Err(place(Error::new(format!("{file} cannot work here: {why}{other}"))));
         };
         plugins.log(
             Level::Warn,
@@ -162,6 +163,13 @@ fn without_number(instance: &str) -> &str {
 /// The Perl source of that name.
 fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
     perl::dirs(config).into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// Where a plugin cannot work, and its name stands for another one whose file can: says so.
+fn other_perl_file(config: &Config, name: &str) -> Option<String> {
+    let other = ALIASES.iter().find(|alias| alias.old == name)?.new;
+    let file = perl_file(config, other)?;
+    perl::cannot_work(&file).is_none().then(|| format!("; '{other}' can"))
 }
 
 fn load_perl(
@@ -226,15 +234,19 @@ mod tests {
     #[test]
     fn a_perl_file_that_cannot_work_gives_way_to_a_native_plugin_or_is_refused() {
         let perl = tempfile::tempdir().unwrap();
-        for name in ["earlytalker", "chatter"] {
+        std::fs::create_dir(perl.path().join("async")).unwrap();
+        for name in ["earlytalker", "chatter", "async/dnsbl"] {
             std::fs::write(perl.path().join(name), "my $line = <STDIN>;\n").unwrap();
         }
+        std::fs::write(perl.path().join("dnsbl"), "sub hook_connect { }\n").unwrap();
         let dirs = format!("{}\n", perl.path().display());
         let load = |line: &str| load_config(&[("plugins", line), ("plugin_dirs", dirs.as_str())]);
         assert_eq!(load("earlytalker\n").unwrap().names().collect::<Vec<_>>(), ["earlytalker"]);
         let error = load("chatter\n").unwrap_err().to_string();
         assert!(error.starts_with("config/plugins:1: chatter: /"), "{error}");
         assert!(error.contains("cannot work here: it reads from the client's socket"), "{error}");
+        let error = load("async/dnsbl\n").unwrap_err().to_string();
+        assert!(error.ends_with("it reads from the client's socket; 'dnsbl' can"), "{error}");
     }
 
     #[test]

@@ -29,6 +29,9 @@ mod logging;
 // Plugins whose doing a transcript cannot show.
 mod plugins;
 
+// Perl plugins, compared with Perl qpsmtpd.
+mod perl;
+
 // Plugins that panic, err or loop.
 mod failing;
 

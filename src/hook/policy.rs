@@ -19,6 +19,10 @@ pub const WHITELISTHOST: Note<String> = Note::new("whitelisthost");
 pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
 /// How well this client behaves, as a sum; a note of the connection.
 pub const KARMA: Note<i64> = Note::new("karma");
+/// The arguments of the last MAIL command as they came; a note of the connection.
+pub const ENVELOPE_FROM: Note<String> = Note::new("envelope_from");
+/// The arguments of the last RCPT command as they came; a note of the connection.
+pub const ENVELOPE_RCPT: Note<String> = Note::new("envelope_rcpt");
 /// Extensions that plugins offer: lines of the EHLO reply; a note of the connection or of the
 /// transaction.
 pub const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");

@@ -15,7 +15,7 @@ type Answer = Result<Item, String>;
 type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
-const QUESTIONS: [(&str, Run); 22] = [
+const QUESTIONS: [(&str, Run); 23] = [
     ("log", log),
     ("config", config),
     ("user_config", user_config),
@@ -36,6 +36,7 @@ const QUESTIONS: [(&str, Run); 22] = [
     ("run_hooks", run_hooks),
     ("commands", commands),
     ("reset_transaction", reset_transaction),
+    ("cannot_work", cannot_work),
     ("isa_native", isa_native),
     ("parent", parent),
 ];
@@ -260,6 +261,11 @@ fn commands(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
 fn reset_transaction(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     session(asker)?.reset_transaction();
     Ok(Item::Undef)
+}
+
+/// Why a plugin's file cannot work here, or undef.
+fn cannot_work(_perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    Ok(Item::maybe(file::cannot_work(Path::new(&text(args, 0)))))
 }
 
 /// A native plugin as the parent of a Perl one: a number for it, and the names of its hooks.  The

@@ -35,6 +35,12 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
     ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
+    ("qpsmtpd", &["/usr/share/perl5/Qpsmtpd.pm"]),
+    ("libgeo-ip-perl", &["/usr/share/doc/libgeo-ip-perl/copyright"]),
+    ("libmail-dkim-perl", &["/usr/share/perl5/Mail/DKIM.pm"]),
+    ("libmail-dmarc-perl", &["/usr/share/perl5/Mail/DMARC.pm"]),
+    ("libnet-ldap-perl", &["/usr/share/perl5/Net/LDAP.pm"]),
+    ("libwww-perl", &["/usr/share/perl5/LWP.pm"]),
 ];
 
 /// Where programs are, beside $PATH, which may lack the folders of the administrator.

@@ -6,6 +6,8 @@ package Qpsmtpd;
 use strict;
 use warnings;
 
+use Scalar::Util ();
+
 use Qpsmtpd::Constants;
 
 our $VERSION = '2.0.0';
@@ -66,6 +68,7 @@ sub varlog {
 # ----------------------------------------------------------------------------------- config
 
 # `config(NAME)`, `config(NAME, "map")`, or `config(NAME, $address)` for what one recipient wants.
+# Some plugins give a hash, which has never meant anything.
 sub config {
     my ($self, $name, $type) = @_;
     if (defined $type && !ref $type && $type eq 'map') {
@@ -73,7 +76,7 @@ sub config {
         return Qpsmtpd::Map::of($name);
     }
     my @lines;
-    if (ref $type) {
+    if (Scalar::Util::blessed($type)) {
         @lines = @{ Qpsmtpd::Host::ask('user_config', Qpsmtpd::State::parts($type), $name) };
     }
     else {

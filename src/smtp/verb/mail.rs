@@ -1,6 +1,6 @@
 //! MAIL (RFC 5321 4.1.1.2), and the syntax that it shares with RCPT.
 
-use crate::hook::{Ability, Call, Code, Hook, Verdict};
+use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::smtp::session::Dialogue;
@@ -23,6 +23,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     if dialogue.session.connection.hello.is_none() {
         return dialogue.say(503, "5.5.1", "please say hello first ...");
     }
+    dialogue.session.connection.notes.set(ENVELOPE_FROM, argument.to_owned());
     let parsed = dialogue.ask(Hook::MailParse, &Call::Line(argument));
     if parsed.is_failure() {
         dialogue.settled(Hook::Mail, &parsed, "");

@@ -1,6 +1,6 @@
 //! RCPT (RFC 5321 4.1.1.3).
 
-use crate::hook::{Call, Code, Hook};
+use crate::hook::{Call, Code, ENVELOPE_RCPT, Hook};
 use crate::mail::{Address, notify};
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::mail::{DSN, SMTPUTF8, SYNTAX, is_readable, offers_dsn, path_and_params};
@@ -14,6 +14,7 @@ const NO_PATH: &str = "could not parse recipient";
 const MOST: u64 = 1000;
 
 pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
+    dialogue.session.connection.notes.set(ENVELOPE_RCPT, argument.to_owned());
     let parsed = dialogue.ask(Hook::RcptParse, &Call::Line(argument));
     if parsed.is_failure() {
         dialogue.settled(Hook::Rcpt, &parsed, "");

@@ -46,6 +46,12 @@ our $LOADING = 1;
 our $LOG_LEVEL = 7;
 our $LOG_WAITS = 1;
 
+# Whose conversation this is: a plugin may fork, and its child must not take part.
+my $owner = 0;
+
+# Is a handler of the hook logging running?
+our $is_logging = 0;
+
 my $socket;
 my $input = '';
 my @handlers;
@@ -101,7 +107,9 @@ sub decode {
     return \%map;
 }
 
+# The child of a plugin's fork says nothing, and ends where the plugin lets it go on.
 sub send_frame {
+    return if $$ != $owner;
     my $text = encode([@_]);
     my $frame = pack('N', length $text) . $text;
     my $sent = 0;
@@ -115,6 +123,7 @@ sub send_frame {
 
 # The other side is gone when there is nothing to read: this process has no more to do.
 sub receive_frame {
+    exit 0 if $$ != $owner;
     my $head = receive_octets(4);
     my $body = receive_octets(unpack 'N', $head);
     my $at = 0;
@@ -152,6 +161,7 @@ sub undisturbed {
 
 sub asked {
     my ($what, @args) = @_;
+    die "a process that a plugin has forked cannot ask for '$what'\n" if $$ != $owner;
     send_frame('a', $what, \@args, Qpsmtpd::State::changes());
     while (1) {
         my ($kind, @rest) = receive_frame();
@@ -172,6 +182,7 @@ sub notify {
 sub log_line {
     my ($level, $text) = @_;
     return if $level > $LOG_LEVEL;
+    return print STDERR "$$ $text\n" if $$ != $owner;
     return $LOG_WAITS ? ask('log', $level, $text) : notify('log', $level, $text);
 }
 
@@ -256,6 +267,7 @@ sub verdict {
     my $address = ref $args[0] && ref $args[0] ne 'HASH' ? $args[0] : undef;
     my $before = $address && $address->format;
     my $qp = Qpsmtpd::the_server();
+    local $is_logging = $hook eq 'logging' || $is_logging;
     my ($code, @texts) = $handlers[$id]->($qp, $qp->transaction, @args);
     if ($hook =~ /^(.+)_parse$/ && ref $texts[0] eq 'CODE') {
         ($code, @texts) = Qpsmtpd::Command->parse($1, $args[0], $texts[0]);
@@ -295,7 +307,11 @@ sub run {
     open STDOUT, '>&', \*STDERR or die "standard error: $!\n";
     binmode $_ for $socket, $listener;
     close_others(fileno $socket, fileno $listener);
+    # For plugins that look for things beside the program; FindBin insists on a file of that name.
+    require FindBin;
+    ($FindBin::Bin, $FindBin::RealBin) = ($root) x 2;
     $0 = "$root/perl-plugins";
+    $owner = $$;
     $ENV{PROCESS} = $0;
     local $SIG{__WARN__} = \&warned;
     while (1) {
@@ -304,6 +320,7 @@ sub run {
         handle($kind, @rest);
     }
     $LOADING = 0;
+    Qpsmtpd::State::loaded();
     nurse($socket, $listener, $so_peercred);
 }
 
@@ -317,8 +334,10 @@ sub close_others {
     POSIX::close($_) for @open;
 }
 
+# What a logging plugin warns of is the log.
 sub warned {
     my ($text) = @_;
+    return print STDERR $text if $is_logging;
     chomp $text;
     log_line(LOGWARN, $text);
 }
@@ -378,7 +397,7 @@ sub nurse {
 sub serve {
     my ($client, $so_peercred) = @_;
     $SIG{CHLD} = 'DEFAULT';
-    ($socket, $input) = ($client, '');
+    ($socket, $input, $owner) = ($client, '', $$);
     binmode $socket;
     my $peer = getsockopt $socket, Socket::SOL_SOCKET(), $so_peercred;
     my $uid = (unpack 'iii', $peer || '')[1];

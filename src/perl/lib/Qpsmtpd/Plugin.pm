@@ -58,19 +58,31 @@ sub is_loaded {
 
 sub are_loaded { @loaded{@_} = (1) x @_ }
 
+# What Perl qpsmtpd itself has loaded, and plugins use without asking for it.
+my @common = qw(
+    Carp Config Data::Dumper Digest::HMAC_MD5 IO::File IO::Select IO::Socket Mail::Header
+    MIME::Base64 Net::DNS POSIX Socket Sys::Hostname Time::HiRes
+);
+
 sub compile {
     my ($self, $name, $class, $file) = @_;
     open my $source, '<', $file or die "cannot read $file: $!\n";
     my $text = do { local $/; <$source> };
     close $source;
+    for my $module (grep { $text =~ /\b$_\b/ } @common) {
+        (my $path = "$module.pm") =~ s{::}{/}g;
+        eval { require $path };
+    }
     my $code = join "\n", "package $class;", 'use Qpsmtpd::Constants;', 'use strict;',
         'our @ISA = qw(Qpsmtpd::Plugin);', "sub plugin_name { q[$name] }", "#line 1 \"$file\"",
         $text, '', '1;';
-    my $done = compiled($code);
-    die $@ unless $done;
+    # Its last statement may well be false, if it has an __END__.
+    compiled($code);
+    die $@ if $@;
 }
 
-# Inherits from another plugin: a Perl file in one of the plugin folders, else a native plugin.
+# Inherits from another plugin: a Perl file in one of the plugin folders, else, or where that one
+# cannot work here, a native plugin.
 sub isa_plugin {
     my ($self, $parent) = @_;
     my $child = caller;
@@ -78,11 +90,14 @@ sub isa_plugin {
     my $class = "${child}::_isa_$clean";
     return if $class->can('plugin_name') && $child->isa($class);
     my ($file) = grep { -f } map { "$_/$parent" } Qpsmtpd::the_server()->plugin_dirs;
-    if (defined $file) {
+    my $why = defined $file ? Qpsmtpd::Host::ask('cannot_work', $file) : undef;
+    if (defined $file && !$why) {
         $self->compile($self->plugin_name . "_isa_$clean", $class, $file);
     }
     else {
-        $self->inherit_native($class, $parent);
+        my $done = eval { $self->inherit_native($class, $parent); 1 };
+        die $why ? "$file cannot work here: $why\n" : $@ unless $done;
+        $self->log(LOGWARN, "$file cannot work here: $why; the native '$parent' is used") if $why;
     }
     no strict 'refs';
     push @{"${child}::ISA"}, $class;

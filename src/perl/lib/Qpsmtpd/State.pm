@@ -24,6 +24,9 @@ my (%fields, %connection_notes, %transaction_notes);
 my ($sender, $recipients) = ('u', 'l' . pack 'N', 0);
 my %recent;
 
+# Plugins leave notes on the connection while they are loaded: each connection begins with them.
+my %left;
+
 sub update {
     my ($state) = @_;
     return unless $state && %$state;
@@ -31,6 +34,7 @@ sub update {
     if (defined $state->{S} && $state->{S} ne $session) {
         $session = $state->{S};
         $qp->{_connection} = Qpsmtpd::Connection->new;
+        $qp->{_connection}{_notes} = {%left};
         $qp->{_config} = {};
         (%fields, %connection_notes, %recent) = ();
     }
@@ -61,6 +65,10 @@ sub update {
     }
     $transaction->header_is($state->{h}) if defined $state->{h};
     $transaction->body_is($state->{b}) if defined $state->{b};
+}
+
+sub loaded {
+    %left = %{ Qpsmtpd::the_server()->connection->{_notes} || {} };
 }
 
 sub take_notes {

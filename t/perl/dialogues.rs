@@ -1,0 +1,116 @@
+//! The same plugin files, configuration and input in Perl qpsmtpd and here: the same replies, mails,
+//! lines of the log, and files.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use regex::Regex;
+
+use super::case::{Case, parse};
+use super::play::{Side, play};
+
+/// What is different on purpose, or by chance, and what both become; see docs/differences.md.
+const DIFFERENT: &[(&str, &str)] = &[
+    // Lines of a reply: a client reads them as one.
+    (r"(?m)^< (\d{3})-", "< $1 "),
+    // Enhanced status codes (RFC 2034): in front of all texts here, at the end of some there.
+    (r"(?m)^(< [245]\d\d) [245]\.\d+\.\d+ ", "$1 "),
+    (r"(?m) \(#[245]\.\d+\.\d+\)$", ""),
+    // More extensions.
+    (r"(?m)^< 250 (ENHANCEDSTATUSCODES|CHUNKING|SMTPUTF8|DSN)\n", ""),
+    // Perl qpsmtpd 1.00 has it above Received, as we do; Debian's is 0.94.
+    (
+        r"(?m)^(  Received: .*\n(?:  [ \t].*\n)*)(  Authentication-Results: .*\n(?:  [ \t].*\n)*)",
+        "$2$1",
+    ),
+    (r"(?m)^< 334 \S{24,}$", "< 334 CHALLENGE"),
+    // Perl has them in any order.
+    (r"(?m)^< 250 AUTH .*$", "< 250 AUTH ..."),
+    // 1.00 says from where.
+    (r"(authentication failed for \S+) from [\d.]+", "$1"),
+    // What a plugin has said that did not decide.
+    (r" - authldap - temporary auth error", ""),
+    // 0.94 makes this comment and does not use it.
+    (r" \(smtp-auth username \S+, mechanism \S+\);", ";"),
+    // In the log: warnings of Perl's have no plugin there, nor has what a plugin dies of.
+    (r"(?m)^logged: .*: (Use of uninitialized value|FATAL PLUGIN ERROR|Couldn't open).*\n", ""),
+    // What a process says that a plugin has forked goes to standard error.
+    (r"(?m)^logged: .*: \(for \d+\) Queuing to .*\n", ""),
+    // What is asked for when is up to the server.
+    (r"(?m)^logged: \(config\) .*\n", ""),
+    // Qpsmtpd::Auth is ours.
+    (r"(?m)^(logged: .*: pass): (clear match|hash match|password fits|answer fits).*$", "$1"),
+    (r"(?m)^(logged: .*?) +$", "$1"),
+    (r"(?m)^(logged: .*) \d+\.\d+ (s\.|sec)", "$1 TIME $2"),
+    (r"(?m)^(logged: .* local load too high): [\d.]+$", "$1"),
+    (r"(?m)^(logged: .*) /tmp/\w{10} ", "$1 FILE "),
+    // Names, versions, times, process ids.
+    (r"qpsmtpd[ /][\w.\-/]+", "qpsmtpd VERSION"),
+    (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "DATE"),
+    (r"Queued! \d+ qp \d+", "Queued! TIME qp PID"),
+];
+
+#[test]
+fn the_dialogues_are_those_of_perl_qpsmtpd() {
+    if !super::perl_qpsmtpd() {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("t/perl/dialogues");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    // For people who write cases: plays only those with this in their names.
+    let only = std::env::var("DIALOGUE").unwrap_or_default();
+    let cases: Vec<Case> = files
+        .iter()
+        .flat_map(|file| parse(&std::fs::read_to_string(file).unwrap()))
+        .filter(|case| case.name.contains(&only))
+        .collect();
+    assert!(!cases.is_empty());
+    let failures = Mutex::new(String::new());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = same(case) {
+                        let mut failures = failures.lock().unwrap();
+                        writeln!(failures, "== {}\n{why}", case.name).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "of {} cases, these are different:\n{failures}", cases.len());
+}
+
+fn same(case: &Case) -> Result<(), String> {
+    let (there, there_log) = play(case, Side::Perl)?;
+    let (here, log) = play(case, Side::Ours)?;
+    let (there, here) = (normal(&there), normal(&here));
+    if there == here {
+        return Ok(());
+    }
+    let mut out = String::new();
+    let (mut left, mut right) = (there.lines(), here.lines());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (a, b) if a == b => writeln!(out, "    {}", a.unwrap_or_default()).unwrap(),
+            (a, b) => {
+                writeln!(out, "--- {}\n+++ {}", a.unwrap_or_default(), b.unwrap_or_default())
+                    .unwrap();
+            }
+        }
+    }
+    Err(format!("{out}the log there:\n{}the log here:\n{}", there_log.tail(), log.tail()))
+}
+
+fn normal(text: &str) -> String {
+    DIFFERENT.iter().fold(text.to_owned(), |text, (pattern, with)| {
+        Regex::new(pattern).expect("constants").replace_all(&text, *with).into_owned()
+    })
+}
