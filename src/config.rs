@@ -36,7 +36,7 @@ use trail::{Search, Trail};
 
 /// Values of names that have no file. `me` is the name of the host.
 const DEFAULTS: &[(&str, &str)] =
-    &[("timeout", "1200"), ("loglevel", "4"), ("size_threshold", "0"), ("databytes", "0")];
+    &[("timeout", "1200"), ("loglevel", "4"), ("size_threshold", "65536"), ("databytes", "0")];
 
 /// First lines that switch a flag off, in any case.
 const OFF: &[&str] = &["0", "no", "off", "false"];

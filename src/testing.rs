@@ -38,7 +38,8 @@ pub struct Trial {
 
 impl Trial {
     /// Loads `plugins`, lines as in `config/plugins`, with the configuration files `files`.  The
-    /// text `{dir}` in both is the temporary folder.
+    /// text `{dir}` in both is the temporary folder.  Where there is no `loglevel`, everything is
+    /// logged.
     ///
     /// # Panics
     /// A plugin cannot be loaded; see [`Trial::load`].
@@ -205,7 +206,8 @@ impl Trial {
         let kept = log.clone();
         let mut plugins = Plugins::new(Level::Debug);
         let mut hooks = Hooks::new(config.clone(), |_| None);
-        hooks.logging(Level::Debug, move |record| {
+        let level = config.list("loglevel").first().and_then(|line| line.parse().ok());
+        hooks.logging(level.unwrap_or(Level::Debug), move |record| {
             kept.borrow_mut().push(record.line().trim_start().to_owned());
             DECLINED
         });

@@ -1,6 +1,6 @@
 //! The lines of a configuration file, with everything that it includes.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -25,14 +25,26 @@ pub struct Line {
 }
 
 /// The lines of a list: shared, never changed. A clone is the same list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lines(Rc<Inner>);
+
+thread_local! {
+    /// All empty lists are this one.  A new process that counts its references to many of them
+    /// would otherwise need a copy of each page that one is on.
+    static NOTHING: Lines = Lines(Rc::default());
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        NOTHING.with(Lines::clone)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<Line>,
-    /// The first word in lower case -> the first entry that has it.
-    index: Option<HashMap<String, usize>>,
+    /// The first word in lower case -> the first entry that has it; made when first asked for.
+    index: OnceCell<HashMap<String, usize>>,
     reported: Cell<bool>,
 }
 
@@ -71,9 +83,9 @@ impl Lines {
 
     /// The first line whose first word is `word`, without regard to ASCII case.
     pub fn find(&self, word: &str) -> Option<&str> {
-        let at = match &self.0.index {
-            Some(index) => index.get(&word.to_ascii_lowercase()).copied(),
-            None => self.iter().position(|text| {
+        let at = match self.len() > SHORT {
+            true => self.0.index().get(&word.to_ascii_lowercase()).copied(),
+            false => self.iter().position(|text| {
                 first_word(text).is_some_and(|first| first.eq_ignore_ascii_case(word))
             }),
         };
@@ -87,7 +99,7 @@ impl Lines {
 
     #[cfg(test)]
     pub(super) fn is_indexed(&self) -> bool {
-        self.0.index.is_some()
+        self.0.index.get().is_some()
     }
 
     /// True for the first caller, false from then on: what is wrong with a list is said once.
@@ -96,16 +108,24 @@ impl Lines {
     }
 
     fn new(entries: Vec<Line>) -> Lines {
-        let index = (entries.len() > SHORT).then(|| {
-            let mut index = HashMap::with_capacity(entries.len());
-            for (at, line) in entries.iter().enumerate() {
+        if entries.is_empty() {
+            return Lines::default();
+        }
+        Lines(Rc::new(Inner { entries, ..Inner::default() }))
+    }
+}
+
+impl Inner {
+    fn index(&self) -> &HashMap<String, usize> {
+        self.index.get_or_init(|| {
+            let mut index = HashMap::with_capacity(self.entries.len());
+            for (at, line) in self.entries.iter().enumerate() {
                 if let Some(word) = first_word(&line.text) {
                     index.entry(word.to_ascii_lowercase()).or_insert(at);
                 }
             }
             index
-        });
-        Lines(Rc::new(Inner { entries, index, reported: Cell::new(false) }))
+        })
     }
 }
 

@@ -158,7 +158,7 @@ fn built_in_defaults() {
     let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
     assert_eq!(config.value("me"), Some(host));
     for (name, value) in
-        [("timeout", 1200), ("loglevel", 4), ("size_threshold", 0), ("databytes", 0)]
+        [("timeout", 1200), ("loglevel", 4), ("size_threshold", 65536), ("databytes", 0)]
     {
         assert_eq!(config.value(name), Some(value.to_string()), "{name}");
         assert_eq!(config.number(name, 77), value, "{name}");

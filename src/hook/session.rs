@@ -63,7 +63,7 @@ pub(crate) struct Current {
 
 impl Session {
     pub(crate) fn new(shared: Shared, connection: Connection, id: String) -> Session {
-        let threshold = shared.config.number("size_threshold", 0) as usize;
+        let threshold = shared.config.number("size_threshold", 65536) as usize;
         let transaction = Transaction::new(shared.spool.clone(), threshold);
         let none = vec![None; shared.plugins.handler_count()];
         Session {

@@ -138,9 +138,10 @@ impl Children {
         self.all.values().filter_map(|child| child.client)
     }
 
-    /// In a new child: closes the links of its siblings.
+    /// In a new child: closes the links of its siblings.  The memory of all this is left alone: to
+    /// free it would only make copies of the pages that it is on.
     pub(crate) fn forget_all(&mut self) {
-        *self = Children::default();
+        self.all.values_mut().for_each(|child| drop(child.link.take()));
     }
 
     fn forget_client(&mut self, client: IpAddr) {

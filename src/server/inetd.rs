@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::server::listener::Peer;
 use crate::smtp::stream::is_same;
-use crate::smtp::{Stream, serve};
+use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
 use crate::sys::{deadline, resolve};
 
@@ -30,6 +30,7 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
         true => Stream::new(input),
         false => Stream::pair(input, output),
     };
+    stream::prepare(&stream.output());
     deadline::install(None);
     shared.plugins.post_fork(&shared.config);
     serve(stream, connection, shared);

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -17,6 +17,7 @@ use nix::sys::socket::{
 };
 
 use crate::error::{Error, Result};
+use crate::smtp::stream;
 use crate::sys::descriptors;
 
 /// How many clients the kernel keeps waiting while we are busy.
@@ -57,8 +58,8 @@ impl Peer {
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// On the network.
-    Tcp(TcpListener),
+    /// On the network, at this address.
+    Tcp(TcpListener, SocketAddr),
     /// In the file system.
     Unix(UnixListener),
 }
@@ -67,29 +68,29 @@ impl Listener {
     /// The next client; `WouldBlock` when there is none.
     pub(crate) fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, own) => {
                 let (client, remote) = listener.accept()?;
-                let local = local_of(&client, listener)?;
+                let local = if own.ip().is_unspecified() { client.local_addr()? } else { *own };
                 Ok((client.into(), Peer::new(remote, local)))
             }
             Listener::Unix(listener) => Ok((listener.accept()?.0.into(), Peer::unix())),
         }
     }
+}
 
+impl Listener {
     /// Does a client wait to be accepted?
     pub(crate) fn has_client(&self) -> bool {
-        let fd = match self {
-            Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener) => listener.as_fd(),
-        };
-        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
+}
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listener::Tcp(listener) => listener.as_raw_fd(),
-            Listener::Unix(listener) => listener.as_raw_fd(),
+            Listener::Tcp(listener, _) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
         }
     }
 }
@@ -97,7 +98,7 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = match self {
-            Listener::Tcp(listener) => listener.local_addr().ok().map(|own| own.to_string()),
+            Listener::Tcp(_, own) => Some(own.to_string()),
             Listener::Unix(listener) => listener
                 .local_addr()
                 .ok()
@@ -181,7 +182,7 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener> {
     }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(fail)?;
     listen(&fd, Backlog::new(BACKLOG).map_err(fail)?).map_err(fail)?;
-    Ok(Listener::Tcp(fd.into()))
+    tcp(fd.into()).map_err(|error| Error::new(format!("cannot listen on {address}: {error}")))
 }
 
 /// Listens at a path, in the place of a socket that nobody listens to any more.  Who may go through
@@ -226,22 +227,23 @@ fn from_systemd() -> Result<Vec<Listener>> {
             continue;
         }
         let listener = TcpListener::from(fd);
-        let is_ready = listener.local_addr().and_then(|_| listener.set_nonblocking(true));
-        is_ready.map_err(fail)?;
-        listeners.push(Listener::Tcp(listener));
+        listener.set_nonblocking(true).map_err(fail)?;
+        listeners.push(tcp(listener).map_err(fail)?);
     }
     Ok(listeners)
 }
 
-/// The client's local end: the listener's own address, unless that is for all addresses.
-fn local_of(client: &TcpStream, listener: &TcpListener) -> io::Result<SocketAddr> {
-    let local = listener.local_addr()?;
-    if local.ip().is_unspecified() { client.local_addr() } else { Ok(local) }
+/// A listener whose clients need no further preparation.
+fn tcp(listener: TcpListener) -> io::Result<Listener> {
+    stream::prepare(&listener);
+    let own = listener.local_addr()?;
+    Ok(Listener::Tcp(listener, own))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
 
     fn strings(addresses: Vec<SocketAddr>) -> Vec<String> {
         addresses.iter().map(ToString::to_string).collect()
@@ -279,7 +281,7 @@ mod tests {
             return;
         }
         let listener = bind_one("[::]:0".parse().unwrap(), &[]).unwrap();
-        let Listener::Tcp(socket) = &listener else { panic!("{listener}") };
+        let Listener::Tcp(socket, _) = &listener else { panic!("{listener}") };
         let port = socket.local_addr().unwrap().port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_nonblocking(false).unwrap();

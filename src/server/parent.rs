@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -26,13 +26,17 @@ use crate::server::signals::{Event, Signals};
 use crate::server::spawn::Backoff;
 use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
-use crate::sys::fork::{Forked, fork};
+use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::title;
 
+/// What tells events apart.
 const SIGNALS: Token = Token(0);
 /// Listener `n` has this token and `n`; children come after them, by process id.
 const LISTENERS: usize = 1;
 const CHILDREN: usize = 1 << 16;
+
+/// How many events are looked at in one go.
+const EVENTS: usize = 64;
 
 /// How often the parent looks around while something is out of order, and while nothing is.
 const SOON: Duration = Duration::from_millis(250);
@@ -88,8 +92,7 @@ impl Parent {
         grace: Duration,
     ) -> io::Result<Parent> {
         let poll = Poll::new()?;
-        let fd = signals.raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), SIGNALS, Interest::READABLE)?;
+        watch(&poll, signals.as_fd(), SIGNALS)?;
         Ok(Parent {
             shared,
             children: Children::default(),
@@ -113,7 +116,7 @@ impl Parent {
     /// # Errors
     /// The kernel does not let us wait for events.
     pub(crate) fn run(&mut self, model: &mut dyn Model) -> Result<()> {
-        let mut events = Events::with_capacity(256);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             if self.stopping.is_none() {
@@ -129,14 +132,14 @@ impl Parent {
             self.kill_late(now);
             self.show();
             self.wait(&mut events)?;
-            let tokens: Vec<usize> = events.iter().map(|event| event.token().0).collect();
-            for token in tokens.iter().filter(|token| **token >= CHILDREN) {
+            let tokens = || events.iter().map(|event| event.token().0);
+            for token in tokens().filter(|token| *token >= CHILDREN) {
                 self.reports(model, (token - CHILDREN) as i32);
             }
-            if tokens.contains(&SIGNALS.0) {
+            if tokens().any(|token| token == SIGNALS.0) {
                 self.signalled(model);
             }
-            for token in tokens.iter().filter(|token| (LISTENERS..CHILDREN).contains(token)) {
+            for token in tokens().filter(|token| (LISTENERS..CHILDREN).contains(token)) {
                 self.accept(model, token - LISTENERS);
             }
         }
@@ -155,14 +158,13 @@ impl Parent {
             Ok(((link, child_link), Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                let shared = self.shared.clone();
-                duty(child_link, &shared);
-                std::process::exit(0);
+                duty(child_link, &self.shared);
+                exit(0);
             }
             Ok(((link, _), Forked::Parent(pid))) => {
                 let token = Token(CHILDREN + pid.as_raw() as usize);
-                let fd = link.as_raw_fd();
-                if let Err(error) = self.register(fd, token) {
+                let watched = self.poll.as_ref().map(|poll| watch(poll, link.as_fd(), token));
+                if let Some(Err(error)) = watched {
                     self.log(Level::Error, format_args!("cannot watch a child: {error}"));
                 }
                 self.children.add(pid, link, client);
@@ -195,13 +197,6 @@ impl Parent {
 
     pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {
         self.shared.plugins.log(level, text);
-    }
-
-    fn register(&self, fd: RawFd, token: Token) -> io::Result<()> {
-        match &self.poll {
-            Some(poll) => poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE),
-            None => Ok(()),
-        }
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<()> {
@@ -253,13 +248,13 @@ impl Parent {
             return;
         }
         for (number, listener) in self.listeners.iter().enumerate() {
-            let fd = listener.raw_fd();
             let Some(poll) = &self.poll else { continue };
-            let token = Token(LISTENERS + number);
-            let mut source = SourceFd(&fd);
             let changed = match wanted {
-                true => poll.registry().register(&mut source, token, Interest::READABLE),
-                false => poll.registry().deregister(&mut source),
+                true => watch(poll, listener.as_fd(), Token(LISTENERS + number)),
+                false => {
+                    let fd = listener.as_fd().as_raw_fd();
+                    poll.registry().deregister(&mut SourceFd(&fd))
+                }
             };
             if let Err(error) = changed {
                 self.log(Level::Error, format_args!("listening on {listener}: {error}"));
@@ -268,17 +263,19 @@ impl Parent {
         self.listening = wanted;
     }
 
+    /// Takes the clients that wait, as far as there is room.  That more have come is told only once,
+    /// so who is left waiting is told of again when listening begins again.
     fn accept(&mut self, model: &mut dyn Model, number: usize) {
-        while self.stopping.is_none() && model.has_room(self) {
+        while self.stopping.is_none() {
+            if !model.has_room(self) {
+                return self.set_listening(false);
+            }
             let Some(listener) = self.listeners.get(number) else { return };
             let (client, peer) = match listener.accept() {
                 Ok(accepted) => accepted,
-                Err(error) => {
-                    if !self.is_over(&error) {
-                        continue;
-                    }
-                    return;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_client(&error) => continue,
+                Err(error) => return self.failed_to_accept(&error),
             };
             self.warm();
             match pre_connection::check(&peer, &self.children, self.max_from_ip, &self.shared) {
@@ -286,24 +283,13 @@ impl Parent {
                 None => model.take(self, client, &peer),
             }
         }
-        self.set_listening(false);
     }
 
-    /// Is there nothing to accept for now?  Running out of descriptors is one reason: the listener
-    /// stays readable then, so it is left alone for a moment.
-    fn is_over(&mut self, error: &io::Error) -> bool {
-        const OF_ONE_CLIENT: [i32; 4] =
-            [libc::ECONNABORTED, libc::EINTR, libc::EPROTO, libc::ENOTCONN];
-        if error.kind() == io::ErrorKind::WouldBlock {
-            return true;
-        }
-        if error.raw_os_error().is_some_and(|code| OF_ONE_CLIENT.contains(&code)) {
-            return false;
-        }
+    /// Descriptors or memory have run out: the listener is left alone for a moment.
+    fn failed_to_accept(&mut self, error: &io::Error) {
         self.log(Level::Error, format_args!("cannot accept: {error}; next try in 1 s"));
         self.short_until = Some(Instant::now() + BREATHER);
         self.set_listening(false);
-        true
     }
 
     fn reports(&mut self, model: &mut dyn Model, pid: i32) {
@@ -316,7 +302,8 @@ impl Parent {
                 }
                 Some(Report::Done { leaving }) => {
                     self.backoff.worked();
-                    model.done(self, pid, leaving);
+                    // It says nothing more before it has got another client.
+                    return model.done(self, pid, leaving);
                 }
             }
         }
@@ -435,7 +422,9 @@ impl Parent {
         self.children.forget_all();
         self.listeners.clear();
         self.poll = None;
-        self.signals = None;
+        if let Some(signals) = self.signals.take() {
+            signals.leave();
+        }
         self.shared.plugins.leave_parent();
     }
 
@@ -444,4 +433,15 @@ impl Parent {
         let state = if self.stopping.is_some() { "stopping" } else { "parent" };
         title::set(format_args!("{state}, {busy} busy, {idle} waiting"));
     }
+}
+
+/// Events come when something changes, not as long as there is something to read.
+fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
+}
+
+/// Has only this client gone wrong?
+fn is_of_one_client(error: &io::Error) -> bool {
+    const CODES: [i32; 4] = [libc::ECONNABORTED, libc::EINTR, libc::EPROTO, libc::ENOTCONN];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }

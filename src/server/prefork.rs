@@ -35,7 +35,7 @@ impl Prefork {
         let duty = self.duty;
         parent.spawn(None, |link, shared| {
             drop(at_hand.take());
-            worker::pool(&link, shared, duty);
+            worker::pool(link, shared, duty);
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Signals as one readable descriptor, turned into events.
 
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,8 +52,14 @@ impl Signals {
         Ok(Signals { wake, flags })
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
+    /// Readable when one has come.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// In a new child: closes what it has of the parent's, and frees nothing.
+    pub(crate) fn leave(self) {
+        std::mem::forget(self.flags);
     }
 
     /// The events that have come, each once.

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::server::handoff;
 use crate::server::listener::Peer;
-use crate::smtp::{Stream, serve};
+use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
 use crate::sys::{deadline, descriptors, resolve, title};
 
@@ -28,12 +29,13 @@ pub(crate) struct Duty {
 /// A process for one client.
 pub(crate) fn one_client(client: OwnedFd, peer: &Peer, link: OwnedFd, shared: &Shared, duty: Duty) {
     begin(&link, shared, duty);
-    session(client, peer, &link, shared, duty);
+    session(client, peer, &Rc::new(link), shared, duty);
 }
 
 /// A process of a pool: serves the clients that come over `link` until it is told to end.
-pub(crate) fn pool(link: &OwnedFd, shared: &Shared, duty: Duty) {
-    begin(link, shared, duty);
+pub(crate) fn pool(link: OwnedFd, shared: &Shared, duty: Duty) {
+    begin(&link, shared, duty);
+    let link = &Rc::new(link);
     for served in 1..=duty.lifetime.max(1) {
         title::set("waiting");
         let Some((client, peer)) = handoff::receive_job(link) else { return };
@@ -49,18 +51,21 @@ fn begin(link: &OwnedFd, shared: &Shared, duty: Duty) {
     shared.plugins.post_fork(&shared.config);
 }
 
-fn session(client: OwnedFd, peer: &Peer, link: &OwnedFd, shared: &Shared, duty: Duty) {
+fn session(client: OwnedFd, peer: &Peer, link: &Rc<OwnedFd>, shared: &Shared, duty: Duty) {
     let mut connection = Connection::new(peer.remote, peer.local);
     if duty.rdns {
         connection = connection.with_look_up(resolve::host_of);
     }
-    let Ok(stop) = link.try_clone() else { return };
-    let stream = Stream::new(client).until(stop);
+    if peer.is_unix() {
+        // Clients of other listeners inherit it.
+        stream::prepare(&client);
+    }
+    let stream = Stream::new(client).until(link.clone());
     let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
     if served.is_err() {
         let why = crate::sys::panics::last();
         let ip = peer.remote.0;
         shared.plugins.log(Level::Crit, format_args!("the session from {ip} failed: {why}"));
-        std::process::exit(EXIT_BUG);
+        crate::sys::fork::exit(EXIT_BUG);
     }
 }

@@ -16,7 +16,7 @@ use crate::state::{Body, Transaction};
 /// The largest header section in octets.
 const LARGEST_HEADER: usize = 1024 * 1024;
 
-/// How fast a message has to come on average, in octets a second, once it has taken as long as
+/// How fast a message has to come on average, in octets a second, once it has taken twice as long as
 /// silence may: a client that sends an octet now and then does not keep a process for ever.
 const SLOWEST: u64 = 100;
 
@@ -81,7 +81,7 @@ impl Incoming {
     pub(crate) fn take(&mut self, dialogue: &mut Dialogue, most: u64) -> Option<Taken> {
         let silence = dialogue.patience.data;
         let earned = Duration::from_secs(self.kept.octets / SLOWEST);
-        let left = (silence + earned).saturating_sub(self.began.elapsed());
+        let left = (2 * silence + earned).saturating_sub(self.began.elapsed());
         let piece = match dialogue.stream.octets(silence.min(left)) {
             Ok(piece) => piece,
             Err(end) => {

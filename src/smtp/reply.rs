@@ -1,5 +1,8 @@
 //! Replies, and THE table that makes one of a verdict.
 
+use std::borrow::Cow;
+use std::io::Write;
+
 use crate::hook::{Code, Hook, Verdict};
 
 /// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
@@ -13,7 +16,7 @@ pub const INTERNAL_ERROR: &str = "Internal error - try again later";
 pub struct Reply {
     code: u16,
     status: Option<String>,
-    lines: Vec<String>,
+    text: String,
 }
 
 impl Reply {
@@ -21,18 +24,13 @@ impl Reply {
     /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it, with the class of the
     /// code, as RFC 2034 4 wants it.
     pub fn new(code: u16, status: &str, text: &str) -> Reply {
-        let mut status = status.to_owned();
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        if let Some(last) = lines.last()
-            && let Some((_, own)) = split_status(last)
-            && !status.is_empty()
-        {
-            status = format!("{}{}", code / 100, &own[1..]);
-        }
-        if lines.is_empty() {
-            lines.push(String::new());
-        }
-        Reply { code, status: (!status.is_empty()).then_some(status), lines }
+        let own = text.lines().next_back().and_then(split_status);
+        let status = match own {
+            _ if status.is_empty() => None,
+            Some((_, own)) => Some(format!("{}{}", code / 100, &own[1..])),
+            None => Some(status.to_owned()),
+        };
+        Reply { code, status, text: text.to_owned() }
     }
 
     /// A reply in a plugin's own words, with the general status of its code's class.
@@ -53,7 +51,7 @@ impl Reply {
 
     /// The first line of the text.
     pub fn text(&self) -> &str {
-        &self.lines[0]
+        self.text.lines().next().unwrap_or("")
     }
 
     /// Adds the reply as it goes on the wire to `out`; enhanced statuses only where the client
@@ -61,24 +59,29 @@ impl Reply {
     pub fn write(&self, enhanced: bool, out: &mut Vec<u8>) {
         let status = self.status.as_deref().filter(|_| enhanced);
         let room = LONGEST - 6 - status.map_or(0, |status| status.len() + 1);
-        let mut lines: Vec<String> = vec![];
-        for (number, line) in self.lines.iter().enumerate() {
-            let is_last = number + 1 == self.lines.len();
+        // A reply without text is one empty line.
+        let mut lines = self.text.lines().chain(self.text.is_empty().then_some("")).peekable();
+        while let Some(line) = lines.next() {
+            let is_last = lines.peek().is_none();
             let text = match split_status(line) {
                 Some((text, _)) if status.is_some() && is_last => text,
                 _ => line,
             };
-            push_pieces(&mut lines, &printable(text), room);
-        }
-        for (number, line) in lines.iter().enumerate() {
-            let mark = if number + 1 == lines.len() { ' ' } else { '-' };
-            out.extend_from_slice(format!("{:03}{mark}", self.code).as_bytes());
-            if let Some(status) = status {
-                out.extend_from_slice(status.as_bytes());
-                out.push(b' ');
+            let text = printable(text);
+            let mut rest = Some(&*text);
+            while let Some(line) = rest {
+                let (piece, more) = cut(line, room);
+                let mark = if is_last && more.is_none() { ' ' } else { '-' };
+                // Writing to memory does not fail.
+                let _ = write!(out, "{:03}{mark}", self.code);
+                if let Some(status) = status {
+                    out.extend_from_slice(status.as_bytes());
+                    out.push(b' ');
+                }
+                out.extend_from_slice(piece.as_bytes());
+                out.extend_from_slice(b"\r\n");
+                rest = more;
             }
-            out.extend_from_slice(line.as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
     }
 }
@@ -234,30 +237,26 @@ fn split_status(line: &str) -> Option<(&str, &str)> {
         .then_some((text, status))
 }
 
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c == '\t' {
-                ' '
-            } else if c.is_control() {
-                '?'
-            } else {
-                c
-            }
-        })
-        .collect()
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let plain = |c| match c {
+        '\t' => ' ',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.chars().map(plain).collect()
 }
 
-/// Cuts a line that is too long for a reply, at a blank where there is one.
-fn push_pieces(lines: &mut Vec<String>, text: &str, room: usize) {
-    let mut rest = text;
-    while rest.len() > room {
-        let fits = (0..=room).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(room);
-        let cut = rest[..fits].rfind(' ').filter(|at| *at > 0).unwrap_or(fits);
-        lines.push(rest[..cut].to_owned());
-        rest = rest[cut..].trim_start();
+/// As much of a line as a reply has room for, up to a blank where there is one, and the rest.
+fn cut(line: &str, room: usize) -> (&str, Option<&str>) {
+    if line.len() <= room {
+        return (line, None);
     }
-    lines.push(rest.to_owned());
+    let fits = (0..=room).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(room);
+    let end = line[..fits].rfind(' ').filter(|at| *at > 0).unwrap_or(fits);
+    (&line[..end], Some(line[end..].trim_start()))
 }
 
 #[cfg(test)]

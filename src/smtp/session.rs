@@ -15,15 +15,13 @@ use crate::smtp::{networks, proxy};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
-/// How long a reply may take to get into the client's receive window.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// How many seconds a client may take to its first recipient where
 /// `config/timeout_first_recipient` does not say.
 const FIRST_RECIPIENT: u64 = 300;
 
 thread_local! {
     static SESSIONS: Cell<u64> = const { Cell::new(0) };
+    static PROCESS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// A session with its client on the line: what the commands work on.
@@ -59,11 +57,10 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     let session = Session::new(shared.clone(), connection, new_id());
     title::set(format_args!("{} connected", session.connection.remote_ip));
     deadline::set_client(Some(stream.output().as_raw_fd()));
-    stream.set_write_timeout(WRITE_TIMEOUT);
     let mut dialogue = Dialogue::new(session, stream);
     let port = dialogue.session.connection.local_port;
-    dialogue.is_lmtp =
-        dialogue.stream.has_path() || networks::is_lmtp_port(&mut dialogue.session, port);
+    dialogue.is_lmtp = (port == 0 && dialogue.stream.has_path())
+        || networks::is_lmtp_port(&mut dialogue.session, port);
     if let Err(why) = proxy::unwrap(&mut dialogue) {
         dialogue.log(Level::Warn, why);
         return deadline::set_client(None);
@@ -76,7 +73,12 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     while !dialogue.closing {
         dialogue.command();
     }
-    dialogue.stream.close();
+    let plugins = dialogue.session.plugins();
+    match plugins.has(Hook::PostConnection) || plugins.wants(Level::Info) {
+        true => dialogue.stream.close(),
+        // Nothing is left to do: the socket is closed right away.
+        false => dialogue.stream.end(),
+    }
     deadline::set_client(None);
     let session = &mut dialogue.session;
     session.run(Hook::PostConnection, &Call::Nothing);
@@ -89,11 +91,8 @@ impl Dialogue {
         let command = session.config_number("timeoutsmtpd", data).max(1);
         let patience =
             Patience { command: Duration::from_secs(command), data: Duration::from_secs(data) };
-        match stream.ear() {
-            Ok(ear) => session.set_ear(ear),
-            Err(error) => session.log(Level::Error, format_args!("cannot look ahead: {error}")),
-        }
         let proof = session.config_number("timeout_first_recipient", FIRST_RECIPIENT).max(1);
+        session.set_ear(stream.ear());
         Dialogue {
             session,
             stream,
@@ -253,8 +252,12 @@ fn has_word(text: &str, word: &str) -> bool {
 /// An id that no other session of this host has: time, process, count.
 fn new_id() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let count = SESSIONS.with(|count| count.replace(count.get() + 1));
-    format!("{seconds:x}.{:x}.{count:x}", std::process::id())
+    let count = SESSIONS.replace(SESSIONS.get() + 1);
+    if count == 0 {
+        // A process that serves sessions makes no others that do.
+        PROCESS.set(std::process::id());
+    }
+    format!("{seconds:x}.{:x}.{count:x}", PROCESS.get())
 }
 
 #[cfg(test)]

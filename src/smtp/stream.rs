@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use rustls::ServerConfig;
 
 use crate::smtp::tls::{Failed, Tls};
 use crate::state::Encryption;
+use crate::sys::descriptors;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
@@ -25,6 +27,9 @@ const MESSAGE: usize = 64 * 1024;
 
 /// A line longer than this is not waited for: the client talks no SMTP.
 const ENDLESS: usize = 256 * 1024;
+
+/// How many seconds a reply may take to get into the client's receive window.
+const WRITE_TIMEOUT: libc::time_t = 300;
 
 /// What came instead of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,29 +47,40 @@ pub enum End {
 /// The connection to one client.
 #[derive(Debug)]
 pub struct Stream {
-    input: OwnedFd,
+    input: Rc<OwnedFd>,
     output: Option<OwnedFd>,
     /// Readable when the server wants sessions to end.
-    stop: Option<OwnedFd>,
+    stop: Option<Rc<OwnedFd>>,
+    /// What was read; from `at` on it was not used yet.
     buffer: Vec<u8>,
     at: usize,
-    end: usize,
     out: Vec<u8>,
+    read_limit: ReadLimit,
     tls: Option<Tls>,
     broken: bool,
+}
+
+/// How long the kernel lets a read wait (SO_RCVTIMEO).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReadLimit {
+    /// It was not told.
+    Unknown,
+    Known(Duration),
+    /// It cannot be told: this is no socket.
+    None,
 }
 
 impl Stream {
     /// A stream over one descriptor, usually a socket.
     pub fn new(socket: OwnedFd) -> Stream {
         Stream {
-            input: socket,
+            input: Rc::new(socket),
             output: None,
             stop: None,
             buffer: Vec::new(),
             at: 0,
-            end: 0,
-            out: Vec::with_capacity(1024),
+            out: Vec::with_capacity(512),
+            read_limit: ReadLimit::Unknown,
             tls: None,
             broken: false,
         }
@@ -76,7 +92,7 @@ impl Stream {
     }
 
     /// The same stream; waiting for a client that is idle ends when `stop` becomes readable.
-    pub fn until(mut self, stop: OwnedFd) -> Stream {
+    pub fn until(mut self, stop: Rc<OwnedFd>) -> Stream {
         self.stop = Some(stop);
         self
     }
@@ -88,15 +104,7 @@ impl Stream {
 
     /// The descriptor on which the client reads.
     pub fn output(&self) -> BorrowedFd<'_> {
-        self.output.as_ref().unwrap_or(&self.input).as_fd()
-    }
-
-    /// How long a write may take before the client is given up.  What is written goes out at once:
-    /// replies are collected here, and a handshake must not wait for acknowledgements.
-    pub fn set_write_timeout(&self, limit: Duration) {
-        let limit = TimeVal::new(limit.as_secs() as libc::time_t, 0);
-        let _ = setsockopt(&self.output(), sockopt::TcpNoDelay, &true);
-        let _ = setsockopt(&self.output(), sockopt::SendTimeout, &limit);
+        self.output.as_ref().unwrap_or(&*self.input).as_fd()
     }
 
     /// Replies are collected here; they are sent when the client has to speak next.
@@ -107,7 +115,7 @@ impl Stream {
     /// Sends what has been collected.  When that fails the client is gone.
     pub fn flush(&mut self) {
         if let Some(tls) = &mut self.tls {
-            let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
+            let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
             if !self.out.is_empty() && !self.broken {
                 self.broken = tls.put(&self.out, output).is_err();
             }
@@ -169,17 +177,22 @@ impl Stream {
     /// Sends what has been collected, and says that nothing more will come: the client need not
     /// wait for what the server still does on its own.
     pub fn close(&mut self) {
+        self.end();
+        let _ = shutdown(self.output().as_raw_fd(), Shutdown::Write);
+    }
+
+    /// Sends what has been collected, and under TLS that nothing more will come.
+    pub fn end(&mut self) {
         self.flush();
-        let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
+        let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
         if let Some(tls) = &mut self.tls {
             tls.close(output);
         }
-        let _ = shutdown(output.as_raw_fd(), Shutdown::Write);
     }
 
     /// Has the client sent something that was not read yet?
     pub fn has_input(&self) -> bool {
-        self.at < self.end || self.tls.as_ref().is_some_and(Tls::has_pending)
+        self.at < self.buffer.len() || self.tls.as_ref().is_some_and(Tls::has_pending)
     }
 
     /// Reads a line without its end, which is CRLF or a bare LF.  `idle`: the server may stop
@@ -191,7 +204,7 @@ impl Stream {
         let until = Instant::now() + limit;
         let mut seen = 0;
         loop {
-            let pending = &self.buffer[self.at..self.end];
+            let pending = &self.buffer[self.at..];
             if let Some(found) = memchr(b'\n', &pending[seen..]) {
                 let line = &pending[..seen + found];
                 let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
@@ -202,7 +215,8 @@ impl Stream {
             if seen > ENDLESS {
                 return Err(End::Endless);
             }
-            self.more(until, idle && seen == 0, COMMANDS)?;
+            let whole = (seen == 0).then_some(limit);
+            self.more(until, whole, idle && seen == 0, COMMANDS)?;
         }
     }
 
@@ -223,7 +237,7 @@ impl Stream {
             if let Err(end) = self.wait(until, idle) {
                 break Err(end);
             }
-            match read(&self.input, &mut into[start..]) {
+            match read(&*self.input, &mut into[start..]) {
                 Ok(0) => break Err(End::Closed),
                 Ok(count) => break Ok(count),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
@@ -239,76 +253,99 @@ impl Stream {
     /// # Errors
     /// There are none.
     pub fn octets(&mut self, limit: Duration) -> Result<&[u8], End> {
-        if self.at == self.end {
-            self.more(Instant::now() + limit, false, MESSAGE)?;
+        if self.at == self.buffer.len() {
+            self.more(Instant::now() + limit, Some(limit), false, MESSAGE)?;
         }
-        Ok(&self.buffer[self.at..self.end])
+        Ok(&self.buffer[self.at..])
     }
 
     /// So many octets that [`Stream::octets`] gave were used.
     pub fn consume(&mut self, count: usize) {
-        self.at = (self.at + count).min(self.end);
+        self.at = (self.at + count).min(self.buffer.len());
     }
 
     /// Forgets what the client sent ahead.
     pub fn forget_input(&mut self) {
-        self.at = self.end;
+        self.at = self.buffer.len();
     }
 
     /// A question that can be asked without the stream: does the client send something within a
     /// time?  It reads nothing, and does not know of what the stream has read, see
     /// [`Stream::has_input`].
-    ///
-    /// # Errors
-    /// No more files can be opened.
-    pub fn ear(&self) -> io::Result<impl Fn(Duration) -> bool + use<>> {
-        let socket = self.input.try_clone()?;
-        Ok(move |limit| is_sending(&socket, Instant::now() + limit))
+    pub fn ear(&self) -> impl Fn(Duration) -> bool + use<> {
+        let socket = self.input.clone();
+        move |limit| is_sending(&socket, Instant::now() + limit)
     }
 
-    /// Reads more into the buffer, in which there are `self.at..self.end` unread octets.
-    fn more(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
+    /// Reads at most `size` octets more into the buffer.  `whole`: how long to wait, if the wait
+    /// for what ends at `until` begins only now.
+    fn more(
+        &mut self,
+        until: Instant,
+        whole: Option<Duration>,
+        idle: bool,
+        size: usize,
+    ) -> Result<(), End> {
         self.flush();
         if self.broken {
             return Err(End::Closed);
         }
-        self.buffer.copy_within(self.at..self.end, 0);
-        (self.at, self.end) = (0, self.end - self.at);
-        if self.buffer.len() < self.end + size {
-            self.buffer.resize(self.end + size, 0);
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        if self.tls.is_some() {
+            return self.more_of_tls(until, idle, size);
         }
+        // The kernel alone can watch the time and the client, not the order to stop as well.
+        let watched = idle && self.stop.is_some();
+        let mut has_waited = !watched && whole.is_some_and(|limit| self.limit_reads(limit));
         loop {
-            if let Some(count) = self.decrypted()? {
-                self.end += count;
-                return Ok(());
+            if !has_waited {
+                self.wait(until, idle)?;
             }
-            self.wait(until, idle)?;
-            let output = self.output.as_ref().unwrap_or(&self.input).as_fd();
-            if let Some(tls) = &mut self.tls {
-                tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
-                continue;
-            }
-            match read(&self.input, &mut self.buffer[self.end..]) {
+            has_waited = false;
+            match descriptors::read_to(&*self.input, &mut self.buffer, size) {
                 Ok(0) => return Err(End::Closed),
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(_) => return Err(End::Closed),
             }
         }
     }
 
-    /// What TLS has decrypted already goes into the buffer; None: nothing yet.
-    fn decrypted(&mut self) -> Result<Option<usize>, End> {
-        let buffer = &mut self.buffer[self.end..];
-        self.tls.as_mut().map_or(Ok(None), |tls| tls.take(buffer)).map_err(|_| End::Closed)
+    /// The same under TLS.
+    fn more_of_tls(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
+        loop {
+            let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
+            let Some(tls) = &mut self.tls else { return Err(End::Closed) };
+            if tls.take(&mut self.buffer, size).map_err(|_| End::Closed)?.is_some() {
+                return Ok(());
+            }
+            self.wait(until, idle)?;
+            let Some(tls) = &mut self.tls else { return Err(End::Closed) };
+            tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
+        }
+    }
+
+    /// Lets reads wait that long and no longer; false: the kernel does not do that for us.
+    fn limit_reads(&mut self, limit: Duration) -> bool {
+        match self.read_limit {
+            ReadLimit::Known(known) if known == limit => return true,
+            ReadLimit::None => return false,
+            _ => {}
+        }
+        // No time at all would mean any time.
+        let time = limit.clamp(Duration::from_millis(1), Duration::from_secs(1 << 30));
+        let time = TimeVal::new(time.as_secs() as libc::time_t, time.subsec_micros().into());
+        self.read_limit = match setsockopt(&*self.input, sockopt::ReceiveTimeout, &time) {
+            Ok(()) => ReadLimit::Known(limit),
+            Err(_) => ReadLimit::None,
+        };
+        self.read_limit != ReadLimit::None
     }
 
     /// Waits until the client has sent something or closed the connection.
     fn wait(&self, until: Instant, idle: bool) -> Result<(), End> {
-        let stop = self.stop.as_ref().filter(|_| idle).unwrap_or(&self.input);
+        let stop = self.stop.as_deref().filter(|_| idle).unwrap_or(&*self.input);
         let mut fds = [
             PollFd::new(self.input.as_fd(), PollFlags::POLLIN),
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
@@ -321,6 +358,15 @@ impl Stream {
             Err(_) => Err(End::Closed),
         }
     }
+}
+
+/// Prepares a client's socket, or a listening one whose clients inherit it: how long a write may
+/// take before the client is given up; and what is written goes out at once, since replies are
+/// collected here, and a handshake must not wait for acknowledgements.
+pub(crate) fn prepare(socket: &impl AsFd) {
+    let limit = TimeVal::new(WRITE_TIMEOUT, 0);
+    let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
+    let _ = setsockopt(socket, sockopt::SendTimeout, &limit);
 }
 
 /// Waits for the first of some descriptors; 0 when the time is up.
@@ -420,7 +466,7 @@ mod tests {
     #[test]
     fn an_ear_hears_what_comes_and_leaves_it_to_the_stream() {
         let (mut client, mut stream) = pair();
-        let ear = stream.ear().unwrap();
+        let ear = stream.ear();
         assert!(!ear(Duration::ZERO) && !ear(SOON));
         client.write_all(b"EHLO a\r\n").unwrap();
         assert!(ear(LONG) && ear(Duration::ZERO));
@@ -430,11 +476,33 @@ mod tests {
         assert!(!ear(LONG));
     }
 
+    /// The kernel limits reads of sockets only.
+    #[test]
+    fn what_is_no_socket_has_a_limit_too() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let mut stream = Stream::new(read);
+        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
+        nix::unistd::write(&write, b"NOOP\r\n").unwrap();
+        assert_eq!(stream.line(LONG, false).unwrap(), b"NOOP");
+        assert_eq!(stream.octets(SOON), Err(End::Timeout));
+        drop(write);
+        assert_eq!(stream.line(LONG, false), Err(End::Closed));
+    }
+
+    #[test]
+    fn a_limit_changes_from_read_to_read() {
+        let (_client, mut stream) = pair();
+        for _ in 0..2 {
+            assert!(stream.limit_reads(LONG) && stream.limit_reads(SOON));
+            assert_eq!(stream.octets(SOON), Err(End::Timeout));
+        }
+    }
+
     #[test]
     fn only_an_idle_client_is_stopped() {
         let (mut client, stream) = pair();
         let (stopper, stop) = UnixStream::pair().unwrap();
-        let mut stream = stream.until(stop.into());
+        let mut stream = stream.until(Rc::new(stop.into()));
         drop(stopper);
         assert_eq!(stream.line(LONG, true), Err(End::Stopping));
         assert_eq!(stream.line(SOON, false), Err(End::Timeout));

@@ -2,7 +2,7 @@
 //! limit.  What certificates there are is a plugin's business.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -82,20 +82,26 @@ impl Tls {
         self.pending > 0
     }
 
-    /// Takes out what has been decrypted; None: nothing yet.
+    /// Puts at most so many decrypted octets at the end of `buffer` and returns how many; None:
+    /// there are none yet.
     ///
     /// # Errors
     /// The client has closed its side.
-    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.connection.reader().read(buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.pending = self.pending.saturating_sub(count);
-                Ok(Some(count))
+    pub(crate) fn take(&mut self, buffer: &mut Vec<u8>, most: usize) -> io::Result<Option<usize>> {
+        let mut reader = self.connection.reader();
+        let count = match reader.fill_buf() {
+            Ok([]) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(octets) => {
+                let count = octets.len().min(most);
+                buffer.extend_from_slice(&octets[..count]);
+                count
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        reader.consume(count);
+        self.pending = self.pending.saturating_sub(count);
+        Ok(Some(count))
     }
 
     /// Encrypts and sends.

@@ -14,6 +14,9 @@ use crate::state::Spool;
 /// How much of a spooled message is held at a time, in octets.
 const CHUNK: usize = 64 * 1024;
 
+/// A piece of this size is worth a system call of its own, in octets.
+const LARGE: usize = 16 * 1024;
+
 /// The bytes of a message.
 #[derive(Debug)]
 pub struct Body {
@@ -40,11 +43,12 @@ impl Body {
         if self.file.is_none() && self.memory.len() + bytes.len() > self.threshold {
             self.file = Some(self.spool.file()?);
         }
-        if self.file.is_some() && self.memory.len() + bytes.len() > CHUNK {
+        if self.file.is_some() && self.memory.len() + bytes.len() >= CHUNK {
             self.spill()?;
-        }
-        if self.file.is_some() && bytes.len() > CHUNK {
-            return self.append(bytes);
+            // A large piece is not copied first.
+            if bytes.len() >= LARGE {
+                return self.append(bytes);
+            }
         }
         self.memory.extend_from_slice(bytes);
         Ok(())

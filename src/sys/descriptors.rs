@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// The descriptors that systemd passed (sd_listen_fds(3)); they are taken only once.
@@ -63,4 +64,43 @@ pub fn receive(link: &OwnedFd, octets: &mut [u8]) -> nix::Result<(usize, Option<
         }
     }
     Ok((message.bytes, passed))
+}
+
+/// Reads at most so many octets and puts them at the end of `buffer`; 0: there will be no more.
+///
+/// The room is not filled with zeroes before: a new process has to be given every page that it
+/// writes to, and most reads bring little.
+///
+/// # Errors
+/// What read(2) says.
+pub fn read_to(fd: &impl AsFd, buffer: &mut Vec<u8>, most: usize) -> nix::Result<usize> {
+    buffer.reserve(most);
+    let room = buffer.spare_capacity_mut();
+    let size = room.len().min(most);
+    // SAFETY: `room` is memory of ours that is at least `size` octets long.
+    let count = unsafe { libc::read(fd.as_fd().as_raw_fd(), room.as_mut_ptr().cast(), size) };
+    let count = Errno::result(count)? as usize;
+    // SAFETY: the kernel has just written `count` octets behind the buffer's end.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_comes_behind_what_was_there() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&write, b"abcdef").unwrap();
+        let mut buffer = b"12".to_vec();
+        assert_eq!(read_to(&read, &mut buffer, 4), Ok(4));
+        assert_eq!(read_to(&read, &mut buffer, 4), Ok(2));
+        drop(write);
+        assert_eq!(read_to(&read, &mut buffer, 4), Ok(0));
+        assert_eq!(buffer, b"12abcdef");
+        let nothing = std::fs::File::open("/").unwrap();
+        assert_eq!(read_to(&nothing, &mut buffer, 4), Err(Errno::EISDIR));
+        assert_eq!(buffer, b"12abcdef");
+    }
 }

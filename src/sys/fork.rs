@@ -25,3 +25,10 @@ pub fn fork() -> Result<Forked, Errno> {
         ForkResult::Child => Ok(Forked::Child),
     }
 }
+
+/// Ends a process that [`fork`] made.  What a program does at its end, and its libraries, is left
+/// out: it would be done for all that the old process has, on pages that had to be copied first.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit only ends the process.
+    unsafe { libc::_exit(status) }
+}
