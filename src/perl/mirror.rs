@@ -55,9 +55,12 @@ impl Mirror {
             out.push(("f".into(), self.sender.as_ref().map_or(Item::Undef, address_item)));
         }
         if self.recipients != transaction.recipients() {
+            // Recipients come one by one: those that are known already need not travel again.
+            let more = transaction.recipients().strip_prefix(&*self.recipients);
+            let key = if more.is_some() { "R" } else { "r" };
+            let items = more.unwrap_or(transaction.recipients()).iter().map(address_item);
+            out.push((key.into(), Item::List(items.collect())));
             self.recipients = transaction.recipients().to_vec();
-            let items = self.recipients.iter().map(address_item).collect();
-            out.push(("r".into(), Item::List(items)));
         }
         if self.header != transaction.header.revision() {
             self.header = transaction.header.revision();

@@ -46,9 +46,10 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     if let Some((code, status, text)) = wrong_param(dialogue, &params) {
         return dialogue.say(code, status, text);
     }
-    let shown = sender.to_string();
     dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Mail, &Call::Address(&sender, &params));
+    let sender = dialogue.session.take_replaced().unwrap_or(sender);
+    let shown = sender.to_string();
     if dialogue.settled(Hook::Mail, &verdict, &shown) {
         dialogue.log(Level::Info, format_args!("{} mail from {shown}", verdict.code()));
         return;
@@ -58,7 +59,6 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     dialogue.session.begin_transaction();
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     dialogue.session.transaction.mail_params = params.without(known);
-    let sender = dialogue.session.take_replaced().unwrap_or(sender);
     dialogue.session.transaction.set_sender(sender);
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     }
     dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Rcpt, &Call::Address(&recipient, &params));
+    let recipient = dialogue.session.take_replaced().unwrap_or(recipient);
     let shown = recipient.to_string();
     if dialogue.settled(Hook::Rcpt, &verdict, &shown) {
         return;
@@ -63,7 +64,6 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
     dialogue.unproven_until = None;
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
-    let recipient = dialogue.session.take_replaced().unwrap_or(recipient);
     dialogue.session.transaction.accept_recipient(recipient, params.without(known));
 }
 

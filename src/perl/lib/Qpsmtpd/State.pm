@@ -7,8 +7,9 @@ package Qpsmtpd::State;
 # hold, objects and code references, stay here.
 #
 # Keys: S session, X transaction, c connection's fields, n and N notes of the connection set and
-# gone, t and T those of the transaction, f reverse-path, r recipients, h the header's revision or
-# its new fields, b the message's length, A an address argument that a handler changed.
+# gone, t and T those of the transaction, f reverse-path, r recipients, R more of them, h the
+# header's revision or its new fields, b the message's length, A an address argument that a handler
+# changed.
 
 use strict;
 use warnings;
@@ -21,7 +22,7 @@ use Qpsmtpd::Transaction;
 # What both sides have agreed on last.
 my ($session, $epoch) = ('', '');
 my (%fields, %connection_notes, %transaction_notes);
-my ($sender, $recipients) = ('u', 'l' . pack 'N', 0);
+my ($sender, $recipients) = ('u', '');
 my %recent;
 
 # Plugins leave notes on the connection while they are loaded: each connection begins with them.
@@ -42,7 +43,7 @@ sub update {
         $epoch = "$session $state->{X}";
         $qp->{_transaction} = Qpsmtpd::Transaction->new;
         (%transaction_notes, %recent) = ();
-        ($sender, $recipients) = ('u', Qpsmtpd::Host::encode([]));
+        ($sender, $recipients) = ('u', '');
     }
     my $connection = $qp->connection;
     my $transaction = $qp->transaction;
@@ -58,10 +59,11 @@ sub update {
         $sender = Qpsmtpd::Host::encode($state->{f});
         $transaction->{_sender} = $state->{f} && address($state->{f});
     }
-    if (my $list = $state->{r}) {
-        $recipients = Qpsmtpd::Host::encode($list);
-        $recent{ $_->format } = $_ for @{ $transaction->{_recipients} || [] };
-        $transaction->{_recipients} = [map { address($_) } @$list];
+    if (my $list = $state->{r} || $state->{R}) {
+        $recent{ $_->format } = $_ for $state->{r} ? $transaction->recipients : ();
+        my @known = $state->{r} ? () : $transaction->recipients;
+        $transaction->{_recipients} = [@known, map { address($_) } @$list];
+        $recipients = summary($transaction);
     }
     $transaction->header_is($state->{h}) if defined $state->{h};
     $transaction->body_is($state->{b}) if defined $state->{b};
@@ -100,13 +102,21 @@ sub changes {
         my $from = $transaction->{_sender} && parts($transaction->{_sender});
         my $text = Qpsmtpd::Host::encode($from);
         ($sender, $changed{f}) = ($text, $from) if $text ne $sender;
-        my $to = [map { parts($_) } @{ $transaction->{_recipients} || [] }];
-        $text = Qpsmtpd::Host::encode($to);
-        ($recipients, $changed{r}) = ($text, $to) if $text ne $recipients;
+        $text = summary($transaction);
+        if ($text ne $recipients) {
+            $recipients = $text;
+            $changed{r} = [map { parts($_) } $transaction->recipients];
+        }
         $changed{h} = $transaction->header_changes;
     }
     defined $changed{$_} or delete $changed{$_} for grep { $_ ne 'f' } keys %changed;
     return \%changed;
+}
+
+# All recipients as a text that is another one as soon as one of them is.
+sub summary {
+    my ($transaction) = @_;
+    return join "\0", map { defined $_ ? $_ : '' } map { @{ parts($_) } } $transaction->recipients;
 }
 
 sub changed_notes {
