@@ -106,9 +106,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         session.get_reject_as(Code::DenyDisconnect, &text, detail)
     });
     hooks.data_post(|session| {
+        // What is outside ASCII is no name, and not every message may have it in its header section.
+        let name = session.connection.hello_host.replace(|c: char| !c.is_ascii(), "?");
         let header = &mut session.transaction.header;
         header.delete("X-HELO");
-        header.add_at(0, "X-HELO", &session.connection.hello_host);
+        header.add_at(0, "X-HELO", &name);
     });
     Ok(())
 }
@@ -366,5 +368,10 @@ mod tests {
         assert_eq!(trial.plain(Hook::DataPost), DECLINED);
         let header = trial.session.transaction.header.to_bytes();
         assert_eq!(header, b"X-HELO: mx.example.net\r\nSubject: x\r\n");
+        trial.session.connection.hello_host = "m\u{fc}.test".into();
+        trial.message("Subject: x\n\n");
+        trial.plain(Hook::DataPost);
+        let header = trial.session.transaction.header.to_bytes();
+        assert_eq!(header, b"X-HELO: m?.test\r\nSubject: x\r\n");
     }
 }

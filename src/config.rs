@@ -14,6 +14,7 @@
 //! cannot be read, the last good answer stays, and the reason goes to [`Config::take_problems`].
 
 mod cache;
+mod cdb;
 mod derived;
 mod lines;
 mod map;

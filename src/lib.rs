@@ -18,6 +18,7 @@
 //! config      files: values, lists, maps
 //! log, error  lines for people
 //! testing     a session without a client, for the tests of plugins
+//! fuzzing     any octets for the parts that read what others write
 //! sys         the only unsafe code
 //! ```
 //!
@@ -26,6 +27,8 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hook;
 pub mod log;
 pub mod mail;

@@ -161,9 +161,10 @@ pub fn line_to_stderr(line: &str) {
 }
 
 /// `text` fit for one line of a log: control characters, which a client could use to forge lines
-/// or steer a terminal, become `\xNN`.
+/// or steer a terminal, become `\xNN`, and those that separate lines or turn the direction of what
+/// follows `\u{NNNN}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(|c| c.is_control() || is_format(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -173,10 +174,17 @@ pub fn clean(text: &str) -> Cow<'_, str> {
             '\r' => out.push_str("\\r"),
             '\t' => out.push(' '),
             c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if is_format(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     Cow::Owned(out)
+}
+
+/// LINE SEPARATOR and PARAGRAPH SEPARATOR, at which some programs end a line, and the characters with
+/// which a text is shown in another order than it is written (UAX 9).
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Level {
@@ -203,6 +211,7 @@ mod tests {
     #[test]
     fn a_client_cannot_forge_a_line() {
         assert_eq!(clean("a\r\nb\x1b[2J\u{9b}c"), "a\\r\\nb\\x1b[2J\\x9bc");
+        assert_eq!(clean("a\u{2028}b\u{202e}c\u{2066}"), "a\\u{2028}b\\u{202e}c\\u{2066}");
         assert_eq!(clean("plain ü"), "plain ü");
     }
 

@@ -96,6 +96,11 @@ impl Trial {
         self.log.borrow().join("\n")
     }
 
+    /// The same, and forgets them.
+    pub fn take_log(&self) -> String {
+        self.log.take().join("\n")
+    }
+
     /// Makes it a session from another address.
     ///
     /// # Panics
@@ -171,7 +176,7 @@ impl Trial {
 
     /// Serves a client on `stream` with these plugins, from the greeting to the end, as a daemon
     /// would: for tests that are dialogues.
-    pub fn serve(self, stream: impl Into<OwnedFd>) {
+    pub fn serve(&self, stream: impl Into<OwnedFd>) {
         let connection =
             Connection::new(([192, 0, 2, 1].into(), 40000), ([192, 0, 2, 25].into(), 25));
         serve(Stream::new(stream.into()), connection, &self.shared);

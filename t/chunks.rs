@@ -1,7 +1,7 @@
 //! Messages in chunks (RFC 3030): however a message is cut, what arrives is what DATA would bring.
 
 // Every octet that means something, cut everywhere.
-mod cuts;
+pub(crate) mod cuts;
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ use crate::harness::{Client, Config, Model, Server};
 use crate::messages::{message, stored, stuffed};
 
 /// As in t/messages.rs: numbers without regularity that are the same in every run.
-fn numbers(mut state: u64) -> impl FnMut(usize) -> usize {
+pub(crate) fn numbers(mut state: u64) -> impl FnMut(usize) -> usize {
     move |below| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33) as usize % below
@@ -26,7 +26,7 @@ fn numbers(mut state: u64) -> impl FnMut(usize) -> usize {
 }
 
 /// Cuts a message into chunks of these sizes; the last chunk is LAST.
-fn cut(message: &[u8], mut size: impl FnMut() -> usize) -> Vec<Vec<u8>> {
+pub(crate) fn cut(message: &[u8], mut size: impl FnMut() -> usize) -> Vec<Vec<u8>> {
     let mut chunks = vec![];
     let mut rest = message;
     loop {

@@ -50,6 +50,15 @@ mod messages;
 // Messages in chunks: BDAT.
 mod chunks;
 
+// One message in, one message out, or a refusal: never two.
+mod smuggling;
+
+// Hostile text in commands, replies, header sections and logs.
+mod injection;
+
+// The fuzz targets, without a fuzzer.
+mod mutations;
+
 // Addresses outside ASCII: SMTPUTF8.
 mod smtputf8;
 

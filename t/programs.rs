@@ -81,7 +81,7 @@ fn only_file(folder: &Path) -> PathBuf {
 
 /// Makes a program of the text, in the test's folder.  Another process writes it: while this one
 /// does, what its other threads start would have it open for writing too, and then it cannot run.
-fn program(config: &Config, name: &str, text: &str) -> PathBuf {
+pub(crate) fn program(config: &Config, name: &str, text: &str) -> PathBuf {
     let (source, path) = (config.path(&format!("{name}.text")), config.path(name));
     fs::write(&source, text).unwrap();
     assert!(Command::new("install").args([&source, &path]).status().unwrap().success());

@@ -4,21 +4,20 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use cdb2::CDB;
-
 use super::cache::Source;
+use super::cdb::Cdb;
 use super::trail::{Kind, Problems, Trail};
 use crate::error::Error;
 
 /// The map in a file `NAME.cdb`; empty where there is no such file.
 ///
 /// A key is looked up in the file each time, nothing is copied. Replace such a file by renaming a
-/// new one onto it, as `cdbmake` does: it is mapped into memory and must not shrink under a reader.
+/// new one onto it, as `cdbmake` does.
 #[derive(Clone, Default)]
 pub struct Map(Option<Rc<Open>>);
 
 struct Open {
-    cdb: CDB,
+    cdb: Cdb,
     path: PathBuf,
     problems: Problems,
     reported: Cell<bool>,
@@ -28,8 +27,8 @@ impl Map {
     /// The first value of `key`, byte for byte. A damaged file gives none, and one problem to log.
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let open = self.0.as_deref()?;
-        match open.cdb.get(key)? {
-            Ok(value) => Some(value),
+        match open.cdb.get(key) {
+            Ok(value) => value,
             Err(error) => {
                 if !open.reported.replace(true) {
                     open.problems.note(format!("{}: {error}", open.path.display()));
@@ -39,10 +38,10 @@ impl Map {
         }
     }
 
-    /// All keys, in the order of the file; a damaged part of it is left out.
+    /// All keys, in the order of the file; what follows damage is left out.
     pub fn keys(&self) -> Vec<Vec<u8>> {
         let Some(open) = self.0.as_deref() else { return vec![] };
-        open.cdb.iter().filter_map(|pair| Some(pair.ok()?.0)).collect()
+        open.cdb.keys()
     }
 
     /// Whether the map has `key`, which must have the case that it has in the file.
@@ -61,7 +60,7 @@ impl Source for Map {
             return Err(Error::new(format!("{}: not a plain file", path.display())));
         }
         let cdb =
-            CDB::open(&path).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+            Cdb::open(&path).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
         let problems = trail.search.problems.clone();
         Ok(Map(Some(Rc::new(Open { cdb, path, problems, reported: Cell::new(false) }))))
     }

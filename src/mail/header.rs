@@ -257,12 +257,12 @@ impl Field {
     /// A field of its whole text, which is made safe here; None where it has no name.
     fn whole(text: &[u8]) -> Option<Field> {
         let mut bytes = Vec::with_capacity(text.len() + 2);
-        let lines = text.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
-        for (number, line) in lines.enumerate() {
-            if number > 0 && !is_fold(line) {
+        let lines = text.split(|b| *b == b'\n').map(without_controls);
+        for (number, line) in lines.filter(|line| !line.trim_ascii().is_empty()).enumerate() {
+            if number > 0 && !is_fold(&line) {
                 bytes.push(b' ');
             }
-            bytes.extend(line.iter().filter(|b| **b == b'\t' || **b >= b' ' && **b != 0x7f));
+            bytes.extend_from_slice(&line);
             bytes.extend_from_slice(b"\r\n");
         }
         let first = bytes.split(|b| *b == b'\n').next().unwrap_or_default().to_vec();
@@ -305,6 +305,17 @@ fn is_ftext(b: &u8) -> bool {
 fn clean_name(name: &str) -> String {
     let safe = |c: char| if u8::try_from(c).is_ok_and(|b| is_ftext(&b)) { c } else { '-' };
     if name.is_empty() { "-".to_owned() } else { name.chars().map(safe).collect() }
+}
+
+/// A line without control characters but tabs; octets that are no UTF-8 stay.
+fn without_controls(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        let kept = chunk.valid().split(|c: char| c.is_control() && c != '\t');
+        kept.for_each(|part| out.extend_from_slice(part.as_bytes()));
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
 }
 
 /// The value from the blank after the colon to its line end, whatever it holds.

@@ -293,13 +293,13 @@ mod tests {
     fn header_fields_are_kept_or_new() {
         let mut header = Header::parse(b"A: 1\r\nB:  2\r\n\tfolded\r\nC: 3\r\n");
         let edits = Item::List(vec![
-            Item::List(vec![Item::text("X-New: a\nInjected: b\n")]),
+            Item::List(vec![Item::text("X-New: a\nInjected: b\n\x01\n \x02\n\nc\u{9b}d")]),
             Item::number(1),
             Item::number(7),
             Item::number(0),
         ]);
         edit_header(&mut header, &edits);
         let text = String::from_utf8(header.to_bytes()).unwrap();
-        assert_eq!(text, "X-New: a\r\n Injected: b\r\nB:  2\r\n\tfolded\r\nA: 1\r\n");
+        assert_eq!(text, "X-New: a\r\n Injected: b\r\n cd\r\nB:  2\r\n\tfolded\r\nA: 1\r\n");
     }
 }

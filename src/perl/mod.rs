@@ -300,6 +300,23 @@ impl Perl {
     }
 }
 
+/// For the fuzz targets: any octets as a frame from Perl, and as what Perl did to a session.
+pub(crate) fn take_frame(octets: &[u8], session: &mut Session) {
+    let Ok(items) = wire::parse(octets) else { return };
+    let frame = wire::frame(items.clone());
+    assert_eq!(wire::parse(&frame[4..]).as_ref(), Ok(&items));
+    let mut mirror = Mirror::default();
+    for item in &items {
+        mirror.state(Some(session));
+        mirror.apply(Some(session), item);
+        let header = session.transaction.header.to_bytes();
+        assert!(
+            header.split_inclusive(|octet| *octet == b'\n').all(|line| line.ends_with(b"\r\n"))
+        );
+    }
+    mirror.state(Some(session));
+}
+
 /// Marks a failure of a handler, after which its process is as good as before.
 const DIED: &str = "\0";
 

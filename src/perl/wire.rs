@@ -11,6 +11,9 @@ use crate::state::Value;
 /// No frame is longer: what comes from a Perl process is checked like any other input.
 pub(super) const LONGEST: usize = 1 << 28;
 
+/// For how many values of a list room is made before they are there.
+const ROOM: usize = 1024;
+
 /// How deep lists and maps may be nested.
 const DEEPEST: usize = 40;
 
@@ -177,7 +180,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Option<Item> {
         b's' => Item::Text(octets(rest)?.to_vec()),
         b'l' if depth < DEEPEST => {
             let count = number(rest)?;
-            let mut items = Vec::with_capacity(count.min(rest.len()));
+            let mut items = Vec::with_capacity(count.min(ROOM));
             for _ in 0..count {
                 items.push(read(rest, depth + 1)?);
             }
@@ -185,7 +188,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Option<Item> {
         }
         b'm' if depth < DEEPEST => {
             let count = number(rest)?;
-            let mut pairs = Vec::with_capacity(count.min(rest.len()));
+            let mut pairs = Vec::with_capacity(count.min(ROOM));
             for _ in 0..count {
                 let key = String::from_utf8_lossy(octets(rest)?).into_owned();
                 pairs.push((key, read(rest, depth + 1)?));

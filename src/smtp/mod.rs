@@ -6,6 +6,7 @@ pub mod command;
 pub mod dots;
 mod incoming;
 pub(crate) mod networks;
+pub(crate) mod parts;
 mod proxy;
 pub mod reply;
 pub mod session;

@@ -30,7 +30,7 @@ const PROXY: u8 = 0x21;
 const TIMEOUT: u64 = 10;
 
 /// The client's end and ours; None where the proxy speaks for itself or does not know them.
-type Ends = Option<(SocketAddr, SocketAddr)>;
+pub(super) type Ends = Option<(SocketAddr, SocketAddr)>;
 
 /// If the client is a proxy, makes the session one with the client for which it speaks.
 ///
@@ -73,7 +73,7 @@ fn receive(dialogue: &mut Dialogue) -> Result<Ends, &'static str> {
 }
 
 /// How many more octets are part of the header for certain; 0: it is complete.
-fn missing(header: &[u8]) -> Result<usize, &'static str> {
+pub(super) fn missing(header: &[u8]) -> Result<usize, &'static str> {
     let begins = |with: &[u8]| header.iter().zip(with).all(|(one, other)| one == other);
     if begins(V2) {
         return Ok(match header.get(V2_START - 2..V2_START) {
@@ -98,7 +98,7 @@ fn missing(header: &[u8]) -> Result<usize, &'static str> {
 }
 
 /// Reads a header that is complete.
-fn parse(header: &[u8]) -> Result<Ends, &'static str> {
+pub(super) fn parse(header: &[u8]) -> Result<Ends, &'static str> {
     const MALFORMED: &str = "it is malformed";
     if header.starts_with(V1) {
         check_v1(header).ok_or(MALFORMED)?;

@@ -41,13 +41,16 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
         (false, false) => sa,
     };
     let me = session.me();
-    let default = format!(
-        "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
-        session.connection.remote_info(),
-        comment(&session.connection.hello_host),
-        session.connection.remote_ip,
-        env!("CARGO_PKG_VERSION"),
-        date(),
+    let default = readable(
+        session,
+        format!(
+            "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
+            session.connection.remote_info(),
+            comment(&session.connection.hello_host),
+            session.connection.remote_ip,
+            env!("CARGO_PKG_VERSION"),
+            date(),
+        ),
     );
     let parts = Received { protocol, auth: &auth, tls: &tls, default: &default };
     let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts));
@@ -81,9 +84,19 @@ pub(crate) fn authentication_results(session: &mut Session) {
     {
         results.push(more);
     }
+    let results = readable(session, results.join("; "));
     let header = &mut session.transaction.header;
     header.rename(RESULTS, &format!("Original-{RESULTS}"));
-    header.add_at(0, RESULTS, &results.join("; "));
+    header.add_at(0, RESULTS, &results);
+}
+
+/// What the client or others said may be outside ASCII, which a header section must not be unless the
+/// message was declared so (RFC 6532 3).
+fn readable(session: &Session, text: String) -> String {
+    match session.transaction.mail_params.get("smtputf8") {
+        None if !text.is_ascii() => text.replace(|c: char| !c.is_ascii(), "?"),
+        _ => text,
+    }
 }
 
 /// Now, as RFC 5322 3.3 has it.
@@ -161,10 +174,10 @@ mod tests {
     fn the_received_line_names_both_ends() {
         let mut trial = Trial::new("", &[("me", "mx.test")]);
         trial.session.connection.hello = Some(Hello::Ehlo);
-        trial.session.connection.hello_host = "he(lo.test".into();
+        trial.session.connection.hello_host = "he(l\u{f6}.test".into();
         add_received(&mut trial.session).unwrap();
         let line = trial.session.transaction.header.get("Received").unwrap().into_owned();
-        let start = "from Unknown (HELO he?lo.test) (192.0.2.1)\n by mx.test (qpsmtpd/";
+        let start = "from Unknown (HELO he?l?.test) (192.0.2.1)\n by mx.test (qpsmtpd/";
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(") with ESMTP; "), "{line}");
     }

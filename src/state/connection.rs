@@ -116,12 +116,14 @@ impl Connection {
         self.remote_host.get().map(String::as_str)
     }
 
-    /// The client's name as greetings and Received lines show it: `host` or `user@host`.
+    /// The client's name as greetings and Received lines show it: `host` or `user@host`, with `?` for
+    /// control characters, which a client's ident server could have in it.
     pub fn remote_info(&self) -> String {
-        match &self.remote_user {
+        let info = match &self.remote_user {
             Some(user) => format!("{user}@{}", self.remote_host()),
             None => self.remote_host().to_owned(),
-        }
+        };
+        info.replace(char::is_control, "?")
     }
 
     /// Did the client greet with EHLO or LHLO?
@@ -153,6 +155,11 @@ mod tests {
             .with_look_up(|ip| Some(format!("name-of-{ip}")))
             .with_remote(Some("proxy.example".into()), Some("user".into()));
         assert_eq!(connection.remote_info(), "user@proxy.example");
+        let connection_of = |user: &str| {
+            Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25))
+                .with_remote(Some("a\nb".into()), Some(user.into()))
+        };
+        assert_eq!(connection_of("x\r\n250 y").remote_info(), "x??250 y@a?b");
         connection.set_ends((ip("::ffff:192.0.2.8"), 5), (ip("2001:db8::25"), 465));
         assert_eq!(connection.remote_info(), "name-of-192.0.2.8");
         let ends = (connection.remote_port, connection.local_ip, connection.local_port);

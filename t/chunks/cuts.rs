@@ -4,22 +4,22 @@
 use super::*;
 
 /// The octets that mean something to somebody, and one that does not.
-const OCTETS: [u8; 5] = [b'\r', b'\n', 0, b'.', b'x'];
+pub(crate) const OCTETS: [u8; 5] = [b'\r', b'\n', 0, b'.', b'x'];
 
 /// Sizes of chunks: nothing, next to nothing, primes, and those around the sizes of buffers.
-const SIZES: [usize; 14] =
+pub(crate) const SIZES: [usize; 14] =
     [0, 1, 2, 3, 7, 31, 127, 4093, 4096, 4097, 65_535, 65_536, 65_537, 200_003];
 
-const START: &[u8] = b"Subject: x\r\n\r\n";
+pub(crate) const START: &[u8] = b"Subject: x\r\n\r\n";
 
-const POLICIES: [&str; 3] = ["accept", "normalize", "reject"];
+pub(crate) const POLICIES: [&str; 3] = ["accept", "normalize", "reject"];
 
 thread_local! {
-    static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
+    pub(crate) static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
 }
 
 /// A queue in memory, with a Received field that is always the same.
-fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+pub(crate) fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
     hooks.rcpt(|_, _, _| OK);
     hooks.received_line(|_, _| Some("here".into()));
     hooks.queue(|session| {
@@ -32,7 +32,7 @@ fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
 }
 
 /// What is to be in the queue; None: nothing, as the message is refused.
-fn wanted(policy: &str, message: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn wanted(policy: &str, message: &[u8]) -> Option<Vec<u8>> {
     let mut normal = vec![];
     let mut rest = message;
     while let Some(octet) = rest.first() {
@@ -99,7 +99,7 @@ fn arrive(policy: &str, threshold: &str, messages: &[(Vec<u8>, Vec<Vec<u8>>)]) {
 }
 
 /// All strings of so many octets of these.
-fn all(octets: &[u8], length: u32) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn all(octets: &[u8], length: u32) -> impl Iterator<Item = Vec<u8>> {
     let count = octets.len();
     (0..count.pow(length)).map(move |number| {
         (0..length).map(|place| octets[number / count.pow(place) % count]).collect()

@@ -45,7 +45,7 @@ fn perl_plugins_change_the_envelope() {
     let rcpt = |user: &str| {
         (format!("RCPT TO:<{user}@example.com>"), format!("250 <{user}@example.com>, recipient ok"))
     };
-    asks(&mut client, &[("MAIL FROM:<broken@example.net>", &exciting("<broken@example.net>"))]);
+    asks(&mut client, &[("MAIL FROM:<broken@example.net>", &exciting("<mended@example.net>"))]);
     for user in ["first", "second", "adds", "removes"] {
         let (line, reply) = rcpt(user);
         asks(&mut client, &[(&line, &reply)]);
@@ -53,8 +53,8 @@ fn perl_plugins_change_the_envelope() {
     asks(
         &mut client,
         &[
-            ("RCPT TO:<changes@example.com>", "250 <changes@example.com>, recipient ok"),
-            ("RCPT TO:<x@elsewhere.test>", "250 <x@elsewhere.test>, recipient ok"),
+            ("RCPT TO:<changes@example.com>", "250 <changed@example.com>, recipient ok"),
+            ("RCPT TO:<x@elsewhere.test>", "250 <x@example.com>, recipient ok"),
             ("NOOP notes", "250 1 undef 1 1 1 1"),
         ],
     );

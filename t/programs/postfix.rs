@@ -15,6 +15,8 @@ use super::{is_below_added_lines, large, send, tricky};
 use crate::backends::free_port;
 use crate::harness::client::Reply;
 use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, poll, say};
+use crate::messages::stored;
+use crate::smuggling::matrix::{EVIL, neighbourhoods};
 
 /// The largest message in octets.
 const LARGEST: usize = 2_000_000;
@@ -184,6 +186,32 @@ fn messages_are_in_the_queue_octet_by_octet() {
         drop(postfix);
         server.stop().unwrap();
     }
+}
+
+/// CR, LF and NUL around dots: one message, and nothing of it is another's envelope.
+#[test]
+fn what_others_may_take_for_an_end_is_in_one_message() {
+    let config = config("").set("bare_newline", "accept");
+    // Since 3.9 it makes blanks of CRs, unless it is told not to.
+    let main = "cleanup_replace_stray_cr_lf = no\n";
+    let Some(postfix) = Postfix::start_with(&config, main, "") else { return };
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    let head = String::from_utf8_lossy(&tricky("odd")).replace('\n', "\r\n");
+    let (head, _) = head.split_once("\r\n\r\n").unwrap();
+    let text: Vec<u8> = neighbourhoods().iter().flat_map(|dot| [b"x", &dot[..]].concat()).collect();
+    let message = [head.as_bytes(), b"\r\n\r\n", &text, EVIL, b"end\r\n"].concat();
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    client.ask("RCPT TO:<b@example.com>", "250");
+    client.send_raw(&[format!("BDAT {} LAST\r\n", message.len()).as_bytes(), &message].concat());
+    let id = queue_id(&client.expect("250"));
+    assert_eq!(postfix.count(), 1);
+    is_below_added_lines(&postfix.postcat("-bh", &id), &stored(&message));
+    assert_eq!(postfix.envelope(&id), ["a@example.net", "b@example.com"]);
+    client.quit();
+    drop(postfix);
+    server.stop().unwrap();
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
     known.into_iter().filter(|name| wanted.is_empty() || is_wanted(name)).collect()
 }
 
+pub(crate) use scram::read as read_scram;
+
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
     if dialogue.session.connection.is_esmtp() && must_encrypt_first(dialogue) {
         return dialogue.say(503, "5.7.11", "SSL/TLS required before AUTH");

@@ -106,7 +106,11 @@ pub(crate) fn path_and_params(
 }
 
 /// `FROM:<path> KEY=value ...`.  The path need not have brackets here: a plugin may add them.
-fn parse(argument: &str, keyword: &str, nothing: &str) -> Result<(String, Params), String> {
+pub(crate) fn parse(
+    argument: &str,
+    keyword: &str,
+    nothing: &str,
+) -> Result<(String, Params), String> {
     if argument.is_empty() {
         return Err(nothing.into());
     }

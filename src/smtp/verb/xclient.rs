@@ -115,7 +115,7 @@ fn known<T>(said: Option<Option<T>>, now: T, unknown: T) -> T {
 ///
 /// # Errors
 /// What is wrong, for the client.
-fn parse(argument: &str, said: &mut Said) -> Result<(), String> {
+pub(crate) fn parse(argument: &str, said: &mut Said) -> Result<(), String> {
     if argument.is_empty() {
         return Err("Syntax error, XCLIENT attribute=value ...".into());
     }

@@ -24,7 +24,7 @@ pub(super) fn plain(
         return refuse(dialogue, "Authentication invalid");
     };
     let user = String::from_utf8_lossy(user).into_owned();
-    if user.is_empty() {
+    if !is_user(&user) {
         return refuse(dialogue, "Authentication invalid");
     }
     if !identity.is_empty() && identity != user.as_bytes() {

@@ -61,6 +61,17 @@ pub(super) fn run(
     }
 }
 
+/// For the fuzz targets: any octets as the client's messages.
+pub(crate) fn read(octets: &[u8]) {
+    if let Some(first) = First::parse(octets) {
+        assert!(octets.starts_with(first.header.as_bytes()));
+        assert!(octets.ends_with(first.bare.as_bytes()));
+    }
+    if let Some(last) = Last::parse(octets) {
+        assert!(octets.starts_with(last.unproved.as_bytes()));
+    }
+}
+
 /// The octets of this connection's TLS that the client's last message must have.
 fn bound(dialogue: &mut Dialogue, mechanism: &Mechanism, first: &First) -> Option<Vec<u8>> {
     match (&first.binding, dialogue.stream.channel_binding()) {

@@ -1,0 +1,373 @@
+//! What the fuzz targets in `t/fuzz` do with any octets; a test runs the same over their corpus.  Each
+//! function panics where something is wrong.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::hook::{Args, Hooks, OK};
+use crate::mail::{Address, Header};
+use crate::perl::take_frame;
+use crate::plugins::queue::client::{CrlfLines, Dots as Doubled};
+use crate::smtp::dots::{BareNewline, Dots, Progress};
+use crate::smtp::reply::Reply;
+use crate::smtp::{Stream, command, parts};
+use crate::testing::Trial;
+
+/// What one target does with its input.
+pub type Run = fn(&[u8]);
+
+/// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
+/// does.
+pub const TARGETS: [(&str, Run); 12] = [
+    ("address", address),
+    ("auth", auth),
+    ("bdat", bdat),
+    ("command", command),
+    ("config", config),
+    ("dots", dots),
+    ("header", header),
+    ("line", line),
+    ("perl", perl),
+    ("proxy", parts::proxy),
+    ("scram", parts::scram),
+    ("session", session),
+];
+
+/// Does what the target of that name does.
+pub fn run(name: &str, input: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.0 == name).expect("it is in the table");
+    target.1(input);
+}
+
+const POLICIES: [BareNewline; 3] =
+    [BareNewline::Reject, BareNewline::Normalize, BareNewline::Accept];
+
+/// The plugins of a server that asks about much.
+const PLUGINS: &str = "count_unrecognized_commands 20\nhelp\nnoop_counter\n\
+    dont_require_anglebrackets\nparse_addr_withhelo\nhelo policy lenient\nbadmailfrom\nbadmailfromto\n\
+    badrcptto\nrcpt_regexp\nuser_config\nauth/auth_flat_file\nrcpt_ok\nheaders\n\
+    bogus_bounce\nloop\nqueue/discard";
+
+const FILES: &[(&str, &str)] = &[
+    ("me", "mx.test"),
+    ("databytes", "3000"),
+    ("max_line_length", "1500"),
+    ("rcpthosts", "example.com\nx.test"),
+    ("badmailfrom", "bad@x.test"),
+    ("badrcptto", "bad@x.test"),
+    ("flat_auth_pw", "me@x.test:secret"),
+    ("xclient_from", "192.0.2.1"),
+    ("auth_mechanisms", ""),
+];
+
+thread_local! {
+    static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
+    static CHAIN: Trial = Trial::new(PLUGINS, FILES);
+    static PLAIN: RefCell<Trial> = RefCell::new(Trial::new("", &[]));
+    static PROXIED: Trial =
+        Trial::new("rcpt_ok", &[("proxy_from", "192.0.2.1"), ("me", "mx.test")]);
+    static KEEPING: [Trial; 3] = ["reject", "normalize", "accept"].map(|policy| {
+        let files = [("bare_newline", policy), ("size_threshold", "64"), ("me", "mx.test")];
+        Trial::with(keeps, "", &files)
+    });
+}
+
+/// A queue in memory, with a Received field that is always the same.
+fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.rcpt(|_, _, _| OK);
+    hooks.received_line(|_, _| Some("here".into()));
+    hooks.queue(|session| {
+        let mut message = vec![];
+        session.transaction.write_message(&mut message)?;
+        QUEUED.with_borrow_mut(|queued| queued.push(message));
+        Ok::<_, std::io::Error>(OK)
+    });
+    Ok(())
+}
+
+/// A path is read, and written so that it reads as the same; what a plugin makes of any words has
+/// nothing in it that ends a line.
+fn address(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(address) = Address::parse(&text) {
+        let written = address.to_string();
+        assert!(!written.contains(char::is_control), "{written:?}");
+        assert_eq!(Address::parse(&written).as_ref(), Ok(&address), "{text:?} {written:?}");
+    }
+    let (user, host) = text.split_once('\n').unwrap_or((&text, "x.test"));
+    let written = Address::new(user, host).to_string();
+    assert!(!written.contains(char::is_control), "{written:?}");
+}
+
+/// A line is a verb and an argument, a path and parameters, a reply in its words.
+fn command(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (verb, argument) = command::split(&text);
+    assert!(!verb.contains(' ') && verb.len() + argument.len() <= text.len());
+    parts::arguments(argument);
+    let code = 200 + u16::from(input.first().copied().unwrap_or(50)) % 400;
+    for enhanced in [true, false] {
+        let mut out = vec![];
+        Reply::own(code, &text).write(enhanced, &mut out);
+        check_replies(&out);
+    }
+}
+
+/// Lines come out as they went in, whatever the octets between their ends.
+fn line(input: &[u8]) {
+    let (client, server) = UnixStream::pair().expect("a socket");
+    let sent = say(&client, input);
+    let mut stream = Stream::new(server.into());
+    let mut rest = &input[..sent];
+    while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
+        let want = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        assert_eq!(stream.line(Duration::from_secs(5), false).as_deref(), Ok(want));
+        rest = &rest[end + 1..];
+    }
+    assert!(stream.line(Duration::from_secs(5), false).is_err());
+}
+
+/// A header section comes out as it went in; edited, it has the fields that it should.
+fn header(input: &[u8]) {
+    let (raw, edits) = halves(input);
+    let mut header = Header::parse(raw);
+    assert_eq!(header.to_bytes(), raw);
+    for edit in edits.split(|octet| *octet == 0xff) {
+        let Some((kind, text)) = edit.split_first() else { continue };
+        let text = String::from_utf8_lossy(text);
+        let (name, value) = text.split_once(':').unwrap_or(("X-Name", &text));
+        match kind % 6 {
+            0 => header.add(name, value),
+            1 => header.add_at(usize::from(*kind) / 6, name, value),
+            2 => header.replace(name, value),
+            3 => drop(header.delete(name)),
+            4 => drop(header.rename(name, value)),
+            _ => {
+                let count = header.len();
+                let own = (0..count).rev().map(Ok);
+                let new = [Err(text.as_bytes())];
+                header.rebuild(new.into_iter().chain(own));
+            }
+        }
+    }
+    let is_edited = !edits.is_empty();
+    let written = header.to_bytes();
+    assert_eq!(written.len(), header.byte_len());
+    let again = Header::parse(&written);
+    assert_eq!(again.to_bytes(), written);
+    if is_edited && Header::parse(raw).fields().all(|field| field.ends_with(b"\r\n")) {
+        let names: Vec<_> = header.names().collect();
+        assert!(again.names().eq(names), "{}", written.escape_ascii());
+    }
+}
+
+/// The pieces in which a message comes make no difference, a policy is kept, and what goes out
+/// again comes in as the same.
+fn dots(input: &[u8]) {
+    let [policy, size, wire @ ..] = input else { return };
+    let policy = POLICIES[usize::from(*policy) % 3];
+    let whole = received(policy, wire, wire.len().max(1));
+    assert_eq!(whole, received(policy, wire, usize::from(*size) % 8 + 1));
+    let (message, end, has_bare) = whole;
+    if end == Progress::LoneDot {
+        assert_eq!(policy, BareNewline::Reject);
+        return;
+    }
+    if policy == BareNewline::Normalize || !has_bare {
+        let lines = message.strip_suffix(b"\r").unwrap_or(&message);
+        assert!(is_normal(lines), "{}", message.escape_ascii());
+    }
+    let mut out = CrlfLines::new(Doubled::new(vec![]));
+    let wrote = out.write_all(&message).and_then(|()| out.finish()?.finish());
+    let wire = wrote.expect("a Vec takes everything");
+    let (again, end, has_bare) = received(BareNewline::Reject, &wire, 3);
+    assert_eq!((end, has_bare), (Progress::End(wire.len()), false));
+    assert!(is_normal(&again) && (again.is_empty() || again.ends_with(b"\r\n")));
+}
+
+/// A message in chunks is queued as it is, or refused for its line ends.
+fn bdat(input: &[u8]) {
+    let [policy, sizes, message @ ..] = input else { return };
+    let message = [b"Subject: x\r\n\r\n", message].concat();
+    let size = usize::from(*sizes) + 1;
+    let mut wire = b"HELO x\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\n".to_vec();
+    for chunk in message.chunks(size) {
+        wire.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+        wire.extend_from_slice(chunk);
+    }
+    wire.extend_from_slice(b"BDAT 0 LAST\r\nQUIT\r\n");
+    let policy = usize::from(*policy) % 3;
+    QUEUED.take();
+    if !KEEPING.with(|keeping| converse(&keeping[policy], &wire)) {
+        return;
+    }
+    let queued = QUEUED.take();
+    let mut normal = vec![];
+    for (at, octet) in message.iter().enumerate() {
+        match octet {
+            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
+            b'\r' | b'\n' => normal.extend_from_slice(b"\r\n"),
+            _ => normal.push(*octet),
+        }
+    }
+    let want = match POLICIES[policy] {
+        BareNewline::Reject => Some(normal).filter(|normal| *normal == message),
+        BareNewline::Normalize => Some(normal),
+        BareNewline::Accept => Some(message),
+    };
+    let trace = b"Authentication-Results: mx.test; auth=none\r\nReceived: here\r\n";
+    assert_eq!(queued, Vec::from_iter(want.map(|want| [&trace[..], &want].concat())));
+}
+
+/// Files, separated by octets 0: lists that include each other, and a map.
+fn config(input: &[u8]) {
+    const NAMES: [&str; 4] = ["a", "b", "c", "m.cdb"];
+    // Other files of this machine are none of the target's business.
+    let mut words = input.split(|octet| octet.is_ascii_whitespace());
+    if words.any(|word| word.contains(&b'/') || word.starts_with(b"~")) {
+        return;
+    }
+    CHAIN.with(|trial| {
+        let dir = trial.dir().join("any");
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let files = input.splitn(NAMES.len(), |octet| *octet == 0);
+        for (name, text) in NAMES.iter().zip(files.chain(std::iter::repeat(&b""[..]))) {
+            std::fs::write(dir.join(name), text).expect("a file");
+        }
+        let config = Config::new(vec![dir]);
+        for name in NAMES {
+            let lines = config.list(name);
+            let first = lines.first().and_then(|line| line.split_ascii_whitespace().next());
+            assert!(first.is_none_or(|word| lines.find(word).is_some()));
+            assert!(lines.iter().all(|line| !line.is_empty() && !line.contains('\n')));
+            config.value(name);
+            config.number(name, 7);
+        }
+        let map = config.map("m");
+        for key in map.keys().iter().take(100) {
+            map.get(key);
+        }
+        map.get(input);
+    });
+}
+
+/// Responses of a client during AUTH, one a line: in base64, unless a line begins with `!`.
+fn auth(input: &[u8]) {
+    const MECHANISMS: [&str; 5] =
+        ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"];
+    let Some((mechanism, input)) = input.split_first() else { return };
+    let mut wire = b"EHLO x\r\n".to_vec();
+    let name = MECHANISMS[usize::from(*mechanism) % 5];
+    wire.extend_from_slice(format!("AUTH {name}").as_bytes());
+    wire.extend_from_slice(if mechanism & 0x80 == 0 { b" " } else { b"\r\n" });
+    for response in input.split(|octet| *octet == b'\n') {
+        match response.strip_prefix(b"!") {
+            Some(raw) => wire.extend_from_slice(raw),
+            None => wire.extend_from_slice(BASE64_STANDARD.encode(response).as_bytes()),
+        }
+        wire.extend_from_slice(b"\r\n");
+    }
+    CHAIN.with(|chain| converse(chain, &wire));
+}
+
+/// A frame from Perl, the values in it taken for what plugins did to a session.
+fn perl(input: &[u8]) {
+    PLAIN.with_borrow_mut(|trial| {
+        trial.message("Subject: x\nTo: y\n\ntext\n");
+        take_frame(input, &mut trial.session);
+    });
+}
+
+/// A whole session, in front of which there may be a proxy.
+fn session(input: &[u8]) {
+    match input.strip_prefix(b"\0") {
+        Some(wire) => PROXIED.with(|proxied| converse(proxied, wire)),
+        None => CHAIN.with(|chain| converse(chain, input)),
+    };
+}
+
+/// Serves a client that says all of this, and looks at what it is answered and at the log.  False:
+/// it is too much to be said at once.
+fn converse(trial: &Trial, wire: &[u8]) -> bool {
+    let (mut client, server) = UnixStream::pair().expect("a socket");
+    let sent = say(&client, wire);
+    trial.serve(server);
+    let mut out = vec![];
+    // The server may have left with something unread; what it said is still there.
+    while client.read_to_end(&mut out).is_err() {}
+    check_replies(&out);
+    let log = trial.take_log();
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+    assert!(!log.contains("panicked"), "{log}");
+    sent == wire.len()
+}
+
+/// Says it without waiting, and nothing more; how much of it was said.
+fn say(mut client: &UnixStream, octets: &[u8]) -> usize {
+    client.set_nonblocking(true).expect("a socket");
+    let mut sent = 0;
+    while sent < octets.len()
+        && let Ok(count) = client.write(&octets[sent..])
+    {
+        sent += count;
+    }
+    client.set_nonblocking(false).expect("a socket");
+    client.shutdown(Shutdown::Write).expect("a socket");
+    sent
+}
+
+/// Every line is one of a reply (RFC 5321 4.2), all lines of a reply have one code, and the last
+/// one is there.
+fn check_replies(out: &[u8]) {
+    let text = str::from_utf8(out).expect("replies are UTF-8");
+    let mut open = None;
+    for line in text.split_inclusive("\r\n") {
+        let shown = line.escape_debug();
+        let content = line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no end: {shown}"));
+        assert!(!content.contains(char::is_control), "{shown}");
+        let (code, rest) = content.split_at_checked(3).unwrap_or_else(|| panic!("{shown}"));
+        assert!(code.bytes().all(|octet| octet.is_ascii_digit()), "{shown}");
+        assert!(open.is_none_or(|open| open == code), "{shown}");
+        open = match rest.as_bytes().first() {
+            Some(b'-') => Some(code),
+            Some(b' ') => None,
+            _ => panic!("{shown}"),
+        };
+    }
+    assert!(open.is_none(), "a reply without its last line");
+}
+
+fn received(policy: BareNewline, wire: &[u8], size: usize) -> (Vec<u8>, Progress, bool) {
+    let mut dots = Dots::new(policy);
+    let mut message = vec![];
+    let mut at = 0;
+    for piece in wire.chunks(size) {
+        match dots.feed(piece, &mut |octets| message.extend_from_slice(octets)) {
+            Progress::More => at += piece.len(),
+            Progress::End(used) => return (message, Progress::End(at + used), dots.has_bare()),
+            Progress::LoneDot => return (vec![], Progress::LoneDot, true),
+        }
+    }
+    dots.finish(&mut |octets| message.extend_from_slice(octets));
+    (message, Progress::More, dots.has_bare())
+}
+
+/// Do CR and LF come together only?
+fn is_normal(message: &[u8]) -> bool {
+    let pairs = message.windows(2).filter(|two| two == b"\r\n").count();
+    let count = |which| message.iter().filter(|octet| **octet == which).count();
+    count(b'\r') == pairs && count(b'\n') == pairs
+}
+
+/// What is before the first octet 0, and what is behind it.
+fn halves(input: &[u8]) -> (&[u8], &[u8]) {
+    let zero = input.iter().position(|octet| *octet == 0);
+    zero.map_or((input, &[]), |zero| (&input[..zero], &input[zero + 1..]))
+}
