@@ -127,3 +127,37 @@ sub hook_rcpt {
         server.stop().unwrap();
     }
 }
+
+/// An alarm that dies while it asks the worker something, which it does nearly all the time.
+const ALARMED: &str = r#"
+use Time::HiRes ();
+sub hook_rcpt {
+    my ($self) = @_;
+    my $rounds = 0;
+    for (1 .. 20) {
+        eval {
+            local $SIG{ALRM} = sub { die "enough\n" };
+            Time::HiRes::alarm(0.005);
+            while (1) { $self->qp->config_dir('me'); $self->log(LOGDEBUG, 'on and on') }
+        };
+        die $@ if $@ ne "enough\n";
+        $rounds++;
+    }
+    return (DENY, "$rounds rounds at " . $self->qp->config('me'));
+}
+"#;
+
+#[test]
+fn a_perl_plugins_alarm_tears_no_frame_apart() {
+    let config = config("alarmed", &[("alarmed", ALARMED)]);
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    helo(&mut client);
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    for _ in 0..3 {
+        let said = ask(&mut client, "RCPT TO:<b@example.com>");
+        assert_eq!(said, "550 20 rounds at mail.test", "{}", server.log().tail());
+    }
+    client.quit();
+    server.stop().unwrap();
+}
