@@ -10,15 +10,13 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::config::Config;
-use crate::error::Result;
-use crate::hook::{Args, Hooks, OK};
 use crate::mail::{Address, Header};
 use crate::perl::take_frame;
 use crate::plugins::queue::client::{CrlfLines, Dots as Doubled};
 use crate::smtp::dots::{BareNewline, Dots, Progress};
 use crate::smtp::reply::Reply;
 use crate::smtp::{Stream, command, parts};
-use crate::testing::Trial;
+use crate::testing::{Trial, keeps, queued};
 
 /// What one target does with its input.
 pub type Run = fn(&[u8]);
@@ -68,7 +66,6 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 thread_local! {
-    static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
     static CHAIN: Trial = Trial::new(PLUGINS, FILES);
     static PLAIN: RefCell<Trial> = RefCell::new(Trial::new("", &[]));
     static PROXIED: Trial =
@@ -77,19 +74,6 @@ thread_local! {
         let files = [("bare_newline", policy), ("size_threshold", "64"), ("me", "mx.test")];
         Trial::with(keeps, "", &files)
     });
-}
-
-/// A queue in memory, with a Received field that is always the same.
-fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
-    hooks.rcpt(|_, _, _| OK);
-    hooks.received_line(|_, _| Some("here".into()));
-    hooks.queue(|session| {
-        let mut message = vec![];
-        session.transaction.write_message(&mut message)?;
-        QUEUED.with_borrow_mut(|queued| queued.push(message));
-        Ok::<_, std::io::Error>(OK)
-    });
-    Ok(())
 }
 
 /// A path is read, and written so that it reads as the same; what a plugin makes of any words has
@@ -204,11 +188,11 @@ fn bdat(input: &[u8]) {
     }
     wire.extend_from_slice(b"BDAT 0 LAST\r\nQUIT\r\n");
     let policy = usize::from(*policy) % 3;
-    QUEUED.take();
+    queued();
     if !KEEPING.with(|keeping| converse(&keeping[policy], &wire)) {
         return;
     }
-    let queued = QUEUED.take();
+    let queued = queued();
     let mut normal = vec![];
     for (at, octet) in message.iter().enumerate() {
         match octet {

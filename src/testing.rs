@@ -19,13 +19,39 @@ use crate::error::Result;
 use crate::hook::{
     Args, Call, Hook, Hooks, Incoming, Plugins, Register, Session, Settings, Shared,
 };
-use crate::hook::{DECLINED, Verdict};
+use crate::hook::{DECLINED, OK, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, Header};
 use crate::perl::Perl;
 use crate::plugin;
 use crate::smtp::{Stream, serve};
 use crate::state::{Connection, Params, Spool};
+
+thread_local! {
+    static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
+}
+
+/// A plugin for [`Trial::with`]: takes everybody's mail and keeps it in memory, below a Received
+/// field that is always the same.
+///
+/// # Errors
+/// None.
+pub fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.rcpt(|_, _, _| OK);
+    hooks.received_line(|_, _| Some("here".into()));
+    hooks.queue(|session| {
+        let mut message = vec![];
+        session.transaction.write_message(&mut message)?;
+        QUEUED.with_borrow_mut(|queued| queued.push(message));
+        Ok::<_, std::io::Error>(OK)
+    });
+    Ok(())
+}
+
+/// What [`keeps`] has queued in this thread since this was last asked.
+pub fn queued() -> Vec<Vec<u8>> {
+    QUEUED.take()
+}
 
 /// Loaded plugins and one session from 192.0.2.1, in a temporary folder.
 pub struct Trial {
@@ -54,9 +80,11 @@ impl Trial {
     pub fn load(plugins: &str, files: &[(&str, &str)]) -> Result<Trial> {
         Trial::build(files, |loaded, config, dir| {
             let lines = plugins.replace("{dir}", &dir.display().to_string());
-            lines.lines().try_for_each(|line| {
-                plugin::load_line(loaded, &Perl::new(config), config, line.trim())
-            })
+            let perl = Perl::new(config);
+            lines
+                .lines()
+                .try_for_each(|line| plugin::load_line(loaded, &perl, config, line.trim()))?;
+            perl.serve()
         })
     }
 

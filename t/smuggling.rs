@@ -17,9 +17,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::write;
-use qpsmtpd::testing::Trial;
-
-use crate::chunks::cuts::{QUEUED, keeps};
+use qpsmtpd::testing::{Trial, keeps, queued};
 
 /// The most octets in a packet: the server has room for so many whenever it reads.
 pub(crate) const LARGEST_PACKET: usize = 4096;
@@ -68,7 +66,7 @@ pub(crate) fn codes(answers: &str) -> String {
 
 /// Plugins that keep messages in memory, under a policy for bare line ends.
 fn keeping(policy: &str, threshold: &str) -> Trial {
-    QUEUED.take();
+    queued();
     let files =
         [("bare_newline", policy), ("size_threshold", threshold), ("me-auth-results", "none")];
     Trial::with(keeps, "", &files)

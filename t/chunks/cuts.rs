@@ -1,6 +1,8 @@
 //! Whatever octets a message has, and wherever it is cut, the queue gets what was sent: to the
 //! octet, against what `bare_newline` says of it.
 
+use qpsmtpd::testing::{keeps, queued};
+
 use super::*;
 
 /// The octets that mean something to somebody, and one that does not.
@@ -13,23 +15,6 @@ pub(crate) const SIZES: [usize; 14] =
 pub(crate) const START: &[u8] = b"Subject: x\r\n\r\n";
 
 pub(crate) const POLICIES: [&str; 3] = ["accept", "normalize", "reject"];
-
-thread_local! {
-    pub(crate) static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
-}
-
-/// A queue in memory, with a Received field that is always the same.
-pub(crate) fn keeps(hooks: &mut Hooks, _args: &Args) -> Result<()> {
-    hooks.rcpt(|_, _, _| OK);
-    hooks.received_line(|_, _| Some("here".into()));
-    hooks.queue(|session| {
-        let mut message = vec![];
-        session.transaction.write_message(&mut message)?;
-        QUEUED.with_borrow_mut(|queued| queued.push(message));
-        Ok::<_, std::io::Error>(OK)
-    });
-    Ok(())
-}
 
 /// What is to be in the queue; None: nothing, as the message is refused.
 pub(crate) fn wanted(policy: &str, message: &[u8]) -> Option<Vec<u8>> {
@@ -77,10 +62,10 @@ fn arrive(policy: &str, threshold: &str, messages: &[(Vec<u8>, Vec<Vec<u8>>)]) {
         (&client).write_all(b"QUIT\r\n").unwrap();
         last
     });
-    QUEUED.take();
+    queued();
     trial.serve(OwnedFd::from(server));
     let last = client.join().unwrap();
-    let mut queued = QUEUED.take().into_iter();
+    let mut queued = queued().into_iter();
     for ((message, chunks), reply) in messages.iter().zip(last) {
         let shown = || {
             let sizes: Vec<_> = chunks.iter().map(Vec::len).take(20).collect();

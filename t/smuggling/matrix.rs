@@ -74,7 +74,7 @@ impl Case {
 
     fn check<'a>(&self, trial: &Trial, packets: impl Iterator<Item = &'a [u8]>) {
         let answers = answers(trial, packets);
-        let queued = QUEUED.take();
+        let queued = queued();
         let shown = || format!("{}: {}\n{answers}", self.policy, self.wire.escape_ascii());
         match self.expected() {
             Some((want, message)) => {
@@ -181,7 +181,7 @@ fn known_attacks_in_chunks() {
             let packets = [ENVELOPE].into_iter().chain(chunks.iter().map(|chunk| &chunk[..]));
             let answers = answers(&trial, packets);
             let want = wanted(policy, &message);
-            assert_eq!(QUEUED.take(), Vec::from_iter(want.clone()), "{answers}");
+            assert_eq!(queued(), Vec::from_iter(want.clone()), "{answers}");
             let last = if want.is_some() { "250" } else { "550" };
             assert!(codes(&answers).ends_with(last), "{}: {answers}", message.escape_ascii());
         }

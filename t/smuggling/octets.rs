@@ -101,7 +101,7 @@ fn arrives(seed: u64) {
             let start = &sent[..sent.len().min(300)];
             format!("{seed} {policy} {threshold} {by_data}: {}\n{answers}", start.escape_ascii())
         };
-        let queued = QUEUED.take();
+        let queued = queued();
         match wanted(policy, &sent) {
             Some(want) => assert!(queued == [want], "{}", shown()),
             None => {
