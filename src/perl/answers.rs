@@ -236,22 +236,25 @@ fn results(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
 fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
-    let words: Vec<String> = args.iter().skip(1).map(Item::as_text).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let session = session(asker)?;
-    let verdict = match hook {
-        Hook::Vrfy | Hook::Noop | Hook::Help => session.run(hook, &Call::Words("", &words)),
-        Hook::UnrecognizedCommand => {
-            let (command, words) = words.split_first().unwrap_or((&"", &[]));
-            session.run(hook, &Call::Words(command, words))
-        }
-        Hook::Ehlo | Hook::Helo => {
-            session.run(hook, &Call::Host(words.first().copied().unwrap_or("")))
-        }
-        _ if words.is_empty() => session.run(hook, &Call::Nothing),
-        _ => return Err(format!("a plugin cannot run the hook '{name}' with arguments")),
-    };
+    let verdict =
+        with_call(hook, args.get(1..).unwrap_or_default(), |call| session.run(hook, call))
+            .ok_or_else(|| format!("a plugin cannot run the hook '{name}' with arguments"))?;
     Ok(returned(&verdict))
+}
+
+/// Makes a call of the words that a plugin gives for a hook; None where words will not do.
+fn with_call<R>(hook: Hook, words: &[Item], run: impl FnOnce(&Call<'_>) -> R) -> Option<R> {
+    let words: Vec<String> = words.iter().map(Item::as_text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (first, rest) = words.split_first().unwrap_or((&"", &[]));
+    Some(run(&match hook {
+        Hook::Vrfy | Hook::Noop | Hook::Help => Call::Words("", &words),
+        Hook::UnrecognizedCommand => Call::Words(first, rest),
+        Hook::Ehlo | Hook::Helo => Call::Host(first),
+        _ if words.is_empty() => Call::Nothing,
+        _ => return None,
+    }))
 }
 
 fn commands(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
@@ -294,32 +297,19 @@ fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
     let rest = args.get(2..).unwrap_or_default();
     let session = session(asker)?;
-    let given = rest.first().map(Item::as_text).unwrap_or_default();
-    let pairs: Vec<String> = rest.iter().skip(1).map(Item::as_text).collect();
-    let params = Params(
-        pairs
-            .chunks(2)
-            .map(|pair| (pair[0].clone(), pair.get(1).filter(|v| !v.is_empty()).cloned()))
-            .collect(),
-    );
-    let words: Vec<String> = rest.iter().map(Item::as_text).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let verdict = match hook {
         Hook::Mail | Hook::Rcpt => {
             let address = rest.first().and_then(mirror::address).unwrap_or_default();
+            let pairs: Vec<String> = rest.iter().skip(1).map(Item::as_text).collect();
+            let pair = |pair: &[String]| {
+                (pair[0].clone(), pair.get(1).filter(|value| !value.is_empty()).cloned())
+            };
+            let params = Params(pairs.chunks(2).map(pair).collect());
             parent.call(session, hook, &Call::Address(&address, &params))
         }
-        Hook::Helo | Hook::Ehlo => parent.call(session, hook, &Call::Host(&given)),
-        Hook::UnrecognizedCommand => {
-            let (command, words) = words.split_first().unwrap_or((&"", &[]));
-            parent.call(session, hook, &Call::Words(command, words))
-        }
-        Hook::Vrfy | Hook::Noop | Hook::Help => {
-            parent.call(session, hook, &Call::Words("", &words))
-        }
-        Hook::Config => parent.call(session, hook, &Call::Config(&given)),
-        _ if rest.is_empty() => parent.plain(session, hook),
-        _ => return Err(format!("the hook '{name}' of a native parent cannot be called")),
+        Hook::Config => parent.call(session, hook, &Call::Config(&text(rest, 0))),
+        _ => with_call(hook, rest, |call| parent.call(session, hook, call))
+            .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?,
     };
     match verdict.is_failure() {
         true => Err(verdict.text().to_owned()),

@@ -149,25 +149,21 @@ impl Perl {
         args: Vec<Item>,
         limit: Duration,
     ) -> std::result::Result<Said, String> {
+        let frame = |state| {
+            let (handler, hook) = (Item::number(handler), Item::text(hook));
+            vec![Item::text("c"), handler, hook, state, Item::List(args)]
+        };
         if self.is_loading.get() {
             let deadline = Instant::now() + limit;
-            let frame = vec![
-                Item::text("c"),
-                Item::number(handler),
-                Item::text(hook),
-                Item::Undef,
-                Item::List(args),
-            ];
             let process = self.process.borrow();
             let Some(process) = &*process else { return Err("there is no Perl process".into()) };
-            return self.converse(&process.control, None, asker, frame, deadline);
+            return self.converse(&process.control, None, asker, frame(Item::Undef), deadline);
         }
         let (serving, limit) = self.serving(asker, limit)?;
         let deadline = Instant::now() + limit;
         let state = serving.mirror.borrow_mut().state(asker.session().map(|session| &*session));
-        let frame =
-            vec![Item::text("c"), Item::number(handler), Item::text(hook), state, Item::List(args)];
-        let said = self.converse(&serving.link, Some(&serving.mirror), asker, frame, deadline);
+        let said =
+            self.converse(&serving.link, Some(&serving.mirror), asker, frame(state), deadline);
         said.map_err(|failure| match failure {
             failure if failure.starts_with(DIED) => failure[DIED.len()..].to_owned(),
             failure => {
