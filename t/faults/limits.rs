@@ -21,6 +21,17 @@ fn set_limit(pid: nix::unistd::Pid, limit: &str) {
     assert!(command.args(["--pid", &pid, limit]).status().unwrap().success());
 }
 
+/// Somebody is served again, once those of `waiting` who are not served have heard so.
+fn is_over(server: &Server<'_>, mut waiting: Vec<Client>) {
+    waiting.retain_mut(|client| client.try_reply().unwrap().is_some_and(|r| r.code == "220"));
+    let served = || {
+        let mut client = server.connect();
+        client.try_reply().ok()??.code.eq("220").then_some(client)
+    };
+    let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
+    last.quit();
+}
+
 /// The soft limit only, so that it can be raised again.
 #[test]
 fn no_descriptors_left() {
@@ -32,21 +43,14 @@ fn no_descriptors_left() {
         let pid = server.parent().pid();
         let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
         set_limit(pid, &format!("--nofile={}:", open + 1));
-        let mut others: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+        let others: Vec<Client> = (0..4).map(|_| server.connect()).collect();
         let said = |log: &str| {
             (log.contains("cannot accept") || log.contains("cannot make a process")).then_some(())
         };
         assert!(server.log().wait_until(said).is_some(), "{}", server.log().tail());
         assert_eq!(deliver(&mut first, "in progress", 1000), "250");
         set_limit(pid, "--nofile=1024:");
-        others.retain_mut(|client| client.try_reply().unwrap().is_some_and(|r| r.code == "220"));
-        let served = || {
-            let mut client = server.connect();
-            client.try_reply().ok()??.code.eq("220").then_some(client)
-        };
-        let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
-        drop(others);
-        last.quit();
+        is_over(&server, others);
         first.quit();
         server.stop().unwrap();
     }
@@ -64,17 +68,10 @@ fn no_processes_left() {
         let pid = server.parent().pid();
         set_limit(pid, "--nproc=1:");
         // Those that prefork has already go on.
-        let mut clients: Vec<Client> = (0..6).map(|_| server.connect()).collect();
+        let clients: Vec<Client> = (0..6).map(|_| server.connect()).collect();
         server.log().wait_for("cannot make a process");
         set_limit(pid, "--nproc=10000:");
-        clients.retain_mut(|client| client.try_reply().unwrap().is_some_and(|r| r.code == "220"));
-        let served = || {
-            let mut client = server.connect();
-            client.try_reply().ok()??.code.eq("220").then_some(client)
-        };
-        let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
-        last.quit();
-        drop(clients);
+        is_over(&server, clients);
         server.stop().unwrap();
     }
 }
