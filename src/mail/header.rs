@@ -243,7 +243,7 @@ impl Field {
         let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
         // Blanks before the colon are obsolete syntax that is still seen (RFC 5322 4.5.8).
         let name = line[..colon].trim_ascii_end();
-        if name.is_empty() || !name.iter().all(is_ftext) {
+        if name.is_empty() || !name.iter().all(|b| is_ftext(char::from(*b))) {
             return Field { bytes, name: 0, value: 0 };
         }
         Field { name: name.len(), value: colon + 1, bytes }
@@ -298,13 +298,12 @@ fn is_fold(line: &[u8]) -> bool {
 }
 
 /// A character of a field name: printable ASCII except the colon (RFC 5322 3.6.8).
-fn is_ftext(b: &u8) -> bool {
-    b.is_ascii_graphic() && *b != b':'
+fn is_ftext(c: char) -> bool {
+    c.is_ascii_graphic() && c != ':'
 }
 
 fn clean_name(name: &str) -> String {
-    let safe = |c: char| if u8::try_from(c).is_ok_and(|b| is_ftext(&b)) { c } else { '-' };
-    if name.is_empty() { "-".to_owned() } else { name.chars().map(safe).collect() }
+    if name.is_empty() { "-".to_owned() } else { name.replace(|c| !is_ftext(c), "-") }
 }
 
 /// A line without control characters but tabs; octets that are no UTF-8 stay.
@@ -333,7 +332,12 @@ fn clean_value(value: &str) -> String {
         if !is_fold(line.as_bytes()) {
             out.push(' ');
         }
-        out.extend(line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }));
+        for (number, part) in line.split(|c: char| c.is_control() && c != '\t').enumerate() {
+            if number > 0 {
+                out.push('?');
+            }
+            out.push_str(part);
+        }
     }
     out.push_str("\r\n");
     out

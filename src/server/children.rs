@@ -105,6 +105,11 @@ impl Children {
         self.all.get_mut(&pid)
     }
 
+    /// Is there a child of that id?
+    pub(crate) fn has(&self, pid: i32) -> bool {
+        self.all.contains_key(&pid)
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (i32, &mut Child)> {
         self.all.iter_mut().map(|(pid, child)| (*pid, child))
     }

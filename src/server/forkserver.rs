@@ -16,7 +16,7 @@ pub(crate) struct Forkserver {
 }
 
 impl Model for Forkserver {
-    fn has_room(&self, parent: &Parent) -> bool {
+    fn has_room(&mut self, parent: &mut Parent) -> bool {
         parent.children.len() < self.limit && !parent.backoff.is_waiting(Instant::now())
     }
 

@@ -60,6 +60,12 @@ pub(crate) fn receive_job(link: &OwnedFd) -> Option<(OwnedFd, Peer)> {
     }
 }
 
+/// Child: has the parent closed its end?
+pub(crate) fn is_closed(link: &OwnedFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(link.as_raw_fd(), &mut [0], flags) == Ok(0)
+}
+
 /// Child: tells the parent something.
 pub(crate) fn send_done(link: &OwnedFd, leaving: bool) {
     let flags = MsgFlags::MSG_NOSIGNAL;
@@ -135,7 +141,9 @@ mod tests {
             receive_report(&parent),
             Some(Report::Overdue("(rcpt) slow: passed its deadline".into()))
         );
+        assert!(!is_closed(&child));
         drop(parent);
+        assert!(is_closed(&child));
         assert!(receive_job(&child).is_none());
     }
 }

@@ -9,6 +9,7 @@ mod inetd;
 mod listener;
 mod parent;
 mod pid_file;
+mod posts;
 mod pre_connection;
 mod prefork;
 mod privileges;
@@ -37,6 +38,7 @@ use crate::sys::{descriptors, panics, resolve, title};
 use forkserver::Forkserver;
 use parent::{Model, Parent};
 use pid_file::PidFile;
+use posts::Posts;
 use prefork::Prefork;
 use signals::Signals;
 use worker::Duty;
@@ -102,9 +104,16 @@ pub fn prefork() -> ExitCode {
     };
     let most = options.children.max(1);
     let idle = options.idle_children.clamp(1, most);
-    let model = |duty| -> Box<dyn Model> { Box::new(Prefork { most, idle, duty, surplus: None }) };
     let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
-    finish(setup.program, run_parent(&setup, duty, model))
+    let posts = Posts::new(most)
+        .map_err(|error| Error::new(format!("no memory for --children {most}: {error}")));
+    let done = posts.and_then(|posts| {
+        let model = |duty| -> Box<dyn Model> {
+            Box::new(Prefork { most, idle, duty, surplus: None, posts })
+        };
+        run_parent(&setup, duty, model)
+    });
+    finish(setup.program, done)
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.

@@ -27,7 +27,7 @@ use crate::server::spawn::Backoff;
 use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::fork::{Forked, exit, fork};
-use crate::sys::title;
+use crate::sys::{stop, title};
 
 /// What tells events apart.
 const SIGNALS: Token = Token(0);
@@ -38,8 +38,10 @@ const CHILDREN: usize = 1 << 16;
 /// How many events are looked at in one go.
 const EVENTS: usize = 64;
 
-/// How often the parent looks around while something is out of order, and while nothing is.
+/// How often the parent looks around while something is out of order, while there are clients, and
+/// while there are none.
 const SOON: Duration = Duration::from_millis(250);
+const AT_WORK: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(15);
 
 /// How long a client may stay even if others wait.
@@ -54,10 +56,12 @@ const BREATHER: Duration = Duration::from_secs(1);
 /// How clients get to processes: what the two parents differ in.
 pub(crate) trait Model {
     /// Is there a process, or room for one, for another client?
-    fn has_room(&self, parent: &Parent) -> bool;
+    fn has_room(&mut self, parent: &mut Parent) -> bool;
     /// Gives an accepted client to a process.
     fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer);
-    /// A process has served its client.
+    /// Finds out who has served its client without saying so.
+    fn look(&mut self, _parent: &mut Parent) {}
+    /// A process says that it has served its client.
     fn done(&mut self, _parent: &mut Parent, _pid: i32, _leaving: bool) {}
     /// A process has ended as it should not have.
     fn died(&mut self, _parent: &mut Parent, _child: &Child) {}
@@ -132,6 +136,7 @@ impl Parent {
             self.kill_late(now);
             self.show();
             self.wait(&mut events)?;
+            model.look(self);
             let tokens = || events.iter().map(|event| event.token().0);
             for token in tokens().filter(|token| *token >= CHILDREN) {
                 self.reports(model, (token - CHILDREN) as i32);
@@ -162,11 +167,6 @@ impl Parent {
                 exit(0);
             }
             Ok(((link, _), Forked::Parent(pid))) => {
-                let token = Token(CHILDREN + pid.as_raw() as usize);
-                let watched = self.poll.as_ref().map(|poll| watch(poll, link.as_fd(), token));
-                if let Some(Err(error)) = watched {
-                    self.log(Level::Error, format_args!("cannot watch a child: {error}"));
-                }
                 self.children.add(pid, link, client);
                 Some(pid.as_raw())
             }
@@ -181,13 +181,27 @@ impl Parent {
         }
     }
 
+    /// Hears what a child says while it lives; what it says at its end is always heard.
+    pub(crate) fn hear(&mut self, pid: i32) {
+        let token = Token(CHILDREN + pid as usize);
+        let Some(child) = self.children.get_mut(pid) else { return };
+        let (Some(link), Some(poll)) = (&child.link, &self.poll) else { return };
+        if let Err(error) = watch(poll, link.as_fd(), token) {
+            self.log(Level::Error, format_args!("cannot watch a child: {error}"));
+        }
+    }
+
     /// Tells a child to end when it has finished with its client.
     pub(crate) fn dismiss(&mut self, pid: i32) {
-        if let Some(link) = self.children.get_mut(pid).and_then(|child| child.link.take())
-            && let Some(poll) = &self.poll
-        {
+        let Some(link) = self.children.get_mut(pid).and_then(|child| child.link.take()) else {
+            return;
+        };
+        if let Some(poll) = &self.poll {
+            // Fails where nobody listened.
             let _ = poll.registry().deregister(&mut SourceFd(&link.as_raw_fd()));
         }
+        drop(link);
+        let _ = kill(Pid::from_raw(pid), stop::SIGNAL);
     }
 
     /// Sends a client away for whom there is no process.
@@ -202,7 +216,12 @@ impl Parent {
     fn wait(&mut self, events: &mut Events) -> Result<()> {
         let odd = !self.listening || self.stopping.is_some() || self.short_until.is_some();
         let Some(poll) = &mut self.poll else { return Ok(()) };
-        match poll.poll(events, Some(if odd { SOON } else { SELDOM })) {
+        let wait = match self.children.busy() {
+            _ if odd => SOON,
+            0 => SELDOM,
+            _ => AT_WORK,
+        };
+        match poll.poll(events, Some(wait)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 Err(Error::new(format!("cannot wait for events: {error}")))
             }
@@ -301,7 +320,6 @@ impl Parent {
                     self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
                 }
                 Some(Report::Done { leaving }) => {
-                    self.backoff.worked();
                     // It says nothing more before it has got another client.
                     return model.done(self, pid, leaving);
                 }

@@ -7,6 +7,7 @@ use crate::server::children::Child;
 use crate::server::handoff;
 use crate::server::listener::Peer;
 use crate::server::parent::{Model, Parent};
+use crate::server::posts::Posts;
 use crate::server::worker::{self, Duty};
 
 /// How long there must have been too many waiting processes before they are let go, one a second.
@@ -22,6 +23,8 @@ pub(crate) struct Prefork {
     pub(crate) duty: Duty,
     /// Since when there are more than that, or when the last of them was let go.
     pub(crate) surplus: Option<Instant>,
+    /// Who has served its client.
+    pub(crate) posts: Posts,
 }
 
 impl Prefork {
@@ -31,18 +34,29 @@ impl Prefork {
 
     /// Makes a process, which must not keep a copy of the client that the parent has at hand:
     /// the connection would not end when its session does.
-    fn spawn(&self, parent: &mut Parent, at_hand: &mut Option<OwnedFd>) -> Option<i32> {
+    fn spawn(&mut self, parent: &mut Parent, at_hand: &mut Option<OwnedFd>) -> Option<i32> {
         let duty = self.duty;
-        parent.spawn(None, |link, shared| {
+        let (place, tally) = self.posts.free(|pid| parent.children.has(pid))?;
+        let made = parent.spawn(None, |link, shared| {
             drop(at_hand.take());
-            worker::pool(link, shared, duty);
-        })
+            worker::pool(link, shared, duty, &tally);
+        });
+        let pid = made?;
+        self.posts.take(place, pid);
+        parent.hear(pid);
+        Some(pid)
     }
 }
 
 impl Model for Prefork {
-    fn has_room(&self, parent: &Parent) -> bool {
-        parent.children.idle() > 0 || self.may_spawn(parent, Instant::now())
+    fn has_room(&mut self, parent: &mut Parent) -> bool {
+        self.look(parent);
+        let mut room = parent.children.idle() > 0 || self.may_spawn(parent, Instant::now());
+        if self.posts.ask(!room) {
+            self.look(parent);
+            room = parent.children.idle() > 0;
+        }
+        room
     }
 
     fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer) {
@@ -53,6 +67,7 @@ impl Model for Prefork {
             let link = parent.children.get_mut(pid).and_then(|child| child.link.as_ref());
             let sent = link.is_some_and(|link| handoff::send_job(link, client, peer).is_ok());
             parent.children.serves(pid, peer.counts_as());
+            self.posts.give(pid);
             if sent {
                 return;
             }
@@ -64,12 +79,24 @@ impl Model for Prefork {
         }
     }
 
+    fn look(&mut self, parent: &mut Parent) {
+        for pid in self.posts.done() {
+            parent.backoff.worked();
+            let outdated = parent.children.get_mut(pid).is_some_and(|child| child.outdated);
+            parent.children.is_done(pid, !outdated);
+            if outdated {
+                parent.dismiss(pid);
+            }
+        }
+    }
+
     fn done(&mut self, parent: &mut Parent, pid: i32, leaving: bool) {
-        let outdated = parent.children.get_mut(pid).is_some_and(|child| child.outdated);
-        let waits = !leaving && !outdated;
-        parent.children.is_done(pid, waits);
-        if !waits {
-            parent.dismiss(pid);
+        match leaving {
+            true => {
+                parent.children.is_done(pid, false);
+                parent.dismiss(pid);
+            }
+            false => self.look(parent),
         }
     }
 

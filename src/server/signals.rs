@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
+use crate::sys::stop;
+
 /// What the parent is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -40,6 +42,7 @@ impl Signals {
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn install() -> io::Result<Signals> {
+        stop::ignore();
         let (wake, write) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let mut flags = vec![];

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
 use crate::hook::Shared;
 use crate::log::Level;
@@ -10,7 +9,8 @@ use crate::server::handoff;
 use crate::server::listener::Peer;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
-use crate::sys::{deadline, descriptors, resolve, title};
+use crate::sys::tally::Tally;
+use crate::sys::{deadline, descriptors, resolve, stop, title};
 
 /// The exit status of a child in which the core itself failed.
 const EXIT_BUG: i32 = 70;
@@ -29,29 +29,38 @@ pub(crate) struct Duty {
 /// A process for one client.
 pub(crate) fn one_client(client: OwnedFd, peer: &Peer, link: OwnedFd, shared: &Shared, duty: Duty) {
     begin(&link, shared, duty);
-    session(client, peer, &Rc::new(link), shared, duty);
+    session(client, peer, shared, duty);
 }
 
 /// A process of a pool: serves the clients that come over `link` until it is told to end.
-pub(crate) fn pool(link: OwnedFd, shared: &Shared, duty: Duty) {
+pub(crate) fn pool(link: OwnedFd, shared: &Shared, duty: Duty, tally: &Tally) {
     begin(&link, shared, duty);
-    let link = &Rc::new(link);
     for served in 1..=duty.lifetime.max(1) {
         title::set("waiting");
-        let Some((client, peer)) = handoff::receive_job(link) else { return };
-        session(client, &peer, link, shared, duty);
-        handoff::send_done(link, served == duty.lifetime.max(1));
+        let Some((client, peer)) = handoff::receive_job(&link) else { return };
+        session(client, &peer, shared, duty);
+        if served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
+            return handoff::send_done(&link, true);
+        }
+        if tally.add() {
+            handoff::send_done(&link, false);
+        }
     }
 }
 
 fn begin(link: &OwnedFd, shared: &Shared, duty: Duty) {
     descriptors::raise_priority(-duty.renice);
     descriptors::ignore_group_signals();
+    stop::install();
+    if handoff::is_closed(link) {
+        // The parent said so, or ended, before a signal could be heard.
+        stop::PARENT.wish();
+    }
     deadline::install(Some(link.as_raw_fd()));
     shared.plugins.post_fork(&shared.config);
 }
 
-fn session(client: OwnedFd, peer: &Peer, link: &Rc<OwnedFd>, shared: &Shared, duty: Duty) {
+fn session(client: OwnedFd, peer: &Peer, shared: &Shared, duty: Duty) {
     let mut connection = Connection::new(peer.remote, peer.local);
     if duty.rdns {
         connection = connection.with_look_up(resolve::host_of);
@@ -60,7 +69,7 @@ fn session(client: OwnedFd, peer: &Peer, link: &Rc<OwnedFd>, shared: &Shared, du
         // Clients of other listeners inherit it.
         stream::prepare(&client);
     }
-    let stream = Stream::new(client).until(link.clone());
+    let stream = Stream::new(client).until(&stop::PARENT);
     let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
     if served.is_err() {
         let why = crate::sys::panics::last();

@@ -11,7 +11,7 @@ use memchr::memchr;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    MsgFlags, Shutdown, UnixAddr, getsockname, recv, setsockopt, shutdown, sockopt,
+    MsgFlags, Shutdown, UnixAddr, getsockname, recv, send, setsockopt, shutdown, sockopt,
 };
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use crate::smtp::tls::{Failed, Tls};
 use crate::state::Encryption;
 use crate::sys::descriptors;
+use crate::sys::stop::Stop;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
@@ -27,6 +28,12 @@ const MESSAGE: usize = 64 * 1024;
 
 /// A line longer than this is not waited for: the client talks no SMTP.
 const ENDLESS: usize = 256 * 1024;
+
+/// How much longer than asked for a read may wait.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What is sent with this flag waits for what follows: the end of the connection, in one packet.
+const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// How many seconds a reply may take to get into the client's receive window.
 const WRITE_TIMEOUT: libc::time_t = 300;
@@ -49,8 +56,8 @@ pub enum End {
 pub struct Stream {
     input: Rc<OwnedFd>,
     output: Option<OwnedFd>,
-    /// Readable when the server wants sessions to end.
-    stop: Option<Rc<OwnedFd>>,
+    /// Whether the server wants sessions to end.
+    stop: Option<&'static Stop>,
     /// What was read; from `at` on it was not used yet.
     buffer: Vec<u8>,
     at: usize,
@@ -91,8 +98,8 @@ impl Stream {
         Stream { output: Some(output), ..Stream::new(input) }
     }
 
-    /// The same stream; waiting for a client that is idle ends when `stop` becomes readable.
-    pub fn until(mut self, stop: Rc<OwnedFd>) -> Stream {
+    /// The same stream; waiting for a client that is idle ends with the wish to stop.
+    pub fn until(mut self, stop: &'static Stop) -> Stream {
         self.stop = Some(stop);
         self
     }
@@ -114,18 +121,27 @@ impl Stream {
 
     /// Sends what has been collected.  When that fails the client is gone.
     pub fn flush(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
-            if !self.out.is_empty() && !self.broken {
-                self.broken = tls.put(&self.out, output).is_err();
-            }
+        self.send(false);
+    }
+
+    /// `last`: the connection is closed next, and in the clear that can go out with it.
+    fn send(&mut self, last: bool) {
+        let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
+        if let Some(tls) = self.tls.as_mut().filter(|_| !self.out.is_empty() && !self.broken) {
+            self.broken = tls.put(&self.out, output).is_err();
             return self.out.clear();
         }
         let mut sent = 0;
         while sent < self.out.len() && !self.broken {
-            match write(self.output(), &self.out[sent..]) {
+            let rest = &self.out[sent..];
+            let done = match last {
+                true => send(output.as_raw_fd(), rest, MORE),
+                false => write(output, rest),
+            };
+            match done {
                 Ok(count) => sent += count,
                 Err(Errno::EINTR) => {}
+                Err(Errno::ENOTSOCK) if last => return self.send(false),
                 Err(_) => self.broken = true,
             }
         }
@@ -157,7 +173,7 @@ impl Stream {
         let until = Instant::now() + limit;
         let mut tls = Tls::new(config)?;
         while tls.is_handshaking() {
-            self.wait(until, false).map_err(|end| match end {
+            self.wait(until).map_err(|end| match end {
                 End::Timeout => Failed::new("it took too long"),
                 _ => Failed::new("the client went away"),
             })?;
@@ -181,9 +197,10 @@ impl Stream {
         let _ = shutdown(self.output().as_raw_fd(), Shutdown::Write);
     }
 
-    /// Sends what has been collected, and under TLS that nothing more will come.
+    /// Sends what has been collected, and under TLS that nothing more will come, just before the
+    /// connection is closed.
     pub fn end(&mut self) {
-        self.flush();
+        self.send(true);
         let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
         if let Some(tls) = &mut self.tls {
             tls.close(output);
@@ -215,8 +232,7 @@ impl Stream {
             if seen > ENDLESS {
                 return Err(End::Endless);
             }
-            let whole = (seen == 0).then_some(limit);
-            self.more(until, whole, idle && seen == 0, COMMANDS)?;
+            self.more(until, idle && seen == 0, COMMANDS)?;
         }
     }
 
@@ -233,17 +249,17 @@ impl Stream {
     ) -> Result<(), End> {
         let start = into.len();
         into.resize(start + most, 0);
-        let done = loop {
-            if let Err(end) = self.wait(until, idle) {
-                break Err(end);
+        let done = self.unless_stopped(idle, |stream| {
+            loop {
+                stream.wait(until)?;
+                match read(&*stream.input, &mut into[start..]) {
+                    Ok(0) => return Err(End::Closed),
+                    Ok(count) => return Ok(count),
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    Err(_) => return Err(End::Closed),
+                }
             }
-            match read(&*self.input, &mut into[start..]) {
-                Ok(0) => break Err(End::Closed),
-                Ok(count) => break Ok(count),
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(_) => break Err(End::Closed),
-            }
-        };
+        });
         into.truncate(start + done.unwrap_or(0));
         done.map(drop)
     }
@@ -254,7 +270,7 @@ impl Stream {
     /// There are none.
     pub fn octets(&mut self, limit: Duration) -> Result<&[u8], End> {
         if self.at == self.buffer.len() {
-            self.more(Instant::now() + limit, Some(limit), false, MESSAGE)?;
+            self.more(Instant::now() + limit, false, MESSAGE)?;
         }
         Ok(&self.buffer[self.at..])
     }
@@ -277,59 +293,69 @@ impl Stream {
         move |limit| is_sending(&socket, Instant::now() + limit)
     }
 
-    /// Reads at most `size` octets more into the buffer.  `whole`: how long to wait, if the wait
-    /// for what ends at `until` begins only now.
-    fn more(
-        &mut self,
-        until: Instant,
-        whole: Option<Duration>,
-        idle: bool,
-        size: usize,
-    ) -> Result<(), End> {
+    /// Reads at most `size` octets more into the buffer.
+    fn more(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
         self.flush();
         if self.broken {
             return Err(End::Closed);
         }
         self.buffer.drain(..self.at);
         self.at = 0;
-        if self.tls.is_some() {
-            return self.more_of_tls(until, idle, size);
-        }
-        // The kernel alone can watch the time and the client, not the order to stop as well.
-        let watched = idle && self.stop.is_some();
-        let mut has_waited = !watched && whole.is_some_and(|limit| self.limit_reads(limit));
+        self.unless_stopped(idle, |stream| match stream.tls {
+            None => stream.more_in_the_clear(until, size),
+            Some(_) => stream.more_of_tls(until, size),
+        })
+    }
+
+    /// Waits for a client that may be idle; then the wish to stop ends the wait.
+    fn unless_stopped<T>(
+        &mut self,
+        idle: bool,
+        wait: impl FnOnce(&mut Stream) -> Result<T, End>,
+    ) -> Result<T, End> {
+        let Some(stop) = self.stop.filter(|_| idle) else { return wait(self) };
+        let input = self.input.clone();
+        let Some(_wait) = stop.unless_wished(input.as_fd()) else { return Err(End::Stopping) };
+        // The wish looks as if the client had closed the connection.
+        wait(self).map_err(|end| if stop.is_wished() { End::Stopping } else { end })
+    }
+
+    fn more_in_the_clear(&mut self, until: Instant, size: usize) -> Result<(), End> {
         loop {
-            if !has_waited {
-                self.wait(until, idle)?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !self.limit_reads(left) {
+                self.wait(until)?;
             }
-            has_waited = false;
             match descriptors::read_to(&*self.input, &mut self.buffer, size) {
                 Ok(0) => return Err(End::Closed),
                 Ok(_) => return Ok(()),
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(Errno::EINTR | Errno::EAGAIN) if Instant::now() < until => {}
+                Err(Errno::EINTR | Errno::EAGAIN) => return Err(End::Timeout),
                 Err(_) => return Err(End::Closed),
             }
         }
     }
 
-    /// The same under TLS.
-    fn more_of_tls(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
+    fn more_of_tls(&mut self, until: Instant, size: usize) -> Result<(), End> {
         loop {
             let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
             let Some(tls) = &mut self.tls else { return Err(End::Closed) };
             if tls.take(&mut self.buffer, size).map_err(|_| End::Closed)?.is_some() {
                 return Ok(());
             }
-            self.wait(until, idle)?;
+            self.wait(until)?;
             let Some(tls) = &mut self.tls else { return Err(End::Closed) };
             tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
         }
     }
 
-    /// Lets reads wait that long and no longer; false: the kernel does not do that for us.
+    /// Lets reads wait about that long, as there is no need to tell the kernel each time: hardly
+    /// longer, and not so much shorter that waiting again would be work.  False: the kernel does
+    /// not do that for us.
     fn limit_reads(&mut self, limit: Duration) -> bool {
+        let about = limit / 8..=limit + LATE.min(limit / 8);
         match self.read_limit {
-            ReadLimit::Known(known) if known == limit => return true,
+            ReadLimit::Known(known) if about.contains(&known) => return true,
             ReadLimit::None => return false,
             _ => {}
         }
@@ -344,17 +370,10 @@ impl Stream {
     }
 
     /// Waits until the client has sent something or closed the connection.
-    fn wait(&self, until: Instant, idle: bool) -> Result<(), End> {
-        let stop = self.stop.as_deref().filter(|_| idle).unwrap_or(&*self.input);
-        let mut fds = [
-            PollFd::new(self.input.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-        ];
-        let count = 1 + usize::from(idle && self.stop.is_some());
-        match poll_until(&mut fds[..count], until) {
+    fn wait(&self, until: Instant) -> Result<(), End> {
+        match poll_until(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], until) {
             Ok(0) => Err(End::Timeout),
-            Ok(_) if fds[0].any().unwrap_or(true) => Ok(()),
-            Ok(_) => Err(End::Stopping),
+            Ok(_) => Ok(()),
             Err(_) => Err(End::Closed),
         }
     }
@@ -500,13 +519,38 @@ mod tests {
 
     #[test]
     fn only_an_idle_client_is_stopped() {
+        static STOP: Stop = Stop::new();
         let (mut client, stream) = pair();
-        let (stopper, stop) = UnixStream::pair().unwrap();
-        let mut stream = stream.until(Rc::new(stop.into()));
-        drop(stopper);
+        let mut stream = stream.until(&STOP);
+        assert_eq!(stream.line(SOON, true), Err(End::Timeout));
+        STOP.wish();
         assert_eq!(stream.line(LONG, true), Err(End::Stopping));
         assert_eq!(stream.line(SOON, false), Err(End::Timeout));
         client.write_all(b"half").unwrap();
-        assert_eq!(stream.line(SOON, true), Err(End::Timeout));
+        assert_eq!(stream.line(SOON, true), Err(End::Stopping));
+        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
+    }
+
+    /// The wish may come before the wait, within it, or when there is something to read.
+    #[test]
+    fn a_client_that_becomes_idle_is_stopped_too() {
+        static STOP: Stop = Stop::new();
+        let (mut client, stream) = pair();
+        let mut stream = stream.until(&STOP);
+        client.write_all(b"NOOP\r\nNO").unwrap();
+        assert_eq!(stream.line(LONG, true).unwrap(), b"NOOP");
+        let wisher = std::thread::spawn(|| {
+            std::thread::sleep(SOON);
+            STOP.wish();
+        });
+        client.write_all(b"OP\r\n").unwrap();
+        assert_eq!(stream.line(LONG, true).unwrap(), b"NOOP");
+        assert_eq!(stream.line(LONG, true), Err(End::Stopping));
+        wisher.join().unwrap();
+        stream.out().extend_from_slice(b"421 later\r\n");
+        stream.flush();
+        let mut answers = [0; 100];
+        let count = client.read(&mut answers).unwrap();
+        assert_eq!(&answers[..count], b"421 later\r\n");
     }
 }

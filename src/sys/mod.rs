@@ -5,4 +5,6 @@ pub mod descriptors;
 pub mod fork;
 pub mod panics;
 pub mod resolve;
+pub mod stop;
+pub mod tally;
 pub mod title;
