@@ -1,7 +1,7 @@
 //! What was read under a name, kept until a file that it came from changes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ pub(super) trait Source: Clone + Default {
     }
 }
 
-/// Everything that was asked for, found or not.
+/// Everything that was asked for, found or not: so few names that comparing costs less than hashing.
 #[derive(Default)]
-pub(super) struct Cache<T>(RefCell<HashMap<String, Entry<T>>>);
+pub(super) struct Cache<T>(RefCell<BTreeMap<String, Entry<T>>>);
 
 #[derive(Default)]
 struct Entry<T> {

@@ -10,6 +10,7 @@ use crate::log::Level;
 use crate::smtp::networks;
 use crate::smtp::session::Dialogue;
 use crate::smtp::stream::End;
+use crate::sys::title;
 
 /// What a header of version 1, and of version 2, begins with.
 const V1: &[u8] = b"PROXY ";
@@ -46,8 +47,7 @@ pub(crate) fn unwrap(dialogue: &mut Dialogue) -> Result<(), String> {
     if let Some((client, server)) = ends {
         let connection = &mut dialogue.session.connection;
         connection.set_ends((client.ip(), client.port()), (server.ip(), server.port()));
-        let ip = connection.remote_ip;
-        crate::sys::title::set(format_args!("{ip} connected"));
+        title::serves(connection.remote_ip);
         dialogue.log(Level::Info, format_args!("PROXY: {proxy}:{port} speaks for {client}"));
     }
     Ok(())

@@ -238,7 +238,8 @@ fn split_status(line: &str) -> Option<(&str, &str)> {
 }
 
 fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    let is_plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if is_plain || !text.chars().any(char::is_control) {
         return text.into();
     }
     let plain = |c| match c {

@@ -55,7 +55,7 @@ pub(crate) struct Patience {
 /// Serves one client until it leaves or is sent away.
 pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     let session = Session::new(shared.clone(), connection, new_id());
-    title::set(format_args!("{} connected", session.connection.remote_ip));
+    title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
     let mut dialogue = Dialogue::new(session, stream);
     let port = dialogue.session.connection.local_port;
@@ -217,7 +217,7 @@ impl Dialogue {
         let (verb, argument) = command::split(&text);
         let command = command::find(verb).filter(|command| command.verb != "LHLO" || self.is_lmtp);
         let shown = command.map_or("an unknown command", |command| command.verb);
-        title::set(format_args!("{} {shown}", self.session.connection.remote_ip));
+        title::does(shown);
         match command {
             Some(command) if command.verb == "AUTH" => self.log(Level::Info, "dispatching AUTH"),
             _ => self.log(Level::Info, format_args!("dispatching {}", &text)),

@@ -12,8 +12,9 @@ use std::fmt::{self, Display, Write};
 struct Area {
     start: *mut u8,
     len: usize,
-    /// How much of it the last title took.
+    /// How much of it the last title took, and how much of that says whom it is about.
     used: usize,
+    about: usize,
 }
 
 thread_local! {
@@ -33,28 +34,51 @@ pub fn init(program: &'static str) {
     }
     let end = if env_start == end { env_end } else { end };
     let len = end.saturating_sub(start);
-    let area = Area { start: start as *mut u8, len, used: len };
+    let area = Area { start: start as *mut u8, len, used: len, about: 0 };
     AREA.with(|slot| *slot.borrow_mut() = (area.len > 1).then_some(area));
 }
 
 /// Shows `PROGRAM: state` as this process's command line.
 pub fn set(state: impl Display) {
+    write_title(false, |title| write!(title, "{}: {state}", PROGRAM.get()));
+}
+
+/// Shows `PROGRAM: client connected`, and lets the client stay there for [`does`].
+pub fn serves(client: impl Display) {
+    let about = write_title(false, |title| write!(title, "{}: {client} ", PROGRAM.get()));
     AREA.with(|slot| {
-        let Ok(mut slot) = slot.try_borrow_mut() else { return };
-        let Some(area) = slot.as_mut() else { return };
+        if let Some(area) = slot.borrow_mut().as_mut() {
+            area.about = about;
+        }
+    });
+    does("connected");
+}
+
+/// Shows what is done for the client.  It costs little, since it happens with every command.
+pub fn does(word: &str) {
+    write_title(true, |title| title.write_str(word));
+}
+
+/// Writes a title, or only what comes after the client, and returns where it ends.
+fn write_title(keep: bool, write: impl FnOnce(&mut Title<'_>) -> fmt::Result) -> usize {
+    AREA.with(|slot| {
+        let Ok(mut slot) = slot.try_borrow_mut() else { return 0 };
+        let Some(area) = slot.as_mut() else { return 0 };
         // SAFETY: start..start+len is the command line and environment of this process, which the
         // kernel mapped writable and which nothing refers to any more: std copied the arguments,
         // `init` the environment.
         let memory = unsafe { std::slice::from_raw_parts_mut(area.start, area.len) };
-        let mut title = Title { memory: &mut memory[..area.len - 1], count: 0 };
+        let count = if keep { area.about } else { 0 };
+        let mut title = Title { memory: &mut memory[..area.len - 1], count };
         // What does not fit is left out.
-        let _ = write!(title, "{}: {state}", PROGRAM.get());
+        let _ = write(&mut title);
         let count = title.count;
         if count < area.used {
             memory[count..area.used].fill(0);
         }
         area.used = count;
-    });
+        count
+    })
 }
 
 /// Puts text into memory as far as there is room.

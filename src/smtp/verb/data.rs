@@ -61,7 +61,7 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Option<Result<(), Repl
 
 /// Adds the trace fields, asks the content hooks, queues, and answers.
 fn deliver(dialogue: &mut Dialogue) {
-    crate::sys::title::set(format_args!("{} queueing", dialogue.session.connection.remote_ip));
+    crate::sys::title::does("queueing");
     if let Err(failure) = trace::add_received(&mut dialogue.session) {
         dialogue.settled(Hook::DataPost, &failure, "");
         return;

@@ -6,6 +6,7 @@ use crate::log::Level;
 use crate::smtp::networks;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::starttls::TLS_ENABLED;
+use crate::sys::title;
 
 /// The mechanism that plugins and Received lines see for the user that LOGIN names.
 const MECHANISM: &str = "xclient";
@@ -99,6 +100,7 @@ fn change(dialogue: &mut Dialogue, said: Said) {
     connection.auth_user = said.login.clone().flatten();
     connection.auth_mechanism = connection.auth_user.as_ref().map(|_| MECHANISM.to_owned());
     connection.relay_client = connection.auth_user.is_some();
+    title::serves(connection.remote_ip);
     let text = format!("XCLIENT: {peer} speaks for {}", connection.remote_ip);
     dialogue.speaks_for = said;
     dialogue.log(Level::Info, text);
