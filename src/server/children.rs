@@ -10,8 +10,10 @@ use nix::unistd::Pid;
 /// One child process.
 #[derive(Debug)]
 pub(crate) struct Child {
-    /// Our end of the socket to it; None once it was told to end.
+    /// Our end of the socket for its jobs, where it gets some; None once it was told to end.
     pub(crate) link: Option<OwnedFd>,
+    /// It was told to end.
+    pub(crate) dismissed: bool,
     /// The client it serves; None while it waits for one.
     pub(crate) client: Option<IpAddr>,
     /// Since when.
@@ -32,12 +34,13 @@ pub(crate) struct Children {
 
 impl Children {
     /// A new child, which serves `client` or waits.
-    pub(crate) fn add(&mut self, pid: Pid, link: OwnedFd, client: Option<IpAddr>) {
+    pub(crate) fn add(&mut self, pid: Pid, link: Option<OwnedFd>, client: Option<IpAddr>) {
         let pid = pid.as_raw();
         self.all.insert(
             pid,
             Child {
-                link: Some(link),
+                link,
+                dismissed: false,
                 client: None,
                 since: Instant::now(),
                 served: 0,
@@ -95,9 +98,10 @@ impl Children {
     /// The child that has had its client longest, since before `limit`, of those that were not told
     /// to end.
     pub(crate) fn longest_busy(&self, limit: Instant) -> Option<i32> {
-        let busy = self.all.iter().filter(|(_, child)| {
-            child.client.is_some() && child.link.is_some() && child.since < limit
-        });
+        let busy = self
+            .all
+            .iter()
+            .filter(|(_, child)| child.client.is_some() && !child.dismissed && child.since < limit);
         busy.min_by_key(|(_, child)| child.since).map(|(pid, _)| *pid)
     }
 
@@ -178,7 +182,7 @@ mod tests {
 
     fn add(children: &mut Children, pid: i32, client: Option<&str>) {
         let (link, _) = handoff::pair().unwrap();
-        children.add(Pid::from_raw(pid), link, client.map(ip));
+        children.add(Pid::from_raw(pid), Some(link), client.map(ip));
     }
 
     #[test]

@@ -23,9 +23,9 @@ impl Model for Forkserver {
     fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer) {
         let duty = self.duty;
         let mut client = Some(client);
-        let made = parent.spawn(Some(peer.counts_as()), |link, shared| {
+        let made = parent.spawn(Some(peer.counts_as()), Ok(None), |post, shared| {
             if let Some(client) = client.take() {
-                worker::one_client(client, peer, link, shared, duty);
+                worker::one_client(client, peer, post, shared, duty);
             }
         });
         if let (None, Some(client)) = (made, client) {

@@ -1,15 +1,19 @@
 //! The typed messages between the parent and a child, the passed socket included.
 //!
-//! They go over a Unix socket that keeps them apart (SOCK_SEQPACKET).  When the parent closes its
-//! end, or its sending half, the child finishes what it is doing and ends.
+//! They go over Unix sockets that keep them apart (SOCK_SEQPACKET).  Each worker of a pool has one
+//! for its jobs; when the parent closes its end, the worker finishes what it is doing and ends.  All
+//! children report over the same one; the kernel says which of them it was.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::cmsg_space;
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixCredentials, recvmsg, send, sendmsg, setsockopt, socketpair,
 };
 
 use crate::server::listener::Peer;
@@ -27,13 +31,23 @@ pub(crate) enum Report {
     Overdue(String),
 }
 
-/// A new pair of sockets: the parent's end, which never blocks, and the child's.
+/// A new pair of sockets: the parent's end and that of one child, or all.
 ///
 /// # Errors
 /// No descriptors are left.
 pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
     socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// The pair for reports.
+///
+/// # Errors
+/// No descriptors are left.
+pub(crate) fn reports() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let pair = pair()?;
+    setsockopt(&pair.0, PassCred, &true)?;
+    Ok(pair)
 }
 
 /// Parent: passes a client to a worker.
@@ -60,28 +74,29 @@ pub(crate) fn receive_job(link: &OwnedFd) -> Option<(OwnedFd, Peer)> {
     }
 }
 
-/// Child: has the parent closed its end?
-pub(crate) fn is_closed(link: &OwnedFd) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(link.as_raw_fd(), &mut [0], flags) == Ok(0)
-}
-
 /// Child: tells the parent something.
-pub(crate) fn send_done(link: &OwnedFd, leaving: bool) {
+pub(crate) fn send_done(reports: &OwnedFd, leaving: bool) {
     let flags = MsgFlags::MSG_NOSIGNAL;
-    let _ = send(link.as_raw_fd(), &[b'D', u8::from(leaving)], flags);
+    let _ = send(reports.as_raw_fd(), &[b'D', u8::from(leaving)], flags);
 }
 
-/// Parent: the next report; None when there is none.
-pub(crate) fn receive_report(link: &OwnedFd) -> Option<Report> {
+/// Parent: the next report and the process id of the child that made it; None when there is none.
+pub(crate) fn receive_report(reports: &OwnedFd) -> Option<(i32, Report)> {
     let mut octets = [0; 512];
-    match recv(link.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT) {
-        Ok(0) | Err(_) => None,
-        Ok(count) => Some(match &octets[..count] {
-            [b'D', leaving] => Report::Done { leaving: *leaving != 0 },
-            text => Report::Overdue(String::from_utf8_lossy(text).trim().to_owned()),
-        }),
-    }
+    let mut space = cmsg_space!(UnixCredentials);
+    let mut slices = [IoSliceMut::new(&mut octets)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(reports.as_raw_fd(), &mut slices, Some(&mut space), flags).ok()?;
+    let pid = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
+        _ => None,
+    })?;
+    let count = message.bytes;
+    let report = match &octets[..count] {
+        [b'D', leaving] => Report::Done { leaving: *leaving != 0 },
+        text => Report::Overdue(String::from_utf8_lossy(text).trim().to_owned()),
+    };
+    Some((pid, report))
 }
 
 fn encode(peer: &Peer) -> [u8; JOB] {
@@ -130,20 +145,25 @@ mod tests {
     }
 
     #[test]
-    fn reports_come_back_and_the_end_is_noticed() {
-        let (parent, child) = pair().unwrap();
+    fn reports_come_back_with_who_made_them() {
+        let (parent, child) = reports().unwrap();
+        let own = nix::unistd::getpid().as_raw();
         assert_eq!(receive_report(&parent), None);
         send_done(&child, true);
-        assert_eq!(receive_report(&parent), Some(Report::Done { leaving: true }));
         let text = b" (rcpt) slow: passed its deadline";
         send(child.as_raw_fd(), text, MsgFlags::empty()).unwrap();
+        assert_eq!(receive_report(&parent), Some((own, Report::Done { leaving: true })));
         assert_eq!(
             receive_report(&parent),
-            Some(Report::Overdue("(rcpt) slow: passed its deadline".into()))
+            Some((own, Report::Overdue("(rcpt) slow: passed its deadline".into())))
         );
-        assert!(!is_closed(&child));
+        assert_eq!(receive_report(&parent), None);
+    }
+
+    #[test]
+    fn without_a_parent_there_are_no_jobs() {
+        let (parent, child) = pair().unwrap();
         drop(parent);
-        assert!(is_closed(&child));
         assert!(receive_job(&child).is_none());
     }
 }

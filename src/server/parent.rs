@@ -12,7 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use crate::error::{Error, Result};
 use crate::hook::Shared;
@@ -24,16 +24,16 @@ use crate::server::listener::{Listener, Peer};
 use crate::server::pre_connection;
 use crate::server::signals::{Event, Signals};
 use crate::server::spawn::Backoff;
+use crate::server::worker::Post;
 use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::{stop, title};
 
-/// What tells events apart.
-const SIGNALS: Token = Token(0);
-/// Listener `n` has this token and `n`; children come after them, by process id.
-const LISTENERS: usize = 1;
-const CHILDREN: usize = 1 << 16;
+/// What tells events apart; listener `n` has the last token and `n`.
+const SIGNALS: usize = 0;
+const REPORTS: usize = 1;
+const LISTENERS: usize = 2;
 
 /// How many events are looked at in one go.
 const EVENTS: usize = 64;
@@ -79,6 +79,9 @@ pub(crate) struct Parent {
     poll: Option<Poll>,
     listeners: Vec<Listener>,
     signals: Option<Signals>,
+    /// Our end of the socket for reports; None in a child.
+    reports: Option<OwnedFd>,
+    post: Post,
     listening: bool,
     said_full: Option<Instant>,
     room_made: Instant,
@@ -96,7 +99,9 @@ impl Parent {
         grace: Duration,
     ) -> io::Result<Parent> {
         let poll = Poll::new()?;
+        let (reports, post) = handoff::reports()?;
         watch(&poll, signals.as_fd(), SIGNALS)?;
+        watch(&poll, reports.as_fd(), REPORTS)?;
         Ok(Parent {
             shared,
             children: Children::default(),
@@ -106,6 +111,8 @@ impl Parent {
             poll: Some(poll),
             listeners,
             signals: Some(signals),
+            reports: Some(reports),
+            post: Post { parent: getpid(), reports: post },
             listening: false,
             said_full: None,
             room_made: Instant::now(),
@@ -138,35 +145,36 @@ impl Parent {
             self.wait(&mut events)?;
             model.look(self);
             let tokens = || events.iter().map(|event| event.token().0);
-            for token in tokens().filter(|token| *token >= CHILDREN) {
-                self.reports(model, (token - CHILDREN) as i32);
+            if tokens().any(|token| token == REPORTS) {
+                self.hear(model);
             }
-            if tokens().any(|token| token == SIGNALS.0) {
+            if tokens().any(|token| token == SIGNALS) {
                 self.signalled(model);
             }
-            for token in tokens().filter(|token| (LISTENERS..CHILDREN).contains(token)) {
+            for token in tokens().filter(|token| *token >= LISTENERS) {
                 self.accept(model, token - LISTENERS);
             }
         }
     }
 
-    /// Makes a child process, which runs `duty` with its end of the link and ends.  Returns the
-    /// child's id; None when there can be no more processes now.
+    /// Makes a child process, which runs `duty` and ends.  `link`: our end of the socket for its
+    /// jobs.  Returns the child's id; None when there can be no more processes now.
     pub(crate) fn spawn(
         &mut self,
         client: Option<IpAddr>,
-        duty: impl FnOnce(OwnedFd, &Shared),
+        link: nix::Result<Option<OwnedFd>>,
+        duty: impl FnOnce(&Post, &Shared),
     ) -> Option<i32> {
         self.warm();
-        let made = handoff::pair().and_then(|pair| Ok((pair, fork()?)));
+        let made = link.and_then(|link| Ok((link, fork()?)));
         match made {
-            Ok(((link, child_link), Forked::Child)) => {
+            Ok((link, Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                duty(child_link, &self.shared);
+                duty(&self.post, &self.shared);
                 exit(0);
             }
-            Ok(((link, _), Forked::Parent(pid))) => {
+            Ok((link, Forked::Parent(pid))) => {
                 self.children.add(pid, link, client);
                 Some(pid.as_raw())
             }
@@ -181,27 +189,13 @@ impl Parent {
         }
     }
 
-    /// Hears what a child says while it lives; what it says at its end is always heard.
-    pub(crate) fn hear(&mut self, pid: i32) {
-        let token = Token(CHILDREN + pid as usize);
-        let Some(child) = self.children.get_mut(pid) else { return };
-        let (Some(link), Some(poll)) = (&child.link, &self.poll) else { return };
-        if let Err(error) = watch(poll, link.as_fd(), token) {
-            self.log(Level::Error, format_args!("cannot watch a child: {error}"));
-        }
-    }
-
     /// Tells a child to end when it has finished with its client.
     pub(crate) fn dismiss(&mut self, pid: i32) {
-        let Some(link) = self.children.get_mut(pid).and_then(|child| child.link.take()) else {
-            return;
-        };
-        if let Some(poll) = &self.poll {
-            // Fails where nobody listened.
-            let _ = poll.registry().deregister(&mut SourceFd(&link.as_raw_fd()));
+        if let Some(child) = self.children.get_mut(pid).filter(|child| !child.dismissed) {
+            child.dismissed = true;
+            child.link = None;
+            let _ = kill(Pid::from_raw(pid), stop::SIGNAL);
         }
-        drop(link);
-        let _ = kill(Pid::from_raw(pid), stop::SIGNAL);
     }
 
     /// Sends a client away for whom there is no process.
@@ -269,7 +263,7 @@ impl Parent {
         for (number, listener) in self.listeners.iter().enumerate() {
             let Some(poll) = &self.poll else { continue };
             let changed = match wanted {
-                true => watch(poll, listener.as_fd(), Token(LISTENERS + number)),
+                true => watch(poll, listener.as_fd(), LISTENERS + number),
                 false => {
                     let fd = listener.as_fd().as_raw_fd();
                     poll.registry().deregister(&mut SourceFd(&fd))
@@ -311,18 +305,14 @@ impl Parent {
         self.set_listening(false);
     }
 
-    fn reports(&mut self, model: &mut dyn Model, pid: i32) {
-        loop {
-            let link = self.children.get_mut(pid).and_then(|child| child.link.as_ref());
-            match link.and_then(handoff::receive_report) {
-                None => return,
-                Some(Report::Overdue(text)) => {
+    /// Hears what children report.
+    fn hear(&mut self, model: &mut dyn Model) {
+        while let Some((pid, report)) = self.reports.as_ref().and_then(handoff::receive_report) {
+            match report {
+                Report::Overdue(text) => {
                     self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
                 }
-                Some(Report::Done { leaving }) => {
-                    // It says nothing more before it has got another client.
-                    return model.done(self, pid, leaving);
-                }
+                Report::Done { leaving } => model.done(self, pid, leaving),
             }
         }
     }
@@ -351,7 +341,8 @@ impl Parent {
                 }
                 _ => return,
             };
-            self.reports(model, pid);
+            // What it said at its end comes first.
+            self.hear(model);
             let Some(child) = self.children.remove(pid) else { continue };
             let Some(how) = how else {
                 self.backoff.worked();
@@ -440,6 +431,7 @@ impl Parent {
         self.children.forget_all();
         self.listeners.clear();
         self.poll = None;
+        self.reports = None;
         if let Some(signals) = self.signals.take() {
             signals.leave();
         }
@@ -454,8 +446,8 @@ impl Parent {
 }
 
 /// Events come when something changes, not as long as there is something to read.
-fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
-    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
+fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(token), Interest::READABLE)
 }
 
 /// Has only this client gone wrong?

@@ -37,13 +37,17 @@ impl Prefork {
     fn spawn(&mut self, parent: &mut Parent, at_hand: &mut Option<OwnedFd>) -> Option<i32> {
         let duty = self.duty;
         let (place, tally) = self.posts.free(|pid| parent.children.has(pid))?;
-        let made = parent.spawn(None, |link, shared| {
+        let (link, jobs) = match handoff::pair() {
+            Ok((link, jobs)) => (Ok(Some(link)), Some(jobs)),
+            Err(error) => (Err(error), None),
+        };
+        let pid = parent.spawn(None, link, |post, shared| {
             drop(at_hand.take());
-            worker::pool(link, shared, duty, &tally);
-        });
-        let pid = made?;
+            if let Some(jobs) = jobs {
+                worker::pool(jobs, &tally, post, shared, duty);
+            }
+        })?;
         self.posts.take(place, pid);
-        parent.hear(pid);
         Some(pid)
     }
 }

@@ -42,7 +42,7 @@ impl Signals {
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn install() -> io::Result<Signals> {
-        stop::ignore();
+        stop::hold();
         let (wake, write) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let mut flags = vec![];

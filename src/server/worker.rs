@@ -3,6 +3,8 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::unistd::Pid;
+
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::server::handoff;
@@ -26,37 +28,40 @@ pub(crate) struct Duty {
     pub(crate) renice: i32,
 }
 
+/// Where a child stands: who its parent is, and where it makes its reports.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) parent: Pid,
+    pub(crate) reports: OwnedFd,
+}
+
 /// A process for one client.
-pub(crate) fn one_client(client: OwnedFd, peer: &Peer, link: OwnedFd, shared: &Shared, duty: Duty) {
-    begin(&link, shared, duty);
+pub(crate) fn one_client(client: OwnedFd, peer: &Peer, post: &Post, shared: &Shared, duty: Duty) {
+    begin(post, shared, duty);
     session(client, peer, shared, duty);
 }
 
-/// A process of a pool: serves the clients that come over `link` until it is told to end.
-pub(crate) fn pool(link: OwnedFd, shared: &Shared, duty: Duty, tally: &Tally) {
-    begin(&link, shared, duty);
+/// A process of a pool: serves the clients that come as `jobs` until it is told to end.
+pub(crate) fn pool(jobs: OwnedFd, tally: &Tally, post: &Post, shared: &Shared, duty: Duty) {
+    begin(post, shared, duty);
     for served in 1..=duty.lifetime.max(1) {
         title::set("waiting");
-        let Some((client, peer)) = handoff::receive_job(&link) else { return };
+        let Some((client, peer)) = handoff::receive_job(&jobs) else { return };
         session(client, &peer, shared, duty);
         if served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
-            return handoff::send_done(&link, true);
+            return handoff::send_done(&post.reports, true);
         }
         if tally.add() {
-            handoff::send_done(&link, false);
+            handoff::send_done(&post.reports, false);
         }
     }
 }
 
-fn begin(link: &OwnedFd, shared: &Shared, duty: Duty) {
+fn begin(post: &Post, shared: &Shared, duty: Duty) {
     descriptors::raise_priority(-duty.renice);
     descriptors::ignore_group_signals();
-    stop::install();
-    if handoff::is_closed(link) {
-        // The parent said so, or ended, before a signal could be heard.
-        stop::PARENT.wish();
-    }
-    deadline::install(Some(link.as_raw_fd()));
+    stop::install(post.parent);
+    deadline::install(Some(post.reports.as_raw_fd()));
     shared.plugins.post_fork(&shared.config);
 }
 

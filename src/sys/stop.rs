@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Pid, getppid};
 
 /// What the parent sends, and the kernel in its place when the parent is gone.
 pub const SIGNAL: Signal = Signal::SIGUSR1;
@@ -72,14 +73,14 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// In the parent: its children do not die of the wish before they can hear it.
-pub fn ignore() {
-    // SAFETY: SIG_IGN is a valid disposition for this signal.
-    unsafe { libc::signal(SIGNAL as libc::c_int, libc::SIG_IGN) };
+/// In the parent: what is wished of its children waits until they can hear it.
+pub fn hold() {
+    // Nothing but an unknown way makes it fail.
+    let _ = only_signal().thread_block();
 }
 
-/// In a child: lets [`SIGNAL`] be the wish, and the end of the parent.
-pub fn install() {
+/// In a child: lets [`SIGNAL`] be the wish, and the end of `parent`.
+pub fn install(parent: Pid) {
     let handler = wish as extern "C" fn(libc::c_int);
     // SAFETY: `wish` only does what a signal handler may; the structure is fully initialised.
     unsafe {
@@ -91,6 +92,17 @@ pub fn install() {
     }
     // Nothing but an unknown signal makes it fail.
     let _ = set_pdeathsig(SIGNAL);
+    if getppid() != parent {
+        // It ended before that was set.
+        PARENT.wish();
+    }
+    let _ = only_signal().thread_unblock();
+}
+
+fn only_signal() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(SIGNAL);
+    set
 }
 
 extern "C" fn wish(_signal: libc::c_int) {

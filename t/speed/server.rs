@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
@@ -66,6 +67,10 @@ impl Setup {
         let dir = tempfile::tempdir()?;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
         self.configure(&dir)?;
+        if self.domains > 1000 {
+            // As long as a file is new, everybody reads it again each second.
+            thread::sleep(Duration::from_secs(3));
+        }
         let workers = self.workers.to_string();
         let (program, words) = match &self.kind {
             Kind::Sink => (std::env::current_exe()?, vec!["sink"]),
