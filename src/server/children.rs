@@ -164,7 +164,7 @@ impl Children {
 }
 
 /// What counts as one address: a single one for IPv4, the /64 that one site has for IPv6.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),

@@ -16,6 +16,10 @@ pub(crate) struct Forkserver {
 }
 
 impl Model for Forkserver {
+    fn most(&self) -> usize {
+        self.limit
+    }
+
     fn has_room(&mut self, parent: &mut Parent) -> bool {
         parent.children.len() < self.limit && !parent.backoff.is_waiting(Instant::now())
     }

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod children;
+mod crowd;
 mod detach;
 mod forkserver;
 mod handoff;

@@ -19,6 +19,7 @@ use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
 use crate::server::children::{Child, Children};
+use crate::server::crowd::Crowd;
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
 use crate::server::pre_connection;
@@ -44,9 +45,6 @@ const SOON: Duration = Duration::from_millis(250);
 const AT_WORK: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(15);
 
-/// How long a client may stay even if others wait.
-const AT_LEAST: Duration = Duration::from_secs(10);
-
 /// How long it is no news that every slot is busy.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -55,6 +53,8 @@ const BREATHER: Duration = Duration::from_secs(1);
 
 /// How clients get to processes: what the two parents differ in.
 pub(crate) trait Model {
+    /// How many clients there may be at a time.
+    fn most(&self) -> usize;
     /// Is there a process, or room for one, for another client?
     fn has_room(&mut self, parent: &mut Parent) -> bool;
     /// Gives an accepted client to a process.
@@ -84,7 +84,7 @@ pub(crate) struct Parent {
     post: Post,
     listening: bool,
     said_full: Option<Instant>,
-    room_made: Instant,
+    crowd: Crowd,
     short_until: Option<Instant>,
     stopping: Option<Instant>,
     warmed: Instant,
@@ -115,7 +115,7 @@ impl Parent {
             post: Post { parent: getpid(), reports: post },
             listening: false,
             said_full: None,
-            room_made: Instant::now(),
+            crowd: Crowd::new(Instant::now()),
             short_until: None,
             stopping: None,
             warmed: Instant::now(),
@@ -241,17 +241,14 @@ impl Parent {
     /// with 421, as soon as they have no recipients: at once if they do nothing, else after their
     /// message.
     fn make_room(&mut self, now: Instant) {
-        let is_time = now.duration_since(self.room_made) >= SOON;
-        let Some(limit) = now.checked_sub(AT_LEAST).filter(|_| is_time) else { return };
-        self.room_made = now;
-        if !self.listeners.iter().any(Listener::has_client) {
-            return;
-        }
+        let waits = || self.listeners.iter().any(Listener::has_client);
+        let Some(limit) = self.crowd.limit(waits, now) else { return };
         for _ in 0..self.children.len().div_ceil(8) {
             let Some(pid) = self.children.longest_busy(limit) else { return };
-            let ip = self.children.get_mut(pid).and_then(|child| child.client);
-            let ip = ip.map_or("a client".into(), |ip| ip.to_string());
-            self.log(Level::Notice, format_args!("others wait: {ip} is asked to leave"));
+            if let Some(ip) = self.children.get_mut(pid).and_then(|child| child.client) {
+                self.log(Level::Notice, format_args!("others wait: {ip} is asked to leave"));
+                self.crowd.asked(ip, now);
+            }
             self.dismiss(pid);
         }
     }
@@ -291,7 +288,11 @@ impl Parent {
                 Err(error) => return self.failed_to_accept(&error),
             };
             self.warm();
-            match pre_connection::check(&peer, &self.children, self.max_from_ip, &self.shared) {
+            // Those who have taken their time do not get the last places again.
+            let is_full = self.children.busy() * 4 >= model.most() * 3;
+            let crowd = Some(&self.crowd).filter(|_| is_full);
+            let (children, most) = (&self.children, self.max_from_ip);
+            match pre_connection::check(&peer, children, most, crowd, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
                 None => model.take(self, client, &peer),
             }

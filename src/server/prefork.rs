@@ -53,6 +53,10 @@ impl Prefork {
 }
 
 impl Model for Prefork {
+    fn most(&self) -> usize {
+        self.most
+    }
+
     fn has_room(&mut self, parent: &mut Parent) -> bool {
         self.look(parent);
         let mut room = parent.children.idle() > 0 || self.may_spawn(parent, Instant::now());

@@ -83,6 +83,36 @@ fn who_has_been_here_longest_makes_room() {
     });
 }
 
+/// Those who had to leave do not get the last places again.
+#[test]
+fn who_had_to_leave_stands_back() {
+    std::thread::scope(|scope| {
+        for model in Model::PARENTS {
+            scope.spawn(move || {
+                let config = Config::new();
+                let server = Server::start_with(&config, model, &model.limits("4", "100"));
+                let from = Ipv4Addr::new(127, 0, 0, 9);
+                let mut crowd: Vec<Client> = (0..4).map(|_| server.connect_from(from)).collect();
+                for client in &mut crowd {
+                    client.hello();
+                }
+                // In the middle of a line, as far as it goes.
+                crowd[0].send_raw(b"NO");
+                let mut client = server.connect();
+                client.hello();
+                crowd[0].expect("421");
+                let mut again = server.connect_from(from);
+                assert!(again.expect("421").lines[0].contains("too busy for you"), "{model}");
+                again.closed();
+                assert_eq!(deliver(&mut client, "a message", 1000), "250");
+                client.quit();
+                drop(crowd);
+                server.stop().unwrap();
+            });
+        }
+    });
+}
+
 /// One address has its share of the pool, however many connections it makes.
 #[test]
 fn a_crowd_from_one_address_leaves_room_for_others() {

@@ -1,0 +1,116 @@
+//! When every process is busy and others wait: how long clients may stay then, and who has to stand
+//! back because it was asked to leave.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::server::children::network;
+
+/// How often somebody may be asked to leave.
+const PACE: Duration = Duration::from_millis(250);
+
+/// How long a client may stay: first, and after others have waited for a while.
+const AT_LEAST: Duration = Duration::from_secs(10);
+const AT_THE_VERY_LEAST: Duration = Duration::from_secs(2);
+
+/// How long the address of a client that was asked to leave has to stand back.
+const STANDS_BACK: Duration = Duration::from_secs(300);
+
+/// Of so many addresses at most that is known.
+const MOST: usize = 10_000;
+
+/// What is remembered of those who wait and those who had to leave.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    looked: Instant,
+    patience: Duration,
+    left: HashMap<IpAddr, Instant>,
+}
+
+impl Crowd {
+    /// Nobody waits yet.
+    pub(crate) fn new(now: Instant) -> Crowd {
+        Crowd { looked: now, patience: AT_LEAST, left: HashMap::new() }
+    }
+
+    /// There is no room.  If it is time for somebody to leave: who came before the result is to.
+    pub(crate) fn limit(&mut self, waits: impl FnOnce() -> bool, now: Instant) -> Option<Instant> {
+        if now.duration_since(self.looked) < PACE {
+            return None;
+        }
+        self.looked = now;
+        if !waits() {
+            self.patience = AT_LEAST;
+            return None;
+        }
+        let limit = now.checked_sub(self.patience);
+        self.patience = (self.patience * 7 / 8).max(AT_THE_VERY_LEAST);
+        limit
+    }
+
+    /// A client was asked to leave.
+    pub(crate) fn asked(&mut self, ip: IpAddr, now: Instant) {
+        if self.left.len() >= MOST {
+            self.left.retain(|_, until| *until > now);
+        }
+        if self.left.len() < MOST {
+            self.left.insert(network(ip), now + STANDS_BACK);
+        }
+    }
+
+    /// Does a client of this address have to stand back while there is little room?
+    pub(crate) fn stands_back(&self, ip: IpAddr, now: Instant) -> bool {
+        self.left.get(&network(ip)).is_some_and(|until| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_others_wait_the_shorter_clients_may_stay() {
+        let mut now = Instant::now() + Duration::from_secs(3600);
+        let mut crowd = Crowd::new(now);
+        assert_eq!(crowd.limit(|| true, now), None, "not so soon");
+        let mut stays = vec![];
+        for _ in 0..20 {
+            now += PACE;
+            stays.push(now - crowd.limit(|| true, now).unwrap());
+        }
+        assert_eq!(stays[0], AT_LEAST);
+        assert!(stays.is_sorted_by(|one, next| one >= next));
+        assert_eq!(stays[19], AT_THE_VERY_LEAST);
+        assert_eq!(crowd.limit(|| false, now + PACE), None);
+        let now = now + 2 * PACE;
+        assert_eq!(crowd.limit(|| true, now), Some(now - AT_LEAST));
+    }
+
+    #[test]
+    fn who_was_asked_to_leave_stands_back_for_a_while() {
+        let now = Instant::now();
+        let mut crowd = Crowd::new(now);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        crowd.asked(ip("192.0.2.1"), now);
+        crowd.asked(ip("2001:db8::1"), now);
+        assert!(crowd.stands_back(ip("192.0.2.1"), now));
+        assert!(crowd.stands_back(ip("2001:db8::2"), now), "a network is one address");
+        assert!(!crowd.stands_back(ip("192.0.2.2"), now));
+        assert!(!crowd.stands_back(ip("192.0.2.1"), now + STANDS_BACK));
+    }
+
+    #[test]
+    fn only_so_many_addresses_are_remembered() {
+        let now = Instant::now();
+        let mut crowd = Crowd::new(now);
+        let ip = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..MOST as u32 + 1 {
+            crowd.asked(ip(number), now);
+        }
+        assert!(!crowd.stands_back(ip(MOST as u32), now));
+        let later = now + STANDS_BACK;
+        crowd.asked(ip(MOST as u32), later);
+        assert!(crowd.stands_back(ip(MOST as u32), later), "old ones make room");
+    }
+}
