@@ -13,9 +13,6 @@ mod slow;
 // What has to be on the disk before 250.
 mod durable;
 
-// The parent is killed under load, again and again.
-mod parent;
-
 // The clock jumps.
 mod clock;
 

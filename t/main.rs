@@ -77,5 +77,8 @@ mod proxy;
 // XCLIENT, also between two daemons.
 mod xclient;
 
-// What goes wrong around the daemons: full disks, missing descriptors, kills, slow clients.
+// What goes wrong around the daemons: full disks, missing descriptors, slow clients.
 mod faults;
+
+// Processes are killed under load, and no acknowledged message is lost.
+mod kills;

@@ -52,7 +52,7 @@ sub shown { require Data::Dumper; local ($Data::Dumper::Indent, $Data::Dumper::T
 "#;
 
 /// The usual configuration with these lines in `config/plugins`, and these plugin files.
-fn config(lines: &str, plugins: &[(&str, &str)]) -> Config {
+pub(crate) fn config(lines: &str, plugins: &[(&str, &str)]) -> Config {
     let config = Config::new().set("plugins", lines);
     fs::create_dir(config.path("plugins")).unwrap();
     for (name, text) in plugins {

@@ -9,9 +9,6 @@ pub(crate) mod superservers;
 // supervise and runsv run the `run` script.
 mod supervisors;
 
-// Workers are killed in the middle of their work, and no acknowledged message is lost.
-mod kills;
-
 // TERM lets sessions finish; HUP serves a new configuration, or keeps the old one.
 mod signals;
 

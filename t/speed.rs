@@ -1,8 +1,8 @@
 //! How fast is it, and how does what it costs grow?
 //!
 //! ```text
-//! cargo bench --bench speed                     everything, in some minutes
-//! cargo bench --bench speed -- jobs             only that: jobs, growth or plugins
+//! cargo bench --bench speed                     everything, in about twenty minutes
+//! cargo bench --bench speed -- jobs             only that: jobs, growth, plugins or slow
 //! cargo bench --bench speed -- jobs against DIR beside the programs of another build, in DIR
 //! cargo bench --bench speed -- profile prefork  where the time goes, with perf(1)
 //! ```
@@ -26,6 +26,8 @@ mod client;
 mod server;
 #[path = "speed/sink.rs"]
 mod sink;
+#[path = "speed/slow.rs"]
+mod slow;
 
 use client::Job;
 use server::{Kind, Setup};
@@ -51,13 +53,20 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["sink"] => sink::serve(),
-        [] => jobs(None).and_then(|()| growth()).and_then(|()| plugins()),
+        [] => jobs(None)
+            .and_then(|()| growth())
+            .and_then(|()| plugins())
+            .and_then(|()| slow::measure()),
         ["jobs"] => jobs(None),
         ["jobs", "against", other] => jobs(Some(Path::new(other))),
         ["growth"] => growth(),
         ["plugins"] => plugins(),
+        ["slow"] => slow::measure(),
         ["profile", kind] => profile(kind),
-        _ => Err("arguments: nothing, jobs [against DIR], growth, plugins, profile SERVER".into()),
+        _ => {
+            Err("arguments: nothing, jobs [against DIR], growth, plugins, slow, profile SERVER"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -131,6 +131,8 @@ impl Parent {
         loop {
             let now = Instant::now();
             if self.stopping.is_none() {
+                // Something that processes inherit may have ended, too.
+                self.warm();
                 model.balance(self, now);
                 let has_room = model.has_room(self);
                 self.listen_while(has_room, now);

@@ -123,10 +123,7 @@ impl Spool {
 
     /// Removes what processes that are no more left here.  Returns how many entries that were.
     pub fn sweep_dead(&self) -> usize {
-        self.sweep_where(|owner| {
-            i32::try_from(owner)
-                .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH))
-        })
+        self.sweep_where(|owner| i32::try_from(owner).is_ok_and(is_dead))
     }
 
     fn sweep_where(&self, is_gone: impl Fn(u32) -> bool) -> usize {
@@ -145,6 +142,15 @@ impl Spool {
         }
         removed
     }
+}
+
+/// Has this process ended?  Whether somebody has already waited for it does not matter: that is up
+/// to the system's first process once our parent is gone, which may take its time.
+fn is_dead(pid: i32) -> bool {
+    let is_zombie =
+        |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+    kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH)
+        || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(is_zombie)
 }
 
 /// The process id in a name `time:pid:counter`.
@@ -189,6 +195,18 @@ mod tests {
         assert!(mine.is_dir());
         assert_eq!(spool.sweep(std::process::id()), 1);
         assert!(spool.dir().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn who_has_ended_is_dead_before_anybody_has_waited_for_it() {
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+        let (_dir, spool) = spool();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        fs::write(spool.dir().join(format!("1:{pid}:0")), "left behind").unwrap();
+        assert_eq!(spool.sweep_dead(), 1);
+        child.wait().unwrap();
     }
 
     #[test]

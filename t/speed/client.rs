@@ -61,7 +61,7 @@ pub(crate) fn send(address: SocketAddr, job: &Job, messages: usize) -> Result<()
 }
 
 /// A message with its dot, in lines of 78 octets.
-fn message(octets: usize) -> Vec<u8> {
+pub(crate) fn message(octets: usize) -> Vec<u8> {
     let mut text = b"From: <a@sender.example>\r\nSubject: speed\r\n\r\n".to_vec();
     let line = [b"X".repeat(78), b"\r\n".to_vec()].concat();
     while text.len() < octets {
@@ -71,11 +71,16 @@ fn message(octets: usize) -> Vec<u8> {
     text
 }
 
-struct Client(BufReader<TcpStream>);
+/// One client of a server.
+pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
     fn open(address: SocketAddr) -> Result<Client> {
-        let stream = TcpStream::connect(address)?;
+        Client::new(TcpStream::connect(address)?)
+    }
+
+    /// Takes the greeting and says HELO.
+    pub(crate) fn new(stream: TcpStream) -> Result<Client> {
         stream.set_nodelay(true)?;
         let mut client = Client(BufReader::new(stream));
         client.expect("220")?;
@@ -83,7 +88,8 @@ impl Client {
         Ok(client)
     }
 
-    fn deliver(&mut self, text: &[u8], recipients: usize) -> Result<()> {
+    /// Sends a message.
+    pub(crate) fn deliver(&mut self, text: &[u8], recipients: usize) -> Result<()> {
         self.say("MAIL FROM:<a@sender.example>\r\n", "250")?;
         for number in 0..recipients {
             self.say(&format!("RCPT TO:<user{number}@bench.example>\r\n"), "250")?;
@@ -93,7 +99,8 @@ impl Client {
         self.expect("250")
     }
 
-    fn say(&mut self, text: &str, code: &str) -> Result<()> {
+    /// Sends a line, whose reply has to have this code.
+    pub(crate) fn say(&mut self, text: &str, code: &str) -> Result<()> {
         self.0.get_mut().write_all(text.as_bytes())?;
         self.expect(code)
     }

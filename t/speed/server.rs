@@ -40,7 +40,11 @@ impl fmt::Display for Kind {
 /// How a server is set up.
 pub(crate) struct Setup {
     pub(crate) kind: Kind,
+    /// Processes that wait.
     pub(crate) workers: usize,
+    /// Sessions at a time, and those of one address; 0: any number.
+    pub(crate) most: usize,
+    pub(crate) max_from_ip: usize,
     /// Plugins that decline at `rcpt`, before the one that decides.
     pub(crate) plugins: usize,
     /// Lines of `config/rcpthosts`.
@@ -59,7 +63,8 @@ pub(crate) struct Server {
 impl Setup {
     /// The server for a job.
     pub(crate) fn new(kind: Kind, job: &Job) -> Setup {
-        Setup { kind, workers: 10, plugins: 0, domains: 1, stored: job.stored }
+        let stored = job.stored;
+        Setup { kind, workers: 10, most: 300, max_from_ip: 0, plugins: 0, domains: 1, stored }
     }
 
     /// Starts it and waits until it listens.
@@ -71,24 +76,25 @@ impl Setup {
             // As long as a file is new, everybody reads it again each second.
             thread::sleep(Duration::from_secs(3));
         }
-        let workers = self.workers.to_string();
+        let [workers, most, max_from_ip] =
+            [self.workers, self.most, self.max_from_ip].map(|number| number.to_string());
         let (program, words) = match &self.kind {
             Kind::Sink => (std::env::current_exe()?, vec!["sink"]),
             Kind::Prefork(path) => {
                 let own = env!("CARGO_BIN_EXE_qpsmtpd-prefork");
-                let words = vec!["--children", "300", "--idle-children", &workers];
+                let words = vec!["--children", &most, "--idle-children", &workers];
                 (path.clone().unwrap_or_else(|| own.into()), words)
             }
             Kind::Forkserver(path) => {
                 let own = env!("CARGO_BIN_EXE_qpsmtpd-forkserver");
-                (path.clone().unwrap_or_else(|| own.into()), vec!["-c", "300"])
+                (path.clone().unwrap_or_else(|| own.into()), vec!["-c", &most])
             }
         };
         let mut command = Command::new(program);
         command.args(words).env("QPSMTPD_CONFIG", dir.path().join("config")).stderr(Stdio::piped());
         if !matches!(self.kind, Kind::Sink) {
-            let many = "--max-from-ip";
-            command.args(["--listen-address", "127.0.0.1:0", many, "0", "--no-rdns"]);
+            let limit = ["--max-from-ip", &max_from_ip];
+            command.args(["--listen-address", "127.0.0.1:0", "--no-rdns"]).args(limit);
         }
         let before = spent()?;
         let mut process = command.spawn()?;
