@@ -3,33 +3,30 @@
 //! Everything that happens arrives as a readable descriptor, is dealt with in a fixed order, and
 //! never waits.  The parent alone knows who is connected.
 
+mod processes;
+
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 
 use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
-use crate::plugin;
 use crate::server::children::{Child, Children};
 use crate::server::crowd::Crowd;
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
 use crate::server::pre_connection;
-use crate::server::signals::{Event, Signals};
+use crate::server::signals::Signals;
 use crate::server::spawn::Backoff;
 use crate::server::worker::Post;
 use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
-use crate::sys::fork::{Forked, exit, fork};
-use crate::sys::{stop, title};
+use crate::sys::title;
 
 /// What tells events apart; listener `n` has the last token and `n`.
 const SIGNALS: usize = 0;
@@ -159,47 +156,6 @@ impl Parent {
         }
     }
 
-    /// Makes a child process, which runs `duty` and ends.  `link`: our end of the socket for its
-    /// jobs.  Returns the child's id; None when there can be no more processes now.
-    pub(crate) fn spawn(
-        &mut self,
-        client: Option<IpAddr>,
-        link: nix::Result<Option<OwnedFd>>,
-        duty: impl FnOnce(&Post, &Shared),
-    ) -> Option<i32> {
-        self.warm();
-        let made = link.and_then(|link| Ok((link, fork()?)));
-        match made {
-            Ok((link, Forked::Child)) => {
-                drop(link);
-                self.leave_behind();
-                duty(&self.post, &self.shared);
-                exit(0);
-            }
-            Ok((link, Forked::Parent(pid))) => {
-                self.children.add(pid, link, client);
-                Some(pid.as_raw())
-            }
-            Err(error) => {
-                let wait = self.backoff.failed(Instant::now()).as_secs();
-                self.log(
-                    Level::Error,
-                    format_args!("cannot make a process: {error}; next try in {wait} s"),
-                );
-                None
-            }
-        }
-    }
-
-    /// Tells a child to end when it has finished with its client.
-    pub(crate) fn dismiss(&mut self, pid: i32) {
-        if let Some(child) = self.children.get_mut(pid).filter(|child| !child.dismissed) {
-            child.dismissed = true;
-            child.link = None;
-            let _ = kill(Pid::from_raw(pid), stop::SIGNAL);
-        }
-    }
-
     /// Sends a client away for whom there is no process.
     pub(crate) fn refuse(&self, client: &OwnedFd) {
         pre_connection::send_away(client, &Reply::new(421, "4.3.2", INTERNAL_ERROR));
@@ -320,99 +276,6 @@ impl Parent {
         }
     }
 
-    fn signalled(&mut self, model: &mut dyn Model) {
-        let events = self.signals.as_mut().map(Signals::take).unwrap_or_default();
-        for event in events {
-            match event {
-                Event::Child => self.reap(model),
-                Event::Reload if self.stopping.is_none() => self.reload(),
-                Event::Reload => {}
-                Event::Stop => self.stop(),
-            }
-        }
-    }
-
-    fn reap(&mut self, model: &mut dyn Model) {
-        loop {
-            let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, 0)) => (pid.as_raw(), None),
-                Ok(WaitStatus::Exited(pid, status)) => {
-                    (pid.as_raw(), Some(format!("ended with status {status}")))
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid.as_raw(), Some(format!("was killed by {signal}")))
-                }
-                _ => return,
-            };
-            // What it said at its end comes first.
-            self.hear(model);
-            let Some(child) = self.children.remove(pid) else { continue };
-            let Some(how) = how else {
-                self.backoff.worked();
-                continue;
-            };
-            let swept = self.shared.spool.sweep(pid as u32);
-            let client = child.client.map_or("waiting".into(), |ip| format!("serving {ip}"));
-            self.log(
-                Level::Error,
-                format_args!("process {pid}, {client}, {how}; {swept} spool files removed"),
-            );
-            model.died(self, &child);
-        }
-    }
-
-    /// Reads configuration and plugins anew.  Sessions in progress keep what they have.
-    fn reload(&mut self) {
-        self.shared.config.expire();
-        match plugin::load(&self.shared.config) {
-            Ok(plugins) => {
-                self.shared = Shared { plugins, ..self.shared.clone() };
-                self.replace_children();
-                self.log(Level::Notice, "the configuration was read again");
-            }
-            Err(error) => {
-                let text = format!("the new configuration is broken, the old one stays: {error}");
-                self.log(Level::Error, text);
-            }
-        }
-    }
-
-    /// Lets go of the children that there are, as soon as they serve nobody.
-    fn replace_children(&mut self) {
-        for (_, child) in self.children.iter_mut() {
-            child.outdated = true;
-        }
-        while let Some(pid) = self.children.take_longest_waiting() {
-            self.dismiss(pid);
-        }
-    }
-
-    fn stop(&mut self) {
-        let now = Instant::now();
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(now + self.grace);
-        self.set_listening(false);
-        self.listeners.clear();
-        let busy = self.children.busy();
-        self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        let pids: Vec<i32> = self.children.iter_mut().map(|(pid, _)| pid).collect();
-        for pid in pids {
-            self.dismiss(pid);
-        }
-    }
-
-    /// Kills what has not ended within the time of grace.
-    fn kill_late(&mut self, now: Instant) {
-        if self.stopping.is_some_and(|until| now >= until) {
-            for (pid, _) in self.children.iter_mut() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-    }
-
     /// Reads changed configuration before a client gets a process, so that this need not.
     fn warm(&mut self) {
         let now = Instant::now();
@@ -427,18 +290,6 @@ impl Parent {
                 self.log(Level::Error, problem);
             }
         }
-    }
-
-    /// In a new child: lets go of everything that is the parent's.
-    fn leave_behind(&mut self) {
-        self.children.forget_all();
-        self.listeners.clear();
-        self.poll = None;
-        self.reports = None;
-        if let Some(signals) = self.signals.take() {
-            signals.leave();
-        }
-        self.shared.plugins.leave_parent();
     }
 
     fn show(&mut self) {
