@@ -307,17 +307,24 @@ impl Stream {
         })
     }
 
-    /// Waits for a client that may be idle; then the wish to stop ends the wait.
+    /// Waits for a client.  If it is idle the wish to stop ends the wait, and looks as if the client
+    /// had closed the connection.  So it does if the wish came when the client was just not idle any
+    /// more.
     fn unless_stopped<T>(
         &mut self,
         idle: bool,
         wait: impl FnOnce(&mut Stream) -> Result<T, End>,
     ) -> Result<T, End> {
-        let Some(stop) = self.stop.filter(|_| idle) else { return wait(self) };
+        let Some(stop) = self.stop else { return wait(self) };
         let input = self.input.clone();
-        let Some(_wait) = stop.unless_wished(input.as_fd()) else { return Err(End::Stopping) };
-        // The wish looks as if the client had closed the connection.
-        wait(self).map_err(|end| if stop.is_wished() { End::Stopping } else { end })
+        let ends = idle.then(|| stop.unless_wished(input.as_fd()));
+        if matches!(ends, Some(None)) {
+            return Err(End::Stopping);
+        }
+        wait(self).map_err(|end| match end {
+            End::Closed if stop.is_wished() => End::Stopping,
+            _ => end,
+        })
     }
 
     fn more_in_the_clear(&mut self, until: Instant, size: usize) -> Result<(), End> {
