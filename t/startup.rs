@@ -192,27 +192,27 @@ fn systemd_passes_the_socket_and_learns_when_we_are_ready() {
 /// should; it goes on with those it has, without spinning, and recovers.
 #[test]
 fn running_out_of_descriptors_is_survived() {
-    for model in Model::PARENTS {
-        let config = Config::new();
-        let mut command = config.command("/bin/sh");
-        let limit = "ulimit -n 20; exec \"$@\"";
-        command.args(["-c", limit, "sh", model.program()]);
-        let many = model.limits("100", "0");
-        command.args(model.arguments(&many));
-        let log = Log::default();
-        let mut parent = Process::spawn(command, &log);
-        let address = log.wait_until(|text| addresses(text).first().copied());
-        let address = address.unwrap_or_else(|| panic!("{}", log.tail()));
-        let clients: Vec<_> = (0..30).map(|_| Client::connect(address, &log)).collect();
-        log.wait_until(|text| {
-            (text.contains("cannot accept") || text.contains("cannot make a process")).then_some(())
-        })
-        .unwrap_or_else(|| panic!("{model}: nothing ran out:\n{}", log.tail()));
-        drop(clients);
-        recovers(&mut parent, address, &log);
-        let complaints = log.text().matches("next try in").count();
-        assert!(complaints < 100, "{model}: {complaints} complaints");
-    }
+    // A parent that forks keeps no descriptor for a client.
+    let model = Model::Prefork;
+    let config = Config::new();
+    let mut command = config.command("/bin/sh");
+    let limit = "ulimit -n 20; exec \"$@\"";
+    command.args(["-c", limit, "sh", model.program()]);
+    let many = model.limits("100", "0");
+    command.args(model.arguments(&many));
+    let log = Log::default();
+    let mut parent = Process::spawn(command, &log);
+    let address = log.wait_until(|text| addresses(text).first().copied());
+    let address = address.unwrap_or_else(|| panic!("{}", log.tail()));
+    let clients: Vec<_> = (0..30).map(|_| Client::connect(address, &log)).collect();
+    log.wait_until(|text| {
+        (text.contains("cannot accept") || text.contains("cannot make a process")).then_some(())
+    })
+    .unwrap_or_else(|| panic!("{model}: nothing ran out:\n{}", log.tail()));
+    drop(clients);
+    recovers(&mut parent, address, &log);
+    let complaints = log.text().matches("next try in").count();
+    assert!(complaints < 100, "{model}: {complaints} complaints");
 }
 
 /// When the kernel gives us no more processes, clients wait or are told to come back.
