@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
 /// The exit status of a process that ended because a handler was overdue.
 pub const EXIT_OVERDUE: i32 = 75;
 
@@ -29,15 +31,10 @@ const fn empty() -> (AtomicPtr<u8>, AtomicUsize) {
 /// message for the parent can be sent, if there is a parent.
 pub fn install(parent: Option<i32>) {
     PARENT.store(parent.unwrap_or(-1), Ordering::Relaxed);
-    let handler = overdue as extern "C" fn(libc::c_int);
-    // SAFETY: `overdue` only does what a signal handler may; the structure is fully initialised.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigemptyset(&mut action.sa_mask);
-        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
-    }
+    let handler = SigHandler::Handler(overdue);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: `overdue` only does what a signal handler may.  Only an unknown signal makes this fail.
+    let _ = unsafe { sigaction(Signal::SIGALRM, &action) };
     ACTIVE.store(true, Ordering::Relaxed);
 }
 

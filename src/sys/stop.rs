@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getppid};
 
 /// What the parent sends, and the kernel in its place when the parent is gone.
@@ -81,16 +81,11 @@ pub fn hold() {
 
 /// In a child: lets [`SIGNAL`] be the wish, and the end of `parent`.
 pub fn install(parent: Pid) {
-    let handler = wish as extern "C" fn(libc::c_int);
-    // SAFETY: `wish` only does what a signal handler may; the structure is fully initialised.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigemptyset(&mut action.sa_mask);
-        libc::sigaction(SIGNAL as libc::c_int, &action, std::ptr::null_mut());
-    }
-    // Nothing but an unknown signal makes it fail.
+    let handler = SigHandler::Handler(wish);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: `wish` only does what a signal handler may.  Only an unknown signal makes this fail,
+    // and what follows.
+    let _ = unsafe { sigaction(SIGNAL, &action) };
     let _ = set_pdeathsig(SIGNAL);
     if getppid() != parent {
         // It ended before that was set.
