@@ -68,6 +68,9 @@ mod lmtp;
 // The tables against the tree, and the tree against its rules.
 mod tables;
 
+// Licences and sources of what this is built from.
+mod dependencies;
+
 // TLS: STARTTLS and port 465, certificates, tickets, real clients.
 mod tls;
 
