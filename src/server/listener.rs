@@ -76,9 +76,7 @@ impl Listener {
             Listener::Unix(listener) => Ok((listener.accept()?.0.into(), Peer::unix())),
         }
     }
-}
 
-impl Listener {
     /// Does a client wait to be accepted?
     pub(crate) fn has_client(&self) -> bool {
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];

@@ -247,10 +247,10 @@ impl Parent {
             };
             self.warm();
             // Those who have taken their time do not get the last places again.
-            let is_full = self.children.busy() * 4 >= model.most() * 3;
-            let crowd = Some(&self.crowd).filter(|_| is_full);
+            let stands_back = self.crowd.stands_back(peer.remote.0, Instant::now())
+                && self.children.busy() * 4 >= model.most() * 3;
             let (children, most) = (&self.children, self.max_from_ip);
-            match pre_connection::check(&peer, children, most, crowd, &self.shared) {
+            match pre_connection::check(&peer, children, most, stands_back, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
                 None => model.take(self, client, &peer),
             }

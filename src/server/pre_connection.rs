@@ -3,27 +3,25 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Instant;
 
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::children::Children;
-use crate::server::crowd::Crowd;
 use crate::server::listener::Peer;
 use crate::smtp::networks;
 use crate::smtp::reply::{Reply, refusal};
 
-/// May this client have a process?  None: yes; else the reply that sends it away.  `crowd`: there is
-/// so little room that who was asked to leave is not let in again.  Proxies bring clients of many
+/// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
+/// it was asked to leave before, and there is little room.  Proxies bring clients of many
 /// addresses, so nothing that is about one address holds them; nor those who come by a socket in the
 /// file system.
 pub(crate) fn check(
     peer: &Peer,
     children: &Children,
     max_from_ip: usize,
-    crowd: Option<&Crowd>,
+    stands_back: bool,
     shared: &Shared,
 ) -> Option<Reply> {
     let ip = peer.remote.0;
@@ -38,7 +36,7 @@ pub(crate) fn check(
         let verdict = Verdict::denysoft(text);
         return refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0);
     }
-    if max_from_ip > 0 && crowd.is_some_and(|crowd| crowd.stands_back(ip, Instant::now())) {
+    if max_from_ip > 0 && stands_back {
         shared.plugins.log(Level::Info, format_args!("others wait: {ip} has to stand back"));
         return Some(Reply::new(421, "4.3.2", "too busy for you now, try again later"));
     }

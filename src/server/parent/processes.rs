@@ -27,7 +27,6 @@ impl Parent {
         link: nix::Result<Option<OwnedFd>>,
         duty: impl FnOnce(&Post, &Shared),
     ) -> Option<i32> {
-        self.warm();
         let made = link.and_then(|link| Ok((link, fork()?)));
         match made {
             Ok((link, Forked::Child)) => {
