@@ -10,10 +10,10 @@ mod inetd;
 mod listener;
 mod parent;
 mod pid_file;
-mod posts;
 mod pre_connection;
 mod prefork;
 mod privileges;
+mod seats;
 mod signals;
 mod spawn;
 mod worker;
@@ -39,8 +39,8 @@ use crate::sys::{descriptors, panics, resolve, title};
 use forkserver::Forkserver;
 use parent::{Model, Parent};
 use pid_file::PidFile;
-use posts::Posts;
 use prefork::Prefork;
+use seats::Seats;
 use signals::Signals;
 use worker::Duty;
 
@@ -106,11 +106,11 @@ pub fn prefork() -> ExitCode {
     let most = options.children.max(1);
     let idle = options.idle_children.clamp(1, most);
     let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
-    let posts = Posts::new(most)
+    let seats = Seats::new(most)
         .map_err(|error| Error::new(format!("no memory for --children {most}: {error}")));
-    let done = posts.and_then(|posts| {
+    let done = seats.and_then(|seats| {
         let model = |duty| -> Box<dyn Model> {
-            Box::new(Prefork { most, idle, duty, surplus: None, posts })
+            Box::new(Prefork { most, idle, duty, surplus: None, seats })
         };
         run_parent(&setup, duty, model)
     });

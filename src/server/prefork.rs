@@ -7,7 +7,7 @@ use crate::server::children::Child;
 use crate::server::handoff;
 use crate::server::listener::Peer;
 use crate::server::parent::{Model, Parent};
-use crate::server::posts::Posts;
+use crate::server::seats::Seats;
 use crate::server::worker::{self, Duty};
 
 /// How long there must have been too many waiting processes before they are let go, one a second.
@@ -24,7 +24,7 @@ pub(crate) struct Prefork {
     /// Since when there are more than that, or when the last of them was let go.
     pub(crate) surplus: Option<Instant>,
     /// Who has served its client.
-    pub(crate) posts: Posts,
+    pub(crate) seats: Seats,
 }
 
 impl Prefork {
@@ -36,7 +36,7 @@ impl Prefork {
     /// the connection would not end when its session does.
     fn spawn(&mut self, parent: &mut Parent, at_hand: &mut Option<OwnedFd>) -> Option<i32> {
         let duty = self.duty;
-        let (place, tally) = self.posts.free(|pid| parent.children.has(pid))?;
+        let (place, tally) = self.seats.free(|pid| parent.children.has(pid))?;
         let (link, jobs) = match handoff::pair() {
             Ok((link, jobs)) => (Ok(Some(link)), Some(jobs)),
             Err(error) => (Err(error), None),
@@ -47,7 +47,7 @@ impl Prefork {
                 worker::pool(jobs, &tally, post, shared, duty);
             }
         })?;
-        self.posts.take(place, pid);
+        self.seats.take(place, pid);
         Some(pid)
     }
 }
@@ -60,7 +60,7 @@ impl Model for Prefork {
     fn has_room(&mut self, parent: &mut Parent) -> bool {
         self.look(parent);
         let mut room = parent.children.idle() > 0 || self.may_spawn(parent, Instant::now());
-        if self.posts.ask(!room) {
+        if self.seats.ask(!room) {
             self.look(parent);
             room = parent.children.idle() > 0;
         }
@@ -75,7 +75,6 @@ impl Model for Prefork {
             let link = parent.children.get_mut(pid).and_then(|child| child.link.as_ref());
             let sent = link.is_some_and(|link| handoff::send_job(link, client, peer).is_ok());
             parent.children.serves(pid, peer.counts_as());
-            self.posts.give(pid);
             if sent {
                 return;
             }
@@ -88,7 +87,7 @@ impl Model for Prefork {
     }
 
     fn look(&mut self, parent: &mut Parent) {
-        for pid in self.posts.done() {
+        for pid in self.seats.done() {
             parent.backoff.worked();
             let outdated = parent.children.get_mut(pid).is_some_and(|child| child.outdated);
             parent.children.is_done(pid, !outdated);

@@ -47,9 +47,11 @@ impl Tallies {
         Tally { cells: self.0, place }
     }
 
-    /// How many clients were served at this place since [`Tallies::of`].
-    pub fn served(&self, place: usize) -> u64 {
-        self.0[EACH + place].load(Ordering::SeqCst)
+    /// How many clients were served at this place since this was asked last.
+    pub fn take(&self, place: usize) -> u64 {
+        let cell = &self.0[EACH + place];
+        // Most are 0, and to read is cheaper than to write.
+        if cell.load(Ordering::SeqCst) == 0 { 0 } else { cell.swap(0, Ordering::SeqCst) }
     }
 
     /// How many clients were served by all workers ever.
@@ -93,9 +95,9 @@ mod tests {
                 assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(pid, 0));
             }
         }
-        assert_eq!((tallies.served(0), tallies.served(1), tallies.served_by_all()), (0, 2, 2));
+        assert_eq!((tallies.take(0), tallies.take(1), tallies.served_by_all()), (0, 2, 2));
         assert!(tally.add(), "the wish to be told is shared, too");
         tallies.of(1);
-        assert_eq!((tallies.served(1), tallies.served_by_all()), (0, 3));
+        assert_eq!((tallies.take(1), tallies.served_by_all()), (0, 3));
     }
 }
