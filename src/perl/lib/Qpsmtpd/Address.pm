@@ -15,8 +15,8 @@ use overload '""' => sub { $_[0]->format }, cmp => \&_compare;
 # What the parts look like. Site plugins may set these; $domain_expr, where it is set, counts in
 # place of the two above it, and an empty $address_literal_expr turns literals off.
 our $atom_expr            = q([-a-zA-Z0-9!#$%&'*+/=?^_`{|}~\x80-\xff]+);
-our $subdomain_expr       = q((?:[a-zA-Z0-9_\x80-\xff](?:[-a-zA-Z0-9_\x80-\xff]*[a-zA-Z0-9_\x80-\xff])?));
-our $address_literal_expr = q((?:\[(?:\d{1,3}(?:\.\d{1,3}){3}|[-a-zA-Z0-9]*[a-zA-Z0-9]:[!-;=?-Z^-~]+)\]));
+our $subdomain_expr       = q((?:(?!-)[-a-zA-Z0-9_\x80-\xff]+(?<!-)));
+our $address_literal_expr = q((?:\[(?:[0-9]{1,3}(?:[.][0-9]{1,3}){3}|[-a-zA-Z0-9]+(?<!-):[!-;=?-Z^-~]+)\]));
 our $domain_expr;
 our $qtext_expr = q([ !\x23-\x5b\x5d-\x7e\x80-\xff]);
 our $text_expr  = q([\x20-\x7e\x80-\xff]);
@@ -24,16 +24,18 @@ our $text_expr  = q([\x20-\x7e\x80-\xff]);
 # Of a path in angle brackets, or undef where it is none; of user@host; or of a user and a host,
 # which are taken as they are.
 sub new {
-    my ($class, $user, $host) = @_;
-    if (defined $user && $user =~ /^<.*>\n?\z/s) {
-        ($user, $host) = $class->canonify($user);
-        return undef unless defined $user;
+    my ($class, @parts) = @_;
+    my $text = defined $parts[0] ? $parts[0] : '';
+    if ($text =~ /^<.*>\n?\z/s) {
+        @parts = $class->canonify($text);
+        defined $parts[0] or return undef;
     }
-    elsif (!defined $host) {
-        my $at = defined $user ? rindex $user, '@' : -1;
-        ($user, $host) = $at < 0 ? () : (substr($user, 0, $at), substr($user, $at + 1));
+    elsif (!defined $parts[1]) {
+        @parts = $text =~ /^(.*)\@(.*)\z/s;
     }
-    return bless {_user => _clean($user), _host => _clean($host)}, $class;
+    my %address;
+    @address{qw(_user _host)} = map { _clean($_) } @parts[0, 1];
+    return bless \%address, $class;
 }
 
 sub parse {
@@ -44,25 +46,20 @@ sub parse {
 # The local part without quoting and the domain of a path in angle brackets: an empty string alone
 # for the null sender, undef alone for what is no path.
 sub canonify {
-    my ($class, $path) = @_;
-    return undef unless defined $path && $path =~ /^<(.*)>\z/s;
-    my $mailbox = $1;
-    return undef if $mailbox =~ /[\x00-\x1f\x7f]/;
+    my (undef, $text) = @_;
+    $text = '' if !defined $text || $text =~ /[\x00-\x1f\x7f]/;
+    my $name   = "$subdomain_expr(?:[.]$subdomain_expr)*";
+    my $domain = $domain_expr || join '|', $address_literal_expr || (), $name;
 
-    my $domain = $domain_expr;
-    if (!$domain) {
-        $domain = "$subdomain_expr(?:[.]$subdomain_expr)*";
-        $domain = "(?:$address_literal_expr|$domain)" if $address_literal_expr;
-    }
-    $mailbox =~ s/^\@$domain(?:,\@$domain)*://;
-    return ''                    if $mailbox eq '';
-    return ('postmaster', undef) if lc $mailbox eq 'postmaster';
+    # A route, RFC 5321 appendix C, is passed over.
+    $text =~ /^<(?:(?:\@(?:$domain),)*\@(?:$domain):)?(?<mailbox>.*)>\z/ or return undef;
+    my $mailbox = $+{mailbox};
+    return '' unless length $mailbox;
+    return (postmaster => undef) if $mailbox =~ /^postmaster\z/i;
 
-    my ($user, $host) = $mailbox =~ /^(.*)\@($domain)\z/ or return undef;
-    return ($user, $host) if $user =~ /^$atom_expr/;
-    return undef unless $user =~ /^"((?:$qtext_expr|\\$text_expr)*)"\z/;
-    ($user = $1) =~ s/\\(.)/$1/g;
-    return ($user, $host);
+    my ($local, $host) = $mailbox =~ /^(.*)\@($domain)\z/ or return undef;
+    $local = _unquoted($local) if $local !~ /^$atom_expr/;
+    return defined $local ? ($local, $host) : undef;
 }
 
 # user@host without quoting. Sets both when called with a path, with or without angle brackets.
@@ -88,17 +85,8 @@ sub format {
     return "<$user" . (defined $host ? "\@$host" : '') . '>';
 }
 
-sub user {
-    my ($self, $user) = @_;
-    $self->{_user} = _clean($user) if defined $user;
-    return $self->{_user};
-}
-
-sub host {
-    my ($self, $host) = @_;
-    $self->{_host} = _clean($host) if defined $host;
-    return $self->{_host};
-}
+sub user { return _part(_user => @_) }
+sub host { return _part(_host => @_) }
 
 # Whether the address can only go to servers with SMTPUTF8.
 sub has_utf8 {
@@ -139,6 +127,21 @@ sub _sort_key {
     my $key = join '=', reverse split /@/, $_[0]->format;
     $key =~ tr/<>//d;
     return $key;
+}
+
+sub _part {
+    my ($name, $address, $new) = @_;
+    return $address->{$name} unless defined $new;
+    return $address->{$name} = _clean($new);
+}
+
+# What a quoted string says, or undef where it is none.
+sub _unquoted {
+    my ($string) = @_;
+    return undef if $string !~ /^"(?:$qtext_expr|\\$text_expr)*"\z/;
+    my $says = substr $string, 1, -1;
+    $says =~ s/\\(.)/$1/g;
+    return $says;
 }
 
 sub _clean {

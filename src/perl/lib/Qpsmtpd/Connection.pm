@@ -49,10 +49,10 @@ sub start {
 
 sub clone {
     my ($self, %args) = @_;
+    my @known = grep { $self->{$_} } '_notes', map { "_$_" } @FIELDS;
     my $copy = $self->new;
-    $copy->{"_$_"} = $self->{"_$_"} for grep { $self->{"_$_"} } @FIELDS;
-    $copy->{_notes} = $self->{_notes} if $self->{_notes};
-    $self->reset unless $args{no_reset};
+    @{$copy}{@known} = @{$self}{@known};
+    $self->reset if !$args{no_reset};
     return $copy;
 }
 

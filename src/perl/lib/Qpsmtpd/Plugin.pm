@@ -12,13 +12,14 @@ use warnings;
 use Qpsmtpd::Constants;
 
 our @hooks = qw(
-    logging config user_config post-fork pre-connection connect ehlo_parse ehlo helo_parse helo
-    auth_parse auth auth-plain auth-login auth-cram-md5 rcpt_parse rcpt_pre rcpt mail_parse mail
-    mail_pre data data_headers_end data_post_headers data_post queue_pre queue queue_post vrfy noop
-    quit reset_transaction disconnect post-connection unrecognized_command deny ok received_line
-    help
+    auth auth-cram-md5 auth-login auth-plain auth_parse config connect data data_headers_end
+    data_post data_post_headers deny disconnect ehlo ehlo_parse helo helo_parse help logging mail
+    mail_parse mail_pre noop ok post-connection post-fork pre-connection queue queue_post queue_pre
+    quit rcpt rcpt_parse rcpt_pre received_line reset_transaction unrecognized_command user_config
+    vrfy
 );
-our %hooks = map { $_ => 1 } @hooks;
+our %hooks;
+@hooks{@hooks} = (1) x @hooks;
 
 # ----------------------------------------------------------------------------------- loading
 
@@ -110,16 +111,15 @@ sub inherit_native {
     my ($id, @theirs) = @{ Qpsmtpd::Host::ask('isa_native', $parent, @$given) };
     no strict 'refs';
     *{"${class}::register"} = sub {
-        my ($child, $qp, @args) = @_;
+        my (undef, undef, @args) = @_;
         ($id) = @{ Qpsmtpd::Host::ask('isa_native', $parent, @args) };
     };
     @{"${class}::ISA"} = ('Qpsmtpd::Plugin');
     my $name = $self->plugin_name . "_isa_$parent";
     *{"${class}::plugin_name"} = sub { $name };
     for my $hook (@theirs) {
-        (my $method = "hook_$hook") =~ s/\W/_/g;
-        *{"${class}::$method"} = sub {
-            my ($child, $transaction, @args) = @_;
+        *{ "${class}::" . _method_of($hook) } = sub {
+            my (undef, undef, @args) = @_;
             @args = map { ref $_ && ref $_ ne 'HASH' ? Qpsmtpd::State::parts($_) : $_ } @args;
             return @{ Qpsmtpd::Host::ask('parent', $id, $hook, @args) };
         };
@@ -142,18 +142,23 @@ sub _register {
     local $self->{_qp} = $qp;
     $loaded{ $self->plugin_name } = 1;
     $self->{_load_args} = \@args;
-    $self->init($qp, @args) if $self->can('init');
-    @args = @{ $self->{_isa_args} } if $self->{_isa_args};
-    $self->_register_standard_hooks($qp, @args);
-    $self->register($qp, @args) if $self->can('register');
+    for my $step (qw(init _register_standard_hooks register)) {
+        # init may name other arguments, and another plugin's register.
+        my $does = $self->can($step) or next;
+        $self->$does($qp, @{ $self->{_isa_args} || \@args });
+    }
 }
 
 sub _register_standard_hooks {
     my ($self) = @_;
-    for my $hook (@hooks) {
-        (my $method = "hook_$hook") =~ s/\W/_/g;
-        $self->register_hook($hook, $method) if $self->can($method);
-    }
+    my %method = map { ($_ => _method_of($_)) } @hooks;
+    $self->register_hook($_, $method{$_}) for grep { $self->can($method{$_}) } @hooks;
+}
+
+# The method that is a plugin's handler for a hook unless it registers another.
+sub _method_of {
+    my ($hook) = @_;
+    return 'hook_' . join '_', split /\W/, $hook;
 }
 
 # `$method` is a method's name or a code reference; with `$first` it runs before those registered
@@ -187,17 +192,18 @@ sub temp_dir { return Qpsmtpd::Host::ask('temp_dir') }
 # The worker applies the plugin's argument `loglevel`.
 sub log {
     my ($self, $level, @text) = @_;
-    return if defined $self->{_hook} && $self->{_hook} eq 'logging';
+    my $hook = $self->hook_name;
+    return if $hook && $hook eq 'logging';
     Qpsmtpd::Host::log_line($level, join ' ', map { defined $_ ? $_ : '' } @text);
 }
 
 sub adjust_log_level {
     my ($self, $level) = @_;
-    my $wanted = $self->{_args}{loglevel};
-    return $level unless defined $wanted && $wanted =~ /^([+-]?)([0-7])$/;
-    return $2 unless $1;
-    my $adjusted = $1 eq '+' ? $level + $2 : $level - $2;
-    return $adjusted > 7 ? 7 : $adjusted < 0 ? 0 : $adjusted;
+    my $wish = $self->_argument('loglevel', '');
+    my ($sign, $number) = $wish =~ /^([-+]?)([0-7])$/ or return $level;
+    return $number if $sign eq '';
+    my $sum = $level + "$sign$number";
+    return $sum < LOGEMERG ? LOGEMERG : $sum > LOGDEBUG ? LOGDEBUG : $sum;
 }
 
 # --------------------------------------------------------------------------- refusing
@@ -205,19 +211,13 @@ sub adjust_log_level {
 # Refuses by the plugin's arguments: now, later (`reject naughty`), or not at all (`reject 0`).
 sub get_reject {
     my ($self, $text, $detail) = @_;
+    my $wish  = $self->_argument('reject', 1);
+    my $later = $wish eq 'naughty';
+    my @words = ('fail', !$wish ? 'tolerated' : $later ? 'NAUGHTY' : (), $detail || ());
+    $self->log(LOGINFO, join ', ', @words);
+    return DECLINED unless $wish;
     $text ||= 'unspecified error';
-    $detail = $detail ? ", $detail" : '';
-    my $reject = $self->{_args}{reject};
-    if (defined $reject && !$reject) {
-        $self->log(LOGINFO, "fail, tolerated$detail");
-        return DECLINED;
-    }
-    if (defined $reject && $reject eq 'naughty') {
-        $self->log(LOGINFO, "fail, NAUGHTY$detail");
-        return $self->store_deferred_reject($text);
-    }
-    $self->log(LOGINFO, "fail$detail");
-    return ($self->get_reject_type, $text);
+    return $later ? $self->store_deferred_reject($text) : ($self->get_reject_type, $text);
 }
 
 my @reject_types = (
@@ -229,20 +229,17 @@ my @reject_types = (
 
 sub get_reject_type {
     my ($self, $default, $type) = @_;
-    $default ||= DENY;
-    $type ||= $self->{_args}{reject_type} or return $default;
-    my ($known) = grep { $type =~ $_->[0] } @reject_types;
-    return $known ? $known->[1] : $default;
+    $type ||= $self->_argument('reject_type', '');
+    my ($known) = map { $_->[1] } grep { $type =~ $_->[0] } @reject_types;
+    return $known || $default || DENY;
 }
 
 # For the plugin naughty, which refuses when it sees fit.
 sub store_deferred_reject {
     my ($self, $text) = @_;
-    my $connection = $self->connection;
-    my $before = $connection->notes('naughty');
-    $connection->notes('naughty', $before ? "$before\015\012$text" : $text);
-    $connection->notes('naughty_reject_type', $self->{_args}{reject_type})
-        unless $connection->notes('naughty_reject_type');
+    $self->_add_to_note(naughty => "\r\n", $text);
+    my @type = ('naughty_reject_type', $self->_argument('reject_type', undef));
+    $self->connection->notes(@type) if !$self->connection->notes($type[0]);
     return DECLINED;
 }
 
@@ -270,30 +267,40 @@ sub is_naughty {
 
 sub adjust_karma {
     my ($self, $by) = @_;
-    my $karma = ($self->connection->notes('karma') || 0) + $by;
-    $self->log(LOGINFO, "karma $by ($karma)");
-    $self->connection->notes('karma', $karma);
+    my $connection = $self->connection;
+    my $sum = $by + ($connection->notes('karma') || 0);
+    $connection->notes(karma => $sum);
+    $self->log(LOGINFO, "karma $by ($sum)");
     return $by;
 }
 
 sub store_auth_results {
     my ($self, $result) = @_;
-    my $before = $self->connection->notes('authentication_results');
-    $result = "$before; $result" if $before;
-    $self->log(LOGDEBUG, "auth-results: $result");
-    $self->connection->notes('authentication_results', $result);
+    my $all = $self->_add_to_note(authentication_results => '; ', $result);
+    $self->log(LOGDEBUG, "auth-results: $all");
     return;
 }
 
 sub init_resolver {
-    my ($self, $timeout) = @_;
-    return $self->{_resolver} if $self->{_resolver};
-    $timeout = $self->{_args}{dns_timeout} || $timeout || 5;
+    my ($self, $seconds) = @_;
+    $seconds = $self->_argument('dns_timeout', 0) || $seconds || 5;
     require Net::DNS;
-    my $resolver = Net::DNS::Resolver->new(dnsrch => 0);
-    $resolver->tcp_timeout($timeout);
-    $resolver->udp_timeout($timeout);
-    return $self->{_resolver} = $resolver;
+    return $self->{_resolver} ||= Net::DNS::Resolver->new(
+        dnsrch => 0, tcp_timeout => $seconds, udp_timeout => $seconds,
+    );
+}
+
+sub _argument {
+    my ($self, $name, $default) = @_;
+    my $value = $self->{_args}{$name};
+    return defined $value ? $value : $default;
+}
+
+# Puts a text behind what a note of the connection says already, and gives all of it.
+sub _add_to_note {
+    my ($self, $name, $between, $text) = @_;
+    my $connection = $self->connection;
+    return $connection->notes($name, join $between, $connection->notes($name) || (), $text);
 }
 
 sub DESTROY { }

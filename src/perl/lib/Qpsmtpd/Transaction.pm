@@ -15,7 +15,7 @@ our @ISA = qw(Qpsmtpd);
 
 sub new {
     my ($class) = @_;
-    return bless { started => time }, ref $class || $class;
+    return bless { started => time, _recipients => [] }, ref $class || $class;
 }
 
 sub start { return new(@_) }
@@ -23,15 +23,15 @@ sub start { return new(@_) }
 # -------------------------------------------------------------------------------- envelope
 
 sub sender {
-    my $self = shift;
-    $self->{_sender} = shift if @_;
+    my ($self, @new) = @_;
+    ($self->{_sender}) = @new if @new;
     return $self->{_sender};
 }
 
 sub recipients {
-    my $self = shift;
-    $self->{_recipients} = [@_] if @_;
-    return @{ $self->{_recipients} || [] };
+    my ($self, @new) = @_;
+    $self->set_recipients(@new) if @new;
+    return @{ $self->{_recipients} };
 }
 
 sub set_recipients {
@@ -40,15 +40,13 @@ sub set_recipients {
 }
 
 sub add_recipient {
-    my ($self, $recipient) = @_;
-    push @{ $self->{_recipients} }, $recipient if $recipient;
+    my ($self, $more) = @_;
+    $self->set_recipients($self->recipients, $more) if $more;
 }
 
 sub remove_recipient {
-    my ($self, $recipient) = @_;
-    return unless $recipient;
-    $self->{_recipients} =
-        [grep { $_->address ne $recipient->address } @{ $self->{_recipients} || [] }];
+    my ($self, $less) = @_;
+    $self->set_recipients(grep { $_->address ne $less->address } $self->recipients) if $less;
 }
 
 # The results of handlers are kept under the name of their plugin; a native plugin's are asked for.
@@ -64,13 +62,11 @@ sub notes {
 # ---------------------------------------------------------------------------------- header
 
 sub header {
-    my $self = shift;
-    if (@_) {
-        $self->{_header} = shift;
-        $self->{_header_set} = 1;
-    }
-    return $self->{_header} if $self->{_header} || !$self->{_has_header};
-    return $self->{_header} = Qpsmtpd::Header->received(Qpsmtpd::Host::ask('header'));
+    my ($self, @new) = @_;
+    @{$self}{qw(_header _header_set)} = ($new[0], 1) if @new;
+    $self->{_header} ||= Qpsmtpd::Header->received(Qpsmtpd::Host::ask('header'))
+        if $self->{_has_header};
+    return $self->{_header};
 }
 
 # The worker's header section has changed, or there is one now.
@@ -172,9 +168,9 @@ sub body_spool { return shift->open_body }
 sub body_fh { return shift->open_body }
 
 sub dup_body_fh {
-    my ($self) = @_;
-    open my $copy, '<&', $self->open_body or return;
-    return $copy;
+    my $file = $_[0]->open_body;
+    my $opened = open my $copy, '<&', $file;
+    return $opened ? $copy : undef;
 }
 
 sub body_write {

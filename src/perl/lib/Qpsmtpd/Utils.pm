@@ -11,11 +11,11 @@ use Socket ();
 # The path with ~ or ~user in front as the home folder. Where there is none it stays as it is.
 sub tildeexp {
     my $path = $_[-1];
-    if (defined $path && $path =~ m{^~([^/]*)}) {
-        my $home = length $1 ? (getpwnam $1)[7] : $ENV{HOME} || $ENV{LOGDIR} || (getpwuid $>)[7];
-        substr($path, 0, 1 + length $1) = $home if defined $home;
-    }
-    return $path;
+    my ($user, $rest) = defined $path ? $path =~ m{^~(.*?)(/.*|)\z}s : ();
+    return $path unless defined $user;
+    my @homes = length $user ? (getpwnam $user)[7] : (@ENV{qw(HOME LOGDIR)}, (getpwuid $>)[7]);
+    my ($home) = grep { $_ } @homes;
+    return defined $home ? $home . $rest : $path;
 }
 
 # Whether an IP address, of either family, is this machine's own.
