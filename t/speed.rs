@@ -1,7 +1,7 @@
 //! How fast is it, and how does what it costs grow?
 //!
 //! ```text
-//! cargo bench --bench speed                     everything, in about twenty minutes
+//! cargo bench --bench speed                     everything, in about half an hour
 //! cargo bench --bench speed -- jobs             only that: jobs, growth, plugins or slow
 //! cargo bench --bench speed -- jobs against DIR beside the programs of another build, in DIR
 //! cargo bench --bench speed -- profile prefork  where the time goes, with perf(1)

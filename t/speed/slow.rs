@@ -27,21 +27,26 @@ const TICK: Duration = Duration::from_millis(200);
 const REAL: usize = 4;
 const REST: Duration = Duration::from_millis(20);
 
-/// How long slow clients are there before mail is watched, and how long that is then.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long slow clients are there before mail is watched: a moment, or until each address has been
+/// asked to leave a small pool.
+const MOMENT: Duration = Duration::from_secs(5);
+const WEEDED: Duration = Duration::from_secs(180);
+/// How long mail is watched.
 const WITHOUT: Duration = Duration::from_secs(5);
 const WITH: Duration = Duration::from_secs(15);
 
-/// Kind, most sessions, most sessions of one address, addresses that the slow clients come from.
-type Case = (Kind, usize, usize, usize);
-const CASES: [Case; 7] = [
-    (Kind::Prefork(None), 15, 10, 10),
-    (Kind::Prefork(None), 15, 10, SLOW),
-    (Kind::Prefork(None), 150, 10, 10),
-    (Kind::Prefork(None), 150, 10, SLOW),
-    (Kind::Prefork(None), 1100, 10, SLOW),
-    (Kind::Forkserver(None), 150, 5, 10),
-    (Kind::Forkserver(None), 1100, 5, SLOW),
+/// Kind, most sessions, most sessions of one address, addresses that the slow clients come from, how
+/// long they are there before.
+type Case = (Kind, usize, usize, usize, Duration);
+const CASES: [Case; 8] = [
+    (Kind::Prefork(None), 15, 10, 10, MOMENT),
+    (Kind::Prefork(None), 15, 10, SLOW, MOMENT),
+    (Kind::Prefork(None), 15, 10, SLOW, WEEDED),
+    (Kind::Prefork(None), 150, 10, 10, MOMENT),
+    (Kind::Prefork(None), 150, 10, SLOW, MOMENT),
+    (Kind::Prefork(None), 1100, 10, SLOW, MOMENT),
+    (Kind::Forkserver(None), 150, 5, 10, MOMENT),
+    (Kind::Forkserver(None), 1100, 5, SLOW, MOMENT),
 ];
 
 /// How long whole sessions of real mail take without slow clients and with them.
@@ -49,17 +54,20 @@ pub(crate) fn measure() -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     say(&format!("\n{SLOW} slow clients beside real mail; a session's milliseconds"));
-    for (kind, most, max_from_ip, addresses) in CASES {
+    for (kind, most, max_from_ip, addresses, before) in CASES {
         let setup = Setup { most, max_from_ip, ..Setup::new(kind, &Job::NEW) };
         let (mut without, mut with) = (Watched::default(), Watched::default());
         for _ in 0..ROUNDS {
             let server = setup.start()?;
-            without.add(watch(server.address, 0, 1, WITHOUT)?);
-            with.add(watch(server.address, SLOW, addresses, WITH)?);
+            without.add(watch(server.address, 0, 1, MOMENT, WITHOUT)?);
+            with.add(watch(server.address, SLOW, addresses, before, WITH)?);
             server.stop()?;
         }
         let name = setup.kind.to_string();
-        say(&format!("{name}, {most} sessions, {max_from_ip} of one address, {addresses} of them"));
+        let before = before.as_secs();
+        say(&format!(
+            "{name}, {most} sessions, {max_from_ip} of one address, {addresses} of them, for {before} s"
+        ));
         say(&format!("    without  {without}"));
         say(&format!("    with     {with}"));
         let ratio = |share| with.at(share) / without.at(share);
@@ -102,8 +110,15 @@ impl std::fmt::Display for Watched {
     }
 }
 
-/// Real mail for so long, beside so many slow clients from so many addresses.
-fn watch(to: SocketAddr, slow: usize, addresses: usize, time: Duration) -> Result<Watched> {
+/// Real mail for so long, beside so many slow clients from so many addresses, which are there so long
+/// before.
+fn watch(
+    to: SocketAddr,
+    slow: usize,
+    addresses: usize,
+    before: Duration,
+    time: Duration,
+) -> Result<Watched> {
     let SocketAddr::V4(to) = to else { return Err("an IPv4 address is needed".into()) };
     let (stop, sent_away) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen = Mutex::new(Watched::default());
@@ -111,7 +126,7 @@ fn watch(to: SocketAddr, slow: usize, addresses: usize, time: Duration) -> Resul
     thread::scope(|scope| {
         if slow > 0 {
             scope.spawn(|| dawdle(to, slow, addresses, &stop, &sent_away));
-            thread::sleep(SETTLE);
+            thread::sleep(before);
         }
         let end = Instant::now() + time;
         let real: Vec<_> = (1..=REAL as u8)
