@@ -1,7 +1,6 @@
 //! What a plugin's `register` function fills: its handlers.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -13,9 +12,9 @@ use crate::config::{Config, Derived, Lines};
 use crate::error::{Error, Result};
 use crate::hook::chain::Warmer;
 use crate::hook::{
-    Args, Call, Code, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict,
+    Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Kind, Parent,
+    Parsed, Received, Scram, Session, Verdict,
 };
-use crate::hook::{Kind, Parsed, Received, Scram, Session, TABLE, Verdict};
 use crate::log::{Level, Record};
 use crate::mail::Address;
 use crate::state::Params;
@@ -23,7 +22,7 @@ use crate::state::Params;
 /// A plugin's one public function: reads the arguments and registers handlers.
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
 
-type Handlers = Vec<(Hook, Kind)>;
+pub(super) type Handlers = Vec<(Hook, Kind)>;
 
 /// Runs in a process that was just forked.
 pub(crate) type Forked = Box<dyn Fn()>;
@@ -288,12 +287,8 @@ impl Hooks {
         if self.handlers.iter().any(|(hook, _)| *hook == Hook::Queue) {
             return self.abilities.clone();
         }
-        let inherits = |parent: &&Parent| {
-            parent.0.handlers.iter().any(|(hook, _)| *hook == Hook::Queue)
-                && !parent.0.left_out.borrow().contains(&Hook::Queue)
-        };
-        let mut parents = self.parents.iter().filter(inherits).map(|parent| &parent.0.abilities);
-        let first = parents.next().cloned().unwrap_or_default();
+        let mut parents = self.parents.iter().filter_map(Parent::abilities);
+        let first = parents.next().unwrap_or_default().to_vec();
         parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
     }
 
@@ -394,7 +389,7 @@ impl Hooks {
         self.warmers.extend(warmers);
         self.names.extend(names);
         self.lines.extend(lines);
-        Ok(Parent(Rc::new(Inherited { handlers, abilities, left_out: RefCell::default() })))
+        Ok(Parent::new(handlers, abilities))
     }
 
     /// Handlers, what to read before processes are made, and lines for the log.
@@ -405,13 +400,7 @@ impl Hooks {
         let mut handlers = self.handlers;
         let own: HashSet<Hook> = handlers.iter().map(|(hook, _)| *hook).collect();
         for parent in self.parents {
-            let left_out = parent.0.left_out.borrow();
-            let inherited = parent.0.handlers.iter();
-            handlers.extend(
-                inherited
-                    .filter(|(hook, _)| !own.contains(hook) && !left_out.contains(hook))
-                    .cloned(),
-            );
+            handlers.extend(parent.inherited(&own));
         }
         (handlers, self.warmers, self.names, self.lines)
     }
@@ -455,64 +444,5 @@ impl Hooks {
             Call::Path(path, _) => run(session, path).map_or(DECLINED, Verdict::ok),
             _ => DECLINED,
         });
-    }
-}
-
-struct Inherited {
-    handlers: Handlers,
-    abilities: Vec<Ability>,
-    left_out: RefCell<HashSet<Hook>>,
-}
-
-/// A parent plugin's handlers, for its child to call; see [`Hooks::isa_plugin`].
-#[derive(Clone)]
-pub struct Parent(Rc<Inherited>);
-
-impl Parent {
-    /// Asks the parent's handlers of any hook.
-    pub fn call(&self, session: &mut Session, hook: Hook, call: &Call<'_>) -> Verdict {
-        let mut last = DECLINED;
-        for (own, kind) in &self.0.handlers {
-            if let Kind::Session(run) = kind
-                && *own == hook
-            {
-                last = run(session, call);
-                if last.code() != Code::Declined {
-                    break;
-                }
-            }
-        }
-        last
-    }
-
-    /// What the parent says at `connect`, `data`, `data_post`, `queue` or another hook that has no
-    /// arguments.
-    pub fn plain(&self, session: &mut Session, hook: Hook) -> Verdict {
-        self.call(session, hook, &Call::Nothing)
-    }
-
-    /// What the parent says of a reverse-path.
-    pub fn mail(&self, session: &mut Session, address: &Address, params: &Params) -> Verdict {
-        self.call(session, Hook::Mail, &Call::Address(address, params))
-    }
-
-    /// What the parent says of a forward-path.
-    pub fn rcpt(&self, session: &mut Session, address: &Address, params: &Params) -> Verdict {
-        self.call(session, Hook::Rcpt, &Call::Address(address, params))
-    }
-
-    /// The hooks that it has handlers for, each once.
-    pub(crate) fn hooks(&self) -> impl Iterator<Item = Hook> {
-        TABLE.iter().map(|row| row.hook).filter(|hook| {
-            self.0
-                .handlers
-                .iter()
-                .any(|(own, kind)| own == hook && matches!(kind, Kind::Session(_)))
-        })
-    }
-
-    /// Does not inherit the parent's handlers of `hook`.
-    pub fn leave_out(&self, hook: Hook) {
-        self.0.left_out.borrow_mut().insert(hook);
     }
 }

@@ -1,5 +1,8 @@
 //! What a plugin sees of a session.
 
+mod config;
+mod core;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -8,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Derived, Lines, Map};
-use crate::hook::args::is_yes;
-use crate::hook::{Call, Code, Hook, Plugins, Settings, Verdict};
+use crate::config::Config;
+use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
 use crate::state::{Connection, Spool, Transaction};
@@ -86,79 +88,6 @@ impl Session {
             has_the_word: false,
             shared,
         }
-    }
-
-    /// A configuration file: what the `config` hooks give, else the file's lines.
-    pub fn config(&mut self, name: &str) -> Lines {
-        if self.plugins().has(Hook::Config)
-            && let Some(lines) = self.ask_config(Hook::Config, &Call::Config(name))
-        {
-            return lines;
-        }
-        let lines = self.shared.config.list(name);
-        self.log_config_problems();
-        lines
-    }
-
-    /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
-    /// as [`Session::config`].
-    pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {
-        if self.plugins().has(Hook::UserConfig)
-            && let Some(lines) = self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name))
-        {
-            return lines;
-        }
-        self.config(name)
-    }
-
-    /// The first line of a configuration file, or its built-in default.
-    pub fn config_value(&mut self, name: &str) -> Option<String> {
-        match self.config(name).first() {
-            Some(line) => Some(line.to_owned()),
-            None => self.shared.config.value(name),
-        }
-    }
-
-    /// The first line of a configuration file as a number, or `default`.
-    pub fn config_number(&mut self, name: &str, default: u64) -> u64 {
-        if self.plugins().has(Hook::Config)
-            && let Some(number) = self.config(name).first().and_then(|line| line.parse().ok())
-        {
-            return number;
-        }
-        let number = self.shared.config.number(name, default);
-        self.log_config_problems();
-        number
-    }
-
-    /// Is the first line of a configuration file there, and does it not say no?
-    pub fn config_flag(&mut self, name: &str) -> bool {
-        self.config(name).first().is_some_and(is_yes)
-    }
-
-    /// A map that is looked up by key, `NAME.cdb`.
-    pub fn config_map(&self, name: &str) -> Map {
-        let map = self.shared.config.map(name);
-        self.log_config_problems();
-        map
-    }
-
-    /// What a plugin derived from a configuration file, see [`super::Hooks::derived`].
-    pub fn derived<T: 'static>(&mut self, derived: &Derived<T>) -> Rc<T> {
-        let lines = self.config(derived.name());
-        let value = derived.of(&lines);
-        self.log_config_problems();
-        value
-    }
-
-    /// This server's name, `config/me`.
-    pub fn me(&mut self) -> String {
-        self.config_value("me").unwrap_or_else(|| "localhost".into())
-    }
-
-    /// `~` and `~/x` as paths.
-    pub fn expand(&self, path: &str) -> PathBuf {
-        self.shared.config.expand(path)
     }
 
     /// Writes to the log.
@@ -270,8 +199,8 @@ impl Session {
 
     /// Has the client sent something that it should not have yet, or does it within `wait`?  That
     /// is anything at `connect`, where it has to wait for the greeting (RFC 5321 4.3.1), and at
-    /// `data`, where it has to wait for 354, unless it uses BDAT.  Waits no longer than the handler may take; that the
-    /// client hangs up is not talking.
+    /// `data`, where it has to wait for 354, unless it uses BDAT.  Waits no longer than the handler
+    /// may take; that the client hangs up is not talking.
     pub fn client_is_talking(&self, wait: Duration) -> bool {
         let wait = wait.min(self.time_left());
         !self.has_the_word
@@ -321,118 +250,9 @@ impl Session {
         self.shared.spool.make_dir(mode)
     }
 
-    /// Says how [`Session::client_is_talking`] finds out.
-    pub(crate) fn set_ear(&mut self, ear: impl Fn(Duration) -> bool + 'static) {
-        self.ear = Some(Box::new(ear));
-    }
-
-    /// Says whether there is input that was read from the socket but not used yet.
-    pub(crate) fn set_sent_ahead(&mut self, has_sent_ahead: bool) {
-        self.has_sent_ahead = has_sent_ahead;
-    }
-
-    /// Says whether the client may send while handlers run: what it sends then is not early.
-    pub(crate) fn give_the_word(&mut self, has_the_word: bool) {
-        self.has_the_word = has_the_word;
-    }
-
-    pub(crate) fn plugins(&self) -> &Rc<Plugins> {
-        &self.shared.plugins
-    }
-
-    pub(crate) fn take_recipient_verdicts(&mut self) -> BTreeMap<usize, Verdict> {
-        std::mem::take(&mut self.recipient_verdicts)
-    }
-
-    /// Takes back all but the first `said` responses.
-    pub(crate) fn unsay(&mut self, said: usize) {
-        self.responses.truncate(said);
-    }
-
-    pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
-        std::mem::take(&mut self.responses)
-    }
-
-    /// A transaction begins: its number, counted from 1.
-    pub(crate) fn begin_transaction(&mut self) {
-        self.transactions += 1;
-    }
-
-    /// Ends the transaction, `reset_transaction` hook included.
-    pub(crate) fn reset_transaction(&mut self) {
-        self.run(Hook::ResetTransaction, &Call::Nothing);
-        self.transaction.clear();
-        self.epoch += 1;
-        self.results[1].fill(None);
-    }
-
-    /// Counts transactions, those included that were never opened: two that differ in this differ.
-    pub(crate) fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
     /// How many commands the client has given.
     pub fn commands(&self) -> u32 {
         self.commands
-    }
-
-    pub(crate) fn count_command(&mut self) {
-        self.commands += 1;
-    }
-
-    /// A path in the spool folder that is free; nothing removes what is made there.
-    pub(crate) fn spool_name(&self) -> PathBuf {
-        self.shared.spool.name()
-    }
-
-    pub(crate) fn replaced_address(&self) -> Option<Address> {
-        self.replaced.clone()
-    }
-
-    pub(crate) fn take_replaced(&mut self) -> Option<Address> {
-        self.replaced.take()
-    }
-
-    pub(crate) fn take_hang_up(&mut self) -> bool {
-        std::mem::take(&mut self.hangs_up)
-    }
-
-    /// Another client speaks from now on: what plugins have said so far was about the last one.
-    pub(crate) fn forget_results(&mut self) {
-        self.results.iter_mut().for_each(|results| results.fill(None));
-    }
-
-    pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {
-        self.current.replace(Current { plugin, hook, until: Instant::now() + limit })
-    }
-
-    pub(crate) fn leave(&mut self, outer: Option<Current>) {
-        self.current = outer;
-    }
-
-    /// MAIL begins a transaction, so what is said of it belongs there.
-    pub(crate) fn keep_result(&mut self, hook: Hook, handler: usize, code: Code) {
-        let begins = matches!(hook, Hook::MailParse | Hook::MailPre | Hook::Mail);
-        let place = usize::from(begins || self.transaction.sender().is_some());
-        self.results[place][handler] = Some(code);
-    }
-
-    pub(crate) fn take_nested_failure(&mut self) -> bool {
-        std::mem::take(&mut self.nested_failure)
-    }
-
-    fn ask_config(&mut self, hook: Hook, call: &Call<'_>) -> Option<Lines> {
-        let verdict = self.run_quietly(hook, call);
-        if verdict.is_failure() {
-            self.nested_failure = true;
-        }
-        (verdict.code() == Code::Ok).then(|| Lines::from_values(verdict.into_values()))
-    }
-
-    fn log_config_problems(&self) {
-        for problem in self.shared.config.take_problems() {
-            self.log(Level::Error, problem);
-        }
     }
 }
 
@@ -449,7 +269,7 @@ impl fmt::Debug for Session {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::hook::{Args, DECLINED, Hooks, OK};
+    use crate::hook::{Args, Call, DECLINED, Hooks, OK};
     use crate::testing::Trial;
 
     /// Likes senders and connections from example.com.

@@ -1,6 +1,8 @@
 //! The client's bytes: buffered lines in, buffered replies out, every wait with a limit, in the
 //! clear or under TLS.
 
+mod wait;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -9,17 +11,16 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    MsgFlags, Shutdown, UnixAddr, getsockname, recv, send, setsockopt, shutdown, sockopt,
+    MsgFlags, Shutdown, UnixAddr, getsockname, send, setsockopt, shutdown, sockopt,
 };
 use nix::sys::time::TimeVal;
 use nix::unistd::{read, write};
 use rustls::ServerConfig;
 
+use self::wait::is_sending;
 use crate::smtp::tls::{Failed, Tls};
 use crate::state::Encryption;
-use crate::sys::descriptors;
 use crate::sys::stop::Stop;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
@@ -28,9 +29,6 @@ const MESSAGE: usize = 64 * 1024;
 
 /// A line longer than this is not waited for: the client talks no SMTP.
 const ENDLESS: usize = 256 * 1024;
-
-/// How much longer than asked for a read may wait.
-const LATE: Duration = Duration::from_secs(1);
 
 /// What is sent with this flag waits for what follows: the end of the connection, in one packet.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
@@ -292,98 +290,6 @@ impl Stream {
         let socket = self.input.clone();
         move |limit| is_sending(&socket, Instant::now() + limit)
     }
-
-    /// Reads at most `size` octets more into the buffer.
-    fn more(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
-        self.flush();
-        if self.broken {
-            return Err(End::Closed);
-        }
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        self.unless_stopped(idle, |stream| match stream.tls {
-            None => stream.more_in_the_clear(until, size),
-            Some(_) => stream.more_of_tls(until, size),
-        })
-    }
-
-    /// Waits for a client.  If it is idle the wish to stop ends the wait, and looks as if the client
-    /// had closed the connection.  So it does if the wish came when the client was just not idle any
-    /// more.
-    fn unless_stopped<T>(
-        &mut self,
-        idle: bool,
-        wait: impl FnOnce(&mut Stream) -> Result<T, End>,
-    ) -> Result<T, End> {
-        let Some(stop) = self.stop else { return wait(self) };
-        let input = self.input.clone();
-        let ends = idle.then(|| stop.unless_wished(input.as_fd()));
-        if matches!(ends, Some(None)) {
-            return Err(End::Stopping);
-        }
-        wait(self).map_err(|end| match end {
-            End::Closed if stop.is_wished() => End::Stopping,
-            _ => end,
-        })
-    }
-
-    fn more_in_the_clear(&mut self, until: Instant, size: usize) -> Result<(), End> {
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if !self.limit_reads(left) {
-                self.wait(until)?;
-            }
-            match descriptors::read_to(&*self.input, &mut self.buffer, size) {
-                Ok(0) => return Err(End::Closed),
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR | Errno::EAGAIN) if Instant::now() < until => {}
-                Err(Errno::EINTR | Errno::EAGAIN) => return Err(End::Timeout),
-                Err(_) => return Err(End::Closed),
-            }
-        }
-    }
-
-    fn more_of_tls(&mut self, until: Instant, size: usize) -> Result<(), End> {
-        loop {
-            let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
-            let Some(tls) = &mut self.tls else { return Err(End::Closed) };
-            if tls.take(&mut self.buffer, size).map_err(|_| End::Closed)?.is_some() {
-                return Ok(());
-            }
-            self.wait(until)?;
-            let Some(tls) = &mut self.tls else { return Err(End::Closed) };
-            tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
-        }
-    }
-
-    /// Lets reads wait about that long, as there is no need to tell the kernel each time: hardly
-    /// longer, and not so much shorter that waiting again would be work.  False: the kernel does
-    /// not do that for us.
-    fn limit_reads(&mut self, limit: Duration) -> bool {
-        let about = limit / 8..=limit + LATE.min(limit / 8);
-        match self.read_limit {
-            ReadLimit::Known(known) if about.contains(&known) => return true,
-            ReadLimit::None => return false,
-            _ => {}
-        }
-        // No time at all would mean any time.
-        let time = limit.clamp(Duration::from_millis(1), Duration::from_secs(1 << 30));
-        let time = TimeVal::new(time.as_secs() as libc::time_t, time.subsec_micros().into());
-        self.read_limit = match setsockopt(&*self.input, sockopt::ReceiveTimeout, &time) {
-            Ok(()) => ReadLimit::Known(limit),
-            Err(_) => ReadLimit::None,
-        };
-        self.read_limit != ReadLimit::None
-    }
-
-    /// Waits until the client has sent something or closed the connection.
-    fn wait(&self, until: Instant) -> Result<(), End> {
-        match poll_until(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], until) {
-            Ok(0) => Err(End::Timeout),
-            Ok(_) => Ok(()),
-            Err(_) => Err(End::Closed),
-        }
-    }
 }
 
 /// Prepares a client's socket, or a listening one whose clients inherit it: how long a write may
@@ -393,31 +299,6 @@ pub(crate) fn prepare(socket: &impl AsFd) {
     let limit = TimeVal::new(WRITE_TIMEOUT, 0);
     let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
     let _ = setsockopt(socket, sockopt::SendTimeout, &limit);
-}
-
-/// Waits for the first of some descriptors; 0 when the time is up.
-fn poll_until(fds: &mut [PollFd<'_>], until: Instant) -> Result<i32, Errno> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left.as_millis().min(1 << 30)).unwrap_or(PollTimeout::MAX);
-        match poll(fds, left) {
-            Err(Errno::EINTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// Does something come before `until`?  The end of the connection is nothing.
-fn is_sending(socket: &OwnedFd, until: Instant) -> bool {
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    if !poll_until(&mut fds, until).is_ok_and(|count| count > 0) {
-        return false;
-    }
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    match recv(socket.as_raw_fd(), &mut [0], flags) {
-        Ok(count) => count > 0,
-        Err(error) => error == Errno::ENOTSOCK,
-    }
 }
 
 /// Is this descriptor the same open file as that one?

@@ -1,0 +1,100 @@
+//! Configuration as plugins see it: the `config` hooks come before the files.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::Session;
+use crate::config::{Derived, Lines, Map};
+use crate::hook::args::is_yes;
+use crate::hook::{Call, Code, Hook};
+use crate::log::Level;
+use crate::mail::Address;
+
+impl Session {
+    /// A configuration file: what the `config` hooks give, else the file's lines.
+    pub fn config(&mut self, name: &str) -> Lines {
+        if self.plugins().has(Hook::Config)
+            && let Some(lines) = self.ask_config(Hook::Config, &Call::Config(name))
+        {
+            return lines;
+        }
+        let lines = self.shared.config.list(name);
+        self.log_config_problems();
+        lines
+    }
+
+    /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
+    /// as [`Session::config`].
+    pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {
+        if self.plugins().has(Hook::UserConfig)
+            && let Some(lines) = self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name))
+        {
+            return lines;
+        }
+        self.config(name)
+    }
+
+    /// The first line of a configuration file, or its built-in default.
+    pub fn config_value(&mut self, name: &str) -> Option<String> {
+        match self.config(name).first() {
+            Some(line) => Some(line.to_owned()),
+            None => self.shared.config.value(name),
+        }
+    }
+
+    /// The first line of a configuration file as a number, or `default`.
+    pub fn config_number(&mut self, name: &str, default: u64) -> u64 {
+        if self.plugins().has(Hook::Config)
+            && let Some(number) = self.config(name).first().and_then(|line| line.parse().ok())
+        {
+            return number;
+        }
+        let number = self.shared.config.number(name, default);
+        self.log_config_problems();
+        number
+    }
+
+    /// Is the first line of a configuration file there, and does it not say no?
+    pub fn config_flag(&mut self, name: &str) -> bool {
+        self.config(name).first().is_some_and(is_yes)
+    }
+
+    /// A map that is looked up by key, `NAME.cdb`.
+    pub fn config_map(&self, name: &str) -> Map {
+        let map = self.shared.config.map(name);
+        self.log_config_problems();
+        map
+    }
+
+    /// What a plugin derived from a configuration file, see [`super::Hooks::derived`].
+    pub fn derived<T: 'static>(&mut self, derived: &Derived<T>) -> Rc<T> {
+        let lines = self.config(derived.name());
+        let value = derived.of(&lines);
+        self.log_config_problems();
+        value
+    }
+
+    /// This server's name, `config/me`.
+    pub fn me(&mut self) -> String {
+        self.config_value("me").unwrap_or_else(|| "localhost".into())
+    }
+
+    /// `~` and `~/x` as paths.
+    pub fn expand(&self, path: &str) -> PathBuf {
+        self.shared.config.expand(path)
+    }
+
+    fn ask_config(&mut self, hook: Hook, call: &Call<'_>) -> Option<Lines> {
+        let verdict = self.run_quietly(hook, call);
+        if verdict.is_failure() {
+            self.nested_failure = true;
+        }
+        (verdict.code() == Code::Ok).then(|| Lines::from_values(verdict.into_values()))
+    }
+
+    fn log_config_problems(&self) {
+        for problem in self.shared.config.take_problems() {
+            self.log(Level::Error, problem);
+        }
+    }
+}
