@@ -66,7 +66,7 @@ impl Session {
         map
     }
 
-    /// What a plugin derived from a configuration file, see [`super::Hooks::derived`].
+    /// What a plugin derived from a configuration file, see [`crate::hook::Hooks::derived`].
     pub fn derived<T: 'static>(&mut self, derived: &Derived<T>) -> Rc<T> {
         let lines = self.config(derived.name());
         let value = derived.of(&lines);
