@@ -2,17 +2,12 @@
 
 // Every octet that means something, cut everywhere.
 pub(crate) mod cuts;
+// What is too large, too long, or never comes.
+mod limits;
+// What plugins notice of it.
+mod plugins;
 
-use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::thread;
 use std::time::Duration;
-
-use qpsmtpd::error::Result;
-use qpsmtpd::hook::{Args, Call, Hook, Hooks, OK, Verdict};
-use qpsmtpd::testing::Trial;
 
 use crate::harness::{Client, Config, Model, Server};
 use crate::messages::{message, stored, stuffed};
@@ -243,103 +238,6 @@ fn chunks_out_of_order_are_read_and_refused() {
     server.stop().unwrap();
 }
 
-/// Where it is not known what follows, nothing of it may be taken for a command.
-#[test]
-fn a_size_that_cannot_be_read_ends_the_session() {
-    let config = Config::new();
-    let server = Server::start(&config, Model::Prefork);
-    let long = format!("BDAT 10 {}", "x".repeat(600));
-    let (huge, control) = ("BDAT 99999999999999999999", "BDAT 10\x07");
-    for (line, code) in [("BDAT", "501"), ("BDAT x", "501"), ("BDAT 10 FIRST", "501")]
-        .into_iter()
-        .chain([(huge, "501"), (control, "501"), (&long, "500")])
-    {
-        let mut client = begin(&server);
-        client.say(&format!("{line}\r\nRSET"));
-        client.expect(code);
-        client.closed();
-    }
-    server.stop().unwrap();
-}
-
-#[test]
-fn limits_are_kept_and_the_rest_is_read() {
-    let config = Config::new().set("databytes", "5000").set("max_line_length", "2000");
-    let server = Server::start(&config, Model::Prefork);
-    let lines = b"a line\r\n".repeat(500);
-    let too_big = "552 5.3.4 Message too big!";
-    let too_long = "552 5.3.4 A line of the message is too long";
-    for (sizes, octets, replies) in [
-        (&["1000", "4000 LAST"][..], &lines, &["250", "250"][..]),
-        (&["1000", "4001 LAST"], &lines, &["250", too_big]),
-        (&["4000", "1001", "10", "0 LAST"], &lines, &["250", too_big, too_big, too_big]),
-        (&["1000000 LAST"], &lines.repeat(250), &[too_big]),
-        (&["1000000", "1"], &lines.repeat(250), &[too_big, too_big]),
-        (&["1500", "501", "9 LAST"], &vec![b'x'; 2001], &["250", too_long, too_long]),
-    ] {
-        let mut client = begin(&server);
-        let mut rest = octets.iter().cycle();
-        let mut wire = vec![];
-        for size in sizes {
-            let count: usize = size.split(' ').next().unwrap().parse().unwrap();
-            wire.extend_from_slice(format!("BDAT {size}\r\n").as_bytes());
-            wire.extend(rest.by_ref().take(count));
-        }
-        wire.extend_from_slice(b"NOOP\r\n");
-        client.send_raw(&wire);
-        for want in replies {
-            let reply = client.reply();
-            assert!(reply.lines[0].starts_with(want), "{sizes:?}: {reply:?}");
-        }
-        assert!(client.expect("250").lines[0].ends_with("OK"));
-        assert_eq!(config.take_mails().len(), usize::from(*replies == ["250", "250"]));
-        // The refusal does not outlive its transaction.
-        envelope(&mut client);
-        client.ask("BDAT 0 LAST", "250");
-        taken(&config);
-        client.quit();
-    }
-    server.stop().unwrap();
-}
-
-#[test]
-fn a_client_that_dies_in_a_chunk_leaves_nothing_behind() {
-    for model in Model::ALL {
-        let config = Config::new().set("databytes", "0").set("size_threshold", "1000");
-        let server = Server::start(&config, model);
-        for (size, octets) in [
-            ("1000", 500),
-            ("1000 LAST", 999),
-            ("1000000", 999_999),
-            ("500000", 500_000),
-            ("9223372036854775807 LAST", 300_000),
-        ] {
-            let mut client = begin(&server);
-            chunk(&mut client, &format!("BDAT {size}"), &message(octets, 7)[..octets]);
-            drop(client);
-        }
-        let mut client = begin(&server);
-        client.ask("BDAT 0 LAST", "250");
-        client.quit();
-        assert_eq!(config.mails().len(), 1, "{model}");
-        server.stop().unwrap();
-    }
-}
-
-#[test]
-fn a_client_that_is_silent_in_a_chunk_is_sent_away() {
-    let config = Config::new().set("timeout", "1");
-    let server = Server::start(&config, Model::Prefork);
-    for command in ["BDAT 10", "BDAT 10 LAST"] {
-        let mut client = begin(&server);
-        chunk(&mut client, command, b"Subject");
-        client.expect("421");
-        client.closed();
-    }
-    assert!(config.mails().is_empty());
-    server.stop().unwrap();
-}
-
 /// Dots that came in as they are go out doubled: the next server speaks DATA.
 #[test]
 fn a_queue_that_forwards_doubles_the_dots() {
@@ -358,111 +256,4 @@ fn a_queue_that_forwards_doubles_the_dots() {
     assert!(taken(&back).ends_with(&[&stored(message)[..], b"\n"].concat()));
     server.stop().unwrap();
     behind.stop().unwrap();
-}
-
-thread_local! {
-    static ASKED: RefCell<Vec<&'static str>> = const { RefCell::new(vec![]) };
-}
-
-/// A plugin that writes down when it is asked, and refuses as its argument says.
-fn asked(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    const HOOKS: [Hook; 8] = [
-        Hook::Data,
-        Hook::DataHeadersEnd,
-        Hook::ReceivedLine,
-        Hook::DataPostHeaders,
-        Hook::DataPost,
-        Hook::QueuePre,
-        Hook::Queue,
-        Hook::ResetTransaction,
-    ];
-    let refuses = args.get(0).map(str::to_owned);
-    for hook in HOOKS {
-        let refuses = refuses.clone();
-        hooks.on(hook, move |session, _: &Call<'_>| {
-            ASKED.with_borrow_mut(|asked| asked.push(hook.name()));
-            let is_early = hook == Hook::Data && session.client_is_talking(Duration::ZERO);
-            match refuses.as_deref() {
-                _ if is_early => Verdict::deny("early"),
-                Some("deny") if hook == Hook::Data => Verdict::denysoft("not now"),
-                Some("close") if hook == Hook::Data => Verdict::deny_disconnect("go away"),
-                Some("done") if hook == Hook::Data => {
-                    session.respond(451, "own words");
-                    qpsmtpd::hook::DONE
-                }
-                Some("headers") if hook == Hook::DataHeadersEnd => {
-                    Verdict::deny_disconnect("bad header")
-                }
-                _ if hook == Hook::Queue => OK,
-                _ => qpsmtpd::hook::DECLINED,
-            }
-        });
-    }
-    hooks.rcpt(|_, _, _| OK);
-    Ok(())
-}
-
-/// What the plugin was asked after RCPT, and the last replies, one for each of `wire`.
-fn ask(args: &str, wire: &[&'static str]) -> (Vec<&'static str>, Vec<String>) {
-    let (client, server) = UnixStream::pair().unwrap();
-    let trial = Trial::with(asked, args, &[("me", "mx.test")]);
-    let wire = wire.to_owned();
-    let client = thread::spawn(move || {
-        let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
-        let mut answer = || lines.next()?.ok();
-        // After the server has closed the connection nobody takes what is said.
-        let say = |text: &str| (&client).write_all(text.as_bytes()).ok();
-        answer().unwrap();
-        for line in ["HELO x\r\n", "MAIL FROM:<a@x.test>\r\n", "RCPT TO:<b@x.test>\r\n"] {
-            say(line).unwrap();
-            answer().unwrap();
-        }
-        let replies = wire.into_iter().map_while(|text| {
-            say(text)?;
-            answer()
-        });
-        replies.collect::<Vec<_>>()
-    });
-    ASKED.take();
-    trial.serve(OwnedFd::from(server));
-    let replies = client.join().unwrap();
-    // MAIL ends a transaction, too.
-    let asked = ASKED.take();
-    let start = asked.iter().position(|name| *name == "data").expect("it was asked");
-    (asked[start..].to_vec(), replies)
-}
-
-#[test]
-fn plugins_are_asked_as_after_data() {
-    let (by_data, _) = ask("", &["DATA\r\n", "Subject: x\r\n\r\ntext\r\n.\r\n"]);
-    assert_eq!(by_data[..2], ["data", "data_headers_end"]);
-    for wire in [
-        &["BDAT 20 LAST\r\nSubject: x\r\n\r\ntext\r\n"][..],
-        &["BDAT 14\r\nSubject: x\r\n\r\n", "BDAT 6\r\ntext\r\n", "BDAT 0 LAST\r\n"],
-        &["BDAT 0\r\n", "BDAT 1\r\nS", "BDAT 19 LAST\r\nubject: x\r\n\r\ntext\r\n"],
-    ] {
-        let (asked, replies) = ask("", wire);
-        assert_eq!(asked, by_data, "{wire:?}");
-        assert_eq!(replies.last().unwrap(), "250 Queued");
-    }
-    // A message that is all header.
-    let (asked, replies) = ask("", &["BDAT 12\r\nSubject: x\r\n", "BDAT 0 LAST\r\n"]);
-    assert_eq!((asked, &replies[1][..]), (by_data, "250 Queued"));
-}
-
-#[test]
-fn a_plugin_may_refuse_before_the_first_chunk_and_after_the_header() {
-    let chunks = &["BDAT 6\r\nQUIT\r\n", "BDAT 6\r\nQUIT\r\n", "BDAT 0 LAST\r\n", "BDAT 0\r\n"];
-    let (asked, replies) = ask("deny", chunks);
-    assert_eq!(asked[..2], ["data", "reset_transaction"]);
-    assert!(!asked[1..].iter().any(|name| *name != "reset_transaction"), "{asked:?}");
-    assert_eq!(replies, ["451 not now", "451 not now", "451 not now", "503 MAIL first"]);
-    let (_, replies) = ask("close", chunks);
-    assert_eq!(replies, ["554 go away"]);
-    let (_, replies) = ask("done", chunks);
-    assert_eq!(replies[..2], ["451 own words", "554 Message denied"]);
-    let (asked, replies) =
-        ask("headers", &["BDAT 6\r\nX: x\r\n", "BDAT 4\r\n\r\nx\r", "BDAT 1\r\n\n"]);
-    assert_eq!(asked[..2], ["data", "data_headers_end"]);
-    assert_eq!(replies, ["250 6 octets received", "554 bad header"]);
 }

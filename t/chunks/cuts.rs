@@ -1,7 +1,12 @@
 //! Whatever octets a message has, and wherever it is cut, the queue gets what was sent: to the
 //! octet, against what `bare_newline` says of it.
 
-use qpsmtpd::testing::{keeps, queued};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use qpsmtpd::testing::{Trial, keeps, queued};
 
 use super::*;
 
