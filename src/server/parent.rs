@@ -36,6 +36,9 @@ const LISTENERS: usize = 2;
 /// How many events are looked at in one go.
 const EVENTS: usize = 64;
 
+/// How many clients are taken before whatever else has happened has its turn.
+const CLIENTS: usize = 16;
+
 /// How often the parent looks around while something is out of order, while there are clients, and
 /// while there are none.
 const SOON: Duration = Duration::from_millis(250);
@@ -231,10 +234,13 @@ impl Parent {
         self.listening = wanted;
     }
 
-    /// Takes the clients that wait, as far as there is room.  That more have come is told only once,
-    /// so who is left waiting is told of again when listening begins again.
+    /// Takes clients that wait, as far as there is room.  That more have come is told only once, so
+    /// who is left waiting is told of again when listening begins again.
     fn accept(&mut self, model: &mut dyn Model, number: usize) {
-        while self.stopping.is_none() {
+        for _ in 0..CLIENTS {
+            if self.stopping.is_some() {
+                return;
+            }
             if !model.has_room(self) {
                 return self.set_listening(false);
             }
@@ -255,6 +261,7 @@ impl Parent {
                 None => model.take(self, client, &peer),
             }
         }
+        self.set_listening(false);
     }
 
     /// Descriptors or memory have run out: the listener is left alone for a moment.

@@ -1,8 +1,15 @@
 //! TERM lets sessions finish; HUP serves a new configuration, or keeps the old one.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::perl_host;
 
 /// A message is on its way and another client is idle.
 #[test]
@@ -49,6 +56,37 @@ fn term_waits_no_longer_than_the_time_of_grace() {
         client.closed();
         assert!(config.mails().is_empty(), "{model}");
         config.nothing_left().unwrap();
+    }
+}
+
+/// More clients come than can be refused in the time.
+#[test]
+fn term_is_heard_in_a_flood() {
+    let refuse = "sub hook_pre_connection { select undef, undef, undef, 0.02; DENY }\n";
+    for model in Model::PARENTS {
+        let config = perl_host::config("refuse\nrcpt_ok\nqueue/discard", &[("refuse", refuse)]);
+        let mut server = Server::start(&config, model);
+        let address = server.addresses(1)[0];
+        let (came, many) = mpsc::channel();
+        let flood = thread::spawn(move || {
+            let end = Instant::now() + 2 * PATIENCE;
+            for count in 0.. {
+                let client = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+                let is_over =
+                    client.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+                if is_over || Instant::now() > end {
+                    return;
+                }
+                if count == 500 {
+                    came.send(()).unwrap();
+                }
+            }
+        });
+        many.recv().unwrap();
+        server.parent().signal(Signal::SIGTERM);
+        let status = server.parent().wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{model}: {status}");
+        flood.join().unwrap();
     }
 }
 
