@@ -18,15 +18,18 @@ echo "$work/spool" >"$work/config/spool_dir"
 echo example.com >"$work/config/rcpthosts"
 printf '%s\n' rcpt_ok queue/discard >"$work/config/plugins"
 
-# Builds a program, and starts it with some options: its process is $parent, its port $port, its log
-# $work/log.
+# Builds a program, and starts it with some options, behind the words in $under: its process is
+# $parent, its port $port, its log $work/log.
+under=
+profile=release
 start() {
     program=$1
     shift
-    cargo build --release --locked --quiet --bin "$program"
+    cargo build --profile "$profile" --locked --quiet --bin "$program"
+    folder=${CARGO_TARGET_DIR:-target}/$(test "$profile" = dev && echo debug || echo "$profile")
     : >"$work/log"
     # shellcheck disable=SC2086
-    QPSMTPD_CONFIG=$work/config "${CARGO_TARGET_DIR:-target}/release/$program" \
+    QPSMTPD_CONFIG=$work/config $under "$folder/$program" \
         --listen-address 127.0.0.1:0 $user "$@" >"$work/log" 2>&1 &
     parent=$!
     until grep -q 'listening on' "$work/log"; do
