@@ -39,6 +39,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     }
     let path = if mended.code() == Code::Ok { mended.text() } else { &path };
     let sender = match Address::parse(path) {
+        _ if is_nobody(path) => Address::null(),
         Ok(address) if is_readable(&address, &params) => address,
         Ok(_) => return dialogue.say(501, "5.6.7", NO_PATH),
         Err(_) => return dialogue.say(501, "5.1.7", NO_PATH),
@@ -60,6 +61,13 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     dialogue.session.transaction.mail_params = params.without(known);
     dialogue.session.transaction.set_sender(sender);
+}
+
+/// Does this path say `<>` in other words?  qmail sends double bounces from the first, and some
+/// clients the second.
+fn is_nobody(path: &str) -> bool {
+    let is_path = path.starts_with('<') && path.ends_with('>');
+    path == "<#@[]>" || (is_path && path.contains("[undefined]"))
 }
 
 /// Does this client get SMTPUTF8 (RFC 6531)?  Only where the plugins that queue can do it.

@@ -20,13 +20,17 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         dialogue.settled(Hook::Rcpt, &parsed, "");
         return;
     }
-    let (path, params) = match path_and_params(&parsed, argument, "TO:", NO_PATH) {
-        Ok(found) => found,
-        Err(text) => return dialogue.say(501, "5.5.4", &text),
+    let found = match path_and_params(&parsed, argument, "TO:", NO_PATH) {
+        Ok((path, _)) if path.is_empty() => Err("Syntax error in address".into()),
+        found => found,
     };
-    if dialogue.session.transaction.sender().is_none() {
-        return dialogue.say(503, "5.5.1", "Use MAIL before RCPT");
-    }
+    // What can be taken apart is out of order first, and a bad path only then.
+    let has_sender = dialogue.session.transaction.sender().is_some();
+    let (path, params) = match found {
+        Ok(found) if has_sender => found,
+        Err(text) if has_sender || text != NO_PATH => return dialogue.say(501, "5.5.4", &text),
+        _ => return dialogue.say(503, "5.5.1", "Use MAIL before RCPT"),
+    };
     if dialogue.chunks.is_some() {
         return dialogue.say(503, "5.5.1", "The message is on its way already");
     }
