@@ -63,13 +63,18 @@ impl Children {
         }
     }
 
-    /// The child's client has left.
-    pub(crate) fn is_done(&mut self, pid: i32, waits: bool) {
-        let Some(child) = self.all.get_mut(&pid) else { return };
-        child.served += 1;
-        if let Some(client) = child.client.take() {
+    /// The child's client has left; the child may be at work for it still.
+    pub(crate) fn client_left(&mut self, pid: i32) {
+        if let Some(client) = self.all.get_mut(&pid).and_then(|child| child.client.take()) {
             self.forget_client(client);
         }
+    }
+
+    /// The child is done with its client.
+    pub(crate) fn is_done(&mut self, pid: i32, waits: bool) {
+        self.client_left(pid);
+        let Some(child) = self.all.get_mut(&pid) else { return };
+        child.served += 1;
         if waits {
             self.idle.push(pid);
         }

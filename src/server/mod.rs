@@ -83,8 +83,12 @@ pub fn forkserver() -> ExitCode {
         debug: false,
     };
     let limit = options.limit_connections.max(1);
-    let model = |duty| -> Box<dyn Model> { Box::new(Forkserver { limit, duty }) };
-    finish(setup.program, run_parent(&setup, Duty { rdns: true, lifetime: 1, renice: 0 }, model))
+    let duty = Duty { rdns: true, lifetime: 1, renice: 0 };
+    let done = seats(limit).and_then(|seats| {
+        let model = |duty| -> Box<dyn Model> { Box::new(Forkserver { limit, duty, seats }) };
+        run_parent(&setup, duty, model)
+    });
+    finish(setup.program, done)
 }
 
 /// The program `qpsmtpd-prefork`.
@@ -106,15 +110,18 @@ pub fn prefork() -> ExitCode {
     let most = options.children.max(1);
     let idle = options.idle_children.clamp(1, most);
     let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
-    let seats = Seats::new(most)
-        .map_err(|error| Error::new(format!("no memory for --children {most}: {error}")));
-    let done = seats.and_then(|seats| {
+    let done = seats(most).and_then(|seats| {
         let model = |duty| -> Box<dyn Model> {
             Box::new(Prefork { most, idle, duty, surplus: None, seats })
         };
         run_parent(&setup, duty, model)
     });
     finish(setup.program, done)
+}
+
+fn seats(most: usize) -> Result<Seats> {
+    Seats::new(most)
+        .map_err(|error| Error::new(format!("no memory for {most} sessions at a time: {error}")))
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.

@@ -192,7 +192,7 @@ impl Parent {
         let wanted = room && self.short_until.is_none();
         if !room && self.said_full.is_none_or(|said| now.duration_since(said) > SAY_AGAIN) {
             self.said_full = Some(now);
-            let busy = self.children.busy();
+            let busy = self.children.len() - self.children.idle();
             self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
         }
         self.set_listening(wanted);

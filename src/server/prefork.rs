@@ -9,6 +9,7 @@ use crate::server::listener::Peer;
 use crate::server::parent::{Model, Parent};
 use crate::server::seats::Seats;
 use crate::server::worker::{self, Duty};
+use crate::sys::tally::News;
 
 /// How long there must have been too many waiting processes before they are let go, one a second.
 const CALM: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ pub(crate) struct Prefork {
     pub(crate) duty: Duty,
     /// Since when there are more than that, or when the last of them was let go.
     pub(crate) surplus: Option<Instant>,
-    /// Who has served its client.
+    /// Who is done, and whose client has left.
     pub(crate) seats: Seats,
 }
 
@@ -44,7 +45,7 @@ impl Prefork {
         let pid = parent.spawn(None, link, |post, shared| {
             drop(at_hand.take());
             if let Some(jobs) = jobs {
-                worker::pool(jobs, &tally, post, shared, duty);
+                worker::pool(jobs, tally, post, shared, duty);
             }
         })?;
         self.seats.take(place, pid);
@@ -87,7 +88,11 @@ impl Model for Prefork {
     }
 
     fn look(&mut self, parent: &mut Parent) {
-        for pid in self.seats.done() {
+        for (pid, news) in self.seats.news() {
+            if news == News::Left {
+                parent.children.client_left(pid);
+                continue;
+            }
             parent.backoff.worked();
             let outdated = parent.children.get_mut(pid).is_some_and(|child| child.outdated);
             parent.children.is_done(pid, !outdated);

@@ -1,7 +1,7 @@
-//! Which worker of a pool has which tally: so the parent finds out who has served its client, when
+//! Which worker has which tally: so the parent finds out whose client has left and who is done, when
 //! it looks, and is woken for it only when it has nobody left.
 
-use crate::sys::tally::{Tallies, Tally};
+use crate::sys::tally::{News, Tallies, Tally};
 
 /// The places for workers.
 #[derive(Debug)]
@@ -36,14 +36,14 @@ impl Seats {
         self.pids[place] = pid;
     }
 
-    /// The workers that have served their client since the last look.
-    pub(crate) fn done(&mut self) -> Vec<i32> {
-        let all = self.tallies.served_by_all();
-        if std::mem::replace(&mut self.seen, all) == all {
+    /// What is new of which workers since the last look.
+    pub(crate) fn news(&mut self) -> Vec<(i32, News)> {
+        let told = self.tallies.told();
+        if std::mem::replace(&mut self.seen, told) == told {
             return vec![];
         }
         let places = self.pids.iter().enumerate();
-        places.filter(|(place, _)| self.tallies.take(*place) > 0).map(|(_, pid)| *pid).collect()
+        places.filter_map(|(place, pid)| Some((*pid, self.tallies.take(place)?))).collect()
     }
 
     /// Whether to be told from now on.  True: that is new, and who was done before did not say so.
@@ -61,21 +61,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_done_is_found_once() {
+    fn what_is_new_is_found_once() {
         let mut seats = Seats::new(2).unwrap();
         let (place, first) = seats.free(|_| true).unwrap();
         seats.take(place, 71);
         let (place, second) = seats.free(|_| true).unwrap();
         seats.take(place, 72);
         assert!(seats.free(|_| true).is_none());
-        assert!(seats.done().is_empty());
-        assert!(!second.add());
-        assert_eq!(seats.done(), [72]);
-        assert!(seats.done().is_empty());
-        first.add();
-        assert_eq!(seats.done(), [71]);
-        second.add();
-        assert_eq!(seats.done(), [72]);
+        assert!(seats.news().is_empty());
+        second.left();
+        assert_eq!(seats.news(), [(72, News::Left)]);
+        assert!(!second.done());
+        first.left();
+        assert_eq!(seats.news(), [(71, News::Left), (72, News::Done)]);
+        assert!(seats.news().is_empty());
+        first.done();
+        assert_eq!(seats.news(), [(71, News::Done)]);
     }
 
     #[test]
@@ -83,12 +84,13 @@ mod tests {
         let mut seats = Seats::new(1).unwrap();
         let (place, old) = seats.free(|_| true).unwrap();
         seats.take(place, 71);
-        old.add();
+        old.left();
+        old.done();
         let (place, tally) = seats.free(|pid| pid != 71).unwrap();
         seats.take(place, 71);
-        assert!(seats.done().is_empty(), "what the old one did is not the new one's");
-        tally.add();
-        assert_eq!(seats.done(), [71]);
+        assert!(seats.news().is_empty(), "what the old one did is not the new one's");
+        tally.done();
+        assert_eq!(seats.news(), [(71, News::Done)]);
     }
 
     #[test]
@@ -96,9 +98,9 @@ mod tests {
         let mut seats = Seats::new(1).unwrap();
         let (place, tally) = seats.free(|_| true).unwrap();
         seats.take(place, 71);
-        assert!(!tally.add());
+        assert!(!tally.done());
         assert!(seats.ask(true));
-        assert!(!seats.ask(true) && tally.add());
-        assert!(!seats.ask(false) && !tally.add());
+        assert!(!seats.ask(true) && tally.done());
+        assert!(!seats.ask(false) && !tally.done());
     }
 }

@@ -36,22 +36,29 @@ pub(crate) struct Post {
 }
 
 /// A process for one client.
-pub(crate) fn one_client(client: OwnedFd, peer: &Peer, post: &Post, shared: &Shared, duty: Duty) {
+pub(crate) fn one_client(
+    client: OwnedFd,
+    peer: &Peer,
+    tally: Tally,
+    post: &Post,
+    shared: &Shared,
+    duty: Duty,
+) {
     begin(post, shared, duty);
-    session(client, peer, shared, duty);
+    session(client, peer, tally, shared, duty);
 }
 
 /// A process of a pool: serves the clients that come as `jobs` until it is told to end.
-pub(crate) fn pool(jobs: OwnedFd, tally: &Tally, post: &Post, shared: &Shared, duty: Duty) {
+pub(crate) fn pool(jobs: OwnedFd, tally: Tally, post: &Post, shared: &Shared, duty: Duty) {
     begin(post, shared, duty);
     for served in 1..=duty.lifetime.max(1) {
         title::set("waiting");
         let Some((client, peer)) = handoff::receive_job(&jobs) else { return };
-        session(client, &peer, shared, duty);
+        session(client, &peer, tally, shared, duty);
         if served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
             return handoff::send_done(&post.reports, true);
         }
-        if tally.add() {
+        if tally.done() {
             handoff::send_done(&post.reports, false);
         }
     }
@@ -65,7 +72,7 @@ fn begin(post: &Post, shared: &Shared, duty: Duty) {
     shared.plugins.post_fork(&shared.config);
 }
 
-fn session(client: OwnedFd, peer: &Peer, shared: &Shared, duty: Duty) {
+fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) {
     let mut connection = Connection::new(peer.remote, peer.local);
     if duty.rdns {
         connection = connection.with_look_up(resolve::host_of);
@@ -74,7 +81,7 @@ fn session(client: OwnedFd, peer: &Peer, shared: &Shared, duty: Duty) {
         // Clients of other listeners inherit it.
         stream::prepare(&client);
     }
-    let stream = Stream::new(client).until(&stop::PARENT);
+    let stream = Stream::new(client).until(&stop::PARENT).counted(tally);
     let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
     if served.is_err() {
         let why = crate::sys::panics::last();

@@ -22,6 +22,7 @@ use self::wait::is_sending;
 use crate::smtp::tls::{Failed, Tls};
 use crate::state::Encryption;
 use crate::sys::stop::Stop;
+use crate::sys::tally::Tally;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
@@ -56,6 +57,8 @@ pub struct Stream {
     output: Option<OwnedFd>,
     /// Whether the server wants sessions to end.
     stop: Option<&'static Stop>,
+    /// Where it is noted that the client leaves.
+    tally: Option<Tally>,
     /// What was read; from `at` on it was not used yet.
     buffer: Vec<u8>,
     at: usize,
@@ -82,6 +85,7 @@ impl Stream {
             input: Rc::new(socket),
             output: None,
             stop: None,
+            tally: None,
             buffer: Vec::new(),
             at: 0,
             out: Vec::with_capacity(512),
@@ -99,6 +103,12 @@ impl Stream {
     /// The same stream; waiting for a client that is idle ends with the wish to stop.
     pub fn until(mut self, stop: &'static Stop) -> Stream {
         self.stop = Some(stop);
+        self
+    }
+
+    /// The same stream; before it ends it is noted that the client leaves.
+    pub fn counted(mut self, tally: Tally) -> Stream {
+        self.tally = Some(tally);
         self
     }
 
@@ -198,6 +208,9 @@ impl Stream {
     /// Sends what has been collected, and under TLS that nothing more will come, just before the
     /// connection is closed.
     pub fn end(&mut self) {
+        if let Some(tally) = self.tally {
+            tally.left();
+        }
         self.send(true);
         let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
         if let Some(tls) = &mut self.tls {

@@ -1,5 +1,5 @@
-//! How many clients each worker has served, in memory that the parent and its workers share: a
-//! worker that is done need not wake the parent to say so.
+//! Which clients have left and which workers are done, in memory that the parent and its workers
+//! share: a worker need not wake the parent to say so.
 #![allow(unsafe_code)]
 
 use std::num::NonZeroUsize;
@@ -7,21 +7,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
-/// Where it is noted that the parent wants to be told, how many were served by all, and from where
-/// on by each.
+/// Where it is noted that the parent wants to be told, how much there was to tell ever, and from
+/// where on for each place whether its client has left, and whether the worker is done.
 const ASKED: usize = 0;
 const ALL: usize = 1;
 const EACH: usize = 2;
+
+/// The two cells of a place.
+const LEFT: usize = 0;
+const DONE: usize = 1;
 
 /// The parent's view.
 #[derive(Debug)]
 pub struct Tallies(&'static [AtomicU64]);
 
 /// A worker's view.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tally {
     cells: &'static [AtomicU64],
     place: usize,
+}
+
+/// What is new of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Its client has left.
+    Left,
+    /// It is done with its client, which has left, too.
+    Done,
 }
 
 impl Tallies {
@@ -30,7 +43,7 @@ impl Tallies {
     /// # Errors
     /// There is no memory.
     pub fn new(places: usize) -> nix::Result<Tallies> {
-        let count = EACH + places;
+        let count = EACH + 2 * places;
         let size = NonZeroUsize::new(count * size_of::<AtomicU64>()).unwrap_or(NonZeroUsize::MIN);
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: new memory of whole pages, aligned for anything, zero, and never given back.
@@ -43,19 +56,28 @@ impl Tallies {
 
     /// What the worker that gets this place is to have.
     pub fn of(&self, place: usize) -> Tally {
-        self.0[EACH + place].store(0, Ordering::SeqCst);
+        self.take(place);
         Tally { cells: self.0, place }
     }
 
-    /// How many clients were served at this place since this was asked last.
-    pub fn take(&self, place: usize) -> u64 {
-        let cell = &self.0[EACH + place];
-        // Most are 0, and to read is cheaper than to write.
-        if cell.load(Ordering::SeqCst) == 0 { 0 } else { cell.swap(0, Ordering::SeqCst) }
+    /// What is new at this place since this was asked last.
+    pub fn take(&self, place: usize) -> Option<News> {
+        // The last that a worker notes comes first, so that nothing of a client stays behind for the
+        // next one.
+        let [done, left] = [DONE, LEFT].map(|which| {
+            let cell = &self.0[EACH + 2 * place + which];
+            // Most are 0, and to read is cheaper than to write.
+            cell.load(Ordering::SeqCst) != 0 && cell.swap(0, Ordering::SeqCst) != 0
+        });
+        match (done, left) {
+            (true, _) => Some(News::Done),
+            (false, true) => Some(News::Left),
+            (false, false) => None,
+        }
     }
 
-    /// How many clients were served by all workers ever.
-    pub fn served_by_all(&self) -> u64 {
+    /// How much there was to tell ever.
+    pub fn told(&self) -> u64 {
         self.0[ALL].load(Ordering::SeqCst)
     }
 
@@ -66,11 +88,20 @@ impl Tallies {
 }
 
 impl Tally {
-    /// One more was served.  True: the parent wants to be told.
-    pub fn add(&self) -> bool {
-        self.cells[EACH + self.place].fetch_add(1, Ordering::SeqCst);
-        self.cells[ALL].fetch_add(1, Ordering::SeqCst);
+    /// The client is leaving: it may be back before this returns.
+    pub fn left(&self) {
+        self.note(LEFT);
+    }
+
+    /// The worker is done with its client.  True: the parent wants to be told.
+    pub fn done(&self) -> bool {
+        self.note(DONE);
         self.cells[ASKED].load(Ordering::SeqCst) != 0
+    }
+
+    fn note(&self, which: usize) {
+        self.cells[EACH + 2 * self.place + which].store(1, Ordering::SeqCst);
+        self.cells[ALL].fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -81,23 +112,27 @@ mod tests {
     use nix::sys::wait::waitpid;
 
     #[test]
-    fn what_a_worker_counts_the_parent_sees() {
+    fn what_a_worker_notes_the_parent_sees() {
         let tallies = Tallies::new(3).unwrap();
         let tally = tallies.of(1);
         match fork().unwrap() {
             Forked::Child => {
-                let told = tally.add();
+                tally.left();
+                let told = tally.done();
                 tallies.ask(true);
-                exit((told || !tally.add()).into());
+                exit((told || !tally.done()).into());
             }
             Forked::Parent(pid) => {
                 let ended = waitpid(pid, None).unwrap();
                 assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(pid, 0));
             }
         }
-        assert_eq!((tallies.take(0), tallies.take(1), tallies.served_by_all()), (0, 2, 2));
-        assert!(tally.add(), "the wish to be told is shared, too");
+        assert_eq!((tallies.take(0), tallies.take(1), tallies.told()), (None, Some(News::Done), 3));
+        assert_eq!(tallies.take(1), None, "it was told already");
+        tally.left();
+        assert_eq!(tallies.take(1), Some(News::Left));
+        assert!(tally.done(), "the wish to be told is shared, too");
         tallies.of(1);
-        assert_eq!((tallies.take(1), tallies.served_by_all()), (0, 3));
+        assert_eq!((tallies.take(1), tallies.told()), (None, 5));
     }
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::perl_host;
 
 /// How long a client is looked at that has to hear nothing.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -32,6 +33,30 @@ fn an_address_has_so_many_sessions() {
         let fourth = poll(PATIENCE, served).unwrap_or_else(|| panic!("{model} does not forget"));
         fourth.quit();
         second.quit();
+        server.stop().unwrap();
+    }
+}
+
+/// Even if its process is not done yet.
+#[test]
+fn who_has_left_does_not_count() {
+    let slow = "sub hook_post_connection { select undef, undef, undef, 0.5; DECLINED }\n";
+    for model in Model::PARENTS {
+        let config = perl_host::config("slow\nrcpt_ok\nqueue/discard", &[("slow", slow)]);
+        let server = Server::start_with(&config, model, &model.limits("10", "1"));
+        for _ in 0..5 {
+            let mut client = server.connect();
+            client.hello();
+            client.quit();
+        }
+        // Nor who says nothing at the end.
+        let mut client = server.connect();
+        client.hello();
+        client.say("MAIL");
+        client.expect("501");
+        drop(client);
+        let serves = || server.connect().reply().code == "220";
+        assert!(poll(PATIENCE, || serves().then_some(())).is_some());
         server.stop().unwrap();
     }
 }
