@@ -106,7 +106,7 @@ impl Stream {
         self
     }
 
-    /// The same stream; before it ends it is noted that the client leaves.
+    /// The same stream; at its end it is noted that the client leaves.
     pub fn counted(mut self, tally: Tally) -> Stream {
         self.tally = Some(tally);
         self
@@ -208,13 +208,14 @@ impl Stream {
     /// Sends what has been collected, and under TLS that nothing more will come, just before the
     /// connection is closed.
     pub fn end(&mut self) {
-        if let Some(tally) = self.tally {
-            tally.left();
-        }
         self.send(true);
         let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
         if let Some(tls) = &mut self.tls {
             tls.close(output);
+        }
+        // Not before: who takes no replies has not left.
+        if let Some(tally) = self.tally {
+            tally.left();
         }
     }
 
