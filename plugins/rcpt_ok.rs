@@ -8,8 +8,18 @@
 //! DESCRIPTION
 //!     Accepts a recipient whose domain is this server's name (config/me), is listed in
 //!     config/rcpthosts, or is a key of config/morercpthosts.cdb; any recipient of a client that
-//!     may relay or is on a white list; and a recipient without a domain, such as postmaster.
+//!     may relay or is in whitelisthosts; and a recipient without a domain, such as postmaster.
 //!     Every other recipient is refused with "Relaying denied".
+//!
+//!     A recipient whose local part a later server could read as an address elsewhere is refused,
+//!     too, unless the client may relay: user%elsewhere.test@example.com,
+//!     elsewhere.test!user@example.com, "user@elsewhere.test"@example.com, and what else has one of
+//!     @ % ! : in its local part, or begins with IMCEASMTP-.  The core does the same where another
+//!     plugin accepts one.  Sites that need such addresses write "accept" into
+//!     config/recipient_routes, and see to it that the server behind knows no routes.
+//!
+//!     A sender in whitelistsenders may send to our domains only.  With the plugin of the same name
+//!     in Perl the sender's address, which anybody can give, opens all domains.
 //!
 //!     It must be the last plugin that decides about recipients: it always decides.
 //!
@@ -17,9 +27,10 @@
 //!     rcpthosts           a domain a line; a line that begins with a dot means all subdomains
 //!     morercpthosts.cdb   domains as keys, for very many of them
 //!     me                  this server's name
+//!     recipient_routes    accept: recipients that could be routes are accepted from everybody
 //!
 //! SEE ALSO
-//!     relay
+//!     relay, whitelist
 //! ```
 
 use std::collections::HashSet;
@@ -34,7 +45,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
     let rcpthosts = hooks.derived("rcpthosts", domains);
     hooks.rcpt(move |session, recipient, _params| {
-        if session.is_immune() || recipient.host().is_empty() {
+        if let Some(refused) = session.refused_route(recipient) {
+            return refused;
+        }
+        if session.may_relay() || recipient.host().is_empty() {
             return OK;
         }
         let host = recipient.host().to_lowercase();

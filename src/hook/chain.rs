@@ -340,6 +340,7 @@ impl Session {
         let alarm = deadline::arm(&plugin.name, hook.name(), timeout);
         let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(self, call)))
             .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
+        let verdict = self.without_route(verdict, hook, call);
         drop(alarm);
         let verdict = self.judged(verdict, &plugin.settings, said);
         self.leave(outer);
@@ -367,6 +368,16 @@ impl Session {
             OnError::Tempfail => Verdict::failure(""),
             OnError::Ignore => DECLINED,
         }
+    }
+
+    /// Refuses a recipient that a plugin, whichever it is, accepts although a later hop could take
+    /// it for a route past us.
+    fn without_route(&mut self, verdict: Verdict, hook: Hook, call: &Call<'_>) -> Verdict {
+        let (Hook::Rcpt, Code::Ok, Call::Address(asked, _)) = (hook, verdict.code(), call) else {
+            return verdict;
+        };
+        let replaced = self.replaced_address();
+        self.refused_route(replaced.as_ref().unwrap_or(asked)).unwrap_or(verdict)
     }
 
     fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, verdict: &Verdict) {

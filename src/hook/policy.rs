@@ -3,8 +3,9 @@
 use std::fmt::Display;
 
 use crate::hook::settings::reject_type;
-use crate::hook::{Code, DECLINED, Session, Verdict};
+use crate::hook::{Code, DECLINED, Session, Verdict, dsn};
 use crate::log::Level;
+use crate::mail::Address;
 use crate::state::Note;
 
 /// Why this client is to be refused later, by the plugin naughty; a note of the connection.
@@ -99,6 +100,34 @@ impl Session {
         true
     }
 
+    /// May the client send to everybody?  One that authenticated or is named by its address may; a
+    /// sender or a name in HELO on a white list is no reason, because a stranger can give both.
+    pub fn may_relay(&self) -> bool {
+        self.connection.relay_client || self.connection.notes.is_true(WHITELISTHOST)
+    }
+
+    /// The refusal of a recipient that a later hop could take for a route past us: its local part
+    /// has one of `@ % ! :`, quoted or not.  None for other recipients, for clients that may relay,
+    /// and where `config/recipient_routes` says `accept`.
+    ///
+    /// The core asks it of every recipient that a plugin accepts.  A plugin asks it to refuse
+    /// earlier.
+    pub fn refused_route(&mut self, recipient: &Address) -> Option<Verdict> {
+        if !recipient.is_route() || self.may_relay() {
+            return None;
+        }
+        match self.config("recipient_routes").first() {
+            Some("accept") => return None,
+            None | Some("refuse") => {}
+            Some(word) => {
+                let text = format!("recipient_routes is '{word}' (known: refuse, accept)");
+                self.log(Level::Error, text);
+            }
+        }
+        self.log(Level::Info, format_args!("fail: {recipient} could be a route"));
+        Some(dsn::relaying_denied(""))
+    }
+
     /// Is the client to be refused later anyway, or was it already?
     pub fn is_naughty(&self) -> bool {
         let notes = &self.connection.notes;
@@ -142,5 +171,78 @@ fn reject_type_word(code: Code) -> &'static str {
         Code::DenyDisconnect => "disconnect",
         Code::DenySoftDisconnect => "temp_disconnect",
         _ => "perm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::hook::{Args, Hooks, OK};
+    use crate::testing::Trial;
+
+    /// Takes everybody's mail for everybody.
+    fn generous(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.rcpt(|_, _, _| OK);
+        Ok(())
+    }
+
+    /// Puts a route in the place of every recipient.
+    fn redirecting(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.rcpt(|session, _, _| {
+            session.replace_address(Address::new("u%evil.test", "example.com"));
+            OK
+        });
+        Ok(())
+    }
+
+    const ROUTES: [&str; 6] = [
+        "<u%evil.test@example.com>",
+        "<evil.test!u@example.com>",
+        "<\"u@evil.test\"@example.com>",
+        "<\"@evil.test:u\"@example.com>",
+        "<\"evil::u\"@example.com>",
+        "<@a.test,@b.test:u%evil.test@[127.0.0.1]>",
+    ];
+
+    #[test]
+    fn no_plugin_can_accept_a_route() {
+        let denied = dsn::relaying_denied("");
+        for path in ROUTES {
+            let mut trial = Trial::with(generous, "", &[]);
+            assert_eq!(trial.rcpt(path), denied, "{path}");
+            assert!(trial.log().contains("could be a route"), "{}", trial.log());
+            let plugins = "rcpt_regexp\nwhitelist\nrcpt_map domain example.com file map default OK";
+            for plugin in plugins.lines().chain(["my_rcpt_check example.com", "rcpt_ok"]) {
+                let files = [
+                    ("rcpt_regexp", "/^/ OK"),
+                    ("whitelistrcpt", "example.com\n[127.0.0.1]"),
+                    ("map", "b@example.com OK"),
+                    ("rcpthosts", "example.com\n[127.0.0.1]"),
+                ];
+                let mut trial = Trial::new(plugin, &files);
+                assert_ne!(trial.rcpt(path).code(), Code::Ok, "{path} {plugin}");
+            }
+        }
+        assert_eq!(Trial::with(redirecting, "", &[]).rcpt("<b@example.com>"), denied);
+    }
+
+    #[test]
+    fn who_may_relay_may_use_routes_and_a_setting_lets_everybody() {
+        for path in ROUTES {
+            let mut trial = Trial::with(generous, "", &[]);
+            trial.session.transaction.notes.set(WHITELISTSENDER, "1".into());
+            assert!(trial.rcpt(path).code().is_deny(), "{path}");
+            trial.session.connection.relay_client = true;
+            assert_eq!(trial.rcpt(path), OK, "{path}");
+            for (setting, verdict) in [
+                ("accept", OK),
+                ("refuse", dsn::relaying_denied("")),
+                ("yes", dsn::relaying_denied("")),
+            ] {
+                let mut trial = Trial::with(generous, "", &[("recipient_routes", setting)]);
+                assert_eq!(trial.rcpt(path), verdict, "{path} {setting}");
+            }
+        }
     }
 }

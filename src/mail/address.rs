@@ -1,9 +1,12 @@
 //! The path of an envelope: whom a message comes from, or whom it is for (RFC 5321 4.1.2,
 //! RFC 6531).
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+use super::host::{self, is_host, is_international};
+use super::route::is_route;
 
 /// The longest path that is read, in octets with its brackets.
 const MAX_PATH: usize = 1000;
@@ -11,9 +14,6 @@ const MAX_PATH: usize = 1000;
 /// The longest local part, in octets without its quoting. RFC 5321 4.5.3.1.1 says 64; real
 /// senders use more.
 const MAX_USER: usize = 255;
-
-/// The longest domain or address literal, in octets (RFC 5321 4.5.3.1.2).
-const MAX_HOST: usize = 255;
 
 /// A reverse-path or a forward-path: a local part and a host, both without quoting.
 ///
@@ -78,6 +78,17 @@ impl Address {
         }
     }
 
+    /// The host as [`host::canonical`] has it, for comparisons and look-ups.
+    pub fn canonical_host(&self) -> Cow<'_, str> {
+        host::canonical(&self.host)
+    }
+
+    /// `user@host` as lists and maps are searched for it: the local part in lower case, the host as
+    /// [`host::canonical`] has it.
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.user.to_lowercase(), self.canonical_host())
+    }
+
     /// The same address with another local part, unquoted; cleaned as in [`Address::new`].
     pub fn with_user(&self, user: &str) -> Address {
         Address { user: clean_user(user), host: self.host.clone() }
@@ -86,6 +97,12 @@ impl Address {
     /// The same address with another host, which may be empty; cleaned as in [`Address::new`].
     pub fn with_host(&self, host: &str) -> Address {
         Address { user: self.user.clone(), host: clean_host(host) }
+    }
+
+    /// Whether the local part could be read by a later hop as an address elsewhere, as
+    /// `user%elsewhere`, `elsewhere!user` and `"user@elsewhere"` can.
+    pub fn is_route(&self) -> bool {
+        is_route(&self.user)
     }
 
     /// Whether the path is pure ASCII. One that is not needs SMTPUTF8 (RFC 6531 3.4).
@@ -204,54 +221,6 @@ fn is_dot_string(user: &str) -> bool {
 /// A character of RFC 5321 Dot-string: atext of RFC 5322 and RFC 6531, or a dot.
 fn in_dot_string(c: char) -> bool {
     c.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c) || is_international(c)
-}
-
-/// A character outside ASCII that is text. The C1 controls are not: terminals obey them.
-fn is_international(c: char) -> bool {
-    !c.is_ascii() && !c.is_control()
-}
-
-fn is_host(host: &str) -> bool {
-    host.len() <= MAX_HOST
-        && match host.strip_prefix('[') {
-            Some(literal) => literal.strip_suffix(']').is_some_and(is_literal),
-            None => !host.starts_with('_') && host.split('.').all(is_label),
-        }
-}
-
-fn is_label(label: &str) -> bool {
-    // The underscore is in no host name of RFC 1123, but in the names of real hosts.
-    let allowed = |c: char| {
-        c.is_ascii_alphanumeric()
-            || matches!(c, '-' | '_')
-            || (is_international(c) && !c.is_whitespace())
-    };
-    !label.is_empty()
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && label.chars().all(allowed)
-}
-
-/// The inside of an address literal (RFC 5321 4.1.3).
-fn is_literal(literal: &str) -> bool {
-    match literal.split_once(':') {
-        None => literal.parse::<Ipv4Addr>().is_ok(),
-        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6") => {
-            address.parse::<Ipv6Addr>().is_ok()
-        }
-        // An IPv6 address without its tag is a mistake, not a literal of another family.
-        Some(_) if literal.parse::<Ipv6Addr>().is_ok() => false,
-        Some((tag, content)) => is_tag(tag) && !content.is_empty() && content.chars().all(is_dtext),
-    }
-}
-
-fn is_tag(tag: &str) -> bool {
-    tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && tag.ends_with(|c: char| c != '-')
-}
-
-/// RFC 5321 dcontent, without the angle brackets that would confuse the next reader of the path.
-fn is_dtext(c: char) -> bool {
-    matches!(c, '!'..='Z' | '^'..='~') && !matches!(c, '<' | '>')
 }
 
 fn clean_user(user: &str) -> String {

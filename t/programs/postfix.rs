@@ -399,3 +399,70 @@ fn postfix_delivers_by_lmtp() {
         server.stop().unwrap();
     }
 }
+
+/// Recipients in our domain that Postfix delivers elsewhere.
+const ROUTES: [&str; 3] =
+    ["u%evil.test@example.com", "evil.test!u@example.com", "\"u@evil.test\"@example.com"];
+
+/// Everything is delivered nowhere; the log says whether that would have been here or elsewhere.
+const NOWHERE: &str = "\
+    virtual_alias_maps =\n\
+    smtpd_relay_restrictions = permit_mynetworks, reject\n\
+    mynetworks = 127.0.0.0/8\n\
+    default_transport = lmtp:unix:elsewhere\n\
+    local_transport = lmtp:unix:here\n";
+
+/// Into Postfix's queue goes what its smtpd never sees, and its smtpd lets those relay whom it trusts:
+/// what strangers send there is for us and cannot leave.  With `recipient_routes accept` it does.
+#[test]
+fn no_recipient_is_a_way_to_elsewhere() {
+    for queue in ["queue/postfix-queue", "queue/smtp-forward"] {
+        let config = Config::new();
+        let Some(postfix) = Postfix::start_with(&config, NOWHERE, DELIVERY) else { return };
+        let arguments = match queue {
+            "queue/smtp-forward" => format!("127.0.0.1 {}", postfix.port),
+            _ => "{work}/postfix/spool/public/cleanup FLAG_MASK_EXTERNAL".into(),
+        };
+        config.write("plugins", &format!("rcpt_ok\n{queue} {arguments}"));
+        let log = || fs::read_to_string(postfix.dir.join("log")).unwrap_or_default();
+        let count = |place: &str| {
+            let place = format!("[{place}]");
+            let is_it = |line: &&str| line.contains(" status=deferred ") && line.contains(&place);
+            log().lines().filter(is_it).count()
+        };
+        let deferred = |place: &str, most: usize| {
+            let found = poll(PATIENCE, || (count(place) >= most).then_some(()));
+            assert!(found.is_some(), "{queue}: {most} {place}\n{}", log());
+        };
+        let server = Server::start(&config, Model::Prefork);
+        let mut client = server.connect();
+        client.hello();
+        client.ask("MAIL FROM:<>", "250");
+        for route in ROUTES {
+            client.ask(&format!("RCPT TO:<{route}>"), "550");
+            client.ask(&format!("RCPT TO:<@example.com:{route}>"), "550");
+        }
+        client.ask("RCPT TO:<b@example.com>", "250");
+        client.ask("DATA", "354");
+        client.say("Message-Id: <1@a.test>\r\nSubject: x\r\n\r\n.");
+        client.expect("250");
+        client.quit();
+        drop(server);
+        deferred("here", 1);
+        config.write("recipient_routes", "accept");
+        let server = Server::start(&config, Model::Prefork);
+        let mut client = server.connect();
+        client.hello();
+        for (sent, route) in ROUTES.iter().enumerate() {
+            assert_eq!(count("elsewhere"), sent);
+            let path = format!("<{route}>");
+            let message = b"Message-Id: <1@a.test>\nSubject: x\n\nhi\n";
+            let reply = send(&mut client, "<>", &[&path], message);
+            assert_eq!(reply.code, "250", "{queue} {route}: {reply:?}");
+            deferred("elsewhere", sent + 1);
+        }
+        client.quit();
+        drop(postfix);
+        server.stop().unwrap();
+    }
+}
