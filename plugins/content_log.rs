@@ -36,6 +36,7 @@ use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};
 use crate::log::Level;
 use crate::plugins::logging::file;
+use crate::settings::yes_or_no;
 use crate::state::{Transaction, UnixLines};
 
 /// Registers the plugin; see its manual above.
@@ -45,7 +46,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let zone = TimeZone::system();
     hooks.data_post(move |session| {
         let enabled = session.config_value("content_log_enabled");
-        if enabled.is_some_and(|word| ["0", "no", "off", "false"].contains(&word.as_str())) {
+        if enabled.as_deref().and_then(yes_or_no) == Some(false) {
             return DECLINED;
         }
         let format = session.config_value("content_log_file");

@@ -117,6 +117,12 @@ pub struct Common {
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,
+    /// Show every setting of the core as it is in effect, with file and line, and exit
+    #[arg(long)]
+    pub show_config: bool,
+    /// With --show-config: only what a file sets
+    #[arg(short = 'n', requires = "show_config")]
+    pub only_set: bool,
 }
 
 #[cfg(test)]

@@ -19,10 +19,12 @@ mod derived;
 mod lines;
 mod map;
 mod trail;
+mod values;
 
 pub use derived::Derived;
 pub use lines::{Line, Lines};
 pub use map::Map;
+pub use values::Shown;
 
 use std::cell::{OnceCell, RefCell};
 use std::env;
@@ -32,15 +34,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::settings::{self, Default};
 use cache::{Cache, Source};
 use trail::{Search, Trail};
-
-/// Values of names that have no file. `me` is the name of the host.
-const DEFAULTS: &[(&str, &str)] =
-    &[("timeout", "1200"), ("loglevel", "4"), ("size_threshold", "65536"), ("databytes", "0")];
-
-/// First lines that switch a flag off, in any case.
-const OFF: &[&str] = &["0", "no", "off", "false"];
+use values::Values;
 
 /// The configuration as it is on disk now. A clone is the same configuration.
 ///
@@ -54,6 +51,7 @@ struct Inner {
     lists: Cache<Lines>,
     maps: Cache<Map>,
     places: Cache<Place>,
+    values: Values,
     hostname: OnceCell<String>,
     home: RefCell<PathBuf>,
 }
@@ -76,6 +74,7 @@ impl Config {
             lists: Cache::default(),
             maps: Cache::default(),
             places: Cache::default(),
+            values: Values::default(),
             hostname: OnceCell::new(),
             home: RefCell::new(home.map_or_else(|| PathBuf::from("/"), PathBuf::from)),
         }))
@@ -92,25 +91,20 @@ impl Config {
         self.list(name).first().map(str::to_owned).or_else(|| self.built_in(name))
     }
 
-    /// The first line of `name` as a number, or the built-in default, or else `default`. A line
-    /// that is no number gives `default` and a problem.
+    /// The first line of `name` as a number, or else `default`: for plugins, the core has
+    /// [`Config::setting`].  A line that is no number gives `default` and a problem.
     pub fn number(&self, name: &str, default: u64) -> u64 {
         let lines = self.list(name);
         let Some(line) = lines.entries().next() else {
             return self.built_in(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         };
-        line.text.parse().unwrap_or_else(|_| {
+        settings::number(&line.text).unwrap_or_else(|| {
             if lines.report() {
                 let text = format!("{name}: not a number: {}; taken as {default}", line.text);
                 self.0.search.problems.note(Error::at(&line.file, line.number, text).to_string());
             }
             default
         })
-    }
-
-    /// Whether `name` is switched on: its value is there and none of `0`, `no`, `off`, `false`.
-    pub fn flag(&self, name: &str) -> bool {
-        self.value(name).is_some_and(|text| !OFF.iter().any(|off| text.eq_ignore_ascii_case(off)))
     }
 
     /// The constant database `name.cdb`; empty where there is no such file.
@@ -180,10 +174,18 @@ impl Config {
     }
 
     fn built_in(&self, name: &str) -> Option<String> {
-        if name == "me" {
-            return Some(self.0.hostname.get_or_init(hostname).clone());
+        let row = settings::find(name)?;
+        match row.default {
+            Default::Is(text) => Some(text.to_owned()),
+            Default::Host => Some(self.host().to_owned()),
+            Default::As(other) => self.value(other.name),
+            Default::Without(_) => None,
         }
-        DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    /// This host's name.
+    fn host(&self) -> &str {
+        self.0.hostname.get_or_init(hostname)
     }
 }
 

@@ -16,6 +16,7 @@
 //! state       what is known of a connection and a transaction; notes; the message
 //! mail        addresses, header sections
 //! config      files: values, lists, maps
+//! settings    THE table of the core's settings
 //! log, error  lines for people
 //! testing     a session without a client, for the tests of plugins
 //! fuzzing     any octets for the parts that read what others write
@@ -37,6 +38,7 @@ pub mod plugin;
 #[path = "../plugins/mod.rs"]
 pub mod plugins;
 pub mod server;
+pub mod settings;
 pub mod smtp;
 pub mod state;
 pub mod sys;

@@ -10,6 +10,7 @@ use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 use crate::plugins::absent::{ABSENT, Absent};
 use crate::plugins::{ALIASES, PLUGINS};
+use crate::settings::LOGLEVEL;
 
 /// A native plugin: one row of [`PLUGINS`].
 #[derive(Debug)]
@@ -68,10 +69,10 @@ pub fn absent(name: &str) -> Option<&'static Absent> {
 /// # Errors
 /// The first line that names no plugin or has arguments its plugin refuses, with file and line.
 pub fn load(config: &Config) -> Result<Rc<Plugins>> {
-    let level = match config.value("loglevel") {
-        Some(text) => text.parse().unwrap_or(Level::Warn),
-        None => Level::Warn,
-    };
+    if let Some(error) = config.check_settings().into_iter().next() {
+        return Err(error);
+    }
+    let level = config.setting(LOGLEVEL);
     if !config.exists("plugins") {
         return Err(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"));
     }
@@ -96,7 +97,6 @@ pub fn load(config: &Config) -> Result<Rc<Plugins>> {
             plugins.log(Level::Warn, why);
         }
     }
-    plugins.warm(config);
     Ok(Rc::new(plugins))
 }
 
@@ -183,7 +183,7 @@ fn load_perl(
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
     perl.load(&mut hooks, instance, source, &perl::own_arguments(words))
         .map_err(|error| error.within(instance))?;
-    plugins.add(instance, perl::settings(words, perl.time_limit()?), hooks);
+    plugins.add(instance, perl::settings(words, perl.time_limit()), hooks);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use crate::log::Level;
 use crate::mail::{Address, Header};
 use crate::perl::Perl;
 use crate::plugin;
+use crate::settings::LOGLEVEL;
 use crate::smtp::{Stream, serve};
 use crate::state::{Connection, Params, Spool};
 
@@ -239,8 +240,11 @@ impl Trial {
         let kept = log.clone();
         let mut plugins = Plugins::new(Level::Debug);
         let mut hooks = Hooks::new(config.clone(), |_| None);
-        let level = config.list("loglevel").first().and_then(|line| line.parse().ok());
-        hooks.logging(level.unwrap_or(Level::Debug), move |record| {
+        let level = match config.is_set(LOGLEVEL) {
+            true => config.setting(LOGLEVEL),
+            false => Level::Debug,
+        };
+        hooks.logging(level, move |record| {
             kept.borrow_mut().push(record.line().trim_start().to_owned());
             DECLINED
         });

@@ -38,7 +38,8 @@ fn a_broken_configuration_is_one_line_with_file_and_line() {
         ("plugins", "rcpt_ok\nnaughty timeout x", "plugins:2: naughty: argument timeout has the"),
         ("plugins", "$include nowhere", "plugins:1: "),
         ("logging", "logging/warn LOUD", "logging:1: logging/warn: "),
-        ("spool_perms", "rwx", "spool_perms is 'rwx'"),
+        ("spool_perms", "rwx", "spool_perms:1: spool_perms is 'rwx', not permissions"),
+        ("databytes", "# ten\n10 MB", "databytes:2: databytes is '10 MB', not a number"),
         ("spool_dir", "/dev/null/spool", "cannot make"),
     ] {
         let config = Config::new().set(file, text);
@@ -68,6 +69,41 @@ fn the_sample_configuration_is_good() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("rcpt_ok") && said.contains("queue/maildir"), "{said}");
+}
+
+/// What is in effect is shown with its place; a value that is none stops `--check`.
+#[test]
+fn settings_are_shown_and_checked() {
+    let config = Config::new().set("databytes", "1000 # few").set("scram_secret", "hunter2");
+    let run = |config: &Config, model: Model, arguments: &[&str]| {
+        let output = config.command(model.program()).args(arguments).output().unwrap();
+        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let folder = config.path("config");
+    let place = |name: &str| folder.join(name).display().to_string();
+    for model in Model::ALL {
+        let (is_good, shown, said) = run(&config, model, &["--show-config"]);
+        assert!(is_good, "{model}: {said}");
+        let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("databytes ").ends_with(&format!("# {}:1", place("databytes"))), "{shown}");
+        assert!(line("size_threshold ").starts_with("size_threshold = 65536 "), "{shown}");
+        assert!(line("size_threshold ").ends_with(" # default"), "{shown}");
+        assert!(line("scram_secret ").starts_with("scram_secret = (set)"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let (_, set, _) = run(&config, model, &["--show-config", "-n"]);
+        assert!(set.contains("databytes = 1000"), "{set}");
+        assert!(!set.contains("size_threshold") && !set.contains("# default"), "{set}");
+    }
+    let config = config.set("databytes", "10M").set("tls_before_auth", "perhaps");
+    for model in Model::ALL {
+        for option in ["--check", "--show-config"] {
+            let (is_good, _, said) = run(&config, model, &[option]);
+            assert!(!is_good, "{model}");
+            let why = format!("{}:1: databytes is '10M', not a number", place("databytes"));
+            assert!(said.contains(&why), "{model} {option}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 mod changes;
 mod lines;
 mod maps;
+mod values;
 
 /// A configuration in folders of its own, named `a` and `b` in the order of the search.
 struct Setup {
@@ -204,24 +205,6 @@ fn a_bad_number_is_a_problem_once_per_change() {
         assert_eq!(setup.config.number("size", 5), 5);
     }
     assert!(setup.problems().is_empty());
-}
-
-#[test]
-fn flags() {
-    let setup = setup();
-    for text in ["1", "yes", "on", "true", "anything", "00"] {
-        setup.write("a/x", text);
-        setup.config.expire();
-        assert!(setup.config.flag("x"), "{text}");
-    }
-    for text in ["0", "no", "OFF", "False", "", "# 1"] {
-        setup.write("a/x", text);
-        setup.config.expire();
-        assert!(!setup.config.flag("x"), "{text}");
-    }
-    assert!(!setup.config.flag("missing"));
-    assert!(!setup.config.flag("databytes"));
-    assert!(setup.config.flag("timeout"));
 }
 
 #[test]

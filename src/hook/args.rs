@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::error::Error;
+use crate::settings::yes_or_no;
 
 /// Arguments that mean the same for every plugin; each is followed by its value.
 pub(crate) const UNIVERSAL: [&str; 5] =
@@ -142,9 +143,9 @@ where
     text.parse().map_err(|why| Error::new(format!("argument {name} has the value '{text}': {why}")))
 }
 
-/// Yes or no as configuration files say it.
+/// Yes or no as arguments and files of plugins say it: what is not no is yes.
 pub(crate) fn is_yes(text: &str) -> bool {
-    !["", "0", "no", "off", "false"].contains(&text.to_ascii_lowercase().as_str())
+    !text.is_empty() && yes_or_no(text) != Some(false)
 }
 
 #[cfg(test)]

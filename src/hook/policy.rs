@@ -6,6 +6,7 @@ use crate::hook::settings::reject_type;
 use crate::hook::{Code, DECLINED, Session, Verdict, dsn};
 use crate::log::Level;
 use crate::mail::Address;
+use crate::settings::RECIPIENT_ROUTES;
 use crate::state::Note;
 
 /// Why this client is to be refused later, by the plugin naughty; a note of the connection.
@@ -116,13 +117,8 @@ impl Session {
         if !recipient.is_route() || self.may_relay() {
             return None;
         }
-        match self.config("recipient_routes").first() {
-            Some("accept") => return None,
-            None | Some("refuse") => {}
-            Some(word) => {
-                let text = format!("recipient_routes is '{word}' (known: refuse, accept)");
-                self.log(Level::Error, text);
-            }
+        if self.setting(RECIPIENT_ROUTES) == "accept" {
+            return None;
         }
         self.log(Level::Info, format_args!("fail: {recipient} could be a route"));
         Some(dsn::relaying_denied(""))

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
+use crate::settings::SIZE_THRESHOLD;
 use crate::state::{Connection, Spool, Transaction};
 
 /// What all sessions of a process share.
@@ -65,7 +66,7 @@ pub(crate) struct Current {
 
 impl Session {
     pub(crate) fn new(shared: Shared, connection: Connection, id: String) -> Session {
-        let threshold = shared.config.number("size_threshold", 65536) as usize;
+        let threshold = shared.config.setting(SIZE_THRESHOLD) as usize;
         let transaction = Transaction::new(shared.spool.clone(), threshold);
         let none = vec![None; shared.plugins.handler_count()];
         Session {

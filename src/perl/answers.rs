@@ -9,6 +9,7 @@ use crate::perl::mirror;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
 use crate::perl::{Asker, Perl};
+use crate::settings::SPOOL_DIR;
 use crate::state::Params;
 
 type Answer = Result<Item, String>;
@@ -194,10 +195,7 @@ fn data_size(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer 
 fn spool_dir(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     let dir = match asker {
         Asker::Session(session) => session.spool_dir().to_owned(),
-        _ => {
-            let dir = perl.config.value("spool_dir").unwrap_or_else(|| "~/tmp".into());
-            perl.config.expand(&dir)
-        }
+        _ => perl.config.expand(&perl.config.setting(SPOOL_DIR)),
     };
     let mut dir = dir.into_os_string().into_encoded_bytes();
     if !dir.ends_with(b"/") {

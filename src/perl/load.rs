@@ -12,6 +12,7 @@ use crate::perl::process::Process;
 use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
 use crate::perl::wire::Item;
 use crate::perl::{Asker, DIED, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
+use crate::settings::PLUGIN_DIRS;
 
 /// Where a Perl plugin's code is.
 pub enum Source<'a> {
@@ -115,7 +116,7 @@ impl Perl {
 /// The universal arguments of a Perl plugin.  It has its own idea of what its arguments mean, so
 /// one that makes no sense here is left to it, and `timeout`, which many plugins have for something
 /// else, can only give a handler more time than `usual`, the time it has without.
-pub fn settings(words: &[&str], usual: Option<Duration>) -> Settings {
+pub fn settings(words: &[&str], usual: Duration) -> Settings {
     let value = |name: &str| {
         let at = words.iter().rposition(|word| word.eq_ignore_ascii_case(name))?;
         words.get(at + 1).copied()
@@ -126,7 +127,7 @@ pub fn settings(words: &[&str], usual: Option<Duration>) -> Settings {
     let words: Vec<&str> = sound.flatten().collect();
     let mut settings = Settings::from_args(&Args::new(words)).unwrap_or_default();
     let seconds = value("timeout").and_then(|value| value.parse().ok()).map(Duration::from_secs);
-    settings.timeout = usual.unwrap_or(settings.timeout).max(seconds.unwrap_or_default()) + GRACE;
+    settings.timeout = usual.max(seconds.unwrap_or_default()) + GRACE;
     settings
 }
 
@@ -143,7 +144,7 @@ pub fn own_arguments<'a>(words: &[&'a str]) -> Vec<&'a str> {
 /// Where Perl plugins are looked for: the folders of `config/plugin_dirs`, then `plugins/` beside
 /// the configuration.
 pub fn dirs(config: &Config) -> Vec<PathBuf> {
-    let listed = config.list("plugin_dirs");
+    let listed = config.setting(PLUGIN_DIRS);
     let beside = config.path("plugins").and_then(|file| {
         let beside = file.parent()?.parent()?.join("plugins");
         Some(beside)
@@ -179,14 +180,14 @@ mod tests {
 
     #[test]
     fn a_plugin_has_the_usual_time_or_more() {
-        let seconds = |words: &[&str], usual: Option<u64>| {
-            let settings = settings(words, usual.map(Duration::from_secs));
+        let seconds = |words: &[&str], usual: u64| {
+            let settings = settings(words, Duration::from_secs(usual));
             (settings.timeout - GRACE).as_secs()
         };
-        assert_eq!(seconds(&[], None), 300);
-        assert_eq!(seconds(&["timeout", "5"], None), 300);
-        assert_eq!(seconds(&["timeout", "600"], None), 600);
-        assert_eq!(seconds(&["timeout", "soon"], Some(2)), 2);
-        assert_eq!(seconds(&["Timeout", "60"], Some(2)), 60);
+        assert_eq!(seconds(&[], 300), 300);
+        assert_eq!(seconds(&["timeout", "5"], 300), 300);
+        assert_eq!(seconds(&["timeout", "600"], 300), 600);
+        assert_eq!(seconds(&["timeout", "soon"], 2), 2);
+        assert_eq!(seconds(&["Timeout", "60"], 2), 60);
     }
 }

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Hooks, Incoming, Parent, Session};
 use crate::log::Level;
+use crate::settings::PERL_TIMEOUT;
 
 use link::Link;
 use mirror::Mirror;
@@ -114,15 +115,8 @@ impl Perl {
     }
 
     /// What `config/perl_timeout` gives one handler of a Perl plugin.
-    ///
-    /// # Errors
-    /// It is no number of seconds.
-    pub fn time_limit(&self) -> Result<Option<Duration>> {
-        let Some(text) = self.config.value("perl_timeout") else { return Ok(None) };
-        match text.parse() {
-            Ok(seconds @ 1..) => Ok(Some(Duration::from_secs(seconds))),
-            _ => Err(Error::new(format!("perl_timeout is '{text}', not seconds, at least 1"))),
-        }
+    pub fn time_limit(&self) -> Duration {
+        self.config.setting(PERL_TIMEOUT)
     }
 
     /// All plugins are loaded: from now on every process has a Perl child of its own.

@@ -5,11 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::Path;
 
-use nix::unistd::gethostname;
-
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::server::privileges;
+use crate::settings::ME;
 
 /// Writes `qpsmtpd-server.crt` and `qpsmtpd-server.key`, which the plugin tls takes without
 /// arguments, into `folder`.  When root makes them, the key is for the account that sessions run
@@ -19,8 +18,7 @@ use crate::server::privileges;
 /// They cannot be written, or exist already.
 pub(super) fn make(folder: &Path) -> Result<()> {
     let fail = |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", folder.display()));
-    let host = gethostname().ok().and_then(|name| name.into_string().ok());
-    let name = Config::from_env().value("me").or(host).unwrap_or_else(|| "localhost".into());
+    let name = Config::from_env().setting(ME);
     let names = [name.clone(), "localhost".into()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| fail(&error))?;
     fs::create_dir_all(folder).map_err(|error| fail(&error))?;

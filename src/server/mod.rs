@@ -32,6 +32,7 @@ use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
 use crate::plugins::PLUGINS;
+use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
 use crate::sys::{descriptors, panics, resolve, title};
@@ -184,11 +185,11 @@ fn become_account_before_load(config: &Config, user: Option<&str>) -> Result<()>
 
 /// Opens the spool folder and loads the plugins.
 fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
-    let dir = config.value("spool_dir").unwrap_or_else(|| "~/tmp".into());
-    let perms = config.value("spool_perms").unwrap_or_else(|| "0700".into());
-    let mode = u32::from_str_radix(&perms, 8)
-        .map_err(|_| Error::new(format!("spool_perms is '{perms}', which is no octal number")))?;
-    let (spool, warning) = Spool::open(&config.expand(&dir), mode)?;
+    if let Some(error) = config.check_settings().into_iter().next() {
+        return Err(error);
+    }
+    let Permissions(mode) = config.setting(SPOOL_PERMS);
+    let (spool, warning) = Spool::open(&config.expand(&config.setting(SPOOL_DIR)), mode)?;
     smtp::warm(config);
     let plugins = plugin::load(config)?;
     if let Some(level) = stderr_level {
@@ -222,11 +223,14 @@ fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
         .log(Level::Notice, format_args!("{program} {version} as {who}, listening on {addresses}"));
 }
 
-/// What is answered at once: `--help-plugin`, the list of plugins or one plugin's manual, and
-/// `--make-certificate`.
+/// What is answered at once: `--help-plugin`, the list of plugins or one plugin's manual,
+/// `--show-config` and `--make-certificate`.
 fn help(common: &cli::Common) -> Option<ExitCode> {
     if let Some(folder) = &common.make_certificate {
         return Some(finish("qpsmtpd", certificate::make(folder)));
+    }
+    if common.show_config {
+        return Some(finish("qpsmtpd", show_config(common.only_set)));
     }
     let name = common.help_plugin.as_deref()?;
     if name.is_empty() {
@@ -245,6 +249,24 @@ fn help(common: &cli::Common) -> Option<ExitCode> {
         }
     }
     Some(ExitCode::SUCCESS)
+}
+
+/// Prints the settings, and says what is wrong with them.
+fn show_config(only_set: bool) -> Result<()> {
+    let config = Config::from_env();
+    let shown = config.shown().into_iter().filter(|line| !only_set || line.place.is_some());
+    say(&shown.map(|line| format!("{line}\n")).collect::<String>());
+    all_or_first(config.check_settings())
+}
+
+/// An error where there is one; the others go to standard error.
+fn all_or_first(errors: Vec<Error>) -> Result<()> {
+    let mut errors = errors.into_iter();
+    let Some(first) = errors.next() else { return Ok(()) };
+    for error in errors {
+        let _ = writeln!(std::io::stderr(), "{error}");
+    }
+    Err(first)
 }
 
 fn say(text: &str) {

@@ -10,8 +10,8 @@ use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::children::Children;
 use crate::server::listener::Peer;
-use crate::smtp::networks;
 use crate::smtp::reply::{Reply, refusal};
+use crate::smtp::service;
 
 /// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
 /// it was asked to leave before, and there is little room.  Proxies bring clients of many
@@ -25,7 +25,7 @@ pub(crate) fn check(
     shared: &Shared,
 ) -> Option<Reply> {
     let ip = peer.remote.0;
-    let is_free = |config| peer.is_unix() || networks::is_proxy(ip, peer.local.1, config);
+    let is_free = |config| peer.is_unix() || service::is_proxy(ip, peer.local.1, config);
     let max_from_ip = match max_from_ip > 0 && is_free(&shared.config) {
         true => 0,
         false => max_from_ip,

@@ -12,6 +12,7 @@ use nix::unistd::{
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::settings::SPOOL_DIR;
 
 /// The accounts that root's daemons take where no --user is given, the first that exists.
 const ACCOUNTS: [&str; 3] = ["smtpd", "qpsmtpd", "nobody"];
@@ -82,8 +83,8 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     };
     make_for(&home, 0o755, account)?;
     config.set_home(home);
-    if let Some(spool) = config.value("spool_dir") {
-        make_for(&config.expand(&spool), 0o700, account)?;
+    if config.is_set(SPOOL_DIR) {
+        make_for(&config.expand(&config.setting(SPOOL_DIR)), 0o700, account)?;
     }
     Ok(())
 }

@@ -2,34 +2,9 @@
 //! of a line become one, and bare CR and LF are dealt with as `config/bare_newline` says.  A single
 //! dot in front of other text, which no client should send, stays as qpsmtpd always left it.
 
-use std::str::FromStr;
-
 use memchr::memchr2;
 
-/// What a CR or LF on its own inside a message means (RFC 5321 2.3.8 forbids them).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BareNewline {
-    /// The message is refused.
-    #[default]
-    Reject,
-    /// Each becomes CRLF.
-    Normalize,
-    /// They stay as they are.
-    Accept,
-}
-
-impl FromStr for BareNewline {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<BareNewline, String> {
-        match word.to_ascii_lowercase().as_str() {
-            "reject" => Ok(BareNewline::Reject),
-            "normalize" => Ok(BareNewline::Normalize),
-            "accept" => Ok(BareNewline::Accept),
-            _ => Err(format!("bare_newline is '{word}' (known: reject, normalize, accept)")),
-        }
-    }
-}
+pub use crate::settings::BareNewline;
 
 /// How far a piece of input got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

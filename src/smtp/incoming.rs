@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::hook::{Call, Hook};
 use crate::log::Level;
 use crate::mail::Header;
-use crate::smtp::dots::{BareNewline, Dots, Progress};
+use crate::settings::{BARE_NEWLINE, BareNewline, DATABYTES, MAX_LINE_LENGTH};
+use crate::smtp::dots::{Dots, Progress};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
 use crate::smtp::stream::End;
@@ -19,9 +20,6 @@ const LARGEST_HEADER: usize = 1024 * 1024;
 /// How fast a message has to come on average, in octets a second, once it has taken twice as long as
 /// silence may: a client that sends an octet now and then does not keep a process for ever.
 const SLOWEST: u64 = 100;
-
-/// The longest line in octets where `config/max_line_length` does not say.
-const LONGEST_LINE: u64 = 1024 * 1024;
 
 /// A message on its way into the transaction.
 pub(crate) struct Incoming {
@@ -58,20 +56,15 @@ impl Incoming {
         verb: &'static str,
         dots: impl Fn(BareNewline) -> Dots,
     ) -> Incoming {
-        let policy = dialogue.session.config_value("bare_newline");
-        let policy = policy.map_or(Ok(BareNewline::default()), |word| word.parse());
-        let policy = policy.unwrap_or_else(|why| {
-            dialogue.log(Level::Error, why);
-            BareNewline::default()
-        });
+        let policy = dialogue.session.setting(BARE_NEWLINE);
         let kept = Kept {
             head: Some(vec![]),
             octets: 0,
-            most: dialogue.session.config_number("databytes", 0),
+            most: dialogue.session.setting(DATABYTES),
             error: None,
             header_too_large: false,
         };
-        let most_in_line = dialogue.session.config_number("max_line_length", LONGEST_LINE);
+        let most_in_line = dialogue.session.setting(MAX_LINE_LENGTH);
         let began = Instant::now();
         Incoming { dots: dots(policy), policy, verb, kept, most_in_line, began }
     }

@@ -2,12 +2,12 @@
 //! anything else, TLS included.  Nothing after the header is read here.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
 use crate::log::Level;
-use crate::smtp::networks;
+use crate::settings::PROXY_TIMEOUT;
 use crate::smtp::session::Dialogue;
 use crate::smtp::stream::End;
 use crate::sys::title;
@@ -27,20 +27,14 @@ const V2_START: usize = 16;
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
-/// How many seconds a proxy has for the header, unless `config/proxy_timeout` says otherwise.
-const TIMEOUT: u64 = 10;
-
 /// The client's end and ours; None where the proxy speaks for itself or does not know them.
 pub(super) type Ends = Option<(SocketAddr, SocketAddr)>;
 
-/// If the client is a proxy, makes the session one with the client for which it speaks.
+/// Reads the header of a proxy, and makes the session one with the client for which it speaks.
 ///
 /// # Errors
 /// The reason why there is no session: the header is missing, malformed or late.
 pub(crate) fn unwrap(dialogue: &mut Dialogue) -> Result<(), String> {
-    if !networks::is_behind_proxy(&mut dialogue.session) {
-        return Ok(());
-    }
     let proxy = dialogue.session.connection.remote_ip;
     let port = dialogue.session.connection.remote_port;
     let ends = receive(dialogue).map_err(|why| format!("no PROXY header from {proxy}: {why}"))?;
@@ -54,8 +48,7 @@ pub(crate) fn unwrap(dialogue: &mut Dialogue) -> Result<(), String> {
 }
 
 fn receive(dialogue: &mut Dialogue) -> Result<Ends, &'static str> {
-    let limit = dialogue.session.config_number("proxy_timeout", TIMEOUT).max(1);
-    let until = Instant::now() + Duration::from_secs(limit);
+    let until = Instant::now() + dialogue.session.setting(PROXY_TIMEOUT);
     let mut header = vec![];
     loop {
         let most = missing(&header)?;

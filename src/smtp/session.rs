@@ -6,18 +6,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
+use crate::settings::{SMTPGREETING, TIMEOUT, TIMEOUT_FIRST_RECIPIENT, TIMEOUTSMTPD};
 use crate::smtp::command::{self, Command};
+use crate::smtp::proxy;
 use crate::smtp::reply::{Reply, refusal};
+use crate::smtp::service::Service;
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
 use crate::smtp::verb::{starttls, xclient};
-use crate::smtp::{networks, proxy};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
-
-/// How many seconds a client may take to its first recipient where
-/// `config/timeout_first_recipient` does not say.
-const FIRST_RECIPIENT: u64 = 300;
 
 thread_local! {
     static SESSIONS: Cell<u64> = const { Cell::new(0) };
@@ -58,16 +56,17 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
     let mut dialogue = Dialogue::new(session, stream);
-    let port = dialogue.session.connection.local_port;
-    dialogue.is_lmtp = (port == 0 && dialogue.stream.has_path())
-        || networks::is_lmtp_port(&mut dialogue.session, port);
-    if let Err(why) = proxy::unwrap(&mut dialogue) {
+    let service = Service::of(&mut dialogue.session, dialogue.stream.has_path());
+    dialogue.is_lmtp = service.is_lmtp;
+    if service.proxy_first
+        && let Err(why) = proxy::unwrap(&mut dialogue)
+    {
         dialogue.log(Level::Warn, why);
         return deadline::set_client(None);
     }
     dialogue
         .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
-    if starttls::begins_with_tls(&mut dialogue, port) {
+    if !service.tls_first || starttls::is_done_first(&mut dialogue) {
         dialogue.greet();
     }
     while !dialogue.closing {
@@ -87,17 +86,15 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
 
 impl Dialogue {
     fn new(mut session: Session, stream: Stream) -> Dialogue {
-        let data = session.config_number("timeout", 1200).max(1);
-        let command = session.config_number("timeoutsmtpd", data).max(1);
         let patience =
-            Patience { command: Duration::from_secs(command), data: Duration::from_secs(data) };
-        let proof = session.config_number("timeout_first_recipient", FIRST_RECIPIENT).max(1);
+            Patience { command: session.setting(TIMEOUTSMTPD), data: session.setting(TIMEOUT) };
+        let proof = session.setting(TIMEOUT_FIRST_RECIPIENT);
         session.set_ear(stream.ear());
         Dialogue {
             session,
             stream,
             patience,
-            unproven_until: Some(Instant::now() + Duration::from_secs(proof)),
+            unproven_until: Some(Instant::now() + proof),
             auth_failures: 0,
             chunks: None,
             speaks_for: xclient::Said::default(),
@@ -191,7 +188,7 @@ impl Dialogue {
             return;
         }
         let protocol = if self.is_lmtp { "LMTP" } else { "ESMTP" };
-        let greeting = match self.session.config_value("smtpgreeting") {
+        let greeting = match self.session.setting(SMTPGREETING) {
             Some(text) if has_word(&text, protocol) => text,
             Some(text) => format!("{text} {protocol}"),
             None => format!(

@@ -7,6 +7,7 @@ use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
 use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Hook, Received, Session, Verdict};
+use crate::settings::ME_AUTH_RESULTS;
 use crate::state::Hello;
 
 const RESULTS: &str = "Authentication-Results";
@@ -68,7 +69,7 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
 /// Renames the Authentication-Results that came with the message, which anybody could have
 /// written, and adds ours.  `config/me-auth-results` is our name in them; `none` does neither.
 pub(crate) fn authentication_results(session: &mut Session) {
-    let name = session.config_value("me-auth-results").unwrap_or_else(|| session.me());
+    let name = session.setting(ME_AUTH_RESULTS);
     if name == "none" {
         return;
     }

@@ -9,6 +9,7 @@ use crate::hook::args::is_yes;
 use crate::hook::{Call, Code, Hook};
 use crate::log::Level;
 use crate::mail::Address;
+use crate::settings::{Default, ME, Setting, Value};
 
 impl Session {
     /// A configuration file: what the `config` hooks give, else the file's lines.
@@ -32,6 +33,18 @@ impl Session {
             return lines;
         }
         self.config(name)
+    }
+
+    /// The value of a setting of the core: what the `config` hooks give, else what the file does.
+    pub fn setting<T: Value>(&mut self, setting: Setting<T>) -> T {
+        if self.plugins().has(Hook::Config)
+            && let Some(value) = self.setting_of_hooks(setting)
+        {
+            return value;
+        }
+        let value = self.shared.config.setting(setting);
+        self.log_config_problems();
+        value
     }
 
     /// The first line of a configuration file, or its built-in default.
@@ -76,12 +89,33 @@ impl Session {
 
     /// This server's name, `config/me`.
     pub fn me(&mut self) -> String {
-        self.config_value("me").unwrap_or_else(|| "localhost".into())
+        self.setting(ME)
     }
 
     /// `~` and `~/x` as paths.
     pub fn expand(&self, path: &str) -> PathBuf {
         self.shared.config.expand(path)
+    }
+
+    /// None: the file counts, as no hook knows the setting, or what one says is none of its kind.
+    fn setting_of_hooks<T: Value>(&mut self, setting: Setting<T>) -> Option<T> {
+        let row = setting.row();
+        let lines = self.ask_config(Hook::Config, &Call::Config(row.name)).unwrap_or_default();
+        if lines.is_empty() {
+            let has_file = self.shared.config.is_set(setting);
+            return match row.default {
+                Default::As(other) if !has_file => Some(self.setting(Setting::of(other))),
+                _ => None,
+            };
+        }
+        let texts: Vec<&str> = lines.iter().collect();
+        match setting.read(&texts) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.log(Level::Error, format_args!("config hook: {why}; the file counts"));
+                None
+            }
+        }
     }
 
     fn ask_config(&mut self, hook: Hook, call: &Call<'_>) -> Option<Lines> {

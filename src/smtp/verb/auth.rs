@@ -7,6 +7,7 @@ mod scram;
 
 use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret, Verdict};
 use crate::log::Level;
+use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::starttls;
 
@@ -78,9 +79,8 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
     if known.is_empty() {
         return known;
     }
-    let wanted = dialogue.session.config("auth_mechanisms");
-    let is_wanted = |name: &str| wanted.iter().any(|line| line.eq_ignore_ascii_case(name));
-    known.into_iter().filter(|name| wanted.is_empty() || is_wanted(name)).collect()
+    let wanted = dialogue.session.setting(AUTH_MECHANISMS);
+    known.into_iter().filter(|name| wanted.is_empty() || wanted.contain(name)).collect()
 }
 
 pub(crate) use scram::read as read_scram;
@@ -127,7 +127,7 @@ pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
 }
 
 fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
-    starttls::is_offered(dialogue) && dialogue.session.config_flag("tls_before_auth")
+    starttls::is_offered(dialogue) && dialogue.session.setting(TLS_BEFORE_AUTH)
 }
 
 /// Asks the hooks about what was presented.

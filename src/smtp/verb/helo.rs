@@ -1,6 +1,7 @@
 //! HELO and EHLO (RFC 5321 4.1.1.1), and LHLO in their place (RFC 2033 4.1).
 
 use crate::hook::{CAPABILITIES, Call, Code, Hook};
+use crate::settings::DATABYTES;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::{auth, mail, starttls, xclient};
 use crate::state::Hello;
@@ -92,7 +93,7 @@ fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     if mail::offers_dsn(dialogue) {
         offers.push("DSN".into());
     }
-    offers.push(match dialogue.session.config_number("databytes", 0) {
+    offers.push(match dialogue.session.setting(DATABYTES) {
         0 => "SIZE".into(),
         most => format!("SIZE {most}"),
     });

@@ -3,6 +3,7 @@
 use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, notify};
+use crate::settings::DATABYTES;
 use crate::smtp::session::Dialogue;
 use crate::state::Params;
 
@@ -194,7 +195,7 @@ fn wrong_param(
     if size.is_empty() || size.len() > 20 || !size.bytes().all(|b| b.is_ascii_digit()) {
         return Some(SYNTAX);
     }
-    let most = dialogue.session.config_number("databytes", 0);
+    let most = dialogue.session.setting(DATABYTES);
     let size = size.parse::<u64>().unwrap_or(u64::MAX);
     (most > 0 && size > most).then_some((552, "5.3.4", "Message too big!"))
 }

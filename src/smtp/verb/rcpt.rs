@@ -2,16 +2,13 @@
 
 use crate::hook::{Call, Code, ENVELOPE_RCPT, Hook};
 use crate::mail::{Address, notify};
+use crate::settings::MAX_RECIPIENTS;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::mail::{DSN, SMTPUTF8, SYNTAX, is_readable, offers_dsn, path_and_params};
 use crate::state::Params;
 
 /// The answer to a path that is none.
 const NO_PATH: &str = "could not parse recipient";
-
-/// How many recipients a message may have where `config/max_recipients` does not say; RFC 5321
-/// 4.5.3.1.8 wants at least 100.
-const MOST: u64 = 1000;
 
 pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     dialogue.session.connection.notes.set(ENVELOPE_RCPT, argument.to_owned());
@@ -34,7 +31,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     if dialogue.chunks.is_some() {
         return dialogue.say(503, "5.5.1", "The message is on its way already");
     }
-    let most = dialogue.session.config_number("max_recipients", MOST);
+    let most = dialogue.session.setting(MAX_RECIPIENTS);
     if most > 0 && dialogue.session.transaction.recipients().len() as u64 >= most {
         return dialogue.say(452, "4.5.3", "Too many recipients");
     }

@@ -1,6 +1,7 @@
 //! RSET, NOOP, VRFY, HELP, QUIT, and what is none of our commands.
 
 use crate::hook::{Call, Code, Hook};
+use crate::settings::SMTPGREETING;
 use crate::smtp::command::COMMANDS;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::mail::{SMTPUTF8, offers_smtputf8};
@@ -85,7 +86,7 @@ pub(crate) fn unrecognized(dialogue: &mut Dialogue, verb: &str, argument: &str) 
 
 /// The command table.  The version is not told where `config/smtpgreeting` hides it.
 fn default_help(dialogue: &mut Dialogue) -> String {
-    let version = match dialogue.session.config_value("smtpgreeting") {
+    let version = match dialogue.session.setting(SMTPGREETING) {
         Some(_) => "",
         None => env!("CARGO_PKG_VERSION"),
     };

@@ -6,9 +6,6 @@ use crate::smtp::session::Dialogue;
 use crate::state::Note;
 use crate::sys::deadline;
 
-/// The port where TLS comes first, unless `config/tls_ports` names others.
-const TLS_PORT: u16 = 465;
-
 /// Is this client under TLS?
 pub(super) const TLS_ENABLED: Note<bool> = Note::new("tls_enabled");
 
@@ -32,20 +29,8 @@ pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) {
     handshake(dialogue);
 }
 
-/// Does the handshake at once where `port`, the listener's, says so.  False: it failed, and the
-/// session is over.
-pub(crate) fn begins_with_tls(dialogue: &mut Dialogue, port: u16) -> bool {
-    if dialogue.session.plugins().tls().is_none() {
-        return true;
-    }
-    let ports = dialogue.session.config("tls_ports");
-    let is_one = match ports.is_empty() {
-        true => port == TLS_PORT,
-        false => ports.iter().any(|line| line.parse() == Ok(port)),
-    };
-    if !is_one {
-        return true;
-    }
+/// Does the handshake before the greeting.  False: it failed, and the session is over.
+pub(crate) fn is_done_first(dialogue: &mut Dialogue) -> bool {
     handshake(dialogue);
     !dialogue.is_closing()
 }

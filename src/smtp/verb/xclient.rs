@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::log::Level;
-use crate::smtp::networks;
+use crate::smtp::service;
 use crate::smtp::session::Dialogue;
 use crate::smtp::verb::starttls::TLS_ENABLED;
 use crate::sys::title;
@@ -49,7 +49,7 @@ const ATTRIBUTES: [(&str, Set); 8] = [
 /// May the client use XCLIENT?  One in whose name another client speaks may not, unless it could
 /// by itself.
 pub(crate) fn is_allowed(dialogue: &mut Dialogue) -> bool {
-    networks::may_use_xclient(&mut dialogue.session)
+    service::may_use_xclient(&mut dialogue.session)
 }
 
 /// The names of the attributes, for EHLO.

@@ -12,6 +12,7 @@ use super::passwords::is_user;
 use super::{Mechanism, Outcome};
 use crate::hook::{Call, Code, Scram, Verdict, mac};
 use crate::log::Level;
+use crate::settings::SCRAM_SECRET;
 use crate::smtp::session::Dialogue;
 
 /// The kind of channel binding that is done (RFC 9266).
@@ -107,7 +108,7 @@ fn known(dialogue: &mut Dialogue, mechanism: &Mechanism, scram: &Scram<'_>) -> V
 
 /// A salt that is always the same for one user, be it one that there is or not.
 fn salt(dialogue: &mut Dialogue, user: &str) -> Vec<u8> {
-    let secret = dialogue.session.config_value("scram_secret").unwrap_or_else(|| {
+    let secret = dialogue.session.setting(SCRAM_SECRET).unwrap_or_else(|| {
         let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
         machine + &dialogue.session.me()
     });

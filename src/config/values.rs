@@ -1,0 +1,150 @@
+//! The values of the core's settings, each kept until its file changes.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use super::{Config, Lines};
+use crate::error::Error;
+use crate::settings::{Default, Effect, Row, Setting, TABLE, Value};
+
+/// What the settings were found to be, by name.
+#[derive(Default)]
+pub(super) struct Values(RefCell<BTreeMap<&'static str, Kept>>);
+
+struct Kept {
+    /// The lines that were read last, good or not.
+    lines: Lines,
+    /// The last good value.
+    value: Rc<dyn Any>,
+}
+
+/// A line of a setting as it is in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The setting's name.
+    pub name: &'static str,
+    /// The line; empty where there is none.
+    pub text: String,
+    /// The file and the number of the line; None: it is the default.
+    pub place: Option<String>,
+}
+
+impl Config {
+    /// The value of a setting.  Where its file has a line that is none of its kind, the last good
+    /// value counts, and the line is a problem to log, once.
+    pub fn setting<T: Value>(&self, setting: Setting<T>) -> T {
+        self.with_value(setting.row(), |value| {
+            value.downcast_ref::<T>().expect("the table makes values of the setting's type").clone()
+        })
+    }
+
+    /// Has the setting a file with a line?
+    pub fn is_set<T>(&self, setting: Setting<T>) -> bool {
+        !self.list(setting.row().name).is_empty()
+    }
+
+    /// Reads what sessions ask for.
+    pub(crate) fn preload(&self) {
+        for row in TABLE.iter().filter(|row| row.effect == Effect::AtOnce) {
+            self.with_value(row, |_| ());
+        }
+    }
+
+    /// Reads all settings now.  Returns what is wrong with their files, each with file and line.
+    pub fn check_settings(&self) -> Vec<Error> {
+        TABLE.iter().filter_map(|row| self.check(row).err()).collect()
+    }
+
+    /// Every setting as it is in effect, a line of a list each, in the order of the table.
+    pub fn shown(&self) -> Vec<Shown> {
+        TABLE.iter().flat_map(|row| self.shown_of(row)).collect()
+    }
+
+    fn check(&self, row: &'static Row) -> Result<(), Error> {
+        let lines = self.load(row.name)?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        read(row, &lines).map(drop)
+    }
+
+    fn shown_of(&self, row: &'static Row) -> Vec<Shown> {
+        let lines = self.list(row.name);
+        let shown = |text: &str, place| Shown { name: row.name, text: text.to_owned(), place };
+        let most = if row.kind.is_list() { usize::MAX } else { 1 };
+        let found: Vec<_> = lines
+            .entries()
+            .take(most)
+            .map(|line| {
+                let place = format!("{}:{}", line.file.display(), line.number);
+                shown(row.kind.shown(&line.text), Some(place))
+            })
+            .collect();
+        match found.is_empty() {
+            false => found,
+            true => vec![shown(&self.value(row.name).unwrap_or_default(), None)],
+        }
+    }
+
+    fn with_value<R>(&self, row: &'static Row, use_it: impl FnOnce(&dyn Any) -> R) -> R {
+        let lines = self.list(row.name);
+        if lines.is_empty()
+            && let Default::As(other) = row.default
+        {
+            return self.with_value(other, use_it);
+        }
+        if let Some(kept) = self.0.values.0.borrow().get(row.name)
+            && kept.lines.same(&lines)
+        {
+            return use_it(&*kept.value);
+        }
+        let value = self.read_or_keep(row, &lines);
+        let used = use_it(&*value);
+        self.0.values.0.borrow_mut().insert(row.name, Kept { lines, value });
+        used
+    }
+
+    /// The value of new lines, or else the last good one, or else the default.
+    fn read_or_keep(&self, row: &'static Row, lines: &Lines) -> Rc<dyn Any> {
+        if lines.is_empty() {
+            return self.default_of(row);
+        }
+        read(row, lines).unwrap_or_else(|error| {
+            let last = self.0.values.0.borrow().get(row.name).map(|kept| Rc::clone(&kept.value));
+            let stays = if last.is_some() { "last value" } else { "default" };
+            self.note_problem(format_args!("{error}; the {stays} stays"));
+            last.unwrap_or_else(|| self.default_of(row))
+        })
+    }
+
+    fn default_of(&self, row: &'static Row) -> Rc<dyn Any> {
+        let text = match row.default {
+            Default::Host => return Rc::new(self.host().to_owned()),
+            Default::As(other) => return self.read_or_keep(other, &self.list(other.name)),
+            Default::Is(text) => vec![text],
+            Default::Without(_) => vec![],
+        };
+        row.read(&text).expect("a test reads every default")
+    }
+}
+
+/// The value of lines that are there.
+fn read(row: &Row, lines: &Lines) -> Result<Rc<dyn Any>, Error> {
+    let texts: Vec<&str> = lines.iter().collect();
+    row.read(&texts).map_err(|(at, why)| match lines.entries().nth(at) {
+        Some(line) => Error::at(&line.file, line.number, why),
+        None => Error::new(why),
+    })
+}
+
+/// As `--show-config` prints it.
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place.as_deref().unwrap_or("default");
+        let text = format!("{} = {}", self.name, self.text);
+        write!(f, "{:<40} # {place}", text.trim_end())
+    }
+}
