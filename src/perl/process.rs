@@ -15,19 +15,25 @@ use crate::perl::link::Link;
 use crate::perl::wire::Item;
 
 /// The library that plugins see, by the names under which Perl looks for its parts.
-const LIBRARY: [(&str, &str); 17] = [
+const LIBRARY: [(&str, &str); 23] = [
     ("Qpsmtpd.pm", include_str!("lib/Qpsmtpd.pm")),
     ("Qpsmtpd/Address.pm", include_str!("lib/Qpsmtpd/Address.pm")),
     ("Qpsmtpd/Auth.pm", include_str!("lib/Qpsmtpd/Auth.pm")),
+    ("Qpsmtpd/Base.pm", include_str!("lib/Qpsmtpd/Base.pm")),
     ("Qpsmtpd/Command.pm", include_str!("lib/Qpsmtpd/Command.pm")),
     ("Qpsmtpd/Config.pm", include_str!("lib/Qpsmtpd/Config.pm")),
     ("Qpsmtpd/Connection.pm", include_str!("lib/Qpsmtpd/Connection.pm")),
     ("Qpsmtpd/Constants.pm", include_str!("lib/Qpsmtpd/Constants.pm")),
+    ("Qpsmtpd/DB.pm", include_str!("lib/Qpsmtpd/DB.pm")),
+    ("Qpsmtpd/DB/File/DBM.pm", include_str!("lib/Qpsmtpd/DB/File/DBM.pm")),
+    ("Qpsmtpd/DB/Redis.pm", include_str!("lib/Qpsmtpd/DB/Redis.pm")),
     ("Qpsmtpd/DSN.pm", include_str!("lib/Qpsmtpd/DSN.pm")),
     ("Qpsmtpd/Header.pm", include_str!("lib/Qpsmtpd/Header.pm")),
     ("Qpsmtpd/Host.pm", include_str!("lib/Qpsmtpd/Host.pm")),
     ("Qpsmtpd/Map.pm", include_str!("lib/Qpsmtpd/Map.pm")),
     ("Qpsmtpd/Plugin.pm", include_str!("lib/Qpsmtpd/Plugin.pm")),
+    ("Qpsmtpd/Postfix.pm", include_str!("lib/Qpsmtpd/Postfix.pm")),
+    ("Qpsmtpd/Postfix/Constants.pm", include_str!("lib/Qpsmtpd/Postfix/Constants.pm")),
     ("Qpsmtpd/SMTP.pm", include_str!("lib/Qpsmtpd/SMTP.pm")),
     ("Qpsmtpd/State.pm", include_str!("lib/Qpsmtpd/State.pm")),
     ("Qpsmtpd/TcpServer.pm", include_str!("lib/Qpsmtpd/TcpServer.pm")),
@@ -138,9 +144,17 @@ mod tests {
     #[test]
     fn every_module_of_the_library_is_listed() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/perl/lib");
-        let mut found = vec!["Qpsmtpd.pm".to_owned()];
-        for entry in std::fs::read_dir(dir.join("Qpsmtpd")).unwrap() {
-            found.push(format!("Qpsmtpd/{}", entry.unwrap().file_name().to_str().unwrap()));
+        let mut found = vec![];
+        let mut folders = vec![dir.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(&dir).unwrap().to_str().unwrap().to_owned());
+                }
+            }
         }
         found.sort();
         let mut listed: Vec<&str> = LIBRARY.iter().map(|row| row.0).collect();

@@ -47,10 +47,10 @@ for my $ip (qw(128.0.0.1 ::2 1.127.0.0 2001:db8::127.0.0.1 ::127.0.0.1 127.0.0 1
 }
 is $object->is_localhost("127.0.0.1\n"), 0, 'a line is no address';
 
-for my $ip (qw(1.2.3.4 1.0.0.0 254.254.254.254 255.255.255.255 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff :: ::1 ::FFFF:1.2.3.4)) {
+for my $ip (qw(1.2.3.4 1.0.0.0 254.254.254.254 10.255.0.1 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff :: ::1 ::FFFF:1.2.3.4)) {
     is $object->is_valid_ip($ip), 1, "$ip is valid";
 }
-for my $ip (qw(1.2.3.256 256.1.1.1 1.2.3 1.2.3.4.5 2001:db8:ffff:ffff:ffff:ffff:ffff:fffj 1:2 fe80::1%eth0 a.b.c.d), '', undef) {
+for my $ip (qw(0.0.0.0 255.255.255.255 1.2.3.256 256.1.1.1 1.2.3 1.2.3.4.5 2001:db8:ffff:ffff:ffff:ffff:ffff:fffj 1:2 fe80::1%eth0 a.b.c.d), '', undef) {
     is $object->is_valid_ip($ip), 0, (defined $ip ? "'$ip'" : 'undef') . ' is not';
 }
 

@@ -8,8 +8,10 @@ use warnings;
 
 use Scalar::Util ();
 
+use Qpsmtpd::Base;
 use Qpsmtpd::Constants;
 
+our @ISA = ('Qpsmtpd::Base');
 our $VERSION = '2.0.0';
 our $TraceLevel = 7;
 our $Spool_dir;

@@ -9,7 +9,10 @@ sub compiled { return eval $_[0] }
 use strict;
 use warnings;
 
+use Qpsmtpd::Base;
 use Qpsmtpd::Constants;
+
+our @ISA = ('Qpsmtpd::Base');
 
 our @hooks = qw(
     auth auth-cram-md5 auth-login auth-plain auth_parse config connect data data_headers_end
@@ -70,7 +73,10 @@ sub compile {
     open my $source, '<', $file or die "cannot read $file: $!\n";
     my $text = do { local $/; <$source> };
     close $source;
-    for my $module (grep { $text =~ /\b$_\b/ } @common) {
+    my @wanted = grep { $text =~ /\b$_\b/ } @common;
+    # Children inherit what is loaded here.
+    push @wanted, 'Net::DNS' if $text =~ /->\s*(?:resolve_[a-z]+|(?:get|init)_(?:async_)?resolver)\b/;
+    for my $module (@wanted) {
         (my $path = "$module.pm") =~ s{::}{/}g;
         eval { require $path };
     }
@@ -281,13 +287,39 @@ sub store_auth_results {
     return;
 }
 
+# The resolver of 0.94; with `dns_timeout`, an argument of the plugin.
 sub init_resolver {
     my ($self, $seconds) = @_;
-    $seconds = $self->_argument('dns_timeout', 0) || $seconds || 5;
-    require Net::DNS;
-    return $self->{_resolver} ||= Net::DNS::Resolver->new(
-        dnsrch => 0, tcp_timeout => $seconds, udp_timeout => $seconds,
-    );
+    $seconds = $self->_argument('dns_timeout', 0) || $seconds;
+    return $self->get_resolver($seconds ? (timeout => $seconds) : ());
+}
+
+# ------------------------------------------------------------------------------ a store
+
+# The plugin's store, made when it is first asked for. Arguments in pairs: `class`, and what that
+# class wants.
+sub db {
+    my ($self, @pairs) = @_;
+    $self->validate_db_args(@pairs);
+    require Qpsmtpd::DB;
+    return $self->{db} ||= Qpsmtpd::DB->new($self->db_args(@pairs));
+}
+
+# What the store is made with: the last arguments, with the plugin's name where they have none.
+sub db_args {
+    my ($self, @pairs) = @_;
+    $self->validate_db_args(@pairs);
+    my $args = $self->{db_args} = @pairs ? {@pairs} : $self->{db_args} || {};
+    $args->{name} ||= $self->plugin_name;
+    $args->{cnx_timeout} ||= 1;
+    return %$args;
+}
+
+# The plugin itself may stand in front of the pairs.
+sub validate_db_args {
+    my ($self, @pairs) = @_;
+    shift @pairs if ref $pairs[0];
+    die "the arguments of a store are pairs\n" if @pairs % 2;
 }
 
 sub _argument {
