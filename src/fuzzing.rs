@@ -71,7 +71,7 @@ thread_local! {
     static PROXIED: Trial =
         Trial::new("rcpt_ok", &[("proxy_from", "192.0.2.1"), ("me", "mx.test")]);
     static KEEPING: [Trial; 3] = ["reject", "normalize", "accept"].map(|policy| {
-        let files = [("bare_newline", policy), ("size_threshold", "64"), ("me", "mx.test")];
+        let files = [("bare_newline", policy), ("size_threshold", "64"), ("me", "mx.test"), ("junk_commands", "0")];
         Trial::with(keeps, "", &files)
     });
 }

@@ -149,6 +149,8 @@ table! {
         "recipients of one message; 0: any number";
     RECIPIENT_ROUTES: &'static str = "recipient_routes", Word(&["refuse", "accept"]), Default::Is("refuse"), AtOnce,
         "recipients with `@ % ! :` in the local part, which a later server could read as an address elsewhere: `refuse` those of clients that may not relay, or `accept` all";
+    JUNK_COMMANDS: u64 = "junk_commands", Number { least: 0 }, Default::Is("100"), AtOnce,
+        "commands that bring no mail on, from one accepted message to the next: HELP, NOOP, RSET, VRFY, XCLIENT and what is no command always, others when they are refused or said again, MAIL too, and chunks of fewer than 100 octets; one more is answered with 421, and the connection closed; 0: any number";
     MAX_LINE_LENGTH: u64 = "max_line_length", Number { least: 0 }, Default::Is("1048576"), AtOnce,
         "longest line of a message in octets; 0: any length";
     BARE_NEWLINE: BareNewline = "bare_newline", Word(&kind::BARE_NEWLINES), Default::Is("reject"), AtOnce,

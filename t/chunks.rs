@@ -75,7 +75,8 @@ fn cut_in_whatever_way_it_arrives_as_by_data() {
     for (model, threshold) in
         [(Model::Prefork, "0"), (Model::Prefork, "100000"), (Model::Inetd, "3000")]
     {
-        let config = Config::new().set("databytes", "0").set("size_threshold", threshold);
+        let config = Config::new().set("databytes", "0").set("junk_commands", "0");
+        let config = config.set("size_threshold", threshold);
         let server = Server::start(&config, model);
         for seed in 0..24 {
             let message = match seed % 3 {
@@ -157,7 +158,7 @@ fn bare_line_ends_are_seen_across_the_borders_of_chunks() {
         b"a\r\nb\n",
     ];
     for policy in ["reject", "normalize", "accept"] {
-        let config = Config::new().set("bare_newline", policy);
+        let config = Config::new().set("bare_newline", policy).set("junk_commands", "0");
         let server = Server::start(&config, Model::Prefork);
         let mut client = server.connect();
         client.hello();

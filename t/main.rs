@@ -47,6 +47,9 @@ mod perl_host;
 // Messages octet for octet, bare line ends, limits, timeouts, changing configuration.
 mod messages;
 
+// Clients that bring no mail on.
+mod progress;
+
 // Messages in chunks: BDAT.
 mod chunks;
 

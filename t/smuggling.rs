@@ -67,8 +67,12 @@ pub(crate) fn codes(answers: &str) -> String {
 /// Plugins that keep messages in memory, under a policy for bare line ends.
 fn keeping(policy: &str, threshold: &str) -> Trial {
     queued();
-    let files =
-        [("bare_newline", policy), ("size_threshold", threshold), ("me-auth-results", "none")];
+    let files = [
+        ("bare_newline", policy),
+        ("size_threshold", threshold),
+        ("me-auth-results", "none"),
+        ("junk_commands", "0"),
+    ];
     Trial::with(keeps, "", &files)
 }
 

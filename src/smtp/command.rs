@@ -14,6 +14,9 @@ pub struct Command {
     pub(crate) run: fn(&mut Dialogue, &str),
     /// Its arguments, for HELP.
     pub usage: &'static str,
+    /// It brings no mail on, whatever its reply: it counts for `junk_commands` always.  Other
+    /// commands count when they get nowhere.
+    pub is_junk: bool,
 }
 
 /// THE command table.
@@ -27,12 +30,12 @@ pub const COMMANDS: &[Command] = &[
     row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),
     row("DATA", 512, data::data, ""),
     row("BDAT", 512, bdat::bdat, "octets [LAST]"),
-    row("RSET", 512, small::rset, ""),
-    row("NOOP", 512, small::noop, "[text]"),
-    row("VRFY", 512, small::vrfy, "address"),
-    row("HELP", 512, small::help, "[text]"),
+    junk("RSET", 512, small::rset, ""),
+    junk("NOOP", 512, small::noop, "[text]"),
+    junk("VRFY", 512, small::vrfy, "address"),
+    junk("HELP", 512, small::help, "[text]"),
     row("QUIT", 512, small::quit, ""),
-    row("XCLIENT", 4096, xclient::xclient, "attribute=value ..."),
+    junk("XCLIENT", 4096, xclient::xclient, "attribute=value ..."),
 ];
 
 const fn row(
@@ -41,7 +44,16 @@ const fn row(
     run: fn(&mut Dialogue, &str),
     usage: &'static str,
 ) -> Command {
-    Command { verb, limit, run, usage }
+    Command { verb, limit, run, usage, is_junk: false }
+}
+
+const fn junk(
+    verb: &'static str,
+    limit: usize,
+    run: fn(&mut Dialogue, &str),
+    usage: &'static str,
+) -> Command {
+    Command { is_junk: true, ..row(verb, limit, run, usage) }
 }
 
 impl Command {
@@ -60,10 +72,11 @@ pub fn find(verb: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.verb.eq_ignore_ascii_case(verb))
 }
 
-/// A line as its verb and its argument.
+/// A line as its verb and its argument; white space at the end means nothing (RFC 5321 4.1.1).
 pub fn split(line: &str) -> (&str, &str) {
+    let line = line.trim_end_matches([' ', '\t']);
     match line.split_once(' ') {
-        Some((verb, argument)) => (verb, argument.trim_matches(' ')),
+        Some((verb, argument)) => (verb, argument.trim_start_matches(' ')),
         None => (line, ""),
     }
 }
@@ -87,5 +100,19 @@ mod tests {
         assert_eq!(split("NOOP"), ("NOOP", ""));
         assert_eq!(split(""), ("", ""));
         assert_eq!(split("  x"), ("", "x"));
+    }
+
+    #[test]
+    fn white_space_at_the_end_means_nothing() {
+        for (line, verb, argument) in [
+            ("NOOP\t", "NOOP", ""),
+            ("QUIT \t", "QUIT", ""),
+            ("RSET\t \t ", "RSET", ""),
+            ("RCPT TO:<a@b>\t", "RCPT", "TO:<a@b>"),
+            ("MAIL FROM:<a@b>\tSIZE=1 \t", "MAIL", "FROM:<a@b>\tSIZE=1"),
+            ("\t", "", ""),
+        ] {
+            assert_eq!(split(line), (verb, argument), "{line:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::config::Config;
 pub mod command;
 pub mod dots;
 mod incoming;
+mod junk;
 pub(crate) mod parts;
 mod proxy;
 pub mod reply;

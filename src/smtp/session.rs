@@ -8,6 +8,7 @@ use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
 use crate::settings::{SMTPGREETING, TIMEOUT, TIMEOUT_FIRST_RECIPIENT, TIMEOUTSMTPD};
 use crate::smtp::command::{self, Command};
+use crate::smtp::junk::{self, Junk};
 use crate::smtp::proxy;
 use crate::smtp::reply::{Reply, refusal};
 use crate::smtp::service::Service;
@@ -16,6 +17,9 @@ use crate::smtp::verb::bdat::Chunks;
 use crate::smtp::verb::{starttls, xclient};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
+
+/// How many octets of a command line stand in the log.
+const SHOWN: usize = 512;
 
 thread_local! {
     static SESSIONS: Cell<u64> = const { Cell::new(0) };
@@ -30,6 +34,8 @@ pub(crate) struct Dialogue {
     pub(crate) patience: Patience,
     /// Until when the client may take to its first recipient; None once it has had one.
     pub(crate) unproven_until: Option<Instant>,
+    /// Commands that brought no mail on.
+    pub(crate) junk: Junk,
     /// Failed attempts at AUTH.
     pub(crate) auth_failures: u32,
     /// The message that comes in chunks, from the first BDAT to the end of the transaction.
@@ -95,6 +101,7 @@ impl Dialogue {
             stream,
             patience,
             unproven_until: Some(Instant::now() + proof),
+            junk: Junk::default(),
             auth_failures: 0,
             chunks: None,
             speaks_for: xclient::Said::default(),
@@ -217,20 +224,20 @@ impl Dialogue {
         title::does(shown);
         match command {
             Some(command) if command.verb == "AUTH" => self.log(Level::Info, "dispatching AUTH"),
-            _ => self.log(Level::Info, format_args!("dispatching {}", &text)),
+            _ => self.log(Level::Info, format_args!("dispatching {}", beginning(&text))),
         }
-        match command {
+        junk::counted(self, command, |dialogue| match command {
             _ if octets > command.map_or(4096, |command| command.limit) => {
-                self.say(500, "5.5.2", "Line too long");
-                self.leave_in_doubt(command);
+                dialogue.say(500, "5.5.2", "Line too long");
+                dialogue.leave_in_doubt(command);
             }
             Some(_) if argument.chars().any(|c| c.is_control() && c != '\t') => {
-                self.say(501, "5.5.2", "Syntax error, control characters are not allowed");
-                self.leave_in_doubt(command);
+                dialogue.say(501, "5.5.2", "Syntax error, control characters are not allowed");
+                dialogue.leave_in_doubt(command);
             }
-            Some(command) => (command.run)(self, argument),
-            None => crate::smtp::verb::small::unrecognized(self, verb, argument),
-        }
+            Some(command) => (command.run)(dialogue, argument),
+            None => crate::smtp::verb::small::unrecognized(dialogue, verb, argument),
+        });
     }
 
     /// Octets of a message may follow a BDAT that was not read.  They must not be taken for commands.
@@ -239,6 +246,15 @@ impl Dialogue {
             self.disconnect();
         }
     }
+}
+
+/// As much of a line as a log needs of it.
+fn beginning(line: &str) -> &str {
+    let mut end = line.len().min(SHOWN);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    &line[..end]
 }
 
 /// `config/smtpgreeting` is taken as it is when it says the protocol already.
@@ -266,6 +282,13 @@ mod tests {
         assert!(has_word("mx.example ESMTP ready", "ESMTP"));
         assert!(has_word("ESMTP", "ESMTP"));
         assert!(!has_word("mx.example XESMTP", "ESMTP"));
+    }
+
+    #[test]
+    fn a_log_shows_the_beginning_of_a_line() {
+        assert_eq!(beginning("NOOP"), "NOOP");
+        let line = format!("NOOP {}", "\u{fc}".repeat(SHOWN));
+        assert!((SHOWN - 1..=SHOWN).contains(&beginning(&line).len()));
     }
 
     #[test]

@@ -44,8 +44,12 @@ pub(crate) fn wanted(policy: &str, message: &[u8]) -> Option<Vec<u8>> {
 
 /// Sends messages in these chunks in one session, and sees that the queue has got what it should.
 fn arrive(policy: &str, threshold: &str, messages: &[(Vec<u8>, Vec<Vec<u8>>)]) {
-    let files =
-        [("bare_newline", policy), ("size_threshold", threshold), ("me-auth-results", "none")];
+    let files = [
+        ("bare_newline", policy),
+        ("size_threshold", threshold),
+        ("me-auth-results", "none"),
+        ("junk_commands", "0"),
+    ];
     let trial = Trial::with(keeps, "", &files);
     let (client, server) = UnixStream::pair().unwrap();
     let sent: Vec<_> = messages.iter().map(|(_, chunks)| (chunks.len(), chunks.concat())).collect();

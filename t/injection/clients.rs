@@ -11,6 +11,7 @@ const PLUGINS: &str =
     "rcpt_ok\nauth/auth_flat_file\nhelo policy lenient\nqueue/maildir {dir}/Maildir";
 
 const FILES: &[(&str, &str)] = &[
+    ("junk_commands", "0"),
     ("me", "mx.test"),
     ("rcpthosts", "x.test"),
     ("flat_auth_pw", "me@x.test:secret"),
@@ -163,7 +164,7 @@ fn what_clients_say_is_harmless_in_logs_and_titles() {
     let logging = "logging/warn LOGDEBUG\n\
         logging/file:1 loglevel LOGDEBUG {work}/spool/text\n\
         logging/file:2 loglevel LOGDEBUG format json {work}/spool/json";
-    let config = Config::new().set("logging", logging);
+    let config = Config::new().set("junk_commands", "0").set("logging", logging);
     let server = Server::start(&config, Model::Prefork);
     let mut client = server.connect();
     client.hello();

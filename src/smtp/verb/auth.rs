@@ -174,6 +174,7 @@ fn finish(dialogue: &mut Dialogue, mechanism: &Mechanism, outcome: Outcome) {
         return;
     }
     dialogue.unproven_until = None;
+    dialogue.junk.got_on();
     dialogue.session.connection.relay_client = true;
     if dialogue.session.connection.notes.is_true(NAUGHTY) {
         dialogue.log(Level::Info, "auth success cleared naughty");

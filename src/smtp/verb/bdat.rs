@@ -11,6 +11,9 @@ use crate::smtp::verb::data::{conclude, has_recipients};
 /// The longest size of a chunk in digits: what fits into 64 bits.
 const DIGITS: usize = 19;
 
+/// A chunk of fewer octets brings a message hardly on: what is logged of it is longer.
+const SMALLEST: u64 = 100;
+
 /// A message that comes in chunks.
 pub(crate) enum Chunks {
     /// It is on its way.
@@ -59,6 +62,9 @@ pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) {
     match incoming.judge(dialogue) {
         Ok(()) => {
             dialogue.chunks = Some(Chunks::Coming(incoming));
+            if octets >= SMALLEST {
+                dialogue.junk.got_on();
+            }
             dialogue.say(250, "2.0.0", &format!("{octets} octets received"));
         }
         Err(reply) => {

@@ -84,6 +84,10 @@ fn pass(dialogue: &mut Dialogue, hook: Hook) -> bool {
 fn queue(dialogue: &mut Dialogue) {
     let verdict = dialogue.ask(Hook::Queue, &Call::Nothing);
     let own = dialogue.session.take_recipient_verdicts();
+    let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
+    if is_accepted(&verdict) || own.values().any(is_accepted) {
+        dialogue.junk.got_message();
+    }
     if verdict.code() != Code::Done {
         match dialogue.is_lmtp && !own.is_empty() {
             true => answer_each(dialogue, &verdict, &own),

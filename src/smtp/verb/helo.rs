@@ -70,8 +70,9 @@ fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
     if dialogue.settled(greeting.hook, &verdict, &host) {
         return false;
     }
-    if dialogue.session.connection.hello.is_some() {
-        dialogue.reset_transaction();
+    match dialogue.session.connection.hello {
+        Some(_) => dialogue.reset_transaction(),
+        None => dialogue.junk.got_on(),
     }
     dialogue.session.connection.hello = Some(greeting.hello);
     dialogue.session.connection.hello_host = host;

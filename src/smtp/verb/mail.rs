@@ -58,6 +58,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     }
     let text = format!("{shown}, sender OK - how exciting to get mail from you!");
     dialogue.say(250, "2.1.0", &text);
+    dialogue.junk.got_sender();
     dialogue.session.begin_transaction();
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     dialogue.session.transaction.mail_params = params.without(known);

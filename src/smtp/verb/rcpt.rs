@@ -64,6 +64,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
     }
     dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
     dialogue.unproven_until = None;
+    dialogue.junk.got_on();
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     dialogue.session.transaction.accept_recipient(recipient, params.without(known));
 }

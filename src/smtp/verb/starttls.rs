@@ -46,6 +46,7 @@ fn handshake(dialogue: &mut Dialogue) {
     let connection = &mut dialogue.session.connection;
     match done {
         Ok(encryption) => {
+            dialogue.junk.got_on();
             connection.hello = None;
             connection.hello_host.clear();
             connection.notes.unset(CAPABILITIES);
