@@ -34,7 +34,8 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::plugins::patterns::{is_whole, lower_case};
+use crate::plugins::entries;
+use crate::plugins::patterns::is_whole;
 use crate::state::Note;
 
 /// The entry by which the sender is listed; a note of the transaction.
@@ -67,7 +68,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return DECLINED;
         }
         let list = session.derived(&again);
-        let recipient = lower_case(recipient);
+        let recipient = recipient.key();
         let senders = session.transaction.sender().map(names_of).into_iter().flatten();
         let mut closed = senders.filter_map(|name| list.get(&name));
         if closed.any(|recipients| recipients.contains(&recipient)) {
@@ -83,10 +84,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> List {
     let mut list = List::new();
     for line in lines.entries() {
-        let mut words = line.text.split_whitespace().map(str::to_lowercase);
-        match (words.next(), words.next()) {
-            (Some(from), Some(to)) if from.contains('@') && to.contains('@') => {
-                list.entry(from).or_default().insert(to);
+        let mut words = line.text.split_whitespace();
+        let from = words.next().map(entries::address_or_at_host);
+        match (from, words.next().map(entries::address)) {
+            (Some(Ok(from)), Some(Ok(to))) => drop(list.entry(from).or_default().insert(to)),
+            (Some(Err(why)), _) | (_, Some(Err(why))) => {
+                let text = format!("not a pair of addresses: '{}': {why}", line.text);
+                problems.push(Error::at(&line.file, line.number, text));
             }
             _ => {
                 let text = format!("not a pair of addresses: '{}'", line.text);
@@ -99,7 +103,7 @@ fn parse(lines: &Lines, problems: &mut Vec<Error>) -> List {
 
 /// What a sender can be listed as: `user@host` or `@host`.
 fn names_of(sender: &Address) -> [String; 2] {
-    [lower_case(sender), format!("@{}", sender.host().to_lowercase())]
+    [sender.key(), format!("@{}", sender.canonical_host())]
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@
 //!
 //!     An entry with one of the characters { } [ ] ( ) ^ $ | * + ? \ ! is a regular expression, of
 //!     the Rust crate regex: it has no look-around and no backreferences.  One that does not
-//!     compile is written to the log with its place, and skipped.
+//!     compile, or that is neither one nor a name, is written to the log with its place, and skipped.
 //!
 //! SEE ALSO
 //!     earlytalker, naughty, badmailfrom
@@ -69,6 +69,8 @@ use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks};
 use crate::log::Level;
+use crate::mail::host;
+use crate::plugins::entries;
 use crate::plugins::patterns::compile;
 
 /// The policies; each has the checks of those before it.
@@ -123,7 +125,7 @@ const CHECKS: [(usize, Check); 5] =
     [(0, false_localhost), (0, forged_literal), (0, plain_ip), (1, not_fqdn), (2, literal)];
 
 fn false_localhost(host: &str, ip: IpAddr) -> Option<(&'static str, &'static str)> {
-    let is_false = host.eq_ignore_ascii_case("localhost") && !ip.is_loopback();
+    let is_false = host::same(host, "localhost") && !ip.is_loopback();
     is_false.then_some(("You are not localhost", "invalid localhost"))
 }
 
@@ -177,7 +179,7 @@ fn is_address(text: &str) -> bool {
 struct BadHelo(Vec<Entry>);
 
 enum Entry {
-    /// A name in lower case.
+    /// A name as [`host::canonical`] has it.
     Name(String),
     /// A pattern, whether it is one that names have to match, and how it was written.
     Pattern(Regex, bool, String),
@@ -185,31 +187,36 @@ enum Entry {
 
 impl BadHelo {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> BadHelo {
-        let mut entries = vec![];
+        let mut found = vec![];
         for line in lines.entries() {
             if !line.text.contains(SPECIAL) {
-                entries.push(Entry::Name(line.text.to_lowercase()));
+                let word = line.text.split_whitespace().next().unwrap_or_default();
+                match entries::single_host(word) {
+                    Ok(name) => found.push(Entry::Name(name)),
+                    Err(text) => problems.push(Error::at(&line.file, line.number, text)),
+                }
                 continue;
             }
             let must = line.text.strip_prefix('!');
             let pattern = must.unwrap_or(&line.text);
             match compile(pattern) {
                 Ok(regex) => {
-                    entries.push(Entry::Pattern(regex, must.is_some(), pattern.to_owned()));
+                    found.push(Entry::Pattern(regex, must.is_some(), pattern.to_owned()));
                 }
                 Err(error) => problems.push(error.or_at(&line.file, line.number)),
             }
         }
-        BadHelo(entries)
+        BadHelo(found)
     }
 
     /// What the first entry that fits says: a text for the client, and one for the log.
     fn fault(&self, host: &str) -> Option<(String, String)> {
-        let name = host.to_lowercase();
+        let (name, unicode) = (host::canonical(host), host::unicode(host));
+        let is_match = |regex: &Regex| regex.is_match(&name) || regex.is_match(&unicode);
         self.0.iter().find_map(|entry| match entry {
             Entry::Name(bad) => (*bad == name)
                 .then(|| (format!("I do not believe you are {host}."), "in badhelo".to_owned())),
-            Entry::Pattern(regex, must, pattern) => (regex.is_match(&name) != *must).then(|| {
+            Entry::Pattern(regex, must, pattern) => (is_match(regex) != *must).then(|| {
                 let detail = format!("badhelo pattern match ({pattern})");
                 ("Your HELO hostname is not allowed".to_owned(), detail)
             }),

@@ -20,6 +20,7 @@ pub mod count_unrecognized_commands;
 mod dates;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
+mod entries;
 pub mod headers;
 pub mod helo;
 pub mod help;

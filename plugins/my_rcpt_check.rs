@@ -26,13 +26,13 @@
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict};
 use crate::log::Level;
-use crate::mail::Address;
+use crate::mail::{Address, host};
 use crate::state::Params;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(2)?;
-    let domain = args.required(0, "the domain")?.to_lowercase();
+    let domain = args.required(0, "the domain")?.to_owned();
     let most = args.parsed_at(1, 100)?;
     hooks.mail(mail_handler);
     hooks.rcpt(move |session, recipient, _params| rcpt_handler(session, recipient, &domain, most));
@@ -45,7 +45,7 @@ fn mail_handler(session: &mut Session, sender: &Address, params: &Params) {
 }
 
 fn rcpt_handler(session: &mut Session, recipient: &Address, domain: &str, most: usize) -> Verdict {
-    if !recipient.host().eq_ignore_ascii_case(domain) {
+    if !host::same(recipient.host(), domain) {
         return DECLINED;
     }
     if session.transaction.recipients().len() >= most {

@@ -9,7 +9,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::config::Lines;
 use crate::error::{Error, Result};
-use crate::mail::Address;
+use crate::mail::{Address, host};
+use crate::plugins::entries;
 
 /// The characters that make a line a regular expression.
 const SPECIAL: [char; 9] = ['/', '^', '$', '*', '+', '!', '%', '?', '\\'];
@@ -27,7 +28,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
     entries: Vec<Entry>,
-    /// An address or `@host` in lower case, and the first entry that is it.
+    /// An address or `@host` as it is looked up, and the first entry that is it.
     words: HashMap<String, usize>,
     /// Regular expressions with their entries, in order.
     regexes: Vec<(usize, Regex)>,
@@ -49,12 +50,14 @@ impl Patterns {
                         continue;
                     }
                 }
-            } else if bad.contains('@') {
-                list.words.entry(bad.to_lowercase()).or_insert(at);
             } else {
-                let text = format!("no @ sign in '{bad}'");
-                problems.push(Error::at(&line.file, line.number, text));
-                continue;
+                match entries::address_or_at_host(bad) {
+                    Ok(word) => drop(list.words.entry(word).or_insert(at)),
+                    Err(text) => {
+                        problems.push(Error::at(&line.file, line.number, text));
+                        continue;
+                    }
+                }
             }
             list.entries.push(Entry { bad: bad.to_owned(), reason: reason.trim().to_owned() });
         }
@@ -68,12 +71,13 @@ impl Patterns {
 
     /// The first entry that is the address or its host, or matches the address.
     pub(crate) fn find(&self, address: &Address) -> Option<&Entry> {
-        let address = lower_case(address);
-        let host = address.rfind('@').map_or("", |at| &address[at..]);
-        let word = [&address, host].iter().filter_map(|word| self.words.get(*word)).min().copied();
+        let key = address.key();
+        let host = key.rfind('@').map_or("", |at| &key[at..]);
+        let word = [&key, host].iter().filter_map(|word| self.words.get(*word)).min().copied();
         let before = |(at, _): &&(usize, Regex)| word.is_none_or(|word| *at < word);
         let mut regexes = self.regexes.iter().take_while(before);
-        let regex = regexes.find(|(_, regex)| regex.is_match(&address)).map(|(at, _)| *at);
+        let spellings = spellings(address);
+        let regex = regexes.find(|(_, regex)| fits(regex, &spellings)).map(|(at, _)| *at);
         self.entries.get(regex.or(word)?)
     }
 }
@@ -88,9 +92,19 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     })
 }
 
-/// `user@host` in lower case, as lists are searched for it.
-pub(crate) fn lower_case(address: &Address) -> String {
-    format!("{}@{}", address.user(), address.host()).to_lowercase()
+/// `user@host` in lower case as regular expressions see it: with the host in A-labels and, where
+/// that differs, in U-labels.
+pub(crate) fn spellings(address: &Address) -> [Option<String>; 2] {
+    let key = address.key();
+    let unicode = key
+        .contains("xn--")
+        .then(|| format!("{}@{}", address.user().to_lowercase(), host::unicode(address.host())));
+    [Some(key), unicode]
+}
+
+/// Does the expression match one of the spellings?
+pub(crate) fn fits(regex: &Regex, spellings: &[Option<String>]) -> bool {
+    spellings.iter().flatten().any(|spelling| regex.is_match(spelling))
 }
 
 /// Has the address a local part and a host?  The null reverse-path and `postmaster` have not.
@@ -143,6 +157,24 @@ mod tests {
     }
 
     #[test]
+    fn hosts_have_several_spellings() {
+        let lines = ["@b\u{fc}cher.example", "a@xn--mller-kva.example", "@dot.test."];
+        for line in lines.iter().chain(&[r"@b\u{fc}cher\.example$", r"@xn--bcher-kva\.example$"]) {
+            let (list, problems) = parse(&[line]);
+            assert_eq!(problems, [""; 0]);
+            let found =
+                ["b\u{fc}cher.example", "XN--BCHER-KVA.example", "m\u{fc}ller.example", "DOT.test"]
+                    .map(|host| found(&list, "a", host).is_some());
+            let wanted = match *line {
+                "a@xn--mller-kva.example" => [false, false, true, false],
+                "@dot.test." => [false, false, false, true],
+                _ => [true, true, false, false],
+            };
+            assert_eq!(found, wanted, "{line}");
+        }
+    }
+
+    #[test]
     fn the_first_line_that_fits_counts() {
         let (list, _) =
             parse(&["^a@ one", "a@x.test two", "@x.test three", "b@x.test four", "x. five"]);
@@ -165,7 +197,7 @@ mod tests {
         let (list, problems) =
             parse(&["nobody", "a(^b", "^(?!good)", r"^(.)\1", "b@x.test\t too bad "]);
         assert_eq!(problems.len(), 4, "{problems:?}");
-        assert_eq!(problems[0], "config hook:1: no @ sign in 'nobody'");
+        assert_eq!(problems[0], "config hook:1: no @ sign in 'nobody' (@nobody means the host)");
         assert_eq!(problems[1], "config hook:2: pattern 'a(^b' does not compile: unclosed group");
         assert!(problems[2].starts_with("config hook:3: ") && problems[2].contains("look-around"));
         assert!(problems[3].contains("backreferences are not supported"), "{}", problems[3]);
@@ -178,6 +210,5 @@ mod tests {
     fn whole_addresses_have_two_parts() {
         assert!(is_whole(&Address::new("a", "b.test")));
         assert!(!is_whole(&Address::null()) && !is_whole(&Address::new("postmaster", "")));
-        assert_eq!(lower_case(&Address::new("A", "B.Test")), "a@b.test");
     }
 }

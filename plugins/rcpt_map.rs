@@ -27,7 +27,8 @@
 //!               list@example.org    DECLINED
 //!               former@example.org  DENY     User not found.
 //!
-//!     A line with a code that does not exist is written to the log with its place, and skipped.
+//!     A line with a code that does not exist, or with what is no address in the domain, is written
+//!     to the log with its place, and skipped.
 //!     A map without any good line stops the start; when it becomes such later, the one before it
 //!     stays in use.
 //!
@@ -44,14 +45,17 @@ use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
-use crate::plugins::patterns::{is_whole, lower_case};
+use crate::mail::host;
+use crate::plugins::entries;
+use crate::plugins::patterns::is_whole;
 
 const NO_SUCH_USER: &str = "No such user.";
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["domain", "file", "default"])?;
-    let domain = args.named("domain").ok_or("no domain name given")?.to_lowercase();
+    let domain = args.named("domain").ok_or("no domain name given")?;
+    let domain: Rc<str> = host::canonical(domain).into();
     let file = args.named("file").ok_or("no map file given")?;
     let default = default_answer(args.named("default").unwrap_or("DENY"))?;
     let file = match hooks.config().expand(file) {
@@ -61,14 +65,14 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         _ => file.to_owned(),
     };
-    let first = parse(&hooks.config().load(&file)?, &mut vec![]);
+    let first = parse(&hooks.config().load(&file)?, &domain, &mut vec![]);
     if first.is_empty() {
         return Err(Error::new(format!("empty map file {file}")));
     }
     let good = RefCell::new(Rc::new(first));
-    let name = file.clone();
+    let (name, of) = (file.clone(), domain.clone());
     let map = hooks.derived_checked(file, move |lines, problems| {
-        let map = parse(lines, problems);
+        let map = parse(lines, &of, problems);
         if map.is_empty() {
             problems
                 .push(Error::new(format!("empty map file {name}: the one before stays in use")));
@@ -78,10 +82,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         good.borrow().clone()
     });
     hooks.rcpt(move |session, recipient, _params| {
-        if !is_whole(recipient) || recipient.host().to_lowercase() != domain {
+        if !is_whole(recipient) || recipient.canonical_host() != *domain {
             return DECLINED;
         }
-        match session.derived(&map).get(&lower_case(recipient)) {
+        match session.derived(&map).get(&recipient.key()) {
             Some(answer) => {
                 session.log(Level::Info, format_args!("{recipient} is {}", answer.code()));
                 answer.clone()
@@ -95,14 +99,20 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Addresses in lower case with their answers.
+/// Addresses as they are looked up with their answers.
 type Map = HashMap<String, Verdict>;
 
-fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Map {
+fn parse(lines: &Lines, domain: &str, problems: &mut Vec<Error>) -> Map {
     let mut map = Map::new();
     for line in lines.entries() {
         match entry(line) {
-            Ok((address, answer)) => drop(map.insert(address, answer)),
+            Ok((address, answer)) => {
+                if address.rsplit('@').next() != Some(domain) {
+                    let text = format!("not in the domain {domain}: '{address}'");
+                    problems.push(Error::at(&line.file, line.number, text));
+                }
+                map.insert(address, answer);
+            }
             Err(error) => problems.push(error.or_at(&line.file, line.number)),
         }
     }
@@ -113,7 +123,8 @@ fn entry(line: &Line) -> Result<(String, Verdict)> {
     let (address, rest) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
     let rest = rest.trim_start();
     let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    Ok((address.to_lowercase(), answer(code, text.trim())?))
+    let answer = answer(code, text.trim())?;
+    Ok((entries::address(address)?, answer))
 }
 
 /// `CODE=TEXT`.

@@ -11,6 +11,9 @@
 //!     may relay or is in whitelisthosts; and a recipient without a domain, such as postmaster.
 //!     Every other recipient is refused with "Relaying denied".
 //!
+//!     Case does not matter, nor a dot at the end, and a domain in Unicode is the same as the one
+//!     that begins with xn--.
+//!
 //!     A recipient whose local part a later server could read as an address elsewhere is refused,
 //!     too, unless the client may relay: user%elsewhere.test@example.com,
 //!     elsewhere.test!user@example.com, "user@elsewhere.test"@example.com, and what else has one of
@@ -24,7 +27,8 @@
 //!     It must be the last plugin that decides about recipients: it always decides.
 //!
 //! CONFIG
-//!     rcpthosts           a domain a line; a line that begins with a dot means all subdomains
+//!     rcpthosts           a domain a line; a line that begins with a dot means all subdomains.  A
+//!                         line that is no domain is written to the log, and skipped.
 //!     morercpthosts.cdb   domains as keys, for very many of them
 //!     me                  this server's name
 //!     recipient_routes    accept: recipients that could be routes are accepted from everybody
@@ -34,44 +38,71 @@
 //! ```
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
-use crate::config::Lines;
-use crate::error::Result;
-use crate::hook::{Args, Hooks, OK, dsn};
+use crate::config::{Derived, Lines};
+use crate::error::{Error, Result};
+use crate::hook::{Args, Hooks, OK, Session, dsn};
 use crate::log::Level;
+use crate::mail::{Address, host};
+use crate::plugins::entries::{self, first_words};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    let rcpthosts = hooks.derived("rcpthosts", domains);
+    let ours = Ours::new(hooks);
     hooks.rcpt(move |session, recipient, _params| {
         if let Some(refused) = session.refused_route(recipient) {
             return refused;
         }
-        if session.may_relay() || recipient.host().is_empty() {
+        if session.may_relay() {
+            session.log(Level::Info, "pass: the client may relay");
             return OK;
         }
-        let host = recipient.host().to_lowercase();
-        if host == session.me().to_lowercase() {
-            session.log(Level::Info, format_args!("pass: {host} is this server"));
-            return OK;
+        match ours.has(session, recipient) {
+            Some(why) => {
+                session.log(Level::Info, format_args!("pass: {why}"));
+                OK
+            }
+            None => {
+                let host = recipient.canonical_host();
+                session.log(Level::Info, format_args!("fail: {host} not in rcpthosts"));
+                dsn::relaying_denied("")
+            }
         }
-        if let Some(entry) = match_of(&session.derived(&rcpthosts), &host) {
-            session.log(Level::Info, format_args!("pass: {host} in rcpthosts as {entry}"));
-            return OK;
-        }
-        if session.config_map("morercpthosts").contains(&host) {
-            session.log(Level::Info, format_args!("pass: {host} found in morercpthosts"));
-            return OK;
-        }
-        session.log(Level::Info, format_args!("fail: {host} not in rcpthosts"));
-        dsn::relaying_denied("")
     });
     Ok(())
 }
 
-fn domains(lines: &Lines) -> HashSet<String> {
-    lines.iter().filter_map(|line| line.split_whitespace().next()).map(str::to_lowercase).collect()
+/// The domains that this server takes mail for.
+pub(crate) struct Ours(Rc<Derived<HashSet<String>>>);
+
+impl Ours {
+    /// For a plugin that wants to know while `hooks` are made.
+    pub(crate) fn new(hooks: &mut Hooks) -> Ours {
+        Ours(hooks.derived_checked("rcpthosts", domains))
+    }
+
+    /// Why mail for this recipient is for us; None if it is not.
+    pub(crate) fn has(&self, session: &mut Session, recipient: &Address) -> Option<String> {
+        let host = recipient.canonical_host();
+        if host.is_empty() {
+            return Some(format!("{recipient} has no domain"));
+        }
+        if host == host::canonical(&session.me()) {
+            return Some(format!("{host} is this server"));
+        }
+        if let Some(entry) = match_of(&session.derived(&self.0), &host) {
+            return Some(format!("{host} in rcpthosts as {entry}"));
+        }
+        let map = session.config_map("morercpthosts");
+        let is_there = map.contains(&host) || map.contains(&host::unicode(&host));
+        is_there.then(|| format!("{host} found in morercpthosts"))
+    }
+}
+
+fn domains(lines: &Lines, problems: &mut Vec<Error>) -> HashSet<String> {
+    first_words(lines, problems, entries::domain)
 }
 
 /// The entry that covers `host`: itself, or one of its parent domains with a dot in front.
@@ -83,11 +114,66 @@ fn match_of<'a>(domains: &HashSet<String>, host: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::{Code, WHITELISTHOST, WHITELISTSENDER};
+    use crate::testing::Trial;
+
+    #[test]
+    fn a_domain_has_several_spellings() {
+        let list = "dot.test.\nxn--bcher-kva.example\nstra\u{df}e.example\n.B\u{dc}CHER.test\n\
+            [IPv6:2001:db8::1]";
+        let mut trial = Trial::new("rcpt_ok", &[("rcpthosts", list), ("me", "M\u{dc}.test.")]);
+        for (path, code) in [
+            ("<b@Dot.test>", Code::Ok),
+            ("<b@b\u{fc}cher.example>", Code::Ok),
+            ("<b@B\u{dc}CHER.example>", Code::Ok),
+            ("<b@XN--BCHER-KVA.example>", Code::Ok),
+            ("<b@xn--strae-oqa.example>", Code::Ok),
+            ("<b@strasse.example>", Code::Deny),
+            ("<b@mx.b\u{fc}cher.test>", Code::Ok),
+            ("<b@mx.xn--bcher-kva.test>", Code::Ok),
+            ("<b@b\u{fc}cher.test>", Code::Deny),
+            ("<b@xn--m-eha.test>", Code::Ok),
+            ("<b@[ipv6:2001:DB8:0::1]>", Code::Ok),
+            ("<b@[IPv6:2001:db8::2]>", Code::Deny),
+        ] {
+            assert_eq!(trial.rcpt(path).code(), code, "{path}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_domain_are_named() {
+        let list = "\u{feff}bom.test\n*.wild.test\n@at.test\ngood.test # ours\n";
+        let mut trial = Trial::new("rcpt_ok", &[("rcpthosts", list)]);
+        for path in ["<b@bom.test>", "<b@good.test>"] {
+            assert_eq!(trial.rcpt(path).code(), Code::Ok, "{path}");
+        }
+        let log = trial.log();
+        let place = "config/rcpthosts";
+        assert!(log.contains(&format!("{place}:2: no domain: '*.wild.test' (.wild.test means")));
+        assert!(log.contains(&format!("{place}:3: no host: '@at.test' (at.test is one)")), "{log}");
+        assert!(!log.contains(&format!("{place}:1:")) && !log.contains(&format!("{place}:4:")));
+    }
+
+    #[test]
+    fn addresses_may_relay_and_senders_may_not() {
+        let mut trial = Trial::new("rcpt_ok", &[("rcpthosts", "example.com")]);
+        let elsewhere = "<b@example.net>";
+        trial.session.transaction.notes.set(WHITELISTSENDER, "1".into());
+        assert_eq!(trial.rcpt(elsewhere).code(), Code::Deny);
+        assert_eq!(trial.rcpt("<b@example.com>").code(), Code::Ok);
+        trial.session.connection.notes.set(WHITELISTHOST, "1".into());
+        assert_eq!(trial.rcpt(elsewhere).code(), Code::Ok);
+        trial.session.connection.notes.unset(WHITELISTHOST);
+        assert_eq!(trial.rcpt(elsewhere).code(), Code::Deny);
+        trial.session.connection.relay_client = true;
+        assert_eq!(trial.rcpt(elsewhere).code(), Code::Ok);
+    }
 
     #[test]
     fn domains_and_subdomains_match() {
         let lines = ["Example.com", ".sub.example  # kept", ".top"];
-        let set = domains(&Lines::from_values(lines.map(str::to_owned).to_vec()));
+        let lines = Lines::from_values(lines.map(str::to_owned).to_vec());
+        let set = domains(&lines, &mut vec![]);
         for (host, entry) in [
             ("example.com", Some("example.com")),
             ("www.example.com", None),

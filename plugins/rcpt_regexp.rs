@@ -24,8 +24,9 @@
 //!     anchor it with ^ and $ if it is to match all of that.  Case does not matter.
 //!
 //!     Regular expressions are those of the Rust crate regex: there is no look-around and there
-//!     are no backreferences.  A line with an expression that does not compile, or a code that does
-//!     not exist, is written to the log with its place, and skipped.  The plugin of the same name
+//!     are no backreferences.  A line with an expression that does not compile, with neither an
+//!     expression nor an address, or with a code that does not exist, is written to the log with its
+//!     place, and skipped.  The plugin of the same name
 //!     in Perl fails on a line without a code.
 //!
 //! SEE ALSO
@@ -38,7 +39,8 @@ use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
-use crate::plugins::patterns::{compile, is_whole, lower_case};
+use crate::plugins::entries;
+use crate::plugins::patterns::{compile, fits, is_whole, spellings};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -48,9 +50,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         if !is_whole(recipient) {
             return DECLINED;
         }
-        let address = lower_case(recipient);
+        let (address, spellings) = (recipient.key(), spellings(recipient));
         let rules = session.derived(&rules);
-        let Some(rule) = rules.iter().find(|rule| rule.fits(&address)) else { return DECLINED };
+        let found = rules.iter().find(|rule| rule.fits(&address, &spellings));
+        let Some(rule) = found else { return DECLINED };
         let (who, code) = (&rule.who, rule.answer.code());
         session.log(Level::Debug, format_args!("{who} matched {address}, returning {code}"));
         rule.answer.clone()
@@ -60,7 +63,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// One line of the file.
 struct Rule {
-    /// The address in lower case, or the expression as it was written.
+    /// The address as it is looked up, or the expression as it was written.
     who: String,
     regex: Option<Regex>,
     answer: Verdict,
@@ -77,12 +80,12 @@ impl Rule {
             Some(pattern) => {
                 Ok(Rule { who: who.to_owned(), regex: Some(compile(pattern)?), answer })
             }
-            None => Ok(Rule { who: who.to_lowercase(), regex: None, answer }),
+            None => Ok(Rule { who: entries::address(who)?, regex: None, answer }),
         }
     }
 
-    fn fits(&self, address: &str) -> bool {
-        self.regex.as_ref().map_or(self.who == address, |regex| regex.is_match(address))
+    fn fits(&self, address: &str, spellings: &[Option<String>]) -> bool {
+        self.regex.as_ref().map_or(self.who == address, |regex| fits(regex, spellings))
     }
 }
 

@@ -24,7 +24,7 @@
 //!     FOLDER   where to look; /home/%u/.qpsmtpd by default.  In it stands
 //!
 //!                  %u   for the local part
-//!                  %h   for the domain, in lower case
+//!                  %h   for the domain, in lower case and without Unicode
 //!                  %a   for the whole address
 //!
 //!              With %u alone, recipients of the same name in all domains have the same files.
@@ -70,7 +70,7 @@ fn fill(pattern: &str, address: &Address) -> Option<String> {
     let mut pieces = pattern.split('%');
     let mut path = pieces.next()?.to_owned();
     for piece in pieces {
-        let host = address.host().to_lowercase();
+        let host = address.canonical_host().into_owned();
         let value = match piece.chars().next() {
             Some('u') => address.user().to_owned(),
             Some('h') => host,
@@ -101,6 +101,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<String>>> {
     let mut text = vec![];
     file.take(LARGEST).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(Some(lines.map(str::to_owned).collect()))

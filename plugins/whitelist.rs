@@ -19,17 +19,20 @@
 //!     that it leaves: most plugins that refuse leave a client in whitelisthosts and a sender in
 //!     whitelistsenders alone at all hooks.
 //!
-//!     One of these is rcpt_ok: such clients and senders may send to every recipient, not only to
-//!     ours.  Anybody can give any sender's address, and any name in HELO.  Put into
-//!     whitelistsenders only what nobody else would guess.
+//!     One of these is rcpt_ok: clients in whitelisthosts may send to every recipient, not only to
+//!     ours.  Senders and names in HELO are a different matter, because anybody can give them: they
+//!     exempt from tests, and their mail is for our domains only.  With the plugins of the same names
+//!     in Perl a sender in whitelistsenders may send to every recipient.
 //!
 //!     With per_recipient 1 all is decided for each recipient, by the lists that the recipient has
 //!     of its own, see the plugin user_config, and with merge 1 by the server's lists as well.  A
 //!     list of its own accepts mail to that recipient and leaves no notes; with the plugin of the
-//!     same name in Perl it exempts the rest of the session, other recipients included.
+//!     same name in Perl it exempts the rest of the session, other recipients included.  A recipient
+//!     in none of our domains, as rcpt_ok knows them, is accepted only if the client is in the
+//!     server's whitelisthosts, or the recipient in the server's whitelistrcpt.
 //!
-//!     An address in whitelisthosts means itself; with the plugin of the same name in Perl
-//!     192.0.2.1 is also the beginning of 192.0.2.17.
+//!     An address in whitelisthosts means itself, and 10.1 means 10.1.: with the plugin of the same
+//!     name in Perl 192.0.2.1 is also the beginning of 192.0.2.17, and 10.1 that of 10.100.0.1.
 //!
 //! ARGUMENTS
 //!     per_recipient 1   decide for each recipient; 0 by default
@@ -38,8 +41,7 @@
 //!
 //! CONFIG
 //!     whitelisthosts    an address, a network, or the beginning of an address a line, of IPv4 or
-//!                       IPv6.  A beginning should end with a dot or a colon: 10.1 is 10.100.0.1,
-//!                       too.
+//!                       IPv6
 //!
 //!                           192.0.2.1
 //!                           198.51.100.0/24
@@ -50,7 +52,8 @@
 //!     whitelistsenders  an address or a host a line, user@example.net or example.net
 //!     whitelistrcpt     an address or a host a line
 //!
-//!     Case does not matter.
+//!     Case does not matter, and what follows the first word of a line does not count.  A line that
+//!     is none of these is written to the log and skipped.
 //!
 //! NOTES
 //!     whitelistclient, whitelisthost, whitelisthelo   of the connection: 1
@@ -72,8 +75,10 @@ use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
 use crate::log::Level;
-use crate::mail::Address;
-use crate::plugins::patterns::{is_whole, lower_case};
+use crate::mail::{Address, host};
+use crate::plugins::entries::{self, first_words};
+use crate::plugins::patterns::is_whole;
+use crate::plugins::rcpt_ok::Ours;
 use crate::state::Note;
 
 /// 1 if the environment variable WHITELISTCLIENT is set; a note of the connection.
@@ -92,16 +97,18 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
     args.only(&["per_recipient", "merge"])?;
     let hosts = hooks.derived_checked("whitelisthosts", Hosts::parse);
     let [names, senders, recipients] = ["whitelisthelo", "whitelistsenders", "whitelistrcpt"]
-        .map(|name| hooks.derived(name, words));
+        .map(|name| hooks.derived_checked(name, reader(name)));
     if args.flag("per_recipient", false) {
         let merge = args.flag("merge", true);
+        let ours = Ours::new(hooks);
         hooks.rcpt(move |session, recipient, _params| {
+            let is_ours = ours.has(session, recipient).is_some();
             if by_environment {
-                return accept(session, Found::Client);
+                return accept_if(is_ours, session, Found::Client);
             }
             for list in &LISTS {
                 let (own, has_own) = own_list(session, recipient, list);
-                if has_own && list.contains(&own, session, recipient) {
+                if is_ours && has_own && list.contains(&own, session, recipient) {
                     session.log(
                         Level::Info,
                         format_args!("pass, {recipient} has it in {}", list.file),
@@ -110,7 +117,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
                 }
                 let server = if has_own { session.config(list.file) } else { own };
                 if (merge || !has_own) && list.contains(&server, session, recipient) {
-                    return accept(session, list.found);
+                    return accept_if(is_ours, session, list.found);
                 }
             }
             DECLINED
@@ -129,7 +136,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         DECLINED
     });
     hooks.hello(move |session, host| {
-        let is_listed = session.derived(&names).contains(&host.to_lowercase());
+        let is_listed = session.derived(&names).contains(&*host::canonical(host));
         if is_listed { accept(session, Found::Name) } else { DECLINED }
     });
     hooks.mail(move |session, sender, _params| {
@@ -184,6 +191,13 @@ fn accept(session: &mut Session, found: Found) -> Verdict {
     OK
 }
 
+/// The same for a recipient: one that is not ours is accepted for the client's address or the
+/// recipient's own, and not for what a stranger can claim.
+fn accept_if(is_ours: bool, session: &mut Session, found: Found) -> Verdict {
+    let verdict = accept(session, found);
+    if is_ours || matches!(found, Found::Host | Found::Recipient) { verdict } else { DECLINED }
+}
+
 /// One of the four lists, as it is searched for a recipient.
 struct List {
     file: &'static str,
@@ -203,7 +217,8 @@ const LISTS: [List; 4] = [
         file: "whitelisthelo",
         found: Found::Name,
         has: |lines, session, _| {
-            words(lines).contains(&session.connection.hello_host.to_lowercase())
+            let name = host::canonical(&session.connection.hello_host);
+            reader("whitelisthelo")(lines, &mut vec![]).contains(&*name)
         },
     },
     List {
@@ -211,13 +226,16 @@ const LISTS: [List; 4] = [
         found: Found::Sender,
         has: |lines, session, _| {
             let sender = session.transaction.sender();
-            sender.is_some_and(|sender| has_address(&words(lines), sender))
+            let words = reader("whitelistsenders")(lines, &mut vec![]);
+            sender.is_some_and(|sender| has_address(&words, sender))
         },
     },
     List {
         file: "whitelistrcpt",
         found: Found::Recipient,
-        has: |lines, _, recipient| has_address(&words(lines), recipient),
+        has: |lines, _, recipient| {
+            has_address(&reader("whitelistrcpt")(lines, &mut vec![]), recipient)
+        },
     },
 ];
 
@@ -235,20 +253,24 @@ fn own_list(session: &mut Session, recipient: &Address, list: &List) -> (Lines, 
     (lines, is_own)
 }
 
-fn words(lines: &Lines) -> HashSet<String> {
-    lines.iter().map(str::to_lowercase).collect()
+/// What reads the list `name`, which is no list of clients' addresses.
+fn reader(name: &str) -> fn(&Lines, &mut Vec<Error>) -> HashSet<String> {
+    match name {
+        "whitelisthelo" => |lines, problems| first_words(lines, problems, entries::single_host),
+        _ => |lines, problems| first_words(lines, problems, entries::address_or_host),
+    }
 }
 
 fn has_address(words: &HashSet<String>, address: &Address) -> bool {
     is_whole(address)
-        && (words.contains(&lower_case(address)) || words.contains(&address.host().to_lowercase()))
+        && (words.contains(&address.key()) || words.contains(&*address.canonical_host()))
 }
 
 /// config/whitelisthosts.
 struct Hosts {
     addresses: HashSet<IpAddr>,
     networks: Vec<IpNet>,
-    /// Beginnings of addresses, in lower case.
+    /// Beginnings of addresses, in lower case, each with a dot or a colon at its end.
     beginnings: Vec<String>,
 }
 
@@ -263,7 +285,8 @@ impl Hosts {
             } else if let Ok(network) = word.parse::<IpNet>() {
                 hosts.networks.push(network.trunc());
             } else if word.chars().all(in_address) && !word.is_empty() {
-                hosts.beginnings.push(word.to_lowercase());
+                let end = if word.contains(':') { ':' } else { '.' };
+                hosts.beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
                 let text = format!("no address, beginning of one, or network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
@@ -295,7 +318,11 @@ mod tests {
             ("::ffff:192.0.2.1", "192.0.2.1", true),
             ("192.0.2.", "192.0.2.255", true),
             ("10.1", "10.1.2.3", true),
-            ("10.1", "10.100.2.3", true),
+            ("10.1", "10.100.2.3", false),
+            ("10", "10.100.2.3", true),
+            ("10", "100.1.2.3", false),
+            ("2001:db8", "2001:db8:7::1", true),
+            ("2001:db8", "2001:db80::1", false),
             ("10.1.", "10.100.2.3", false),
             ("10.1.", "110.1.2.3", false),
             ("10.1.0.0/24", "10.1.0.0", true),
@@ -335,7 +362,64 @@ mod tests {
         assert!(!trial.session.is_immune());
         let mut trial = Trial::with(by_environment, "per_recipient 1", &[]);
         assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert_eq!(trial.rcpt("<b@example.com>"), DECLINED);
+        trial.set_config("rcpthosts", "example.com");
         assert_eq!(trial.rcpt("<b@example.com>"), OK);
+        assert_eq!(trial.rcpt("<b@example.net>"), DECLINED);
+    }
+
+    /// What each list does to a recipient elsewhere, with rcpt_ok behind it.
+    #[test]
+    fn what_a_stranger_can_claim_opens_no_domain() {
+        for (list, entry, opens) in [
+            ("whitelisthosts", "192.0.2.1", true),
+            ("whitelisthelo", "client.example", false),
+            ("whitelistsenders", "a@example.net", false),
+            ("whitelistrcpt", "evil.test", true),
+        ] {
+            for arguments in ["", "per_recipient 1"] {
+                let plugins = format!("user_config {{dir}}/%u\nwhitelist {arguments}\nrcpt_ok");
+                let files = [(list, entry), ("rcpthosts", "example.com")];
+                let mut trial = Trial::new(&plugins, &files);
+                trial.session.connection.hello_host = "client.example".into();
+                trial.plain(Hook::Connect);
+                trial.call(Hook::Ehlo, &Call::Host("client.example"));
+                trial.mail("<a@example.net>");
+                let what = format!("{list} {arguments}\n{}", trial.log());
+                assert_eq!(trial.rcpt("<b@evil.test>") == OK, opens, "{what}");
+                assert_eq!(trial.rcpt("<b@example.com>"), OK, "{what}");
+                let route = trial.rcpt("<\"b@evil.test\"@example.com>");
+                assert_eq!(route == OK, list == "whitelisthosts", "{what}");
+            }
+            let plugins = "user_config {dir}/%u\nwhitelist per_recipient 1\nrcpt_ok";
+            let mut trial = Trial::new(plugins, &[("rcpthosts", "example.com")]);
+            std::fs::create_dir(trial.dir().join("b")).unwrap();
+            std::fs::write(trial.dir().join("b").join(list), entry).unwrap();
+            trial.session.connection.hello_host = "client.example".into();
+            trial.mail("<a@example.net>");
+            assert!(trial.rcpt("<b@evil.test>").code().is_deny(), "{list} of its own");
+        }
+    }
+
+    #[test]
+    fn lines_that_fit_nothing_are_named() {
+        for (list, line, text) in [
+            ("whitelisthelo", "*.wild.test", "subdomains of wild.test have a line each"),
+            ("whitelistsenders", "@at.test", "no host: '@at.test' (at.test is one)"),
+            ("whitelistrcpt", ".wild.test", "subdomains of wild.test have a line each"),
+        ] {
+            let mut trial = Trial::new("whitelist", &[(list, line)]);
+            trial.call(Hook::Ehlo, &Call::Host("client.example"));
+            trial.mail("<a@at.test>");
+            trial.rcpt("<a@wild.test>");
+            let log = trial.log();
+            assert!(log.contains(&format!("{list}:1: no host: ")) && log.contains(text), "{log}");
+        }
+        let files = [("whitelistsenders", "Good@dot.test. # a friend\nb\u{fc}cher.example")];
+        let mut trial = Trial::new("whitelist", &files);
+        for sender in ["<good@DOT.test>", "<a@xn--bcher-kva.example>", "<a@B\u{dc}CHER.example>"] {
+            assert_eq!(trial.mail(sender), OK, "{sender}");
+        }
     }
 
     #[test]
@@ -375,7 +459,8 @@ mod tests {
     /// The recipient rich@example.com has lists of its own.
     fn personal(arguments: &str, list: &str, own: &str, server: &str) -> Trial {
         let lines = format!("user_config {{dir}}/%u\nwhitelist per_recipient 1 {arguments}");
-        let trial = Trial::new(&lines, &[(list, server)]);
+        let files = [(list, server), ("rcpthosts", "example.com\nexample.org")];
+        let trial = Trial::new(&lines, &files);
         std::fs::create_dir(trial.dir().join("rich")).unwrap();
         std::fs::write(trial.dir().join("rich").join(list), own).unwrap();
         trial

@@ -118,3 +118,30 @@ fn vrfy_takes_the_parameter() {
     client.quit();
     server.stop().unwrap();
 }
+
+/// Upper and lower case, A-labels and U-labels: one domain, and one folder.
+#[test]
+fn a_domain_is_the_same_in_each_spelling() {
+    let config = Config::new()
+        .set("rcpthosts", "xn--bcher-kva.example\nB\u{dc}RO.test.")
+        .set("plugins", "rcpt_ok\nqueue/maildir {work}/Maildir %d/%l");
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    for (spellings, folder) in [
+        (["b\u{fc}cher.example", "XN--BCHER-KVA.Example"], "xn--bcher-kva.example"),
+        (["b\u{fc}ro.test", "xn--bro-hoa.TEST"], "xn--bro-hoa.test"),
+    ] {
+        for host in spellings {
+            client.ask("MAIL FROM:<a@example.net> SMTPUTF8", "250");
+            client.ask(&format!("RCPT TO:<b@{host}>"), "250");
+            send(&mut client, host);
+        }
+        let folder = config.path("Maildir").join(folder).join("b/new");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2);
+    }
+    client.ask("MAIL FROM:<a@example.net> SMTPUTF8", "250");
+    client.ask("RCPT TO:<b@b\u{fc}ch.example>", "550");
+    client.quit();
+    server.stop().unwrap();
+}

@@ -8,13 +8,14 @@ use qpsmtpd::plugins::PLUGINS;
 use regex::Regex;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
-const NO_PLUGINS: [&str; 11] = [
+const NO_PLUGINS: [&str; 12] = [
     "absent",
     "auth/back_end",
     "auth/database",
     "auth/passwords",
     "auth/settings",
     "dates",
+    "entries",
     "mod",
     "patterns",
     "queue/client",

@@ -60,6 +60,7 @@ use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
 use crate::log::Level;
+use crate::mail::host::address_key;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -86,7 +87,7 @@ const TEXTS: Texts = Texts {
     wrong: "auth_flat_file - wrong password",
 };
 
-/// Users in lower case, each with the password; None where nobody can present it.
+/// Users as they are looked up, each with the password; None where nobody can present it.
 type Users = HashMap<String, Option<Password>>;
 
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
@@ -98,7 +99,7 @@ fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
                     problems.push(Error::at(&line.file, line.number, what));
                     None
                 });
-                users.entry(user.to_lowercase()).or_insert(password);
+                users.entry(address_key(user)).or_insert(password);
             }
             // The line may be half a password: it does not go to the log.
             None => problems.push(Error::at(&line.file, line.number, "no colon after the user")),
@@ -122,7 +123,7 @@ fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Pass
         session.log(Level::Info, "fail: missing domain");
         return None;
     }
-    let found = users.get(&user.to_lowercase());
+    let found = users.get(&address_key(user));
     if found.is_none() {
         session.log(Level::Info, format_args!("fail: no such user: {user}"));
     }

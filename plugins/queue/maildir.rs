@@ -30,7 +30,7 @@
 //!     SUBDIR   the Maildir of a recipient below DIR, with at least one of
 //!
 //!                  %l   the local part
-//!                  %d   the domain
+//!                  %d   the domain, in lower case and without Unicode (xn--...)
 //!                  %u   the whole address
 //!
 //!              In these, characters other than letters, digits and - + _ . , @ = become "_", and
@@ -324,7 +324,7 @@ fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<
 
 /// The Maildir of a recipient, as a path that stays below the one it is joined to.
 fn of_recipient(subdir: &str, recipient: &Address) -> PathBuf {
-    let (user, host) = (clean(recipient.user()), clean(recipient.host()));
+    let (user, host) = (clean(recipient.user()), clean(&recipient.canonical_host()));
     let path = subdir.replace("%l", &user).replace("%d", &host);
     let path = path.replace("%u", &format!("{user}@{host}"));
     let safe =
@@ -440,8 +440,8 @@ mod tests {
     fn a_copy_for_each_recipient() {
         let recipients = ["<b@example.com>", "<c@Example.org>", "<postmaster>"];
         for (subdir, folders) in [
-            ("%d/%l", ["example.com/b", "Example.org/c", "_/postmaster"]),
-            ("/%u/", ["b@example.com", "c@Example.org", "postmaster@"]),
+            ("%d/%l", ["example.com/b", "example.org/c", "_/postmaster"]),
+            ("/%u/", ["b@example.com", "c@example.org", "postmaster@"]),
             ("in/%l", ["in/b", "in/c", "in/postmaster"]),
         ] {
             let args = format!("~/spool {subdir}");
@@ -475,6 +475,9 @@ mod tests {
             (".%l", ".", "b.test", "_"),
             ("%l", "%d", "b.test", "_d"),
             ("%l", "jürgen", "b.test", "jürgen"),
+            ("%d/%l", "Bob", "Example.COM", "example.com/Bob"),
+            ("%d/%l", "b", "Bücher.example", "xn--bcher-kva.example/b"),
+            ("%u", "b", "XN--BCHER-KVA.example", "b@xn--bcher-kva.example"),
             ("%l", "a\"b\\c", "b.test", "a_b_c"),
         ] {
             let found = of_recipient(subdir, &Address::new(user, host));

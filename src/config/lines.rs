@@ -176,7 +176,9 @@ impl Reader<'_, '_> {
 
         let path: Rc<Path> = Rc::from(path);
         self.open.push(Open { path: Rc::clone(&path), id: stamp.id, number: 0 });
-        for (at, text) in String::from_utf8_lossy(&bytes).split('\n').enumerate() {
+        // A byte order mark, as editors of Windows write it, is no part of the first line.
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+        for (at, text) in String::from_utf8_lossy(bytes).split('\n').enumerate() {
             let text = text.trim_ascii();
             let number = at + 1;
             if text.is_empty() || text.starts_with('#') {
