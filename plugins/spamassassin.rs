@@ -9,16 +9,16 @@
 //!
 //! DESCRIPTION
 //!     Hands every message to spamd and puts its X-Spam-... fields on top of the header section, but
-//!     not X-Spam-Report and X-Spam-Prev-Subject.  Fields of these names that are there already, which
-//!     anybody could have written, are renamed to X-Old-Spam-..., and so are X-Spam-Flag,
-//!     X-Spam-Status, X-Spam-Check-By and X-Spam-User.
+//!     not X-Spam-Report and X-Spam-Prev-Subject.  All fields X-Spam-... that are there already, which
+//!     anybody could have written, are renamed to X-Old-Spam-..., be the message looked at or not:
+//!     what a mail reader finds under such a name is SpamAssassin's.
 //!
 //!     Spam makes the client's karma worse, and what SpamAssassin learns, as spam or as ham, makes it
 //!     worse or better.
 //!
 //!     Not looked at are large messages, and those of clients and senders that may relay or are on a
 //!     white list.  If spamd cannot be reached, does not answer in time, or answers something else,
-//!     the message is accepted as it is, with a line in the log.
+//!     the message is accepted without fields of spamd, with a line in the log.
 //!
 //!     With `spamd_user vpopmail` spamd is told the recipient as the user, whose own preferences count
 //!     then.  A message for several recipients gets X-Spam-User, so that a later program knows that
@@ -84,8 +84,8 @@ const KNOWN: [&str; 9] = [
     "relayclient",
 ];
 
-/// Fields that count to readers of mail, even if spamd does not write them.
-const OURS: [&str; 4] = ["X-Spam-Flag", "X-Spam-Status", "X-Spam-Check-By", "X-Spam-User"];
+/// How the names of fields begin that count to readers of mail.
+const OURS: &str = "X-Spam";
 
 /// Fields of spamd that are not put into the message.
 const LEFT_OUT: [&str; 2] = ["X-Spam-Report", "X-Spam-Prev-Subject"];
@@ -170,29 +170,59 @@ fn reject(args: &Args) -> Result<Reject> {
 
 impl Filter {
     fn check(&self, session: &mut Session) -> Verdict {
-        if session.is_immune() {
-            return DECLINED;
-        }
-        let size = session.transaction.message_len();
-        if size > self.most {
-            session.log(Level::Info, format_args!("skip, too large ({size})"));
-            return DECLINED;
-        }
         let user = self.user(session);
-        let until = end_of_waiting(session);
-        let answer = match spamd::ask(&self.place, until, &user, &session.transaction) {
-            Ok(answer) => answer,
-            Err(error) => {
-                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.place));
-                return DECLINED;
-            }
-        };
+        let answer = self.ask(session, &user);
+        if self.adds_fields {
+            self.distrust(session);
+        }
+        let Some(answer) = answer else { return DECLINED };
         session.transaction.notes.set(SPAMASSASSIN, answer.words.clone());
         if self.adds_fields {
             self.add_fields(session, &answer, &user);
             self.munge(session, &answer);
         }
         self.judge(session, &answer)
+    }
+
+    /// What spamd says; None for a message that is not looked at, and where it says nothing.
+    fn ask(&self, session: &Session, user: &str) -> Option<Answer> {
+        if session.is_immune() {
+            return None;
+        }
+        let size = session.transaction.message_len();
+        if size > self.most {
+            session.log(Level::Info, format_args!("skip, too large ({size})"));
+            return None;
+        }
+        let until = end_of_waiting(session);
+        match spamd::ask(&self.place, until, user, &session.transaction) {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.place));
+                None
+            }
+        }
+    }
+
+    /// Takes the names from fields that somebody else wrote.
+    fn distrust(&self, session: &mut Session) {
+        let header = &mut session.transaction.header;
+        let is_ours = |name: &&str| {
+            let parts = name.split_at_checked(OURS.len());
+            parts.is_some_and(|(start, rest)| {
+                start.eq_ignore_ascii_case(OURS) && (rest.is_empty() || rest.starts_with('-'))
+            })
+        };
+        let names: Vec<String> = header.names().filter(is_ours).map(str::to_owned).collect();
+        for name in &names {
+            // X-Spam-Flag becomes X-Old-Spam-Flag.
+            let old = format!("X-Old-{}", &name["X-".len()..]);
+            match self.old {
+                Old::Drop => header.delete(name),
+                Old::Rename => header.rename(name, &old),
+                Old::Keep => 0,
+            };
+        }
     }
 
     /// As whom spamd is asked.
@@ -211,16 +241,6 @@ impl Filter {
         let fields = answer.fields.iter().filter(|(name, _)| {
             !LEFT_OUT.iter().any(|left_out| left_out.eq_ignore_ascii_case(name))
         });
-        let names = fields.clone().map(|(name, _)| name.as_str()).chain(OURS);
-        for name in names {
-            // X-Spam-Flag becomes X-Old-Spam-Flag.
-            let old = format!("X-Old-{}", &name["X-".len()..]);
-            match self.old {
-                Old::Drop => header.delete(name),
-                Old::Rename => header.rename(name, &old),
-                Old::Keep => 0,
-            };
-        }
         for (name, value) in fields.rev() {
             header.add_at(0, name, value);
         }

@@ -85,6 +85,35 @@ fn spamd_is_told_the_envelope_and_the_user() {
     }
 }
 
+/// Too large, from somebody who is not asked about, or without a spamd.
+#[test]
+fn fields_of_others_are_distrusted_though_nobody_is_asked() {
+    let forged = "Subject: x\nX-Spam-Status: No\nx-spam-LEVEL: *\n\ty\nX-Spam-Flag : YES\n\
+        X-Spam-Score: -9\nX-Spam: no\nX-Spammer: me\nX-Spam-Status: No, again\n\ntext\n";
+    let renamed = "Subject: x\nX-Old-Spam-Status: No\nX-Old-spam-LEVEL: *\n\ty\n\
+        X-Old-Spam-Flag: YES\nX-Old-Spam-Score: -9\nX-Old-Spam: no\nX-Spammer: me\n\
+        X-Old-Spam-Status: No, again\n";
+    for (args, whitelisted, want) in [
+        ("", false, renamed),
+        ("size_limit 10", false, renamed),
+        ("", true, renamed),
+        ("leave_old_headers drop", false, "Subject: x\nX-Spammer: me\n"),
+        ("leave_old_headers keep", false, forged.strip_suffix("\ntext\n").unwrap()),
+        ("headers none", false, forged.strip_suffix("\ntext\n").unwrap()),
+    ] {
+        let line = format!("spamassassin spamd_socket {{dir}}/none {args}");
+        let mut trial = Trial::new(&line, &[]);
+        trial.mail("<a@example.net>");
+        trial.rcpt("<b@example.com>");
+        trial.message(forged);
+        if whitelisted {
+            trial.session.transaction.notes.set(crate::hook::WHITELISTSENDER, "1".into());
+        }
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+        assert_eq!(header(&trial).trim_end_matches('\n'), want.trim_end_matches('\n'), "{args}");
+    }
+}
+
 #[test]
 fn fields_are_added_and_old_ones_distrusted() {
     let new = "X-Spam-Flag: YES\n\
@@ -125,13 +154,13 @@ fn fields_are_added_and_old_ones_distrusted() {
 }
 
 #[test]
-fn without_an_answer_the_message_is_accepted_as_it_is() {
-    let before = "Subject: an offer\nX-Spam-Flag: NO\n";
+fn without_an_answer_the_message_is_accepted() {
+    let renamed = "Subject: an offer\nX-Old-Spam-Flag: NO\n";
     for answer in ["", "SPAMD/1.0 74 EX_IOERR\r\n", "SPAMD/1.1 0 EX_OK\r\nSpam: x\r\n\r\n"] {
         let (mut trial, spamd) = trial("reject 1", answer);
         assert_eq!(trial.plain(Hook::DataPost), DECLINED);
         spamd.join().unwrap();
-        assert_eq!(header(&trial), before);
+        assert_eq!(header(&trial), renamed);
         assert!(trial.log().contains("skip, spamd: 127.0.0.1:"), "{}", trial.log());
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
