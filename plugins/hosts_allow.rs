@@ -34,11 +34,9 @@
 //!     relay
 //! ```
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
-use crate::config::{Line, Lines};
+use crate::config::{Line, Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
@@ -86,12 +84,9 @@ fn rule(line: &str) -> Result<Rule> {
     let (address, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim_start();
     let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let network = match address.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address.to_canonical()),
-        Err(_) => address.parse().map_err(|_| format!("no address or network: '{address}'"))?,
-    };
+    let network = network(address).ok_or_else(|| format!("no address or network: '{address}'"))?;
     let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
-    Ok(Rule { network: network.trunc(), code, text: text.trim_start().to_owned() })
+    Ok(Rule { network, code, text: text.trim_start().to_owned() })
 }
 
 #[cfg(test)]

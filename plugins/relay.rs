@@ -11,11 +11,16 @@
 //!     When a client connects, the first of these that fits decides:
 //!
 //!       1. it is in config/norelayclients: it may not
-//!       2. the environment variable RELAYCLIENT is set, and not to 0: it may
+//!       2. the environment variable RELAYCLIENT is set, and neither empty nor 0: it may
 //!       3. it is in config/relayclients: it may
-//!       4. it is ::1, or in config/morerelayclients or morerelayclients.cdb: it may
+//!       4. it is in config/morerelayclients or morerelayclients.cdb: it may
 //!
-//!     A client that authenticates may relay, too, whatever these files say.
+//!     A client that authenticates may relay, too, whatever these files say.  Nobody else may: not
+//!     127.0.0.1 and not ::1, which may with the plugin of the same name in Perl.
+//!
+//!     tcpserver sets RELAYCLIENT as its rules say: write RELAYCLIENT="1".  RELAYCLIENT="", as rules
+//!     for qmail-smtpd have it, lets nobody relay, nor does it in Perl; and what qmail-smtpd would
+//!     append to recipients is not appended.
 //!
 //!     The first and the last address of a network count as part of it, a network may be in every
 //!     file, and a prefix of an IPv6 address is found, unlike with the plugin of the same name in
@@ -46,19 +51,24 @@
 
 use std::collections::HashSet;
 use std::env;
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config::Lines;
+use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, Verdict};
 use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let named = env::var_os("RELAYCLIENT").is_some_and(|value| !value.is_empty() && value != "0");
-    register_with(hooks, args, named)
+    register_with(hooks, args, says_yes(env::var_os("RELAYCLIENT").as_deref()))
+}
+
+/// What Perl takes for true.
+fn says_yes(value: Option<&OsStr>) -> bool {
+    value.is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
@@ -66,7 +76,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
     let [never, may, more] = ["norelayclients", "relayclients", "morerelayclients"]
         .map(|name| hooks.derived_checked(name, Clients::parse));
     hooks.connect(move |session| {
-        let ip = session.connection.remote_ip;
+        let ip = session.connection.remote_ip.to_canonical();
         if session.derived(&never).find(ip).is_some() {
             session.connection.relay_client = false;
             session.log(Level::Info, format_args!("fail, disabled by norelayclients ({ip})"));
@@ -76,8 +86,6 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
             Some("enabled by env".to_owned())
         } else if let Some(how) = session.derived(&may).find(ip) {
             Some(format!("{how} match in relayclients ({ip})"))
-        } else if ip == Ipv6Addr::LOCALHOST {
-            Some(format!("octet matched localhost ({ip})"))
         } else {
             let how = session.derived(&more).find(ip).or_else(|| in_map(session, ip));
             how.map(|how| format!("{how} match in morerelayclients ({ip})"))
@@ -111,8 +119,8 @@ impl Clients {
             let word = line.text.split_whitespace().next().unwrap_or_default();
             if let Ok(address) = word.parse::<IpAddr>() {
                 clients.addresses.insert(address.to_canonical());
-            } else if let Ok(network) = word.parse::<IpNet>() {
-                clients.networks.push((network.trunc(), "cidr"));
+            } else if let Some(network) = network(word) {
+                clients.networks.push((network, "cidr"));
             } else if let Some(network) = prefix(word) {
                 clients.networks.push((network, "octet"));
             } else {
@@ -210,6 +218,9 @@ mod tests {
             ("10.1.0.1/32", "10.1.0.1", true),
             ("10.1.0.1/32", "10.1.0.2", false),
             ("0.0.0.0/0", "203.0.113.9", true),
+            ("::ffff:10.1.0.0/112", "10.1.9.9", true),
+            ("::ffff:10.1.0.0/112", "10.2.9.9", false),
+            ("::ffff:0:0/96", "2001:db8::1", false),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("2001:db8::1", "2001:db8::1", true),
             ("2001:0DB8:0:0:0:0:0:1", "2001:db8::1", true),
@@ -259,8 +270,24 @@ mod tests {
         let mut trial = Trial::with(by_environment, "", &[("norelayclients", "192.0.2.1")]);
         trial.plain(Hook::Connect);
         assert!(!trial.session.connection.relay_client);
-        assert!(may_relay("rcpthosts", "", "::1"));
-        assert!(!may_relay("rcpthosts", "", "127.0.0.1"));
+    }
+
+    #[test]
+    fn no_address_may_relay_by_itself() {
+        for ip in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "192.0.2.1", "fe80::1"] {
+            assert!(!may_relay("rcpthosts", "", ip), "{ip}");
+        }
+        assert!(may_relay("relayclients", "127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(may_relay("relayclients", "::ffff:127.0.0.1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn the_environment_says_yes_as_in_perl() {
+        for (value, yes) in
+            [(None, false), (Some(""), false), (Some("0"), false), (Some("1"), true)]
+        {
+            assert_eq!(says_yes(value.map(OsStr::new)), yes, "{value:?}");
+        }
     }
 
     #[test]
@@ -271,7 +298,7 @@ mod tests {
             ("192.0.2.3", "pass, cidr match in relayclients (192.0.2.3)"),
             ("198.51.100.7", "pass, octet match in relayclients (198.51.100.7)"),
             ("203.0.113.1", "pass, octet match in morerelayclients (203.0.113.1)"),
-            ("::1", "pass, octet matched localhost (::1)"),
+            ("::1", "skip, no match"),
             ("203.0.113.2", "skip, no match"),
         ] {
             let mut trial = Trial::new("relay", &files).from_ip(ip);

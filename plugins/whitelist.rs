@@ -71,7 +71,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::Lines;
+use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
 use crate::log::Level;
@@ -282,8 +282,8 @@ impl Hosts {
             let in_address = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
             if let Ok(address) = word.parse::<IpAddr>() {
                 hosts.addresses.insert(address.to_canonical());
-            } else if let Ok(network) = word.parse::<IpNet>() {
-                hosts.networks.push(network.trunc());
+            } else if let Some(network) = network(word) {
+                hosts.networks.push(network);
             } else if word.chars().all(in_address) && !word.is_empty() {
                 let end = if word.contains(':') { ':' } else { '.' };
                 hosts.beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());

@@ -21,6 +21,7 @@ mod map;
 mod trail;
 mod values;
 
+pub use crate::settings::network;
 pub use derived::Derived;
 pub use lines::{Line, Lines};
 pub use map::Map;

@@ -8,6 +8,7 @@
 //! run the test `docs_config_md_has_the_table`, which says what `docs/config.md` lacks.
 
 mod kind;
+mod network;
 mod networks;
 
 use std::any::Any;
@@ -17,6 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
+pub use network::network;
 pub use networks::{Networks, Ports};
 
 pub(crate) use kind::number;

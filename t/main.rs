@@ -77,6 +77,9 @@ mod dependencies;
 // TLS: STARTTLS and port 465, certificates, tickets, real clients.
 mod tls;
 
+// Who may relay, and who may not.
+mod relaying;
+
 // The PROXY protocol.
 mod proxy;
 

@@ -16,7 +16,7 @@ mod signals;
 mod limits;
 
 // Ports, IPv6, pid files.
-mod addresses;
+pub(crate) mod addresses;
 
 use std::process::Command;
 

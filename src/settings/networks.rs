@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 
+use super::network;
+
 /// Addresses and networks.  A clone is the same list.
 #[derive(Debug, Clone, Default)]
 pub struct Networks(Rc<[IpNet]>);
@@ -17,10 +19,6 @@ impl Networks {
     /// Reads words such as `192.0.2.1` and `2001:db8::/32`.  None: one is neither an address nor a
     /// network.
     pub(super) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Option<Networks> {
-        let network = |word: &str| {
-            let address = word.parse::<IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
-            address.ok().or_else(|| word.parse().ok())
-        };
         words.map(network).collect::<Option<_>>().map(Networks)
     }
 

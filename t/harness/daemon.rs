@@ -1,5 +1,6 @@
 //! A daemon started on a configuration folder, in one of the three process models.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -172,7 +173,12 @@ impl Server<'_> {
         command.stdout(Stdio::from(OwnedFd::from(socket)));
         let port = peer.port().to_string();
         command.envs([("PROTO", "TCP"), ("TCPLOCALIP", "127.0.0.1"), ("TCPLOCALPORT", "25")]);
-        command.envs([("TCPREMOTEIP", "127.0.0.1"), ("TCPREMOTEHOST", "localhost")]);
+        command.env("TCPREMOTEHOST", "localhost");
+        let is_given =
+            |(name, value): (&OsStr, Option<&OsStr>)| name == "TCPREMOTEIP" && value.is_some();
+        if !command.get_envs().any(is_given) {
+            command.env("TCPREMOTEIP", "127.0.0.1");
+        }
         command.env("TCPREMOTEPORT", port);
         self.sessions.lock().unwrap().push(Process::spawn(command, &self.log));
         Client::new(client, &self.log)

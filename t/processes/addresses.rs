@@ -114,7 +114,7 @@ fn a_pid_file_of_a_process_that_is_gone_is_replaced() {
     }
 }
 
-fn has_ipv6() -> bool {
+pub(crate) fn has_ipv6() -> bool {
     let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !has {
         say("skipped: needs IPv6");
