@@ -71,3 +71,61 @@ fn nobody_may_whatever_form_the_address_has() {
         server.stop().unwrap();
     }
 }
+
+/// The core refuses what a plugin in Perl accepts.
+#[test]
+fn no_plugin_in_perl_can_take_a_route() {
+    let plugins = [("generous", "sub hook_rcpt { return OK }\n")];
+    let config = crate::perl_host::config("generous\nqueue/discard", &plugins);
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    client.ask("MAIL FROM:<>", "250");
+    for recipient in &ELSEWHERE[1..4] {
+        client.ask(&format!("RCPT TO:{recipient}"), "550");
+        server.log().wait_for(&format!("generous: fail: {recipient} could be a route"));
+    }
+    client.ask("RCPT TO:<b@example.com>", "250");
+    client.quit();
+    server.stop().unwrap();
+}
+
+/// Lists of hosts and addresses, each with a line that fits nothing.
+const LISTS: [(&str, &str, &str); 13] = [
+    ("rcpthosts", "*.wild.test", ".wild.test means all subdomains"),
+    ("badmailfrom", "at.test", "@at.test means the host"),
+    ("badrcptto", "at.test", "@at.test means the host"),
+    ("badmailfromto", "@wild.test at.test", "not a pair of addresses"),
+    ("badhelo", "@at.test", "at.test is one"),
+    ("whitelistsenders", "@at.test", "at.test is one"),
+    ("whitelistrcpt", ".wild.test", "subdomains of wild.test have a line each"),
+    ("whitelisthelo", "bob@at.test", "at.test is one"),
+    ("whitelisthosts", "wild.test", "no address, beginning of one, or network"),
+    ("relayclients", "10.1", "no address, first numbers of one, or network"),
+    ("norelayclients", "localhost", "no address, first numbers of one, or network"),
+    ("rcpt_regexp", "@at.test OK", "no address"),
+    ("hosts_allow", "at.test DENY", "no address or network"),
+];
+
+/// `--check` and the log of a start name the file and the line.
+#[test]
+fn a_line_that_fits_nothing_is_named() {
+    let plugins = "hosts_allow\nwhitelist\nrelay\nhelo\nbadmailfrom\nbadmailfromto\nbadrcptto\n\
+        rcpt_regexp\nrcpt_ok\nqueue/discard";
+    let config = LISTS.iter().fold(Config::new().set("plugins", plugins), |config, list| {
+        config.set(list.0, &format!("\u{feff}# one\n{}", list.1))
+    });
+    let check = Server::command(&config, Model::Prefork, &["--check"]).output().unwrap();
+    let checked = String::from_utf8(check.stderr).unwrap();
+    let server = Server::start(&config, Model::Prefork);
+    for (file, line, text) in LISTS {
+        let is_named = |said: &str| {
+            let place = format!("/{file}:2: ");
+            said.lines().any(|line| line.contains(&place) && line.contains(text))
+        };
+        assert!(is_named(&checked), "{file}: {line}\n{checked}");
+        assert!(is_named(&server.log().text()), "{file}: {line}\n{}", server.log().text());
+        assert!(!checked.contains(&format!("/{file}:1: ")), "{checked}");
+    }
+    server.stop().unwrap();
+}
