@@ -11,7 +11,8 @@
 //!
 //! A change takes effect by itself: an answer is given again for one second without a look at the
 //! files, and after that for as long as no file that it came from has changed. When a changed file
-//! cannot be read, the last good answer stays, and the reason goes to [`Config::take_problems`].
+//! cannot be read, or has gone away, the last good answer stays, and the reason goes to
+//! [`Config::take_problems`].
 
 mod cache;
 mod cdb;
@@ -136,6 +137,27 @@ impl Config {
         self.0.lists.refresh(&self.0.search, now);
         self.0.maps.refresh(&self.0.search, now);
         self.0.places.refresh(&self.0.search, now);
+    }
+
+    /// The same folders, with nothing read yet: for reading everything again, files that have gone
+    /// away included, while who goes on with this one keeps what it has.
+    pub fn anew(&self) -> Config {
+        let inner = &self.0;
+        Config(Rc::new(Inner {
+            search: Search { dirs: inner.search.dirs.clone(), ..Search::default() },
+            lists: inner.lists.anew(),
+            maps: inner.maps.anew(),
+            places: inner.places.anew(),
+            values: Values::default(),
+            hostname: inner.hostname.clone(),
+            home: inner.home.clone(),
+        }))
+    }
+
+    /// Was something asked for since the last call that cannot be read and never was?  What was
+    /// given in its place, such as an empty list, decides nothing.
+    pub fn take_unread(&self) -> bool {
+        self.0.search.has_unread.take()
     }
 
     /// Makes the next look at each name check its files.

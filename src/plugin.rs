@@ -10,7 +10,7 @@ use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 use crate::plugins::absent::{ABSENT, Absent};
 use crate::plugins::{ALIASES, PLUGINS};
-use crate::settings::LOGLEVEL;
+use crate::settings::{self, LOGGING, LOGLEVEL};
 
 /// A native plugin: one row of [`PLUGINS`].
 #[derive(Debug)]
@@ -67,24 +67,50 @@ pub fn absent(name: &str) -> Option<&'static Absent> {
 /// Loads the plugins of `config/logging` and `config/plugins`, in this order.
 ///
 /// # Errors
-/// The first line that names no plugin or has arguments its plugin refuses, with file and line.
+/// A setting of the core, or a file that a plugin says it reads, that is not right; the first line
+/// that names no plugin or has arguments its plugin refuses.  With file and line.
 pub fn load(config: &Config) -> Result<Rc<Plugins>> {
-    if let Some(error) = config.check_settings().into_iter().next() {
-        return Err(error);
+    let plugins = Plugins::new(config.setting(LOGLEVEL));
+    load_into(plugins, config, &mut Err).map(Rc::new)
+}
+
+/// Loads the plugins as [`load`] does, to find out whether they can be.  What they log goes to
+/// standard error.  Returns those that can be loaded, and all errors.
+pub fn check(config: &Config) -> (Plugins, Vec<Error>) {
+    let mut errors = vec![];
+    let note = &mut |error| {
+        errors.push(error);
+        Ok(())
+    };
+    let loaded = load_into(Plugins::without_loggers(), config, note);
+    let plugins = loaded.unwrap_or_else(|_| Plugins::without_loggers());
+    (plugins, errors)
+}
+
+/// Every error goes to `failed`, which returns it where it is to be the end.
+fn load_into(
+    mut plugins: Plugins,
+    config: &Config,
+    failed: &mut dyn FnMut(Error) -> Result<()>,
+) -> Result<Plugins> {
+    config.check_settings().into_iter().try_for_each(&mut *failed)?;
+    if !config.exists(settings::PLUGINS.row().name) {
+        failed(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"))?;
     }
-    let level = config.setting(LOGLEVEL);
-    if !config.exists("plugins") {
-        return Err(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"));
-    }
-    let mut plugins = Plugins::new(level);
     let perl = Perl::new(config);
-    for file in ["logging", "plugins"] {
-        for line in config.load(file)?.entries() {
-            load_line(&mut plugins, &perl, config, &line.text)
-                .map_err(|error| error.or_at(&line.file, line.number))?;
+    for file in [LOGGING, settings::PLUGINS] {
+        // A file that cannot be read was found above.
+        let lines = config.load(file.row().name).unwrap_or_default();
+        for line in lines.entries() {
+            if let Err(error) = load_line(&mut plugins, &perl, config, &line.text) {
+                failed(error.or_at(&line.file, line.number))?;
+            }
         }
     }
-    perl.serve()?;
+    perl.serve().or_else(&mut *failed)?;
+    for name in plugins.files() {
+        config.load(name).map(drop).or_else(&mut *failed)?;
+    }
     plugins.warm(config);
     for problem in config.take_problems() {
         plugins.log(Level::Error, problem);
@@ -97,7 +123,7 @@ pub fn load(config: &Config) -> Result<Rc<Plugins>> {
             plugins.log(Level::Warn, why);
         }
     }
-    Ok(Rc::new(plugins))
+    Ok(plugins)
 }
 
 /// Loads one line, `name[:N] arguments`, into `plugins`.

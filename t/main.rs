@@ -91,3 +91,6 @@ mod faults;
 
 // Processes are killed under load, and no acknowledged message is lost.
 mod kills;
+
+// Settings and lists that cannot be read.
+mod settings;

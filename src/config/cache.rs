@@ -35,6 +35,8 @@ struct Entry<T> {
     probes: Vec<Probe>,
     /// Whether these probes can tell a change; false before the first read.
     settled: bool,
+    /// Whether the value was ever read.
+    is_good: bool,
     /// What went wrong in the last read.
     trouble: Option<String>,
     checked: Option<Instant>,
@@ -46,12 +48,25 @@ impl<T: Source> Cache<T> {
         if let Some(entry) = self.0.borrow().get(name)
             && entry.is_trusted(now)
         {
-            return entry.value.clone();
+            return entry.get(search);
         }
         let mut entries = self.0.borrow_mut();
         let entry = entries.entry(name.to_owned()).or_default();
         entry.check(search, name, now);
-        entry.value.clone()
+        entry.get(search)
+    }
+
+    /// The same names, with nothing read yet.  Files that were in reach are known as such.
+    pub(super) fn anew(&self) -> Cache<T> {
+        let names = self
+            .0
+            .borrow()
+            .iter()
+            .map(|(name, entry)| {
+                (name.clone(), Entry { held: entry.held.clone(), ..Entry::default() })
+            })
+            .collect();
+        Cache(RefCell::new(names))
     }
 
     /// Reads `name` now. What goes wrong is returned and not noted as a problem.
@@ -79,6 +94,14 @@ impl<T: Source> Cache<T> {
 }
 
 impl<T: Source> Entry<T> {
+    /// The value; one that was never read is noted as such.
+    fn get(&self, search: &Search) -> T {
+        if !self.is_good {
+            search.has_unread.set(true);
+        }
+        self.value.clone()
+    }
+
     fn is_trusted(&self, now: Instant) -> bool {
         self.checked.is_some_and(|checked| now.saturating_duration_since(checked) < TRUST)
     }
@@ -95,7 +118,7 @@ impl<T: Source> Entry<T> {
 
     /// Reads anew. If that fails, the value stays, and the error comes with whether it is news.
     fn read(&mut self, search: &Search, name: &str) -> Result<(), (Error, bool)> {
-        let mut trail = Trail::new(search, &self.held);
+        let mut trail = Trail::new(search, &self.held, self.is_good);
         let result = T::read(&mut trail, name);
         let Trail { probes, settled, .. } = trail;
         let result = match result {
@@ -106,6 +129,7 @@ impl<T: Source> Entry<T> {
                     self.value = value;
                 }
                 self.trouble = None;
+                self.is_good = true;
                 Ok(())
             }
             Err(error) => {

@@ -109,18 +109,28 @@ fn the_first_folder_that_has_the_name_wins() {
     setup.write("a/x", "");
     assert!(setup.list_now("x").is_empty());
 
+    // One that goes away counts until the configuration is read anew.
+    setup.write("a/x", "of a");
+    assert_eq!(setup.list_now("x"), ["of a"]);
     fs::remove_file(setup.path("a/x")).unwrap();
-    assert_eq!(setup.list_now("x"), ["of b"]);
+    assert_eq!(setup.list_now("x"), ["of a"]);
+    let anew = setup.config.anew();
+    assert_eq!(texts(&anew.list("x")), ["of b"]);
+    assert_eq!(anew.path("x"), Some(setup.path("b/x")));
 }
 
 #[test]
-fn a_folder_is_not_a_file_of_that_name() {
+fn a_folder_in_the_place_of_a_file_is_an_error() {
     let setup = with("b/x", "of b");
-    fs::create_dir(setup.path("a/x")).unwrap();
     assert_eq!(setup.list("x"), ["of b"]);
-    fs::remove_file(setup.path("b/x")).unwrap();
-    assert!(setup.list_now("x").is_empty());
-    assert!(!setup.config.exists("x"));
+    fs::create_dir(setup.path("a/x")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(setup.list_now("x"), ["of b"]);
+    }
+    assert_eq!(setup.problems(), ["a/x: a folder, not a file"]);
+    assert_eq!(setup.error("x"), "a/x: a folder, not a file");
+    fs::remove_dir(setup.path("a/x")).unwrap();
+    assert_eq!(setup.list_now("x"), ["of b"]);
     assert!(setup.problems().is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! What a read looked at: every path and what was there, also where nothing was. As long as all of
 //! it is as it was, reading again would give the same.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -56,6 +56,9 @@ enum Seen {
 pub(super) struct Search {
     pub(super) dirs: Vec<PathBuf>,
     pub(super) problems: Problems,
+    /// Whether something was asked for since this was last looked at that cannot be read and never
+    /// was.
+    pub(super) has_unread: Cell<bool>,
 }
 
 /// What went wrong while reading, until somebody takes it.
@@ -67,53 +70,62 @@ pub(super) struct Trail<'a> {
     /// Where to look, and where to say what went wrong.
     pub(super) search: &'a Search,
     held: &'a [PathBuf],
+    keeps: bool,
     started: SystemTime,
     pub(super) probes: Vec<Probe>,
     pub(super) settled: bool,
 }
 
 impl<'a> Trail<'a> {
-    /// `held` are the files of the last good read: they may go away, but not out of reach.
-    pub(super) fn new(search: &'a Search, held: &'a [PathBuf]) -> Trail<'a> {
-        Trail { search, held, started: SystemTime::now(), probes: Vec::new(), settled: true }
+    /// `held` are the files of the last good read, which must not go out of reach; nor may they go
+    /// away if `keeps` says that there is an answer to keep.
+    pub(super) fn new(search: &'a Search, held: &'a [PathBuf], keeps: bool) -> Trail<'a> {
+        Trail { search, held, keeps, started: SystemTime::now(), probes: Vec::new(), settled: true }
     }
 
     /// The first of the search path that has `name`; an absolute `name` is its own place. A folder
-    /// counts only for those who can use one.
+    /// is an error, but for those who can use one.
     pub(super) fn find(
         &mut self,
         name: &str,
         folders: bool,
     ) -> Result<Option<(PathBuf, Stamp)>, String> {
+        if name.is_empty() {
+            return Ok(None);
+        }
         let here = PathBuf::new();
         let dirs =
             if name.starts_with('/') { std::slice::from_ref(&here) } else { &self.search.dirs };
         for dir in dirs {
             let path = dir.join(name);
             match self.look(&path)? {
-                Some(stamp) if folders || stamp.kind != Kind::Folder => {
-                    return Ok(Some((path, stamp)));
+                Some(stamp) if stamp.kind == Kind::Folder && !folders => {
+                    return Err(format!("{}: a folder, not a file", path.display()));
                 }
-                _ => {}
+                Some(stamp) => return Ok(Some((path, stamp))),
+                None => {}
             }
         }
         Ok(None)
     }
 
     /// What is at `path`. A path that this process may not reach is as good as nothing, unless the
-    /// last good read came from there: losing access must not look like a removed file.
+    /// last good read came from there: neither a file that is out of reach nor one that is gone may
+    /// look like an empty list.
     pub(super) fn look(&mut self, path: &Path) -> Result<Option<Stamp>, String> {
         let seen = Seen::at(path);
         self.probes.push(Probe { path: path.to_owned(), seen, names: None });
+        let is_held = self.held.iter().any(|held| held == path);
         match seen {
+            Seen::Nothing if is_held && self.keeps => {
+                Err(format!("{}: gone; what it said stays until the next HUP", path.display()))
+            }
             Seen::Nothing => Ok(None),
             Seen::There(stamp) => {
                 self.settled &= stamp.settled(self.started);
                 Ok(Some(stamp))
             }
-            Seen::Failed(_) if seen.is_out_of_sight() && !self.held.iter().any(|it| it == path) => {
-                Ok(None)
-            }
+            Seen::Failed(_) if seen.is_out_of_sight() && !is_held => Ok(None),
             Seen::Failed(code) => {
                 Err(format!("{}: {}", path.display(), io::Error::from_raw_os_error(code)))
             }
@@ -254,7 +266,7 @@ mod tests {
         let changed = UNIX_EPOCH + Duration::from_secs(stamp.changed.0.try_into().unwrap());
         let search = search(&[]);
         for (seconds, settled) in [(0, false), (1, false), (2, true), (3, true)] {
-            let mut trail = Trail::new(&search, &[]);
+            let mut trail = Trail::new(&search, &[], false);
             trail.started = changed + Duration::from_secs(seconds);
             trail.look(Path::new("/no/such/file")).unwrap();
             trail.look(file.path()).unwrap().unwrap();
@@ -281,7 +293,7 @@ mod tests {
         fs::create_dir(&dirs[1]).unwrap();
         fs::write(dirs[1].join("me"), "x").unwrap();
 
-        let mut trail = Trail::new(&search, &[]);
+        let mut trail = Trail::new(&search, &[], false);
         let (path, stamp) = trail.find("me", false).unwrap().unwrap();
         assert_eq!((path, stamp.kind), (dirs[1].join("me"), Kind::Plain));
         assert!(trail.probes.iter().all(Probe::unchanged));
@@ -297,7 +309,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("b"), "").unwrap();
         let search = search(&[]);
-        let mut trail = Trail::new(&search, &[]);
+        let mut trail = Trail::new(&search, &[], false);
         assert_eq!(trail.folder(dir.path()).unwrap(), ["b"]);
         assert!(trail.probes[0].unchanged());
         fs::write(dir.path().join("a"), "").unwrap();
@@ -317,7 +329,7 @@ mod tests {
         let path = dir.path().join("me");
         std::os::unix::fs::symlink("me", &path).unwrap();
         let search = search(&[dir.path().to_owned()]);
-        let error = Trail::new(&search, &[]).find("me", false).unwrap_err();
+        let error = Trail::new(&search, &[], false).find("me", false).unwrap_err();
         assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
     }
 }

@@ -1,7 +1,8 @@
 //! The loaded plugins and how a hook's handlers are run.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -69,10 +70,11 @@ pub struct Plugins {
     warmers: Vec<Warmer>,
     forked: Vec<Forked>,
     tls: Option<Rc<TlsFn>>,
-    warm_names: HashSet<&'static str>,
+    files: BTreeSet<Cow<'static, str>>,
     count: u16,
     stderr_level: Cell<Option<Level>>,
     logging: Cell<bool>,
+    is_check: bool,
     broken_loggers: RefCell<HashSet<u16>>,
 }
 
@@ -86,6 +88,12 @@ impl Plugins {
         }
     }
 
+    /// No plugins, for finding out which can be loaded: logging plugins get no lines, and warnings
+    /// go to standard error.
+    pub(crate) fn without_loggers() -> Plugins {
+        Plugins { is_check: true, ..Plugins::new(Level::Warn) }
+    }
+
     /// Adds a plugin: all that its register function put into `hooks`.
     pub(crate) fn add(&mut self, name: &str, settings: Settings, mut hooks: Hooks) {
         let plugin = self.loaded.len() as u16;
@@ -96,7 +104,7 @@ impl Plugins {
         self.tls = hooks.take_tls().or(self.tls.take());
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
-        self.warm_names.extend(names);
+        self.files.extend(names);
         for (position, (hook, kind)) in handlers.into_iter().enumerate() {
             let id = self.count;
             self.count += 1;
@@ -108,6 +116,7 @@ impl Plugins {
                 }
                 Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
                 Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
+                Kind::Log(..) if self.is_check => {}
                 Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
             }
             if hook != Hook::Logging {
@@ -146,10 +155,15 @@ impl Plugins {
         self.loaded.iter().map(|plugin| &*plugin.name)
     }
 
+    /// The configuration files that the plugins say they read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|name| &**name)
+    }
+
     /// Reads what the plugins will want from the configuration now, so that processes made later
     /// inherit it.  True: processes that were made before are out of date.
     pub fn warm(&self, config: &Config) -> bool {
-        for name in &self.warm_names {
+        for name in &self.files {
             config.list(name);
         }
         self.warmers.iter().filter(|warmer| warmer(config)).count() > 0

@@ -47,7 +47,7 @@ pub struct Hooks {
     handlers: Handlers,
     parents: Vec<Parent>,
     warmers: Vec<Warmer>,
-    names: Vec<&'static str>,
+    names: Vec<Cow<'static, str>>,
     lines: Vec<(Level, String)>,
     tls: Option<Rc<TlsFn>>,
     abilities: Vec<Ability>,
@@ -327,7 +327,7 @@ impl Hooks {
 
     /// Says that sessions will read these files, so that they are read before processes are made.
     pub fn uses_config(&mut self, names: &[&'static str]) {
-        self.names.extend(names);
+        self.names.extend(names.iter().map(|name| Cow::Borrowed(*name)));
     }
 
     /// A value that `parse` makes of a configuration file, made anew only when the file changed.
@@ -337,6 +337,8 @@ impl Hooks {
         name: impl Into<Cow<'static, str>>,
         parse: impl Fn(&Lines) -> T + 'static,
     ) -> Rc<Derived<T>> {
+        let name = name.into();
+        self.names.push(name.clone());
         let derived = Rc::new(Derived::new(name, parse));
         let warm = derived.clone();
         self.warmers.push(Box::new(move |config| {
@@ -396,7 +398,7 @@ impl Hooks {
     #[allow(clippy::type_complexity)]
     pub(crate) fn into_parts(
         self,
-    ) -> (Handlers, Vec<Warmer>, Vec<&'static str>, Vec<(Level, String)>) {
+    ) -> (Handlers, Vec<Warmer>, Vec<Cow<'static, str>>, Vec<(Level, String)>) {
         let mut handlers = self.handlers;
         let own: HashSet<Hook> = handlers.iter().map(|(hook, _)| *hook).collect();
         for parent in self.parents {

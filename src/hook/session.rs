@@ -3,6 +3,7 @@
 mod config;
 mod core;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -44,7 +45,7 @@ pub struct Session {
     results: [Vec<Option<Code>>; 2],
     responses: Vec<(u16, String)>,
     recipient_verdicts: BTreeMap<usize, Verdict>,
-    nested_failure: bool,
+    nested_failure: Cell<bool>,
     replaced: Option<Address>,
     hangs_up: bool,
     since: Instant,
@@ -80,7 +81,7 @@ impl Session {
             results: [none.clone(), none],
             responses: vec![],
             recipient_verdicts: BTreeMap::new(),
-            nested_failure: false,
+            nested_failure: Cell::new(false),
             replaced: None,
             hangs_up: false,
             since: Instant::now(),

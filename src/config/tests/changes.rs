@@ -103,19 +103,54 @@ fn the_last_good_lines_stay() {
     assert_eq!(setup.list_now("x"), ["better"]);
     assert!(setup.problems().is_empty());
 
-    // A file that is gone is no failure.
+    // So do those of a file that is gone.
     fs::remove_file(setup.path("a/x")).unwrap();
-    assert!(setup.list_now("x").is_empty());
+    for _ in 0..3 {
+        assert_eq!(setup.list_now("x"), ["better"]);
+    }
+    assert_eq!(setup.problems(), ["a/x: gone; what it said stays until the next HUP"]);
+    setup.write("a/x", "back");
+    assert_eq!(setup.list_now("x"), ["back"]);
     assert!(setup.problems().is_empty());
+
+    // Or in whose place there is something else.
+    fs::remove_file(setup.path("a/x")).unwrap();
+    fs::create_dir(setup.path("a/x")).unwrap();
+    assert_eq!(setup.list_now("x"), ["back"]);
+    assert_eq!(setup.problems(), ["a/x: a folder, not a file"]);
 }
 
+/// What has no good answer yet must not be taken for an empty list.
 #[test]
-fn a_first_read_that_fails_is_empty_and_a_problem() {
+fn a_first_read_that_fails_is_empty_a_problem_and_unread() {
     let setup = with("a/x", "one\n$include y\ntwo\n");
-    assert!(setup.list("x").is_empty());
+    for _ in 0..3 {
+        assert!(setup.list("x").is_empty());
+        assert!(setup.config.take_unread() && !setup.config.take_unread());
+    }
     assert_eq!(setup.problems(), ["a/x:2: $include y: no such file"]);
+    assert!(setup.list("missing").is_empty() && !setup.config.take_unread());
     setup.write("b/y", "y");
     assert_eq!(setup.list_now("x"), ["one", "y", "two"]);
+    assert!(!setup.config.take_unread());
+    setup.write("a/x", "$include z\n");
+    assert_eq!(setup.list_now("x"), ["one", "y", "two"]);
+    assert!(!setup.config.take_unread());
+}
+
+/// A configuration that is read anew begins without the old lines, but knows what was in reach.
+#[test]
+fn anew_nothing_is_kept() {
+    let setup = with("a/x", "one");
+    setup.write("a/y", "two");
+    assert_eq!((setup.list("x"), setup.list("y")), (vec!["one".into()], vec!["two".into()]));
+    fs::remove_file(setup.path("a/x")).unwrap();
+    assert!(setup.config.anew().load("x").unwrap().is_empty());
+    assert_eq!(setup.list_now("x"), ["one"]);
+    out_of_reach(&setup.path("a"), || {
+        let error = setup.config.anew().load("y").unwrap_err();
+        assert_eq!(setup.short(error), "a/y: Permission denied (os error 13)");
+    });
 }
 
 #[test]

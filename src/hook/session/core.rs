@@ -102,6 +102,6 @@ impl Session {
     }
 
     pub(crate) fn take_nested_failure(&mut self) -> bool {
-        std::mem::take(&mut self.nested_failure)
+        self.nested_failure.take()
     }
 }

@@ -15,6 +15,7 @@ use crate::plugin;
 use crate::server::parent::{Model, Parent};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::Post;
+use crate::smtp;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::stop;
 
@@ -102,10 +103,11 @@ impl Parent {
 
     /// Reads configuration and plugins anew.  Sessions in progress keep what they have.
     fn reload(&mut self) {
-        self.shared.config.expire();
-        match plugin::load(&self.shared.config) {
+        let config = self.shared.config.anew();
+        match plugin::load(&config) {
             Ok(plugins) => {
-                self.shared = Shared { plugins, ..self.shared.clone() };
+                smtp::warm(&config);
+                self.shared = Shared { plugins, config, ..self.shared.clone() };
                 self.replace_children();
                 self.log(Level::Notice, "the configuration was read again");
             }
