@@ -297,6 +297,30 @@ mod tests {
         assert_eq!(trial.session.result("another", Hook::Helo), None);
     }
 
+    /// An empty list in the place of one that cannot be read must not decide.
+    #[test]
+    fn a_handler_that_asks_for_what_cannot_be_read_has_failed() {
+        fn picky(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+            hooks.rcpt(|session, address, _| {
+                let is_ours = session.config("ours").find(address.host()).is_some();
+                let is_more = session.config_map("more").contains(address.host());
+                if is_ours || is_more { OK } else { Verdict::deny("not ours") }
+            });
+            Ok(())
+        }
+        let mut trial = Trial::with(picky, "", &[("ours", "$include nowhere")]);
+        let verdict = trial.rcpt("<a@example.com>");
+        assert!(verdict.is_failure(), "{verdict:?}");
+        assert!(trial.log().contains("ours:1: $include nowhere: no such file"));
+        trial.set_config("ours", "example.com");
+        assert_eq!(trial.rcpt("<a@example.com>"), OK);
+        trial.set_config("ours", "$include nowhere");
+        assert_eq!(trial.rcpt("<a@example.com>"), OK);
+        assert_eq!(trial.rcpt("<a@example.net>").code(), Code::Deny);
+        let mut trial = Trial::with(picky, "", &[("more.cdb", "no database")]);
+        assert!(trial.rcpt("<a@example.com>").is_failure());
+    }
+
     #[test]
     fn what_plugins_say_waits_in_order() {
         let mut trial = Trial::with(judge, "", &[]);
