@@ -1,14 +1,18 @@
 //! The Perl process that loads the plugins and is forked for each worker.
 
 use std::fmt::Write as _;
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::io::{IoSlice, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair,
+    sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::error::{Error, Result};
 use crate::perl::link::Link;
@@ -52,14 +56,16 @@ const MARK: &str = "END OF MODULE OF QPSMTPD";
 /// How long writing to a process that was just started may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// A running Perl process and the socket on which it takes workers.
+/// A running Perl process and the sockets on which it takes workers.
+///
+/// They are a pair without a name: whoever has not inherited them from the parent cannot reach Perl.
 pub(super) struct Process {
     /// As long as this is open, in whatever process, it goes on.
     pub(super) control: Link,
-    listener: UnixListener,
-    address: SocketAddr,
+    /// Perl's end, for a process in the place of one that has died.
+    desk: OwnedFd,
+    /// The workers' end.
+    door: OwnedFd,
 }
 
 impl Process {
@@ -68,14 +74,13 @@ impl Process {
     /// # Errors
     /// There is no Perl, or no socket.
     pub(super) fn start(root: &Path) -> Result<Process> {
-        let fail = |error: std::io::Error| Error::new(format!("a socket for Perl: {error}"));
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("qpsmtpd-perl-{}-{count}-{nanos:x}", std::process::id());
-        let address = SocketAddr::from_abstract_name(name).map_err(fail)?;
-        let listener = UnixListener::bind_addr(&address).map_err(fail)?;
-        let control = run(root, &listener)?;
-        Ok(Process { control, listener, address })
+        let fail = |error: nix::Error| Error::new(format!("sockets for Perl: {error}"));
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (door, desk) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).map_err(fail)?;
+        let patience = TimeVal::seconds(PATIENCE.as_secs() as i64);
+        setsockopt(&door, sockopt::SendTimeout, &patience).map_err(fail)?;
+        let control = run(root, &desk)?;
+        Ok(Process { control, desk, door })
     }
 
     /// The same in the place of one that has died, for the same workers.
@@ -83,31 +88,36 @@ impl Process {
     /// # Errors
     /// As for [`Process::start`].
     pub(super) fn restart(&mut self, root: &Path) -> Result<()> {
-        self.control = run(root, &self.listener)?;
+        self.control = run(root, &self.desk)?;
         Ok(())
     }
 
-    /// A connection to a Perl process of one's own.
+    /// A connection to a Perl process of one's own: one end of a new pair of sockets goes through
+    /// the door.
     ///
     /// # Errors
     /// The process that makes them does not listen.
     pub(super) fn connect(&self) -> std::result::Result<Link, String> {
-        let stream = UnixStream::connect_addr(&self.address)
+        let (ours, theirs) =
+            UnixStream::pair().map_err(|error| format!("a socket for Perl: {error}"))?;
+        let fds = [theirs.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&fds)];
+        let (octets, flags) = ([IoSlice::new(b"+")], MsgFlags::MSG_NOSIGNAL);
+        sendmsg::<()>(self.door.as_raw_fd(), &octets, &control, flags, None)
             .map_err(|error| format!("there is no Perl process: {error}"))?;
-        Ok(Link::new(stream))
+        Ok(Link::new(ours))
     }
 }
 
-fn run(root: &Path, listener: &UnixListener) -> Result<Link> {
+fn run(root: &Path, desk: &OwnedFd) -> Result<Link> {
     let fail = |error: std::io::Error| Error::new(format!("a socket for Perl: {error}"));
     let (ours, theirs) = UnixStream::pair().map_err(fail)?;
-    let listener = listener.try_clone().map_err(fail)?;
     Command::new("perl")
         .args(["-e", BOOTSTRAP])
         .arg(root)
-        .arg(libc::SO_PEERCRED.to_string())
+        .args([libc::SYS_recvmsg, libc::SYS_prctl].map(|number| number.to_string()))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::from(desk.try_clone().map_err(fail)?))
         .spawn()
         .map_err(|error| Error::new(format!("cannot run perl, which plugins need: {error}")))?;
     let program = program();

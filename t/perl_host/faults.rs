@@ -69,10 +69,11 @@ fn a_perl_process_that_is_killed_is_replaced() {
         let mut client = connect(&server);
         let first = perl(&mut client);
         let nursery = parent_of(first).unwrap();
-        let open = || fs::read_dir(format!("/proc/{nursery}/fd")).unwrap().count();
+        let open = || open_files(nursery).map(|open| open.len());
         let before = open();
         kill(first, Signal::SIGKILL).unwrap();
-        poll(PATIENCE, || (open() < before).then_some(())).expect("it is missed");
+        poll(PATIENCE, || (before.is_none() || open() < before).then_some(()))
+            .expect("it is missed");
         // Nothing was under way, so nobody needs to know.
         let second = perl(&mut client);
         assert_ne!(first, second);
@@ -212,6 +213,33 @@ fn hup_with_a_broken_plugin_changes_nothing() {
     server.stop().unwrap();
 }
 
+/// Perl takes workers on a socket without a name, so nobody else can keep it busy.
+#[test]
+fn nobody_else_reaches_the_perl_processes() {
+    for model in Model::PARENTS {
+        let (config, model) = trouble(model);
+        let mut server = Server::start(&config, model);
+        let mut client = connect(&server);
+        let first = perl(&mut client);
+        let nursery = parent_of(first).unwrap();
+        let named = fs::read_to_string("/proc/net/unix").unwrap();
+        let is_named = |inode: &str| {
+            named
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>())
+                .any(|words| words.get(6) == Some(&inode) && words.len() > 7)
+        };
+        for pid in [server.parent().pid(), nursery, first] {
+            for target in open_files(pid).unwrap_or_default() {
+                let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+                assert!(!inode.is_some_and(is_named), "{model}: {pid} has {target}");
+            }
+        }
+        client.quit();
+        server.stop().unwrap();
+    }
+}
+
 /// The Perl process of a worker has its own descriptors only, and nothing of root.
 #[test]
 fn perl_processes_have_no_more_than_they_need() {
@@ -221,13 +249,12 @@ fn perl_processes_have_no_more_than_they_need() {
         let mut clients: Vec<_> = (0..3).map(|_| connect(&server)).collect();
         for client in &mut clients {
             let pid = perl(client);
-            let mut open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
-                .unwrap()
-                .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
-                .map(|target| target.split(':').next().unwrap().to_owned())
-                .collect();
-            open.sort();
-            assert_eq!(open, ["/dev/null", "pipe", "pipe", "socket"], "{model}");
+            if let Some(open) = open_files(pid) {
+                let kinds = open.iter().map(|target| target.split(':').next().unwrap());
+                let mut kinds: Vec<_> = kinds.collect();
+                kinds.sort_unstable();
+                assert_eq!(kinds, ["/dev/null", "pipe", "pipe", "socket"], "{model}");
+            }
             let Some(user) = unprivileged().filter(|_| model != Model::Inetd) else { continue };
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let field = |name: &str| {
@@ -241,4 +268,12 @@ fn perl_processes_have_no_more_than_they_need() {
         clients.into_iter().for_each(Client::quit);
         server.stop().unwrap();
     }
+}
+
+/// What a process has open; only root may see it.
+fn open_files(pid: Pid) -> Option<Vec<String>> {
+    unprivileged()?;
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Some(targets.map(|target| target.display().to_string()).collect())
 }

@@ -2,9 +2,9 @@ package Qpsmtpd::Host;
 
 # The Perl side of the Perl host: frames, calls, questions, and the life of the processes.
 #
-# One process, the nursery, loads every Perl plugin once and never serves.  For each connection to
-# its listening socket it forks a child, which answers the calls of one worker process until that
-# one is gone.  Both sides may speak while the other waits: a handler asks the worker a question,
+# One process, the nursery, loads every Perl plugin once and never serves.  A worker sends it one end
+# of a pair of sockets, and it forks a child, which answers the calls of that worker until the worker
+# is gone.  Both sides may speak while the other waits: a handler asks the worker a question,
 # and before the worker answers it may call another handler.
 #
 # A frame is its length in four octets and one value: a list whose first element says what it is.
@@ -25,8 +25,6 @@ package Qpsmtpd::Host;
 use strict;
 use warnings;
 
-use Socket ();
-
 use Qpsmtpd;
 use Qpsmtpd::Address;
 use Qpsmtpd::Command;
@@ -41,6 +39,13 @@ use constant DEEPEST => 30;
 
 # How long a child may take to end after its worker has: plugins may have END blocks.
 use constant LAST_WORDS => 2;
+
+# What Linux has under these names.
+use constant {
+    PR_SET_DUMPABLE  => 4,
+    MSG_DONTWAIT     => 0x40,
+    MSG_CMSG_CLOEXEC => 0x40000000,
+};
 
 our $LOADING = 1;
 our $LOG_LEVEL = 7;
@@ -202,7 +207,7 @@ sub handle {
     my ($kind, @rest) = @_;
     return call(@rest) if $kind eq 'c';
     return Qpsmtpd::State::forget_body() if $kind eq 'b';
-    return load(@rest) if $kind eq 'l';
+    return load(@rest) if $kind eq 'l' && $LOADING;
     if ($kind eq 'h') {
         ($LOG_LEVEL, $LOG_WAITS, my $names) = @rest;
         return Qpsmtpd::Plugin::are_loaded(@$names);
@@ -297,12 +302,15 @@ sub load {
 
 # ------------------------------------------------------------------------------- processes
 
-# Descriptors 0 and 1 are the control socket and the listening socket; after this they are what
-# plugins expect, nothing to read and the daemon's standard error.
+# Descriptors 0 and 1 are the control socket and the one on which workers come; after this they are
+# what plugins expect, nothing to read and the daemon's standard error.  The system calls that Perl
+# has no words for are called by number.
 sub run {
-    my ($root, $so_peercred) = @_;
+    my ($root, $recvmsg, $prctl) = @_;
+    # Nobody looks into this process or its children, and none of them leaves a core.
+    syscall $prctl + 0, PR_SET_DUMPABLE, 0, 0, 0, 0;
     open $socket, '+<&', \*STDIN or die "control socket: $!\n";
-    open my $listener, '+<&', \*STDOUT or die "listening socket: $!\n";
+    open my $listener, '+<&', \*STDOUT or die "socket for workers: $!\n";
     open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
     open STDOUT, '>&', \*STDERR or die "standard error: $!\n";
     binmode $_ for $socket, $listener;
@@ -321,7 +329,7 @@ sub run {
     }
     $LOADING = 0;
     Qpsmtpd::State::loaded();
-    nurse($socket, $listener, $so_peercred);
+    nurse($socket, $listener, $recvmsg);
 }
 
 # Whatever the daemon was started with is not for plugins, which may outlive it for a moment.
@@ -344,7 +352,7 @@ sub warned {
 
 # Forks children until the daemon is gone and the last child has ended.
 sub nurse {
-    my ($control, $listener, $so_peercred) = @_;
+    my ($control, $listener, $recvmsg) = @_;
     require IO::Poll;
     require POSIX;
     my (%link, %late);
@@ -375,7 +383,8 @@ sub nurse {
             $socket = undef;
             next;
         }
-        next unless $called && accept(my $client, $listener);
+        next unless $called;
+        my $client = receive_socket($listener, $recvmsg) or next;
         my $pid = fork;
         if (!defined $pid) {
             close $client;
@@ -387,21 +396,35 @@ sub nurse {
             # Others have references to these.
             close $_ for grep { defined } values %link, $control, $listener;
             %link = ();
-            serve($client, $so_peercred);
+            serve($client);
         }
     }
     exit 0;
 }
 
+# The socket that a worker has sent: recvmsg(2) with room for one octet and one descriptor.
+sub receive_socket {
+    my ($listener, $recvmsg) = @_;
+    my $word = length pack 'L!', 0;
+    my ($octet, $control) = ("\0", "\0" x (2 * $word + 8));
+    # The kernel writes into these, so they have to be this variable's alone.
+    vec($_, 0, 8) = 0 for $octet, $control;
+    my $parts = pack 'P L!', $octet, 1;
+    my $message = pack 'L! L! P L! P L! L!', 0, 0, $parts, 1, $control, length $control, 0;
+    my $got = syscall $recvmsg + 0, fileno $listener, $message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
+    return unless $got == 1;
+    my ($length, undef, undef, $descriptor) = unpack 'L! l l l', $control;
+    return if $length < $word + 12;
+    open my $client, '+<&=', $descriptor or return;
+    return $client;
+}
+
 # Answers the calls of one worker.
 sub serve {
-    my ($client, $so_peercred) = @_;
+    my ($client) = @_;
     $SIG{CHLD} = 'DEFAULT';
     ($socket, $input, $owner) = ($client, '', $$);
     binmode $socket;
-    my $peer = getsockopt $socket, Socket::SOL_SOCKET(), $so_peercred;
-    my $uid = (unpack 'iii', $peer || '')[1];
-    exit 0 unless defined $uid && ($uid == $> || $uid == 0);
     srand;
     handle(receive_frame()) while 1;
 }
