@@ -83,6 +83,9 @@ mod relaying;
 // The PROXY protocol.
 mod proxy;
 
+// What root does before it becomes the account, and what sessions have of root's.
+mod root;
+
 // XCLIENT, also between two daemons.
 mod xclient;
 

@@ -1,13 +1,16 @@
 //! A certificate for trying out TLS: for this host's name, signed by nobody.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
+
+use nix::unistd::geteuid;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::server::privileges;
+use crate::server::privileges::{self, Account};
+use crate::server::rights;
 use crate::settings::ME;
 
 /// Writes `qpsmtpd-server.crt` and `qpsmtpd-server.key`, which the plugin tls takes without
@@ -18,27 +21,38 @@ use crate::settings::ME;
 /// They cannot be written, or exist already.
 pub(super) fn make(folder: &Path) -> Result<()> {
     let fail = |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", folder.display()));
-    let name = Config::from_env().setting(ME);
+    let account = privileges::account(None)?;
+    let name = || Config::from_env().setting(ME);
+    let name = match &account {
+        Some(account) => account.lend(name).map_err(|error| fail(&error))?,
+        None => name(),
+    };
     let names = [name.clone(), "localhost".into()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| fail(&error))?;
-    fs::create_dir_all(folder).map_err(|error| fail(&error))?;
     let files = [
         ("qpsmtpd-server.crt", 0o644, made.cert.pem()),
         ("qpsmtpd-server.key", 0o600, made.signing_key.serialize_pem()),
     ];
-    let owner = privileges::account(None)?.map(|account| account.ids());
-    for (file, mode, text) in files {
-        let path = folder.join(file);
-        let mut options = fs::OpenOptions::new();
-        let opened = options.write(true).create_new(true).mode(mode).open(&path);
-        let mut opened = opened.map_err(|error| fail(&format!("{file}: {error}")))?;
-        opened.write_all(text.as_bytes()).map_err(|error| fail(&error))?;
-        if let Some((user, group)) = owner {
-            chown(&path, Some(user), Some(group)).map_err(|error| fail(&error))?;
-        }
-    }
+    rights::for_path(&folder.join("x"), account.as_ref(), || {
+        fs::create_dir_all(folder)?;
+        files.iter().try_for_each(|(file, mode, text)| {
+            write(&folder.join(file), *mode, text, account.as_ref())
+                .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
+        })
+    })
+    .map_err(|error| fail(&error))?;
     super::say(&format!("a certificate for {name} and its key are in {}\n", folder.display()));
     Ok(())
+}
+
+/// Writes a new file.  What root writes becomes the account's.
+fn write(path: &Path, mode: u32, text: &str, account: Option<&Account>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    match account.filter(|_| geteuid().is_root()).map(Account::ids) {
+        Some((user, group)) => fchown(&file, Some(user), Some(group)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 //! privileges go.
 
 use std::fmt;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -15,10 +15,21 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname,
     listen, setsockopt, socket, sockopt,
 };
+use nix::sys::stat::{Mode, fchmod, umask};
 
 use crate::error::{Error, Result};
+use crate::server::privileges::Account;
+use crate::server::rights;
 use crate::smtp::stream;
 use crate::sys::descriptors;
+
+/// The permissions of a socket in the file system: reading and writing, for all.
+const EVERYBODY: Mode = Mode::S_IRUSR
+    .union(Mode::S_IWUSR)
+    .union(Mode::S_IRGRP)
+    .union(Mode::S_IWGRP)
+    .union(Mode::S_IROTH)
+    .union(Mode::S_IWOTH);
 
 /// How many clients the kernel keeps waiting while we are busy.
 const BACKLOG: i32 = 1024;
@@ -107,11 +118,17 @@ impl fmt::Display for Listener {
 }
 
 /// Listens on `addresses`, each with its own port or all of `ports`, or a path; on all addresses of the
-/// host where there are none.  Sockets that systemd passed (LISTEN_FDS) are taken instead.
+/// host where there are none.  Sockets that systemd passed (LISTEN_FDS) are taken instead.  `account`:
+/// whom root will become.
 ///
 /// # Errors
 /// An address that cannot be understood or bound.
-pub(crate) fn bind_all(addresses: &[String], ports: &[u16], default: u16) -> Result<Vec<Listener>> {
+pub(crate) fn bind_all(
+    addresses: &[String],
+    ports: &[u16],
+    default: u16,
+    account: Option<&Account>,
+) -> Result<Vec<Listener>> {
     let passed = from_systemd()?;
     if !passed.is_empty() {
         return Ok(passed);
@@ -125,7 +142,7 @@ pub(crate) fn bind_all(addresses: &[String], ports: &[u16], default: u16) -> Res
     }
     if !wanted.is_empty() || !paths.is_empty() {
         let listeners = wanted.iter().map(|address| bind_one(*address, &wanted));
-        return listeners.chain(paths.iter().map(|path| bind_path(path))).collect();
+        return listeners.chain(paths.iter().map(|path| bind_path(path, account))).collect();
     }
     let all = |ip: IpAddr| -> Result<Vec<Listener>> {
         ports.iter().map(|port| bind_one((ip, *port).into(), &[])).collect()
@@ -185,21 +202,24 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener> {
 
 /// Listens at a path, in the place of a socket that nobody listens to any more.  Who may go through
 /// the folder may connect.
-fn bind_path(path: &str) -> Result<Listener> {
-    let fail = |error: io::Error| Error::new(format!("cannot listen on {path}: {error}"));
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None);
-    let fd = fd.map_err(|error| fail(error.into()))?;
-    if is_left_over(Path::new(path)) {
-        fs::remove_file(path).map_err(fail)?;
-    }
-    UnixAddr::new(path)
-        .and_then(|address| bind(fd.as_raw_fd(), &address))
-        .map_err(|error| fail(error.into()))?;
-    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(fail)?;
-    Backlog::new(BACKLOG)
-        .and_then(|backlog| listen(&fd, backlog))
-        .map_err(|error| fail(error.into()))?;
+fn bind_path(path: &str, account: Option<&Account>) -> Result<Listener> {
+    let make = || -> io::Result<OwnedFd> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        if is_left_over(Path::new(path)) {
+            fs::remove_file(path)?;
+        }
+        // The socket is made with its permissions: whatever lies there a moment later is not asked.
+        fchmod(&fd, EVERYBODY)?;
+        let usual = umask(Mode::empty());
+        let bound = UnixAddr::new(path).and_then(|address| bind(fd.as_raw_fd(), &address));
+        umask(usual);
+        bound?;
+        listen(&fd, Backlog::new(BACKLOG)?)?;
+        Ok(fd)
+    };
+    let fd = rights::for_path(Path::new(path), account, make)
+        .map_err(|error| Error::new(format!("cannot listen on {path}: {error}")))?;
     Ok(Listener::Unix(fd.into()))
 }
 
@@ -242,6 +262,7 @@ fn tcp(listener: TcpListener) -> io::Result<Listener> {
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::os::unix::fs::PermissionsExt;
 
     fn strings(addresses: Vec<SocketAddr>) -> Vec<String> {
         addresses.iter().map(ToString::to_string).collect()
@@ -293,7 +314,7 @@ mod tests {
     fn a_path_is_taken_over_from_nobody_but_the_dead() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lmtp").display().to_string();
-        let listen = || bind_all(std::slice::from_ref(&path), &[], 25);
+        let listen = || bind_all(std::slice::from_ref(&path), &[], 25, None);
         drop(listen().unwrap());
         assert!(Path::new(&path).exists());
         let listeners = listen().unwrap();
@@ -311,6 +332,6 @@ mod tests {
         assert!(listen().is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let long = format!("/{}", "x".repeat(200));
-        assert!(bind_all(&[long], &[], 25).is_err());
+        assert!(bind_all(&[long], &[], 25, None).is_err());
     }
 }

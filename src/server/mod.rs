@@ -13,6 +13,7 @@ mod pid_file;
 mod pre_connection;
 mod prefork;
 mod privileges;
+mod rights;
 mod seats;
 mod signals;
 mod spawn;
@@ -41,6 +42,7 @@ use forkserver::Forkserver;
 use parent::{Model, Parent};
 use pid_file::PidFile;
 use prefork::Prefork;
+use privileges::Account;
 use seats::Seats;
 use signals::Signals;
 use worker::Duty;
@@ -133,10 +135,14 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
         return check(&config);
     }
     let detached = setup.daemon.detach.then(detach::begin).transpose()?;
-    let listeners = listener::bind_all(&setup.addresses, &setup.ports, setup.default_port)?;
-    let pid_file = setup.daemon.pid_file.as_deref().map(PidFile::create).transpose()?;
+    let account = privileges::account(setup.daemon.user.as_deref())?;
+    let account = account.as_ref();
+    let listeners =
+        listener::bind_all(&setup.addresses, &setup.ports, setup.default_port, account)?;
+    let pid_file = setup.daemon.pid_file.as_deref();
+    let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
     let renice = descriptors::raise_priority(setup.renice);
-    become_account_before_load(&config, setup.daemon.user.as_deref())?;
+    become_account_before_load(&config, account)?;
 
     let shared = load(&config, setup.debug.then_some(Level::Debug))?;
     shared.spool.sweep_dead();
@@ -144,18 +150,14 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
     let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     announce(setup, &addresses, &shared);
     let grace = Duration::from_secs(setup.daemon.grace);
-    let mut parent = Parent::new(shared, listeners, signals, setup.max_from_ip, grace)
+    let mut parent = Parent::new(shared, listeners, signals, pid_file, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
     let mut model = model(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
     if let Some(detached) = detached {
         detached.ready();
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    parent.run(&mut *model)?;
-    if let Some(pid_file) = pid_file {
-        pid_file.release();
-    }
-    Ok(())
+    parent.run(&mut *model)
 }
 
 fn run_inetd(options: &cli::Inetd) -> Result<()> {
@@ -165,7 +167,8 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
         return check(&config);
     }
     if options.user.is_some() {
-        become_account_before_load(&config, options.user.as_deref())?;
+        let account = privileges::account(options.user.as_deref())?;
+        become_account_before_load(&config, account.as_ref())?;
     }
     inetd::run(&load(&config, None)?)
 }
@@ -177,10 +180,10 @@ fn prepare_process(program: &'static str) {
 }
 
 /// Root prepares what the account will need, then becomes it.
-fn become_account_before_load(config: &Config, user: Option<&str>) -> Result<()> {
-    let Some(account) = privileges::account(user)? else { return Ok(()) };
-    privileges::prepare_before_drop(config, &account)?;
-    privileges::drop_to(&account)
+fn become_account_before_load(config: &Config, account: Option<&Account>) -> Result<()> {
+    let Some(account) = account else { return Ok(()) };
+    privileges::prepare_before_drop(config, account)?;
+    privileges::drop_to(account)
 }
 
 /// Opens the spool folder and loads the plugins.

@@ -20,6 +20,7 @@ use crate::server::children::{Child, Children};
 use crate::server::crowd::Crowd;
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
+use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
 use crate::server::signals::Signals;
 use crate::server::spawn::Backoff;
@@ -79,6 +80,7 @@ pub(crate) struct Parent {
     poll: Option<Poll>,
     listeners: Vec<Listener>,
     signals: Option<Signals>,
+    pid_file: Option<PidFile>,
     /// Our end of the socket for reports; None in a child.
     reports: Option<OwnedFd>,
     post: Post,
@@ -95,6 +97,7 @@ impl Parent {
         shared: Shared,
         listeners: Vec<Listener>,
         signals: Signals,
+        pid_file: Option<PidFile>,
         max_from_ip: usize,
         grace: Duration,
     ) -> io::Result<Parent> {
@@ -111,6 +114,7 @@ impl Parent {
             poll: Some(poll),
             listeners,
             signals: Some(signals),
+            pid_file,
             reports: Some(reports),
             post: Post { parent: getpid(), reports: post },
             listening: false,
@@ -140,6 +144,7 @@ impl Parent {
                     self.make_room(now);
                 }
             } else if self.children.is_empty() {
+                self.pid_file.take().map(PidFile::release);
                 return Ok(());
             }
             self.kill_late(now);

@@ -1,17 +1,19 @@
 //! Who sessions run as: found by name, made ready for as root, and then become for good.
 
 use std::ffi::CString;
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{
-    Gid, Group, Uid, User, chown, getegid, geteuid, getresgid, getresuid, initgroups, setresgid,
-    setresuid,
+    Gid, Group, Uid, User, getegid, geteuid, getgroups, getresgid, getresuid, initgroups, setegid,
+    seteuid, setgroups, setresgid, setresuid,
 };
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::server::rights;
 use crate::settings::SPOOL_DIR;
 
 /// The accounts that root's daemons take where no --user is given, the first that exists.
@@ -34,6 +36,22 @@ impl Account {
     /// Its user and group.
     pub(crate) fn ids(&self) -> (u32, u32) {
         (self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    /// Runs `act` with the account's rights, and none of root's.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) fn lend<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+        let (uid, gid, groups) = (geteuid(), getegid(), getgroups()?);
+        initgroups(&CString::new(self.name.as_str())?, self.gid)?;
+        setegid(self.gid)?;
+        seteuid(self.uid)?;
+        let done = act();
+        seteuid(uid)?;
+        setegid(gid)?;
+        setgroups(&groups)?;
+        Ok(done)
     }
 }
 
@@ -72,19 +90,26 @@ pub(crate) fn account(user: Option<&str>) -> Result<Option<Account>> {
 /// # Errors
 /// A folder cannot be made.
 pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<()> {
+    let fail = |error| Error::new(format!("cannot become user '{}': {error}", account.name));
     let is_own = |path: &Path| {
         fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == account.uid.as_raw())
     };
     let state = Path::new(STATE_DIR);
-    let home = match is_own(&account.home) {
-        true => account.home.clone(),
-        false if is_own(state) || !state.exists() => state.to_owned(),
-        false => PathBuf::from(format!("{STATE_DIR}-{}", account.name)),
-    };
+    // The configuration may be the account's, so root reads nothing there.
+    let (home, spool) = account
+        .lend(|| {
+            let home = match is_own(&account.home) {
+                true => account.home.clone(),
+                false if is_own(state) || !state.exists() => state.to_owned(),
+                false => PathBuf::from(format!("{STATE_DIR}-{}", account.name)),
+            };
+            (home, config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR)))
+        })
+        .map_err(fail)?;
     make_for(&home, 0o755, account)?;
     config.set_home(home);
-    if config.is_set(SPOOL_DIR) {
-        make_for(&config.expand(&config.setting(SPOOL_DIR)), 0o700, account)?;
+    if let Some(spool) = spool {
+        make_for(&config.expand(&spool), 0o700, account)?;
     }
     Ok(())
 }
@@ -131,17 +156,25 @@ fn find(name: &str) -> Result<Option<Account>> {
 
 /// Makes a folder that belongs to the account.  One that exists is left as it is.
 fn make_for(path: &Path, mode: u32, account: &Account) -> Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    let fail = |error: &dyn std::fmt::Display| {
-        Error::new(format!("cannot make {} for '{}': {error}", path.display(), account.name))
+    let make = || {
+        if path.exists() {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        DirBuilder::new().mode(mode).create(path)?;
+        if !geteuid().is_root() {
+            return Ok(());
+        }
+        let only = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let made = OpenOptions::new().read(true).custom_flags(only).open(path)?;
+        let (user, group) = account.ids();
+        fchown(made, Some(user), Some(group))
     };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|error| fail(&error))?;
-    }
-    fs::DirBuilder::new().mode(mode).create(path).map_err(|error| fail(&error))?;
-    chown(path, Some(account.uid), Some(account.gid)).map_err(|error| fail(&error))
+    rights::for_path(path, Some(account), make).map_err(|error| {
+        Error::new(format!("cannot make {} for '{}': {error}", path.display(), account.name))
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Config, Log, Model, Process, Server, say};
 
 #[test]
@@ -111,6 +113,28 @@ fn a_pid_file_of_a_process_that_is_gone_is_replaced() {
         let pid = fs::read_to_string(&file).unwrap();
         assert_eq!(pid.trim(), server.parent().pid().to_string(), "{model}");
         server.stop().unwrap();
+    }
+}
+
+/// A worker goes on with its client after the parent's end; it has nothing of the pid file.
+#[test]
+fn a_pid_file_of_a_parent_that_was_killed_is_free_at_once() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let file = config.path("pid");
+        let arguments = ["--pid-file", file.to_str().unwrap()];
+        let mut server = Server::start_with(&config, model, &arguments);
+        let mut client = server.connect();
+        client.hello();
+        client.envelope();
+        server.parent().signal(Signal::SIGKILL);
+        server.parent().wait().unwrap();
+        let mut next = Server::start_with(&config, model, &arguments);
+        let pid = fs::read_to_string(&file).unwrap();
+        assert_eq!(pid.trim(), next.parent().pid().to_string(), "{model}");
+        client.ask("Subject: hi\r\n\r\nbody\r\n.", "250");
+        drop(client);
+        next.stop().unwrap();
     }
 }
 

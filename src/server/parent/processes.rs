@@ -160,6 +160,7 @@ impl Parent {
         self.listeners.clear();
         self.poll = None;
         self.reports = None;
+        self.pid_file = None;
         if let Some(signals) = self.signals.take() {
             signals.leave();
         }

@@ -1,0 +1,140 @@
+//! What root does before it becomes the account, and what sessions have of root's afterwards.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::geteuid;
+use tempfile::TempDir;
+
+use crate::harness::config::unprivileged;
+use crate::harness::{Config, Model, Server, say};
+
+/// A folder of root's that everybody may look into, with a file that nobody else may read.
+fn roots() -> Option<TempDir> {
+    if !geteuid().is_root() {
+        say("skipped: only root becomes somebody else");
+        return None;
+    }
+    let dir = tempfile::Builder::new().prefix("qpsmtpd-t-root-").tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.path().join("secret"), "root:of-all-passwords").unwrap();
+    fs::set_permissions(dir.path().join("secret"), Permissions::from_mode(0o600)).unwrap();
+    Some(dir)
+}
+
+/// Nothing but the secret is there, and it is as it was.
+fn untouched(roots: &Path) {
+    let names: Vec<PathBuf> =
+        fs::read_dir(roots).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names, [roots.join("secret")]);
+    assert_eq!(fs::metadata(roots).unwrap().uid(), 0);
+    let secret = fs::metadata(&names[0]).unwrap();
+    assert_eq!((secret.uid(), secret.mode() & 0o7777), (0, 0o600));
+    assert_eq!(fs::read(&names[0]).unwrap(), b"root:of-all-passwords");
+}
+
+/// What a program says that root starts, and that refuses.
+fn refusal(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The account has put a link to a folder of root's in the place of its own.
+#[test]
+fn root_goes_through_no_link_of_the_account() {
+    let Some(roots) = roots() else { return };
+    for model in Model::PARENTS {
+        let config = Config::new();
+        symlink(roots.path(), config.path("link")).unwrap();
+        let path = |name: &str| config.path("link").join(name).display().to_string();
+        let (socket, pid) = (path("lmtp"), path("pid"));
+        let refused = |more: &[&str], what: &str| {
+            let said = refusal(Server::command(&config, model, more));
+            assert!(said.contains(what) && said.contains("ermission denied"), "{model}: {said}");
+            untouched(roots.path());
+        };
+        refused(&model.listen(&socket), &socket);
+        refused(&["--pid-file", &pid], &pid);
+        config.write("spool_dir", &path("spool"));
+        refused(&[], &path("spool"));
+        let mut command = config.command(model.program());
+        command.arg("--make-certificate").arg(config.path("link/ssl"));
+        let said = refusal(command);
+        assert!(said.contains("ermission denied"), "{said}");
+        untouched(roots.path());
+    }
+}
+
+/// The account has put a link to a file of root's where a setting or the pid file is looked for.
+#[test]
+fn root_reads_and_writes_no_file_that_the_account_names() {
+    let Some(roots) = roots() else { return };
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let secret = roots.path().join("secret");
+        for name in ["spool_dir", "me"] {
+            fs::remove_file(config.path("config").join(name)).unwrap();
+            symlink(&secret, config.path("config").join(name)).unwrap();
+        }
+        let said = match Server::try_start(&config, model, &[]) {
+            Ok(server) => server.log().text(),
+            Err(said) => said,
+        };
+        assert!(!said.contains("passwords"), "{said}");
+        let mut command = config.command(model.program());
+        command.arg("--make-certificate").arg(config.path("ssl"));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert!(!said.contains("passwords"), "{said}");
+
+        let config = Config::new();
+        symlink(&secret, config.path("pid")).unwrap();
+        let pid = config.path("pid").display().to_string();
+        refusal(Server::command(&config, model, &["--pid-file", &pid]));
+        fs::remove_file(&pid).unwrap();
+        // Where the system allows it, a second name of the file.
+        fs::hard_link(&secret, &pid).unwrap();
+        refusal(Server::command(&config, model, &["--pid-file", &pid]));
+        fs::remove_file(&pid).unwrap();
+        untouched(roots.path());
+    }
+}
+
+/// In folders of root's own things are made as ever, and belong to the account where they have to.
+#[test]
+fn root_prepares_what_the_account_needs() {
+    let Some(roots) = roots() else { return };
+    let account = unprivileged().unwrap();
+    for model in Model::PARENTS {
+        let config = Config::new();
+        for folder in [roots.path().join(model.to_string()), config.path("own")] {
+            fs::create_dir(&folder).unwrap();
+            let is_roots = folder.starts_with(roots.path());
+            if !is_roots {
+                chown(&folder, Some(account.uid.as_raw()), None).unwrap();
+            }
+            let [socket, pid, spool] =
+                ["lmtp", "pid", "a/spool"].map(|name| folder.join(name).display().to_string());
+            config.write("spool_dir", &spool);
+            let arguments = [&model.listen(&socket)[..], &["--pid-file", &pid]].concat();
+            let mut more = arguments.clone();
+            more.extend(model.listen("127.0.0.1:0"));
+            let server = Server::start_with(&config, model, &more);
+            let found = fs::metadata(&socket).unwrap();
+            assert_eq!(found.mode() & 0o777, 0o666, "{model}");
+            let found = fs::metadata(&spool).unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o777), (account.uid.as_raw(), 0o700));
+            assert_eq!(fs::metadata(&pid).unwrap().uid() == 0, is_roots, "{model}");
+            server.stop().unwrap();
+        }
+        let folder = roots.path().join(format!("ssl-{model}"));
+        let mut command = config.command(model.program());
+        command.arg("--make-certificate").arg(&folder);
+        assert!(command.output().unwrap().status.success());
+        let key = fs::metadata(folder.join("qpsmtpd-server.key")).unwrap();
+        assert_eq!(key.mode() & 0o777, 0o600);
+        assert_ne!(key.uid(), 0);
+    }
+}
