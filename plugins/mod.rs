@@ -213,6 +213,11 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("queue/smtp-forward", "queue/smtp_forward.rs", queue::smtp_forward),
 ];
 
+/// The plugins that start programs which do their work with rights of their own: setuid, setgid, with
+/// file capabilities.  Their manuals have a section PRIVILEGES.
+pub const PRIVILEGED: &[&str] =
+    &["auth/auth_checkpassword", "queue/exim-bsmtp", "queue/qmail-queue"];
+
 /// Older names that configurations still have.
 pub const ALIASES: &[Alias] = &[
     Alias { old: "check_relay", new: "relay", args: &[] },

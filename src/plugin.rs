@@ -9,8 +9,9 @@ use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 use crate::plugins::absent::{ABSENT, Absent};
-use crate::plugins::{ALIASES, PLUGINS};
-use crate::settings::{self, LOGGING, LOGLEVEL};
+use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED};
+use crate::settings::{self, LOGGING, LOGLEVEL, NO_NEW_PRIVS};
+use crate::sys::confine;
 
 /// A native plugin: one row of [`PLUGINS`].
 #[derive(Debug)]
@@ -64,6 +65,33 @@ pub fn absent(name: &str) -> Option<&'static Absent> {
     ABSENT.iter().find(|absent| fold(absent.name) == fold(name))
 }
 
+/// Who is kept from rights that come with programs (setuid, setgid, file capabilities).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confinement {
+    /// Workers, and what they start.
+    pub workers: bool,
+    /// Everybody, as far as is known: nobody needs even the capabilities that come with being root.
+    pub all: bool,
+}
+
+/// What `config/no_new_privs` says or, where it says `auto` or nothing, what the plugins need.
+pub fn confinement(config: &Config) -> Confinement {
+    match config.setting(NO_NEW_PRIVS) {
+        "yes" => return Confinement { workers: true, all: true },
+        "no" => return Confinement { workers: false, all: false },
+        _ => {}
+    }
+    let (mut workers, mut is_perl) = (true, false);
+    for file in ["logging", "plugins"] {
+        for line in config.list(file).iter() {
+            let name = without_number(line.split_whitespace().next().unwrap_or(""));
+            is_perl |= name.contains("::") || perl_file(config, name).is_some();
+            workers &= !find(name).is_some_and(|(plugin, _)| PRIVILEGED.contains(&plugin.name));
+        }
+    }
+    Confinement { workers, all: workers && !is_perl }
+}
+
 /// Loads the plugins of `config/logging` and `config/plugins`, in this order.
 ///
 /// # Errors
@@ -97,6 +125,7 @@ fn load_into(
     if !config.exists(settings::PLUGINS.row().name) {
         failed(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"))?;
     }
+    let confinement = confinement(config);
     let perl = Perl::new(config);
     for file in [LOGGING, settings::PLUGINS] {
         // A file that cannot be read was found above.
@@ -121,6 +150,15 @@ fn load_into(
     ] {
         if !plugins.has(hook) {
             plugins.log(Level::Warn, why);
+        }
+    }
+    if confinement.workers {
+        plugins.need_no_privileges();
+    } else {
+        plugins.log(Level::Info, "programs keep the rights of who owns them (no_new_privs)");
+        if confine::is_bounding_set_empty() {
+            let text = "programs that have to become root can do so only after a new start";
+            plugins.log(Level::Warn, text);
         }
     }
     Ok(plugins)

@@ -25,7 +25,7 @@ pub(crate) use kind::number;
 
 use crate::log::Level;
 use kind::Kind::{
-    Folder, Folders, HostName, LogLevel, Number, Plugins, Seconds, Secret, Text, Word, YesNo,
+    Folder, Folders, HostName, LogLevel, Names, Number, Plugins, Seconds, Secret, Text, Word, YesNo,
 };
 
 /// A setting with values of type `T`.
@@ -147,6 +147,10 @@ table! {
         "a text that nobody else knows; the salts that SCRAM shows are made of it and of the user's name, be there such a user or not; servers with the same users need the same";
     TLS_BEFORE_AUTH: bool = "tls_before_auth", YesNo, Default::Is("0"), AtOnce,
         "AUTH only under TLS";
+    NO_NEW_PRIVS: &'static str = "no_new_privs", Word(&["auto", "yes", "no"]), Default::Is("auto"), Reload,
+        "`yes`: programs get no rights by who owns them (setuid, setgid); `no`: they do; `auto`: as the plugins need it, see [security.md](security.md)";
+    KEEP_ENVIRONMENT: Words = "keep_environment", Names, Default::Without("none"), Restart,
+        "variables of the starter that sessions keep beside the usual ones ([security.md](security.md)), one a line, `NAME` or `NAME*`";
     MAX_RECIPIENTS: u64 = "max_recipients", Number { least: 0 }, Default::Is("1000"), AtOnce,
         "recipients of one message; 0: any number";
     RECIPIENT_ROUTES: &'static str = "recipient_routes", Word(&["refuse", "accept"]), Default::Is("refuse"), AtOnce,

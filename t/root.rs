@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::harness::config::unprivileged;
@@ -137,4 +137,115 @@ fn root_prepares_what_the_account_needs() {
         assert_eq!(key.mode() & 0o777, 0o600);
         assert_ne!(key.uid(), 0);
     }
+}
+
+/// A program in the place of qmail-queue that writes down what it has been given.
+fn nosy(config: &Config) -> PathBuf {
+    let path = config.path("nosy");
+    let script = "#!/bin/sh\ncat >/dev/null\ncat <&1 >/dev/null\n\
+        env >seen-environment\nls -l /proc/self/fd >seen-files\n\
+        grep -E 'NoNewPrivs|CapBnd|SigBlk' /proc/self/status >seen-status\n\
+        ulimit -c >seen-core\numask >seen-umask\n";
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Whoever starts the daemon: descriptors, variables, core dumps and the like are not for sessions
+/// and for what they start.
+#[test]
+fn sessions_have_nothing_of_the_starters() {
+    for model in Model::PARENTS {
+        let config = Config::new().set("keep_environment", "STAYS*");
+        config.write("plugins", &format!("rcpt_ok\nqueue/qmail-queue {}", nosy(&config).display()));
+        let mut command = config.command("/bin/sh");
+        let script = "umask 0; exec 7<\"$0\" 9<\"$0\"; exec \"$@\"";
+        command.args(["-c", script]).arg(config.path("config/me")).arg(model.program());
+        command.env("SECRET_OF_THE_STARTER", "x").env("LD_LIBRARY_PATH", "/nowhere");
+        command.env("STAYS_HERE", "y").env("LC_ALL", "C").env("NOTIFY_SOCKET", "/nowhere");
+        command.env("HOME", "/root").env("USER", "somebody").env("LOGNAME", "somebody");
+        command.args(model.arguments(&[]));
+        let server = Server::start_command(&config, model, command);
+        let mut client = server.connect();
+        client.hello();
+        client.envelope();
+        client.ask("Subject: hi\r\n\r\nbody\r\n.", "250");
+        let seen = |what: &str| fs::read_to_string(config.path(&format!("seen-{what}"))).unwrap();
+
+        let environment = seen("environment");
+        let has = |name: &str| environment.lines().any(|line| line.starts_with(name));
+        for name in ["SECRET_OF", "LD_", "NOTIFY_SOCKET", "CARGO", "HOME=/root", "USER=somebody"] {
+            assert!(!has(name), "{environment}");
+        }
+        for name in ["PATH=", "STAYS_HERE=y", "LC_ALL=C", "QPSMTPD_CONFIG=", "HOME=/"] {
+            assert!(has(name), "{model}: {name}: {environment}");
+        }
+        if let Some(user) = unprivileged() {
+            assert!(has(&format!("USER={}", user.name)), "{environment}");
+            assert!(has(&format!("LOGNAME={}", user.name)), "{environment}");
+        }
+        let open: Vec<_> = seen("files")
+            .lines()
+            .filter_map(|line| line.rsplit_once(" -> ").map(|(_, target)| target.to_owned()))
+            .collect();
+        assert!(!open.iter().any(|target| target.ends_with("/me")), "{model}: {open:?}");
+        assert_eq!(open.len(), 4, "{model}: 0, 1, 2 and the listed folder: {open:?}");
+        assert_eq!(seen("core").trim(), "0");
+        assert_eq!(seen("umask").trim(), "0022");
+        assert!(seen("status").contains("SigBlk:\t0000000000000000"), "{}", seen("status"));
+        // qmail-queue is one of the programs that need the rights of their owner.
+        assert!(seen("status").contains("NoNewPrivs:\t0"), "{}", seen("status"));
+        client.quit();
+        server.stop().unwrap();
+    }
+}
+
+/// A line of /proc/PID/status.
+fn status(pid: Pid, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim_start_matches(':').trim().to_owned()
+}
+
+/// Workers and what they start get no new rights, unless a plugin or the setting wants it.
+#[test]
+fn rights_are_given_up_unless_somebody_needs_them() {
+    let queue = "queue/maildir {work}/Maildir";
+    let qmail = "queue/qmail-queue /bin/false";
+    for model in Model::PARENTS {
+        for (plugins, setting, confined) in [
+            (queue, None, true),
+            (qmail, None, false),
+            (qmail, Some("yes"), true),
+            (queue, Some("no"), false),
+        ] {
+            let config = Config::new().set("plugins", &format!("rcpt_ok\n{plugins}"));
+            if let Some(setting) = setting {
+                config.write("no_new_privs", setting);
+            }
+            let mut server = Server::start(&config, model);
+            let mut client = server.connect();
+            client.hello();
+            for pid in server.parent().children() {
+                let flag = if confined { "1" } else { "0" };
+                assert_eq!(status(pid, "NoNewPrivs"), flag, "{model} {plugins} {setting:?}");
+                if geteuid().is_root() {
+                    let bounds = status(pid, "CapBnd").trim_matches('0').is_empty();
+                    assert_eq!(bounds, confined, "{model} {plugins} {setting:?}");
+                    // Its memory and descriptors are root's to look at.
+                    let owner = fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid();
+                    assert_eq!(owner, 0);
+                    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+                    for file in open.filter_map(|file| fs::read_link(file.ok()?.path()).ok()) {
+                        assert!(!file.ends_with("pid"), "{model}: {}", file.display());
+                    }
+                }
+            }
+            client.quit();
+            server.stop().unwrap();
+        }
+    }
+    let config = Config::new().set("no_new_privs", "perhaps");
+    let said = Server::try_start(&config, Model::Prefork, &[]).err().unwrap();
+    assert!(said.contains("no_new_privs is 'perhaps'"), "{said}");
 }

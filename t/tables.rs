@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use qpsmtpd::plugins::PLUGINS;
+use qpsmtpd::plugins::{PLUGINS, PRIVILEGED};
 use regex::Regex;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
@@ -92,6 +92,8 @@ fn every_plugin_has_a_manual() {
         for part in ["\nSYNOPSIS\n", "\nDESCRIPTION\n"] {
             assert!(manual.contains(part), "{}: no {}", row.name, part.trim());
         }
+        let says = manual.contains("\nPRIVILEGES\n");
+        assert_eq!(says, PRIVILEGED.contains(&row.name), "{}: PRIVILEGES", row.name);
     }
 }
 

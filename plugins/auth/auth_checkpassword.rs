@@ -47,6 +47,11 @@
 //! NOTES
 //!     authuser   the user, for the length of the connection
 //!
+//! PRIVILEGES
+//!     Programs that check passwords may run as their owners (setuid), or by way of sudo, so with
+//!     this plugin workers may start programs that get rights of their own, unless
+//!     config/no_new_privs is "yes".
+//!
 //! SEE ALSO
 //!     auth/auth_dovecot, auth/auth_vpopmaild
 //! ```

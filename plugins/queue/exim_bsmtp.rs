@@ -35,6 +35,10 @@
 //!
 //!     queue/exim-bsmtp exim_path /usr/sbin/exim4
 //!
+//! PRIVILEGES
+//!     Exim runs as root (setuid), so with this plugin workers may start programs that get rights
+//!     of their own, unless config/no_new_privs is "yes".
+//!
 //! SEE ALSO
 //!     queue/smtp-forward, queue/postfix-queue
 //! ```

@@ -32,6 +32,10 @@
 //! CONFIG
 //!     The environment variable QMAILQUEUE, where the server has it, is used instead of PROGRAM.
 //!
+//! PRIVILEGES
+//!     qmail-queue runs as its owner (setuid), so with this plugin workers may start programs that
+//!     get rights of their own, unless config/no_new_privs is "yes".
+//!
 //! SEE ALSO
 //!     queue/maildir, queue/postfix-queue
 //! ```

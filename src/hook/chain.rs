@@ -15,7 +15,7 @@ use crate::hook::{
 };
 use crate::hook::{TABLE, Verdict};
 use crate::log::{self, Level, Record};
-use crate::sys::deadline;
+use crate::sys::{confine, deadline};
 
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
 pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
@@ -75,6 +75,7 @@ pub struct Plugins {
     stderr_level: Cell<Option<Level>>,
     logging: Cell<bool>,
     is_check: bool,
+    confined: Cell<bool>,
     broken_loggers: RefCell<HashSet<u16>>,
 }
 
@@ -187,6 +188,21 @@ impl Plugins {
     /// In a new process: lets go of what is the parent's.
     pub(crate) fn leave_parent(&self) {
         self.forked.iter().for_each(|run| run());
+    }
+
+    /// No plugin starts programs that need more rights than the process that starts them.
+    pub(crate) fn need_no_privileges(&self) {
+        self.confined.set(true);
+    }
+
+    /// In a process that serves: what it starts gets no more rights than it has itself, unless a
+    /// plugin needs that.
+    pub(crate) fn confine(&self) {
+        if self.confined.get()
+            && let Err(error) = confine::no_new_privileges()
+        {
+            self.log(Level::Error, format_args!("no_new_privs: {error}"));
+        }
     }
 
     /// Runs the `post-fork` handlers, in a new worker process.

@@ -39,7 +39,7 @@ impl Perl {
         }
         let is_first = self.process.borrow().is_none();
         if is_first {
-            *self.process.borrow_mut() = Some(Process::start(&self.root)?);
+            *self.process.borrow_mut() = Some(Process::start(&self.root, self.confined)?);
         }
         let (file, module) = match source {
             Source::File(path) => (Item::text(path.as_os_str().as_encoded_bytes()), Item::Undef),

@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Hooks, Incoming, Parent, Session};
 use crate::log::Level;
-use crate::settings::PERL_TIMEOUT;
+use crate::settings::{NO_NEW_PRIVS, PERL_TIMEOUT};
 
 use link::Link;
 use mirror::Mirror;
@@ -57,6 +57,8 @@ pub struct Perl {
     config: Config,
     /// What plugins take for the server's folder.
     root: PathBuf,
+    /// Do programs that plugins start get no rights of their own?
+    confined: bool,
     process: RefCell<Option<Process>>,
     /// What was loaded, for when it has to be loaded again.
     loaded: RefCell<Vec<Loaded>>,
@@ -103,6 +105,7 @@ impl Perl {
         Rc::new_cyclic(|this| Perl {
             config: config.clone(),
             root: root.canonicalize().unwrap_or(root),
+            confined: config.setting(NO_NEW_PRIVS) == "yes",
             process: RefCell::default(),
             loaded: RefCell::default(),
             serving: RefCell::default(),
@@ -276,7 +279,7 @@ impl Perl {
     }
 
     fn load_again(&self, process: &mut Process) -> std::result::Result<(), String> {
-        process.restart(&self.root).map_err(|error| error.to_string())?;
+        process.restart(&self.root, self.confined).map_err(|error| error.to_string())?;
         let deadline = Instant::now() + LOAD_LIMIT;
         for loaded in &*self.loaded.borrow() {
             let mut asker = Asker::Process(&self.config);

@@ -69,17 +69,18 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts Perl.  `root` is the folder that plugins take for the server's.
+    /// Starts Perl.  `root` is the folder that plugins take for the server's; `confined`: programs
+    /// that they start get no rights of their own.
     ///
     /// # Errors
     /// There is no Perl, or no socket.
-    pub(super) fn start(root: &Path) -> Result<Process> {
+    pub(super) fn start(root: &Path, confined: bool) -> Result<Process> {
         let fail = |error: nix::Error| Error::new(format!("sockets for Perl: {error}"));
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (door, desk) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).map_err(fail)?;
         let patience = TimeVal::seconds(PATIENCE.as_secs() as i64);
         setsockopt(&door, sockopt::SendTimeout, &patience).map_err(fail)?;
-        let control = run(root, &desk)?;
+        let control = run(root, &desk, confined)?;
         Ok(Process { control, desk, door })
     }
 
@@ -87,8 +88,8 @@ impl Process {
     ///
     /// # Errors
     /// As for [`Process::start`].
-    pub(super) fn restart(&mut self, root: &Path) -> Result<()> {
-        self.control = run(root, &self.desk)?;
+    pub(super) fn restart(&mut self, root: &Path, confined: bool) -> Result<()> {
+        self.control = run(root, &self.desk, confined)?;
         Ok(())
     }
 
@@ -109,13 +110,14 @@ impl Process {
     }
 }
 
-fn run(root: &Path, desk: &OwnedFd) -> Result<Link> {
+fn run(root: &Path, desk: &OwnedFd, confined: bool) -> Result<Link> {
     let fail = |error: std::io::Error| Error::new(format!("a socket for Perl: {error}"));
     let (ours, theirs) = UnixStream::pair().map_err(fail)?;
     Command::new("perl")
         .args(["-e", BOOTSTRAP])
         .arg(root)
         .args([libc::SYS_recvmsg, libc::SYS_prctl].map(|number| number.to_string()))
+        .arg(if confined { "1" } else { "0" })
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(desk.try_clone().map_err(fail)?))
         .spawn()

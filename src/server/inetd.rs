@@ -32,6 +32,7 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
     };
     stream::prepare(&stream.output());
     deadline::install(None);
+    shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);
     serve(stream, connection, shared);
     Ok(())

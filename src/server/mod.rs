@@ -4,10 +4,12 @@ mod certificate;
 mod children;
 mod crowd;
 mod detach;
+mod environment;
 mod forkserver;
 mod handoff;
 mod inetd;
 mod listener;
+mod manager;
 mod parent;
 mod pid_file;
 mod pre_connection;
@@ -25,6 +27,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
+use nix::sys::stat::{Mode, umask};
 
 use crate::cli;
 use crate::config::Config;
@@ -36,16 +39,20 @@ use crate::plugins::PLUGINS;
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
-use crate::sys::{descriptors, panics, resolve, title};
+use crate::sys::{confine, descriptors, panics, resolve, title};
 
 use forkserver::Forkserver;
-use parent::{Model, Parent};
+use manager::Manager;
+use parent::{Held, Model, Parent};
 use pid_file::PidFile;
 use prefork::Prefork;
 use privileges::Account;
 use seats::Seats;
 use signals::Signals;
 use worker::Duty;
+
+/// Files that we make are nobody else's to change.
+const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
 /// What a parent is started with.
 struct Setup {
@@ -129,7 +136,7 @@ fn seats(most: usize) -> Result<Seats> {
 
 /// The start-up steps of a parent, in their order: what needs root comes first.
 fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Model>) -> Result<()> {
-    prepare_process(setup.program);
+    prepare_process(setup.program, true);
     let config = Config::from_env();
     if setup.daemon.common.check {
         return check(&config);
@@ -142,6 +149,7 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
     let pid_file = setup.daemon.pid_file.as_deref();
     let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
     let renice = descriptors::raise_priority(setup.renice);
+    let manager = Manager::from_env();
     become_account_before_load(&config, account)?;
 
     let shared = load(&config, setup.debug.then_some(Level::Debug))?;
@@ -150,40 +158,54 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
     let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     announce(setup, &addresses, &shared);
     let grace = Duration::from_secs(setup.daemon.grace);
-    let mut parent = Parent::new(shared, listeners, signals, pid_file, setup.max_from_ip, grace)
+    let held = Held { signals, pid_file, manager };
+    let mut parent = Parent::new(shared, listeners, held, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
     let mut model = model(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
     if let Some(detached) = detached {
         detached.ready();
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    parent.is_ready();
     parent.run(&mut *model)
 }
 
 fn run_inetd(options: &cli::Inetd) -> Result<()> {
-    prepare_process("qpsmtpd");
+    prepare_process("qpsmtpd", false);
     let config = Config::from_env();
     if options.common.check {
         return check(&config);
     }
-    if options.user.is_some() {
-        let account = privileges::account(options.user.as_deref())?;
-        become_account_before_load(&config, account.as_ref())?;
-    }
+    let account = match options.user.as_deref() {
+        Some(user) => privileges::account(Some(user))?,
+        None => None,
+    };
+    become_account_before_load(&config, account.as_ref())?;
     inetd::run(&load(&config, None)?)
 }
 
-fn prepare_process(program: &'static str) {
+/// Takes nothing from the starter that was not meant for us.
+fn prepare_process(program: &'static str, from_systemd: bool) {
+    descriptors::close_others(from_systemd);
+    descriptors::usual_signals();
+    let usual = umask(OTHERS_WRITE);
+    umask(usual | OTHERS_WRITE);
     panics::install();
     title::init(program);
     resolve::limit_waiting();
 }
 
-/// Root prepares what the account will need, then becomes it.
+/// Root prepares what the account will need, then becomes it.  Whoever starts us, sessions get only
+/// what they need of the starter's environment and rights.
 fn become_account_before_load(config: &Config, account: Option<&Account>) -> Result<()> {
-    let Some(account) = account else { return Ok(()) };
-    privileges::prepare_before_drop(config, account)?;
-    privileges::drop_to(account)
+    match account {
+        Some(account) => {
+            privileges::prepare_before_drop(config, account)?;
+            privileges::drop_to(account)?;
+        }
+        None => config.set_home(privileges::own_home()),
+    }
+    environment::clean(config, privileges::own_name().as_deref(), &config.home());
+    confine::keep_memory_private().map_err(|error| Error::new(format!("no core dumps: {error}")))
 }
 
 /// Opens the spool folder and loads the plugins.

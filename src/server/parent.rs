@@ -20,6 +20,7 @@ use crate::server::children::{Child, Children};
 use crate::server::crowd::Crowd;
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
+use crate::server::manager::Manager;
 use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
 use crate::server::signals::Signals;
@@ -70,6 +71,13 @@ pub(crate) trait Model {
     fn balance(&mut self, _parent: &mut Parent, _now: Instant) {}
 }
 
+/// What only a parent has, and no child keeps.
+pub(crate) struct Held {
+    pub(crate) signals: Signals,
+    pub(crate) pid_file: Option<PidFile>,
+    pub(crate) manager: Manager,
+}
+
 /// The state of a parent process.
 pub(crate) struct Parent {
     pub(crate) shared: Shared,
@@ -81,6 +89,7 @@ pub(crate) struct Parent {
     listeners: Vec<Listener>,
     signals: Option<Signals>,
     pid_file: Option<PidFile>,
+    manager: Manager,
     /// Our end of the socket for reports; None in a child.
     reports: Option<OwnedFd>,
     post: Post,
@@ -96,14 +105,13 @@ impl Parent {
     pub(crate) fn new(
         shared: Shared,
         listeners: Vec<Listener>,
-        signals: Signals,
-        pid_file: Option<PidFile>,
+        held: Held,
         max_from_ip: usize,
         grace: Duration,
     ) -> io::Result<Parent> {
         let poll = Poll::new()?;
         let (reports, post) = handoff::reports()?;
-        watch(&poll, signals.as_fd(), SIGNALS)?;
+        watch(&poll, held.signals.as_fd(), SIGNALS)?;
         watch(&poll, reports.as_fd(), REPORTS)?;
         Ok(Parent {
             shared,
@@ -113,8 +121,9 @@ impl Parent {
             grace,
             poll: Some(poll),
             listeners,
-            signals: Some(signals),
-            pid_file,
+            signals: Some(held.signals),
+            pid_file: held.pid_file,
+            manager: held.manager,
             reports: Some(reports),
             post: Post { parent: getpid(), reports: post },
             listening: false,
@@ -124,6 +133,11 @@ impl Parent {
             stopping: None,
             warmed: Instant::now(),
         })
+    }
+
+    /// Tells the service manager that clients are served.
+    pub(crate) fn is_ready(&self) {
+        self.manager.tell("READY=1");
     }
 
     /// Runs until SIGTERM or SIGINT and until the last child is gone.
@@ -144,7 +158,9 @@ impl Parent {
                     self.make_room(now);
                 }
             } else if self.children.is_empty() {
-                self.pid_file.take().map(PidFile::release);
+                if let Some(pid_file) = self.pid_file.take() {
+                    pid_file.release();
+                }
                 return Ok(());
             }
             self.kill_late(now);

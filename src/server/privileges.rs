@@ -1,5 +1,6 @@
 //! Who sessions run as: found by name, made ready for as root, and then become for good.
 
+use std::env;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -7,14 +8,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{
-    Gid, Group, Uid, User, getegid, geteuid, getgroups, getresgid, getresuid, initgroups, setegid,
-    seteuid, setgroups, setresgid, setresuid,
+    AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgroups, getresgid, getresuid,
+    initgroups, setegid, seteuid, setgroups, setresgid, setresuid,
 };
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::plugin;
 use crate::server::rights;
 use crate::settings::SPOOL_DIR;
+use crate::sys::confine;
 
 /// The accounts that root's daemons take where no --user is given, the first that exists.
 const ACCOUNTS: [&str; 3] = ["smtpd", "qpsmtpd", "nobody"];
@@ -108,6 +111,12 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
         .map_err(fail)?;
     make_for(&home, 0o755, account)?;
     config.set_home(home);
+    let confinement = account.lend(|| plugin::confinement(config)).map_err(fail)?;
+    if confinement.all
+        && let Err(error) = confine::empty_bounding_set()
+    {
+        config.note_problem(format_args!("the bounding set of capabilities stays: {error}"));
+    }
     if let Some(spool) = spool {
         make_for(&config.expand(&spool), 0o700, account)?;
     }
@@ -138,6 +147,21 @@ pub(crate) fn drop_to(account: &Account) -> Result<()> {
         return Err(Error::new(format!("becoming user '{}' did not take", account.name)));
     }
     Ok(())
+}
+
+/// What `~` is for who starts us: $HOME, where they may write there, else the home of the account.
+pub(crate) fn own_home() -> PathBuf {
+    let told = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    if let Some(home) = told.as_ref().filter(|home| access(*home, AccessFlags::W_OK).is_ok()) {
+        return home.clone();
+    }
+    let listed = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
+    listed.or(told).unwrap_or_else(|| "/".into())
+}
+
+/// The name of the user who this process is.
+pub(crate) fn own_name() -> Option<String> {
+    Some(User::from_uid(geteuid()).ok()??.name)
 }
 
 /// Who this process is, for the log.

@@ -147,7 +147,7 @@ mod tests {
             ("group/x", false),
             ("theirs/x", false),
             ("theirs/own/x", false),
-            ("theirs/../x", false),
+            ("theirs/../x", true),
             ("away/x", false),
             ("round/x", false),
         ] {

@@ -69,6 +69,7 @@ fn begin(post: &Post, shared: &Shared, duty: Duty) {
     descriptors::ignore_group_signals();
     stop::install(post.parent);
     deadline::install(Some(post.reports.as_raw_fd()));
+    shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);
 }
 

@@ -49,6 +49,8 @@ pub enum Kind {
     Networks,
     /// Any of these words, in any case.
     Words(&'static [&'static str]),
+    /// Names, one a line, which may end in a star.
+    Names,
     /// Paths of folders, one a line.
     Folders,
     /// Plugins with their arguments, one a line.
@@ -97,8 +99,8 @@ pub fn yes_or_no(text: &str) -> Option<bool> {
 impl Kind {
     /// Is it a list, of which every line counts?
     pub fn is_list(&self) -> bool {
-        use Kind::{Folders, Networks, Plugins, Ports, Words};
-        matches!(self, Ports | Networks | Words(_) | Folders | Plugins)
+        use Kind::{Folders, Names, Networks, Plugins, Ports, Words};
+        matches!(self, Ports | Networks | Words(_) | Names | Folders | Plugins)
     }
 
     /// A line of its file as others may see it: no secret, nor a plugin's arguments, among which may
@@ -125,7 +127,7 @@ impl Kind {
             Kind::Ports => "a port from 1 to 65535".into(),
             Kind::Networks => "an address or network".into(),
             Kind::Folder | Kind::Folders => "a folder".into(),
-            Kind::Text | Kind::Secret | Kind::Plugins => "a line of text".into(),
+            Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
         }
     }
 }
@@ -148,6 +150,7 @@ impl fmt::Display for Kind {
             Kind::Ports => f.write_str("ports"),
             Kind::Networks => f.write_str("networks"),
             Kind::Words(words) => write!(f, "of {}", words.join(", ")),
+            Kind::Names => f.write_str("names"),
             Kind::Folders => f.write_str("folders"),
             Kind::Plugins => f.write_str("plugins"),
         }

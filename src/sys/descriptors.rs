@@ -21,6 +21,38 @@ pub fn from_systemd() -> Vec<OwnedFd> {
     }
 }
 
+/// Closes whatever this process was started with beyond standard input, output and error, and beyond
+/// what systemd passed where `from_systemd` says that this will be taken.  To be called first of all.
+pub fn close_others(from_systemd: bool) {
+    let passed = match std::env::var("LISTEN_PID") {
+        Ok(pid) if from_systemd && pid == std::process::id().to_string() => {
+            std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0u32)
+        }
+        _ => 0,
+    };
+    let first = passed.saturating_add(3);
+    // SAFETY: nothing in this process owns a descriptor above standard error yet.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0;
+    if closed {
+        return;
+    }
+    // A kernel before 5.9.
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd >= first as i32) {
+        // SAFETY: as above; the descriptor of the folder itself is closed already.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Takes back what the starter did to signals: none is blocked, and the ends of children are told.
+pub fn usual_signals() {
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    // SAFETY: SIG_DFL is a valid disposition.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Raises this process's priority by `by`, if that is allowed.  Returns by how much it was raised.
 pub fn raise_priority(by: i32) -> i32 {
     if by == 0 {

@@ -1,7 +1,9 @@
 //! The only unsafe code: what the operating system offers and no safe interface covers.
 
+pub mod confine;
 pub mod deadline;
 pub mod descriptors;
+pub mod environment;
 pub mod fork;
 pub mod panics;
 pub mod resolve;

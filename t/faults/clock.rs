@@ -25,6 +25,7 @@ fn the_clock_jumps() {
         ] {
             config = config.env(name, value);
         }
+        config = config.set("keep_environment", "LD_PRELOAD\nFAKETIME*\nDONT_FAKE*");
         let server = Server::start(&config, model);
         let mut client = server.connect();
         client.hello();

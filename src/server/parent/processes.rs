@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
+use crate::server::manager::Manager;
 use crate::server::parent::{Model, Parent};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::Post;
@@ -138,7 +139,7 @@ impl Parent {
         self.listeners.clear();
         let busy = self.children.busy();
         self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.manager.tell("STOPPING=1");
         let pids: Vec<i32> = self.children.iter_mut().map(|(pid, _)| pid).collect();
         for pid in pids {
             self.dismiss(pid);
@@ -161,6 +162,7 @@ impl Parent {
         self.poll = None;
         self.reports = None;
         self.pid_file = None;
+        self.manager = Manager::none();
         if let Some(signals) = self.signals.take() {
             signals.leave();
         }

@@ -42,9 +42,10 @@ use constant LAST_WORDS => 2;
 
 # What Linux has under these names.
 use constant {
-    PR_SET_DUMPABLE  => 4,
-    MSG_DONTWAIT     => 0x40,
-    MSG_CMSG_CLOEXEC => 0x40000000,
+    PR_SET_DUMPABLE     => 4,
+    PR_SET_NO_NEW_PRIVS => 38,
+    MSG_DONTWAIT        => 0x40,
+    MSG_CMSG_CLOEXEC    => 0x40000000,
 };
 
 our $LOADING = 1;
@@ -306,9 +307,10 @@ sub load {
 # what plugins expect, nothing to read and the daemon's standard error.  The system calls that Perl
 # has no words for are called by number.
 sub run {
-    my ($root, $recvmsg, $prctl) = @_;
+    my ($root, $recvmsg, $prctl, $confined) = @_;
     # Nobody looks into this process or its children, and none of them leaves a core.
     syscall $prctl + 0, PR_SET_DUMPABLE, 0, 0, 0, 0;
+    syscall $prctl + 0, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0 if $confined;
     open $socket, '+<&', \*STDIN or die "control socket: $!\n";
     open my $listener, '+<&', \*STDOUT or die "socket for workers: $!\n";
     open STDIN, '<', '/dev/null' or die "/dev/null: $!\n";
