@@ -274,14 +274,18 @@ mod tests {
             ("", "", "arguments missing: checkpw and true"),
             ("checkpw /bin/true", "", "checkpw and true only go together"),
             (
-                "checkpw /bin/true true /nonexistent",
+                "checkpw /bin/true true /nonexistent/program",
                 "",
-                "not the path of a program: '/nonexistent'",
+                "not the path of a program: '/nonexistent/program'",
             ),
             ("checkpw bin/true true /bin/true", "", "not the path of a program: 'bin/true'"),
             ("checkpw /etc/passwd true /bin/true", "", "not the path of a program: '/etc/passwd'"),
             ("", "/bin/true", "smtpauth-checkpassword: not two programs"),
-            ("", "/nonexistent /bin/true", "not the path of a program: '/nonexistent'"),
+            (
+                "",
+                "/nonexistent/program /bin/true",
+                "not the path of a program: '/nonexistent/program'",
+            ),
             ("path /bin/true", "", "unknown argument 'path' (known: checkpw, true, sudo)"),
         ] {
             let line = format!("auth/auth_checkpassword {args}");

@@ -325,7 +325,7 @@ pub(crate) mod tests {
     fn what_cannot_be_started_is_an_error() {
         let (stdin, input) = pipe().unwrap();
         let (output, _) = pipe().unwrap();
-        let mut command = Command::new("/nonexistent");
+        let mut command = Command::new("/nonexistent/program");
         command.stdin(stdin);
         let started = Program::start(command, input, output, Instant::now() + LONG);
         assert_eq!(kind(started), ErrorKind::NotFound);

@@ -324,13 +324,17 @@ mod tests {
 
     #[test]
     fn one_that_is_not_there_is_for_later() {
-        let mut trial = Trial::new("queue/qmail-queue /nonexistent", &[]);
+        let mut trial = Trial::new("queue/qmail-queue /nonexistent/program", &[]);
         trial.mail("<a@example.net>");
         trial.rcpt("<b@example.com>");
         trial.message(MESSAGE);
         let want = (Code::Declined, "Unable to queue message (6)".to_owned());
         assert_eq!(answer(&mut trial), want);
-        assert!(trial.log().contains("cannot run /nonexistent: No such file"), "{}", trial.log());
+        assert!(
+            trial.log().contains("cannot run /nonexistent/program: No such file"),
+            "{}",
+            trial.log()
+        );
     }
 
     #[test]
