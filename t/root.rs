@@ -249,3 +249,31 @@ fn rights_are_given_up_unless_somebody_needs_them() {
     let said = Server::try_start(&config, Model::Prefork, &[]).err().unwrap();
     assert!(said.contains("no_new_privs is 'perhaps'"), "{said}");
 }
+
+/// Perl plugins may start whatever they like, so Perl keeps the rights to do so, and workers do not.
+#[test]
+fn perl_processes_keep_their_rights_unless_told_otherwise() {
+    for (setting, workers, perl) in [("auto", "1", "0"), ("yes", "1", "1"), ("no", "0", "0")] {
+        let config = Config::new().set("no_new_privs", setting);
+        config.write("plugins", "talk\nrcpt_ok\nqueue/maildir {work}/Maildir");
+        fs::create_dir(config.path("plugins")).unwrap();
+        let talk = "sub hook_noop { return (DENY, \"here is $$\") }\n1;\n";
+        fs::write(config.path("plugins/talk"), talk).unwrap();
+        let mut server = Server::start(&config, Model::Forkserver);
+        let mut client = server.connect();
+        client.hello();
+        let said = client.ask("NOOP", "500").lines.join("");
+        let pid = said.rsplit_once("here is ").unwrap().1.trim().parse().unwrap();
+        assert_eq!(status(Pid::from_raw(pid), "NoNewPrivs"), perl, "{setting}");
+        let mut flags = vec![];
+        for pid in server.parent().children() {
+            flags.push(status(pid, "NoNewPrivs"));
+        }
+        flags.sort();
+        let mut wanted = [workers, perl];
+        wanted.sort_unstable();
+        assert_eq!(flags, wanted, "{setting}: of a worker and of Perl");
+        client.quit();
+        server.stop().unwrap();
+    }
+}
