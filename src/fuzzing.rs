@@ -14,7 +14,7 @@ use crate::mail::{Address, Header};
 use crate::perl::take_frame;
 use crate::plugins::queue::client::{CrlfLines, Dots as Doubled};
 use crate::smtp::dots::{BareNewline, Dots, Progress};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Form, Reply};
 use crate::smtp::{Stream, command, parts};
 use crate::testing::{Trial, keeps, queued};
 
@@ -97,9 +97,10 @@ fn command(input: &[u8]) {
     assert!(!verb.contains(' ') && verb.len() + argument.len() <= text.len());
     parts::arguments(argument);
     let code = 200 + u16::from(input.first().copied().unwrap_or(50)) % 400;
-    for enhanced in [true, false] {
+    for (enhanced, utf8) in [(true, false), (true, true), (false, false)] {
         let mut out = vec![];
-        Reply::own(code, &text).write(enhanced, &mut out);
+        Reply::own(code, &text).write(Form { enhanced, utf8 }, &mut out);
+        assert!(utf8 || out.is_ascii());
         check_replies(&out);
     }
 }

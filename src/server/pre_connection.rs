@@ -10,7 +10,7 @@ use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::children::Children;
 use crate::server::listener::Peer;
-use crate::smtp::reply::{Reply, refusal};
+use crate::smtp::reply::{Form, Reply, refusal};
 use crate::smtp::service;
 
 /// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
@@ -52,7 +52,7 @@ pub(crate) fn check(
 /// Says so and hangs up, without waiting for the client to listen.
 pub(crate) fn send_away(client: &OwnedFd, reply: &Reply) {
     let mut text = vec![];
-    reply.write(false, &mut text);
+    reply.write(Form::default(), &mut text);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let _ = send(client.as_raw_fd(), &text, flags);
     let _ = shutdown(client.as_raw_fd(), Shutdown::Write);

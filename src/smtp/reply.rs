@@ -54,10 +54,9 @@ impl Reply {
         self.text.lines().next().unwrap_or("")
     }
 
-    /// Adds the reply as it goes on the wire to `out`; enhanced statuses only where the client
-    /// greeted with EHLO.
-    pub fn write(&self, enhanced: bool, out: &mut Vec<u8>) {
-        let status = self.status.as_deref().filter(|_| enhanced);
+    /// Adds the reply as it goes on the wire to `out`.
+    pub fn write(&self, form: Form, out: &mut Vec<u8>) {
+        let status = self.status.as_deref().filter(|_| form.enhanced);
         let room = LONGEST - 6 - status.map_or(0, |status| status.len() + 1);
         // A reply without text is one empty line.
         let mut lines = self.text.lines().chain(self.text.is_empty().then_some("")).peekable();
@@ -67,7 +66,7 @@ impl Reply {
                 Some((text, _)) if status.is_some() && is_last => text,
                 _ => line,
             };
-            let text = printable(text);
+            let text = printable(text, form.utf8);
             let mut rest = Some(&*text);
             while let Some(line) = rest {
                 let (piece, more) = cut(line, room);
@@ -84,6 +83,16 @@ impl Reply {
             }
         }
     }
+}
+
+/// What a client may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// Enhanced statuses: it greeted with EHLO (RFC 2034 4).
+    pub enhanced: bool,
+    /// UTF-8: it said SMTPUTF8 (RFC 6531 3.7.4).  Without this a reply is ASCII (RFC 5321 4.2), and
+    /// `?` stands for any other character.
+    pub utf8: bool,
 }
 
 /// What a refusal of one kind means at one hook.
@@ -237,14 +246,14 @@ fn split_status(line: &str) -> Option<(&str, &str)> {
         .then_some((text, status))
 }
 
-fn printable(text: &str) -> Cow<'_, str> {
+fn printable(text: &str, utf8: bool) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
-    if is_plain || !text.chars().any(char::is_control) {
+    if is_plain || utf8 && !text.chars().any(char::is_control) {
         return text.into();
     }
-    let plain = |c| match c {
+    let plain = |c: char| match c {
         '\t' => ' ',
-        c if c.is_control() => '?',
+        c if c.is_control() || !utf8 && !c.is_ascii() => '?',
         c => c,
     };
     text.chars().map(plain).collect()
@@ -266,8 +275,12 @@ mod tests {
     use crate::hook::{DECLINED, DONE, OK};
 
     fn wire(reply: &Reply, enhanced: bool) -> String {
+        written(reply, Form { enhanced, utf8: false })
+    }
+
+    fn written(reply: &Reply, form: Form) -> String {
         let mut out = vec![];
-        reply.write(enhanced, &mut out);
+        reply.write(form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -296,9 +309,18 @@ mod tests {
         for line in wire(&Reply::new(550, "5.7.1", &long), true).split_inclusive("\r\n") {
             assert!(line.len() <= LONGEST && line.starts_with("550"), "{line}");
         }
-        for line in wire(&Reply::own(550, &"\u{fc}".repeat(700)), true).split_inclusive("\r\n") {
+        let long = Reply::own(550, &"\u{fc}".repeat(700));
+        for line in written(&long, Form { enhanced: true, utf8: true }).split_inclusive("\r\n") {
             assert!(line.len() <= LONGEST, "{line}");
         }
+    }
+
+    #[test]
+    fn replies_are_ascii_unless_the_client_takes_utf_8() {
+        let reply = Reply::own(250, "<\u{fc}b@\u{6771}>\u{85}\nb\u{e4}\tc");
+        let form = Form { enhanced: false, utf8: true };
+        assert_eq!(written(&reply, form), "250-<\u{fc}b@\u{6771}>?\r\n250 b\u{e4} c\r\n");
+        assert_eq!(wire(&reply, false), "250-<?b@?>?\r\n250 b? c\r\n");
     }
 
     #[test]

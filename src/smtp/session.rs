@@ -10,10 +10,11 @@ use crate::settings::{SMTPGREETING, TIMEOUT, TIMEOUT_FIRST_RECIPIENT, TIMEOUTSMT
 use crate::smtp::command::{self, Command};
 use crate::smtp::junk::{self, Junk};
 use crate::smtp::proxy;
-use crate::smtp::reply::{Reply, refusal};
+use crate::smtp::reply::{Form, Reply, refusal};
 use crate::smtp::service::Service;
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
+use crate::smtp::verb::mail::SMTPUTF8;
 use crate::smtp::verb::{starttls, xclient};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
@@ -46,6 +47,8 @@ pub(crate) struct Dialogue {
     pub(crate) is_lmtp: bool,
     /// How often each reply is given: in LMTP, to a message, once for each recipient.
     pub(crate) copies: usize,
+    /// Do replies to the command that is being answered take UTF-8 (RFC 6531 3.7.4)?
+    pub(crate) takes_utf8: bool,
     closing: bool,
 }
 
@@ -107,6 +110,7 @@ impl Dialogue {
             speaks_for: xclient::Said::default(),
             is_lmtp: false,
             copies: 1,
+            takes_utf8: false,
             closing: false,
         }
     }
@@ -140,8 +144,9 @@ impl Dialogue {
     /// Sends a reply when the client has to speak next.
     pub(crate) fn reply(&mut self, reply: &Reply) {
         self.log(Level::Info, format_args!("{} {}", reply.code(), reply.text()));
+        let form = Form { enhanced: self.session.connection.is_esmtp(), utf8: self.takes_utf8 };
         for _ in 0..self.copies {
-            reply.write(self.session.connection.is_esmtp(), self.stream.out());
+            reply.write(form, self.stream.out());
         }
     }
 
@@ -216,6 +221,7 @@ impl Dialogue {
             Err(end) => return self.give_up(end),
         };
         self.session.count_command();
+        self.takes_utf8 = self.session.transaction.mail_params.get(SMTPUTF8).is_some();
         let octets = line.len() + 2;
         let text = String::from_utf8_lossy(&line);
         let (verb, argument) = command::split(&text);

@@ -48,6 +48,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     if let Some((code, status, text)) = wrong_param(dialogue, &params) {
         return dialogue.say(code, status, text);
     }
+    dialogue.takes_utf8 = params.get(SMTPUTF8).is_some();
     dialogue.session.take_replaced();
     let verdict = dialogue.ask(Hook::Mail, &Call::Address(&sender, &params));
     let sender = dialogue.session.take_replaced().unwrap_or(sender);

@@ -26,6 +26,7 @@ pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) {
         && offers_smtputf8(dialogue);
     if is_utf8 {
         words.pop();
+        dialogue.takes_utf8 = true;
     }
     if !argument.is_ascii() && (!is_utf8 || argument.contains(char::REPLACEMENT_CHARACTER)) {
         return dialogue.say(501, "5.6.7", "An address outside ASCII needs SMTPUTF8");
