@@ -153,7 +153,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, words: Vec<String>) -> io::Re
     }
     let ended = program.finish()?;
     for line in &ended.lines {
-        session.log(Level::Warn, format_args!("it says: {line}"));
+        session.log(Level::Warn, format_args!("it says: {}", clear.discreet(line)));
     }
     // sudo has the same status for its own troubles.
     let by_sudo = words.len() > 2 && ended.lines.iter().any(|line| line.starts_with("sudo: "));

@@ -81,7 +81,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<
                     return Err(io::Error::other("Dovecot has a temporary failure"));
                 }
                 let reason = fields.iter().find_map(|field| field.strip_prefix("reason="));
-                let reason = reason.unwrap_or("wrong password");
+                let reason = clear.discreet(reason.unwrap_or("wrong password"));
                 session.log(Level::Notice, format_args!("fail: {reason}"));
                 return Ok(Verdict::deny(WRONG));
             }

@@ -45,7 +45,9 @@
 //!     and LOGIN should be used over TLS only, see tls_before_auth.
 //!
 //!     Whoever asks with SCRAM cannot find out which users there are, as long as keys in the file
-//!     have 4096 iterations and a salt of 16 octets.
+//!     have 4096 iterations and a salt of 16 octets.  Nor can others: the text of the refusal is the
+//!     same, and a password for a user who is not there is compared with that of some user in the
+//!     file, always the same one for one name.
 //!
 //!     A password in clear must not begin with one of the words in braces.
 //!
@@ -58,7 +60,7 @@ use std::collections::HashMap;
 use super::passwords::{Password, Texts, tell, validate};
 use crate::config::Lines;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict};
+use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict, mac};
 use crate::log::Level;
 use crate::mail::host::address_key;
 
@@ -76,35 +78,54 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     hooks.auth_scram_sha_256(move |session, scram| {
         let users = session.derived(&users);
-        tell(session, &TEXTS, find(session, &users, scram.user).unwrap_or_default(), scram)
+        let user = address_key(scram.user);
+        tell(session, &TEXTS, find(session, &users, &user).unwrap_or_default(), scram)
     });
     Ok(())
 }
 
-const TEXTS: Texts = Texts {
-    plugin: "auth_flat_file",
-    no_such_user: "auth_flat_file - no such user",
-    wrong: "auth_flat_file - wrong password",
-};
+const TEXTS: Texts = Texts { plugin: "auth_flat_file", wrong: "auth_flat_file - wrong password" };
 
-/// Users as they are looked up, each with the password; None where nobody can present it.
-type Users = HashMap<String, Option<Password>>;
+#[derive(Default)]
+struct Users {
+    /// Names as they are looked up, each with the password; None where nobody can present it.
+    passwords: HashMap<String, Option<Password>>,
+    /// The names in their order of those who have a password.
+    names: Vec<String>,
+    /// Nobody knows it who has not read the file, and it stays as long as the file does.
+    key: [u8; 32],
+}
+
+impl Users {
+    /// The password of some user, for a name that nobody has.
+    fn decoy(&self, name: &str) -> &[Password] {
+        let octets = mac(&self.key, name.as_bytes());
+        let number = octets[..8].iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
+        let name = number.checked_rem(self.names.len() as u64);
+        let name = name.and_then(|at| self.names.get(at as usize));
+        name.and_then(|name| self.passwords.get(name)).map_or(&[], Option::as_slice)
+    }
+}
 
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
-    let mut users = Users::new();
+    let mut users = Users::default();
     for line in lines.entries() {
+        users.key = mac(&users.key, line.text.as_bytes());
         match line.text.split_once(':') {
             Some((user, password)) => {
                 let password = Password::parse(password).unwrap_or_else(|what| {
                     problems.push(Error::at(&line.file, line.number, what));
                     None
                 });
-                users.entry(address_key(user)).or_insert(password);
+                users.passwords.entry(address_key(user)).or_insert(password);
             }
             // The line may be half a password: it does not go to the log.
             None => problems.push(Error::at(&line.file, line.number, "no colon after the user")),
         }
     }
+    let usable = users.passwords.iter().filter(|(_, password)| password.is_some());
+    users.names = usable.map(|(name, _)| name.clone()).collect();
+    users.names.sort_unstable();
     users
 }
 
@@ -113,17 +134,18 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
         session.log(Level::Info, "fail: missing password");
         return Verdict::deny("authflat - missing password");
     }
-    let Some(password) = find(session, users, sent.user) else { return DECLINED };
-    validate(session, &TEXTS, password, sent)
+    let user = address_key(sent.user);
+    let password = find(session, users, &user);
+    validate(session, &TEXTS, password, users.decoy(&user), sent)
 }
 
-/// The password of a user; none for one that nobody can present.
+/// The password of a user, by the name as it is looked up; none for one that nobody can present.
 fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Password]> {
     if !user.contains('@') {
         session.log(Level::Info, "fail: missing domain");
         return None;
     }
-    let found = users.get(&address_key(user));
+    let found = users.passwords.get(user);
     if found.is_none() {
         session.log(Level::Info, format_args!("fail: no such user: {user}"));
     }
@@ -134,7 +156,7 @@ fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Pass
 mod tests {
     use super::*;
     use crate::hook::{Code, Scram, Secret};
-    use crate::plugins::auth::passwords::HASHES;
+    use crate::plugins::auth::passwords::{HASHES, computed};
     use crate::testing::Trial;
 
     const USERS: &str = "good@example.com:good_pass\n\
@@ -187,11 +209,11 @@ mod tests {
             ("good@example.com", "second", Code::Deny, WRONG),
             ("good@example.com", "", Code::Deny, WRONG),
             ("colon@example.com", "a", Code::Deny, WRONG),
-            ("empty@example.com", "", Code::Deny, "auth_flat_file - no such user"),
-            ("nobody@example.com", "good_pass", Code::Declined, ""),
-            ("good", "good_pass", Code::Declined, ""),
-            ("nodomain", "pass", Code::Declined, ""),
-            ("", "good_pass", Code::Declined, ""),
+            ("empty@example.com", "", Code::Deny, WRONG),
+            ("nobody@example.com", "good_pass", Code::Declined, WRONG),
+            ("good", "good_pass", Code::Declined, WRONG),
+            ("nodomain", "pass", Code::Declined, WRONG),
+            ("", "good_pass", Code::Declined, WRONG),
         ] {
             is(clear(trial, user, password), code, text);
         }
@@ -214,7 +236,7 @@ mod tests {
             "^good@example.com",
             "good@example.com:good_pass",
         ] {
-            is(clear(trial, user, "good_pass"), Code::Declined, "");
+            is(clear(trial, user, "good_pass"), Code::Declined, WRONG);
         }
     }
 
@@ -230,7 +252,7 @@ mod tests {
         is(cram(trial, user, "", ticket), Code::Deny, WRONG);
         is(cram(trial, user, digest, "<1@example>"), Code::Deny, WRONG);
         is(cram(trial, "good@example.com", digest, ticket), Code::Deny, WRONG);
-        is(cram(trial, user, digest, ""), Code::Declined, "auth_flat_file");
+        is(cram(trial, user, digest, ""), Code::Declined, WRONG);
         assert!(trial.log().contains("skip: missing ticket"));
     }
 
@@ -248,12 +270,12 @@ mod tests {
             let user = &format!("u{number}@example.com");
             is(clear(trial, user, "good pass"), Code::Ok, "auth_flat_file");
             is(clear(trial, user, "good pas"), Code::Deny, WRONG);
-            is(cram(trial, user, "0123456789abcdef", ticket), Code::Declined, "auth_flat_file");
+            is(cram(trial, user, "0123456789abcdef", ticket), Code::Declined, WRONG);
             is(clear(trial, user, hash), Code::Deny, WRONG);
         }
         for password in ["{CRYPT}$1$abc$secret", "$1$abc$secret", "second"] {
             let verdict = clear(trial, "old@example.com", password);
-            is(verdict, Code::Deny, "auth_flat_file - no such user");
+            is(verdict, Code::Deny, WRONG);
         }
         assert!(clear(trial, "broken@example.com", "x").is_failure());
         let log = trial.log();
@@ -296,11 +318,43 @@ mod tests {
         for user in ["keys@example.com", "postgresql@example.com"] {
             is(clear(trial, user, "pencil"), Code::Ok, "auth_flat_file");
             is(clear(trial, user, "pen"), Code::Deny, WRONG);
-            is(cram(trial, user, "0123456789abcdef", "<1@x>"), Code::Declined, "auth_flat_file");
+            is(cram(trial, user, "0123456789abcdef", "<1@x>"), Code::Declined, WRONG);
         }
         let broken = clear(trial, "broken@example.com", "pencil");
-        is(broken, Code::Deny, "auth_flat_file - no such user");
+        is(broken, Code::Deny, WRONG);
         assert!(!trial.log().contains("W22Z") && !trial.log().contains("pencil"));
+    }
+
+    /// Nobody can find out by the time or the text of a refusal which users there are.
+    #[test]
+    fn users_who_are_not_there_cost_as_much_as_others() {
+        let hashed = |count: usize, hash: &str| {
+            (0..count).map(|n| format!("u{n}@example.com:{hash}\n")).collect::<String>()
+        };
+        for hash in HASHES {
+            let users = hashed(3, hash) + "old@example.com:{CRYPT}$1$abc$secret\n";
+            let trial = &mut Trial::new("auth/auth_flat_file", &[("flat_auth_pw", &users)]);
+            clear(trial, "u1@example.com", "wrong");
+            let wanted = computed();
+            assert_eq!(wanted.len(), 2, "{hash}");
+            for user in ["nobody@example.com", "x@y", "no-domain", "old@example.com"] {
+                assert_eq!(clear(trial, user, "wrong").text(), WRONG);
+                assert_eq!(computed(), wanted, "{hash} {user}");
+            }
+            // Not even with the password of the user whose place is taken.
+            is(clear(trial, "nobody@example.com", "good pass"), Code::Declined, WRONG);
+            assert_eq!(computed(), wanted);
+        }
+        // Where some have hashes, some of those who are not there do so, and always the same.
+        let users = hashed(8, HASHES[0]) + "a@b:x\nc@d:y\ne@f:z\ng@h:x\ni@j:y\nk@l:z\n";
+        let trial = &mut Trial::new("auth/auth_flat_file", &[("flat_auth_pw", &users)]);
+        let mut costs = |name: usize| {
+            clear(trial, &format!("nobody{name}@example.com"), "wrong");
+            computed().len()
+        };
+        let first: Vec<_> = (0..60).map(&mut costs).collect();
+        assert!(first.contains(&0) && first.contains(&2), "{first:?}");
+        assert_eq!(first, (0..60).map(costs).collect::<Vec<_>>());
     }
 
     #[test]
@@ -327,7 +381,7 @@ mod tests {
         trial.set_config("flat_auth_pw", "good@example.com:new");
         is(clear(&mut trial, "good@example.com", "new"), Code::Ok, "auth_flat_file");
         let mut without = Trial::new("auth/auth_flat_file", &[]);
-        is(clear(&mut without, "good@example.com", "new"), Code::Declined, "");
+        is(clear(&mut without, "good@example.com", "new"), Code::Declined, WRONG);
         assert!(Trial::load("auth/auth_flat_file users", &[]).is_err());
     }
 }

@@ -10,7 +10,8 @@
 //!     of the user is looked up first, and then the plugin binds with its DN and the password that
 //!     the client has presented.
 //!
-//!     A user that is not in the directory is left to the next plugin.  A wrong password is refused
+//!     A user that is not in the directory is left to the next plugin; until then the plugin does what
+//!     it does for others, and binds with a DN that no entry has.  A wrong password is refused
 //!     with 535, and no other plugin is asked.  When the server cannot be reached, does not answer,
 //!     or has another error, and when more than one entry is found, the client gets 454.
 //!
@@ -252,6 +253,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, directory: &Directory) -> io:
             Ok(Verdict::declined(WRONG))
         }
         Answer::Wrong(why) => {
+            let why = clear.discreet(&why);
             session.log(Level::Notice, format_args!("fail: error in user bind: {why}"));
             Ok(Verdict::deny(WRONG))
         }

@@ -48,6 +48,10 @@
 //!                     its @, and :domain, which is what is behind it, all in lower case.  The
 //!                     database gets them as parameters and never as a part of the query
 //!     scheme crypt    the passwords are hashes without {CRYPT} in front; plain by default
+//!     decoy HASH      what the password of a user without a row is compared with, so that the time
+//!                     does not tell which users there are: a hash of the kind that yours have.  By
+//!                     default $6$ with 5000 rounds, and the hash of the last user that the process
+//!                     has seen
 //!
 //! SEE ALSO
 //!     auth/auth_flat_file, auth/auth_vpopmail_sql
@@ -57,7 +61,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::database::{Database, Kept, Query, Secret};
-use super::passwords::{Password, Texts, tell, validate};
+use super::passwords::{Decoy, Password, Texts, tell};
 use super::settings::Settings;
 use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
@@ -65,13 +69,12 @@ use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, IntoVerdict, S
 use crate::log::Level;
 use crate::plugins::queue::client::file_named;
 
-const KNOWN: [&str; 5] = ["dsn", "user", "password_file", "query", "scheme"];
+const KNOWN: [&str; 6] = ["dsn", "user", "password_file", "query", "scheme", "decoy"];
 
-const TEXTS: Texts = Texts {
-    plugin: "auth_sql",
-    no_such_user: "auth_sql - no such user",
-    wrong: "auth_sql - wrong password",
-};
+/// A hash of no password that anybody knows.
+const DECOY: &str = "$6$YZZGc.YA/3xawjA/$0IxSmEs/X9IQku/KBTIIgAhVAGyBMZAJIBJVp6fiC8hyjII0figBACx0fjB.2leKhXXmzZlGlZXzeQB.bQ3AM1";
+
+const TEXTS: Texts = Texts { plugin: "auth_sql", wrong: "auth_sql - wrong password" };
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -113,6 +116,7 @@ struct Users {
     query: Query,
     /// Are all passwords hashes?
     are_hashed: bool,
+    decoy: Decoy,
 }
 
 impl Users {
@@ -129,6 +133,8 @@ impl Users {
             database: Database::new(settings.required("dsn")?, settings.get("user"), password)?,
             query: Query::parse(settings.required("query")?)?,
             are_hashed,
+            decoy: Decoy::new(settings.get("decoy").unwrap_or(DECOY))
+                .map_err(|what| Error::new(format!("decoy: {what}")))?,
         })
     }
 }
@@ -140,7 +146,8 @@ fn check(
     kept: &Kept,
 ) -> io::Result<Verdict> {
     let password = find(session, sent.user, users, kept)?;
-    Ok(password.map_or(DECLINED, |password| validate(session, &TEXTS, password.as_slice(), sent)))
+    let passwords = password.map(|password| password.into_iter().collect());
+    Ok(users.decoy.validate(session, &TEXTS, passwords, sent))
 }
 
 /// The password of a user: None without a row, and none that anybody can present.
@@ -172,6 +179,7 @@ mod tests {
     use super::*;
     use crate::hook::{Code, Scram, Secret as Sent};
     use crate::plugins::auth::back_end::tests::{failed, present};
+    use crate::plugins::auth::passwords::computed;
     use crate::testing::Trial;
 
     const QUERY: &str = "query SELECT password, 1 FROM users WHERE name = :user OR alias = :name\n";
@@ -209,7 +217,7 @@ mod tests {
     fn the_password_of_the_row_decides() {
         let mut trial = trial(QUERY, "");
         let wrong = Verdict::deny("auth_sql - wrong password");
-        let nobody = Verdict::deny("auth_sql - no such user");
+        let nobody = Verdict::declined("auth_sql - wrong password");
         for (user, password, verdict) in [
             ("ann@example.com", "right one", Verdict::ok("auth_sql")),
             ("Ann@Example.COM", "right one", Verdict::ok("auth_sql")),
@@ -220,13 +228,13 @@ mod tests {
             ("bob", "{CRYPT}$1$abcdefgh$RmHkirzYW/Ve3j6kdAK/H/", wrong.clone()),
             ("number@example.com", "12345", Verdict::ok("auth_sql")),
             ("number@example.com", "1234", wrong.clone()),
-            ("none@example.com", "x", nobody.clone()),
-            ("empty@example.com", "x", nobody.clone()),
-            ("old@example.com", "good pass", nobody),
-            ("nobody@example.com", "right one", DECLINED),
-            ("' OR 1 --", "right one", DECLINED),
-            ("%", "right one", DECLINED),
-            (":name", "right one", DECLINED),
+            ("none@example.com", "x", wrong.clone()),
+            ("empty@example.com", "x", wrong.clone()),
+            ("old@example.com", "good pass", wrong.clone()),
+            ("nobody@example.com", "right one", nobody.clone()),
+            ("' OR 1 --", "right one", nobody.clone()),
+            ("%", "right one", nobody.clone()),
+            (":name", "right one", nobody.clone()),
         ] {
             for hook in [Hook::AuthPlain, Hook::AuthLogin] {
                 assert_eq!(present(&mut trial, hook, user, password), verdict, "{user} {password}");
@@ -241,6 +249,34 @@ mod tests {
         assert!(verdict.is_failure(), "{verdict:?}");
     }
 
+    /// The work for one that is not there is that for the last one who was, or else that of a
+    /// setting.
+    #[test]
+    fn users_who_are_not_there_cost_as_much_as_others() {
+        let decoy = "decoy $5$rounds=1000$saltstring$6wvdZylXmQ/oiIOjW2XM2D8psANzHg3yCV0NCJ4r73D";
+        for (more, first) in [("", "$6"), (decoy, "$5$rounds=1000")] {
+            let mut trial = trial(&format!("{QUERY}{more}"), "");
+            computed();
+            let mut cost = |user: &str| {
+                let verdict = present(&mut trial, Hook::AuthPlain, user, "wrong");
+                assert_eq!(verdict.text(), "auth_sql - wrong password", "{user}");
+                computed()
+            };
+            for user in ["nobody@example.com", "ann@example.com", "none@example.com"] {
+                assert_eq!(cost(user), [first], "{user}");
+            }
+            assert_eq!(cost("bob@example.com"), ["$1"]);
+            for user in ["nobody@example.com", "ann@example.com", "old@example.com"] {
+                assert_eq!(cost(user), ["$1"], "{user}");
+            }
+        }
+        for wrong in ["good pass", "$7$abc$def", "{CRYPT}$6$abc$def"] {
+            let settings = format!("dsn dbi:SQLite:/x\n{QUERY}decoy {wrong}");
+            let error = Trial::load("auth/auth_sql", &[("auth_sql", &settings)]).err().unwrap();
+            assert!(error.to_string().contains("decoy: a password"), "{error}");
+        }
+    }
+
     #[test]
     fn digests_need_the_password_itself() {
         let mut trial = trial(QUERY, "");
@@ -251,8 +287,9 @@ mod tests {
         let wrong = Verdict::deny("auth_sql - wrong password");
         assert_eq!(cram(&mut trial, "ann@example.com", digest, ticket), wrong);
         assert_eq!(cram(&mut trial, "tim@example.com", digest, "<1@example>"), wrong);
-        assert_eq!(cram(&mut trial, "bob", "0", ticket), Verdict::declined("auth_sql"));
-        assert_eq!(cram(&mut trial, "nobody", "0", ticket), DECLINED);
+        let declined = Verdict::declined("auth_sql - wrong password");
+        assert_eq!(cram(&mut trial, "bob", "0", ticket), declined);
+        assert_eq!(cram(&mut trial, "nobody", "0", ticket), declined);
     }
 
     #[test]
@@ -292,7 +329,7 @@ mod tests {
         );
         // One in clear is none.
         let verdict = present(&mut trial, Hook::AuthPlain, "ann@example.com", "right one");
-        assert_eq!(verdict, Verdict::deny("auth_sql - no such user"));
+        assert_eq!(verdict, Verdict::deny("auth_sql - wrong password"));
         // CRAM-MD5 is not offered.
         assert_eq!(cram(&mut trial, "bob", "0", "<1@example>"), DECLINED);
     }

@@ -17,6 +17,9 @@
 //!     $6$, $y$ or $2y$; the old one with 13 characters, DES, is not known.  CRAM-MD5 and SCRAM need
 //!     pw_clear_passwd, which is there if vpopmail was built with --enable-clear-passwd.
 //!
+//!     A password for a user who is not there is compared with the hash of the last user that the
+//!     process has seen, or else with one of $1$: the time does not tell which users there are.
+//!
 //!     Other names of a domain, which vpopmail calls its aliases, are not known: auth/auth_vpopmaild,
 //!     and auth/auth_checkpassword with vchkpw, know them.
 //!
@@ -42,21 +45,21 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
 use super::database::{Database, Kept, Query, Row, Secret};
-use super::passwords::{Password, Texts, tell, validate};
+use super::passwords::{Decoy, Password, Texts, tell};
 use crate::error::Result;
-use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
+use crate::hook::{Args, Call, DECLINED, Hook, Hooks, IntoVerdict, Session};
 use crate::log::Level;
 
-const TEXTS: Texts = Texts {
-    plugin: "auth_vpopmail_sql",
-    no_such_user: "auth_vmysql - no such user",
-    wrong: "auth_vpopmail_sql - wrong password",
-};
+const TEXTS: Texts =
+    Texts { plugin: "auth_vpopmail_sql", wrong: "auth_vpopmail_sql - wrong password" };
 
 /// The files, and what they say by default.
 const DSN: (&str, &str) = ("vpopmail_mysql_dsn", "dbi:mysql:dbname=vpopmail;host=127.0.0.1");
 const USER: (&str, &str) = ("vpopmail_mysql_user", "vpopmailuser");
 const PASSWORD: (&str, &str) = ("vpopmail_mysql_pass", "vpoppasswd");
+
+/// A hash of no password that anybody knows, of the kind that vpopmail makes.
+const DECOY: &str = "$1$r11OiTPm$8KpBsx32y8oE1.Mqi/0lI/";
 
 /// The longest name of a table.
 const LONGEST: usize = 64;
@@ -67,11 +70,14 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let many_domains = args.flag("many_domains", true);
     database(|name| hooks.config().value(name)).map_err(|error| error.within(DSN.0))?;
     let kept = Rc::new(Kept::default());
+    let decoy = Rc::new(Decoy::new(DECOY)?);
     for hook in [Hook::AuthPlain, Hook::AuthLogin, Hook::AuthCramMd5] {
-        let kept = kept.clone();
+        let (kept, decoy) = (kept.clone(), decoy.clone());
         hooks.on(hook, move |session, call| {
             let Call::Credentials(sent) = call else { return DECLINED };
-            check(session, sent, many_domains, &kept).into_verdict()
+            let found = find(session, sent.user, many_domains, &kept);
+            let decide = |passwords| decoy.validate(session, &TEXTS, passwords, sent);
+            found.map(decide).into_verdict()
         });
     }
     hooks.auth_scram_sha_256(move |session, scram| {
@@ -85,16 +91,6 @@ fn database(mut value: impl FnMut(&str) -> Option<String>) -> Result<Database> {
     let [dsn, user, password] =
         [DSN, USER, PASSWORD].map(|(name, default)| value(name).unwrap_or(default.to_owned()));
     Database::new(&dsn, Some(&user), Some(Secret::Text(password)))
-}
-
-fn check(
-    session: &mut Session,
-    sent: &Credentials<'_>,
-    many_domains: bool,
-    kept: &Kept,
-) -> io::Result<Verdict> {
-    let passwords = find(session, sent.user, many_domains, kept)?;
-    Ok(passwords.map_or(DECLINED, |passwords| validate(session, &TEXTS, &passwords, sent)))
 }
 
 /// The passwords of a user; None without one.
@@ -168,7 +164,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::hook::{Scram, Secret as Sent};
+    use crate::hook::{Credentials, Scram, Secret as Sent, Verdict};
     use crate::plugins::auth::back_end::tests::present;
     use crate::testing::Trial;
 
@@ -194,7 +190,7 @@ mod tests {
         let mut trial = trial();
         let right = Verdict::ok("auth_vpopmail_sql");
         let wrong = Verdict::deny("auth_vpopmail_sql - wrong password");
-        let nobody = Verdict::deny("auth_vmysql - no such user");
+        let nobody = Verdict::declined("auth_vpopmail_sql - wrong password");
         for (user, password, verdict) in [
             ("ann@example.com", "good pass", right.clone()),
             ("Ann@EXAMPLE.com", "good pass", right.clone()),
@@ -204,11 +200,11 @@ mod tests {
             ("bob@example.com", "bob", wrong.clone()),
             ("both@example.com", "good pass", right.clone()),
             ("both@example.com", "$1$x", right),
-            ("both@example.com", "x", wrong),
-            ("none@example.com", "x", nobody.clone()),
-            ("old@example.com", "x", nobody),
-            ("ann@example.net", "good pass", DECLINED),
-            ("ann", "good pass", DECLINED),
+            ("both@example.com", "x", wrong.clone()),
+            ("none@example.com", "x", wrong.clone()),
+            ("old@example.com", "x", wrong),
+            ("ann@example.net", "good pass", nobody.clone()),
+            ("ann", "good pass", nobody),
         ] {
             for hook in [Hook::AuthPlain, Hook::AuthLogin] {
                 assert_eq!(present(&mut trial, hook, user, password), verdict, "{user} {password}");
@@ -228,7 +224,8 @@ mod tests {
             let sent = Credentials { mechanism, user, password: None, hash, ticket };
             trial.call(Hook::AuthCramMd5, &Call::Credentials(&sent))
         };
-        assert_eq!(cram("ann@example.com"), Verdict::declined("auth_vpopmail_sql"));
+        let text = "auth_vpopmail_sql - wrong password";
+        assert_eq!(cram("ann@example.com"), Verdict::declined(text));
         let wrong = Verdict::deny("auth_vpopmail_sql - wrong password");
         assert_eq!(cram("bob@example.com"), wrong);
         assert_eq!(cram("both@example.com"), wrong);

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
+use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+
 use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
 use crate::log::Level;
 use crate::plugins::queue::client::{Mode, Place, Security, Tls, Wire, end_of_waiting};
@@ -10,11 +12,28 @@ use crate::plugins::queue::client::{Mode, Place, Security, Tls, Wire, end_of_wai
 /// The longest line of a back end, in octets.
 const LONGEST: usize = 8192;
 
+/// A shorter word may be anywhere.
+const SHORTEST: usize = 4;
+
 /// What a client presents.  The user name has no control characters, the password no NUL.
 pub(super) struct Clear<'a> {
     pub(super) user: &'a str,
     /// Not to be logged.
     pub(super) password: &'a [u8],
+}
+
+impl Clear<'_> {
+    /// What a back end says, unless it repeats the password, as it is or in base64: then a word about
+    /// that, which may stand in the log.
+    pub(super) fn discreet<'t>(&self, text: &'t str) -> &'t str {
+        let message = [b"\0", self.user.as_bytes(), b"\0", self.password].concat();
+        let encoded = [self.password, &message].map(|octets| BASE64_STANDARD_NO_PAD.encode(octets));
+        let is_in = |secret: &[u8]| memchr::memmem::find(text.as_bytes(), secret).is_some();
+        let lossy = String::from_utf8_lossy(self.password);
+        let is_repeated = self.password.len() >= SHORTEST && is_in(lossy.as_bytes())
+            || encoded.iter().any(|secret| secret.len() > SHORTEST && is_in(secret.as_bytes()));
+        if is_repeated { "(it repeats the password)" } else { text }
+    }
 }
 
 /// Registers a handler for the mechanisms that give the password itself, PLAIN and LOGIN.
@@ -35,7 +54,11 @@ pub(super) fn register<R: IntoVerdict + 'static>(
             if clear.password.contains(&0) || clear.user.contains(char::is_control) {
                 return Verdict::deny(wrong);
             }
-            check(session, &clear).into_verdict()
+            let verdict = check(session, &clear).into_verdict();
+            match verdict.is_failure() {
+                true => Verdict::failure(clear.discreet(verdict.text()).to_owned()),
+                false => verdict,
+            }
         });
     }
 }
@@ -143,6 +166,21 @@ pub(super) mod tests {
     use crate::error::Result;
     use crate::hook::{Args, Credentials, Secret};
     use crate::testing::Trial;
+
+    #[test]
+    fn a_back_end_that_repeats_the_password_is_not_quoted() {
+        let quoted = |password: &[u8], text: &str| {
+            let clear = Clear { user: "ann", password };
+            clear.discreet(text) == text
+        };
+        let encoded = |octets: &[u8]| BASE64_STANDARD_NO_PAD.encode(octets);
+        assert!(quoted(b"hunter2", "no such user: ann"));
+        assert!(quoted(b"no", "no such user: ann"));
+        assert!(!quoted(b"hunter2", "wrong: hunter2."));
+        assert!(!quoted(b"h\xfcnter", "wrong: h\u{fffd}nter"));
+        assert!(!quoted(b"hunter2", &format!("resp={}=", encoded(b"\0ann\0hunter2"))));
+        assert!(!quoted(b"hunter2", &encoded(b"hunter2")));
+    }
 
     /// A back end for one client: hears each text to the octet and then says what is beside it, and
     /// closes at the end.  Its first text may be empty.

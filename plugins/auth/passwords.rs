@@ -1,8 +1,10 @@
 //! Comparing what a client presents with a password that is kept.
 
+mod decoy;
 mod hashes;
+pub(super) use decoy::Decoy;
 #[cfg(test)]
-pub(super) use hashes::tests::HASHES;
+pub(super) use hashes::tests::{HASHES, computed};
 
 use self::hashes::Hashed;
 use crate::hook::{Credentials, DECLINED, Scram, ScramKeys, Session, Verdict};
@@ -65,6 +67,10 @@ impl Password {
         }
     }
 
+    fn is_hashed(&self) -> bool {
+        !matches!(self, Password::Clear(_))
+    }
+
     /// Did the client present it?
     ///
     /// # Errors
@@ -83,31 +89,37 @@ impl Password {
 pub(super) struct Texts {
     /// Its name.
     pub(super) plugin: &'static str,
-    /// There is a user, but no password.
-    pub(super) no_such_user: &'static str,
-    /// Another password.
+    /// It refuses, for whatever reason: the client must not learn which users there are.
     pub(super) wrong: &'static str,
 }
 
-/// Decides about a user who has any of these passwords.
+/// Decides about a user who has any of these passwords; None: there is no such user.  Where there is
+/// no password the work is that of refusing somebody who has the passwords `decoy`.
 pub(super) fn validate(
     session: &Session,
     texts: &Texts,
-    passwords: &[Password],
+    passwords: Option<&[Password]>,
+    decoy: &[Password],
     sent: &Credentials<'_>,
 ) -> Verdict {
-    if passwords.is_empty() {
+    let Some(passwords) = passwords.filter(|passwords| !passwords.is_empty()) else {
+        for password in decoy {
+            // Whatever comes of it.
+            let _ = password.is_presented(sent);
+        }
+        if passwords.is_none() {
+            return Verdict::declined(texts.wrong);
+        }
         session.log(Level::Info, "fail: missing password");
-        return Verdict::deny(texts.no_such_user);
-    }
+        return Verdict::deny(texts.wrong);
+    };
     if sent.password.is_none() && sent.ticket.is_empty() {
         session.log(Level::Error, "skip: missing ticket");
-        return Verdict::declined(texts.plugin);
+        return Verdict::declined(texts.wrong);
     }
-    let is_hashed = |password: &Password| !matches!(password, Password::Clear(_));
-    if sent.password.is_none() && passwords.iter().all(is_hashed) {
+    if sent.password.is_none() && passwords.iter().all(Password::is_hashed) {
         session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
-        return Verdict::declined(texts.plugin);
+        return Verdict::declined(texts.wrong);
     }
     let mut broken = None;
     for password in passwords {

@@ -21,6 +21,9 @@ const SIZE_LIMIT_EXCEEDED: u32 = 4;
 /// unwillingToPerform.
 const REFUSED: [u32; 6] = [19, 32, 48, 49, 50, 53];
 
+/// The first part of a DN that no entry has.
+const NOBODY: &str = "cn=nobody has this name";
+
 impl Directory {
     /// Looks up the user, in lower case, and binds as that.
     pub(super) fn ask(&self, session: &Session, user: &str, password: &str) -> io::Result<Answer> {
@@ -45,12 +48,16 @@ impl Directory {
                 return Err(refused("bind", &result));
             }
         }
-        let Some(dn) = self.find(&mut server, end, user)? else { return Ok(Answer::Nobody) };
+        let found = self.find(&mut server, end, user)?;
         let limit = self.limit(end)?;
-        let result = server.with_timeout(limit).simple_bind(&dn, password).map_err(explained)?;
+        // The server has as much to do for a user who is not there, whatever comes of it.
+        let nobody = format!("{NOBODY},{}", self.base);
+        let dn = found.as_deref().unwrap_or_else(|| nobody.trim_end_matches(','));
+        let result = server.with_timeout(limit).simple_bind(dn, password).map_err(explained)?;
         // It is decided, whatever comes of this.
         let _ = server.with_timeout(Duration::from_secs(1)).unbind();
         match result.rc {
+            _ if found.is_none() => Ok(Answer::Nobody),
             SUCCESS => Ok(Answer::Right),
             code if REFUSED.contains(&code) => Ok(Answer::Wrong(said(&result))),
             _ => Err(refused("bind of the user", &result)),

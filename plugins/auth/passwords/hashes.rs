@@ -91,12 +91,22 @@ impl Hashed {
         Ok(Hashed { kind: *kind, text: text.to_owned() })
     }
 
+    /// What decides how much work it is: all that stands in front of the salt.
+    #[cfg(test)]
+    fn cost(&self) -> &str {
+        let parts = if self.kind == Kind::Bcrypt { 1 } else { 2 };
+        let salt = self.text.rsplitn(parts + 1, '$').last().map_or(0, str::len);
+        &self.text[..salt]
+    }
+
     /// Is it the hash of this password?  Takes as much time and memory as the hash says.
     ///
     /// # Errors
     /// The hash is broken; the text tells nothing of it.
     pub(in super::super) fn is_of(&self, password: &[u8]) -> Result<bool, String> {
         let hash = self.text.as_str();
+        #[cfg(test)]
+        tests::COMPUTED.with_borrow_mut(|computed| computed.push(self.cost().to_owned()));
         let checked = match self.kind {
             Kind::ShaCrypt => ShaCrypt::default().verify_password(password, hash),
             Kind::Yescrypt => Yescrypt::default().verify_password(password, hash),
@@ -127,7 +137,18 @@ fn scheme(text: &str, known: &[&'static str]) -> Option<&'static str> {
 
 #[cfg(test)]
 pub(in super::super) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        pub(super) static COMPUTED: RefCell<Vec<String>> = const { RefCell::new(vec![]) };
+    }
+
+    /// The hashes that were computed in this thread since this was last asked, each by its cost.
+    pub(in super::super::super) fn computed() -> Vec<String> {
+        COMPUTED.take()
+    }
 
     /// Hashes of "good pass" that other programs have made.
     pub(in super::super::super) const HASHES: [&str; 5] = [
