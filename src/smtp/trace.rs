@@ -122,9 +122,14 @@ fn tls_comment(session: &Session) -> String {
     })
 }
 
-/// Text from the client as it may stand in a comment: nothing that ends it or starts another.
+/// The most characters of a client's text in a comment.
+const LONGEST: usize = 255;
+
+/// Text from the client as it may stand in a comment: a word, nothing that ends the comment or
+/// begins another, and not as long as it likes.
 fn comment(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || "()\\".contains(c) { '?' } else { c }).collect()
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || "()\\".contains(c);
+    text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }).collect()
 }
 
 /// Text from the client as a value of RFC 8601: a word, or a quoted string.
@@ -144,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_client_cannot_end_a_comment_or_a_value() {
-        assert_eq!(comment("a) b (c\\\r\n"), "a? b ?c???");
+        assert_eq!(comment("a) b (c\\\r\n"), "a??b??c???");
+        assert_eq!(comment(&"x".repeat(9000)).len(), LONGEST);
         assert_eq!(value("a@b.example"), "a@b.example");
         assert_eq!(value("a;spf=pass \"x"), "\"a;spf=pass x\"");
     }

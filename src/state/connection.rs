@@ -5,6 +5,10 @@ use std::net::IpAddr;
 
 use crate::state::Notes;
 
+/// The most characters of a user name of ident, and of a host name, that are shown.
+const LONGEST_USER: usize = 64;
+const LONGEST_HOST: usize = 255;
+
 /// How the client greeted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hello {
@@ -116,14 +120,19 @@ impl Connection {
         self.remote_host.get().map(String::as_str)
     }
 
-    /// The client's name as greetings and Received lines show it: `host` or `user@host`, with `?` for
-    /// control characters, which a client's ident server could have in it.
+    /// The client's name as greetings and Received lines show it: `host` or `user@host`.  Both are
+    /// words of other people's servers: what is not usual in a user's or a host's name is `?`, so
+    /// that neither can look like another part of the line, and both have an end.
     pub fn remote_info(&self) -> String {
-        let info = match &self.remote_user {
-            Some(user) => format!("{user}@{}", self.remote_host()),
-            None => self.remote_host().to_owned(),
+        let host = match self.remote_host() {
+            // A name must not look like another address.
+            name if name.parse::<IpAddr>().is_ok() => "Unknown".to_owned(),
+            name => word(name, LONGEST_HOST, "-._:"),
         };
-        info.replace(char::is_control, "?")
+        match &self.remote_user {
+            Some(user) => format!("{}@{host}", word(user, LONGEST_USER, "-._+=%")),
+            None => host,
+        }
     }
 
     /// Did the client greet with EHLO or LHLO?
@@ -135,6 +144,13 @@ impl Connection {
     pub fn is_lmtp(&self) -> bool {
         self.hello == Some(Hello::Lhlo)
     }
+}
+
+/// The most characters of `text`, `?` in the place of those that are neither letters and digits nor
+/// among `others`.
+fn word(text: &str, most: usize, others: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    text.chars().take(most).map(|c| if fits(c) { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +175,17 @@ mod tests {
             Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25))
                 .with_remote(Some("a\nb".into()), Some(user.into()))
         };
-        assert_eq!(connection_of("x\r\n250 y").remote_info(), "x??250 y@a?b");
+        assert_eq!(connection_of("x\r\n250 y").remote_info(), "x??250?y@a?b");
+        let forged = "x@trusted (HELO good.example) (192.0.2.200)";
+        let info = "x?trusted??HELO?good.example???192.0.2.200?@a?b";
+        assert_eq!(connection_of(forged).remote_info(), info);
+        assert_eq!(connection_of(&"x".repeat(600)).remote_info().len(), LONGEST_USER + 4);
+        let named = |host: &str| {
+            let connection = Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25));
+            connection.with_remote(Some(host.into()), None).remote_info()
+        };
+        assert_eq!(named("192.0.2.200"), "Unknown");
+        assert_eq!(named("[192.0.2.200]"), "?192.0.2.200?");
         connection.set_ends((ip("::ffff:192.0.2.8"), 5), (ip("2001:db8::25"), 465));
         assert_eq!(connection.remote_info(), "name-of-192.0.2.8");
         let ends = (connection.remote_port, connection.local_ip, connection.local_port);

@@ -194,3 +194,23 @@ fn what_clients_say_is_harmless_in_logs_and_titles() {
     }
     server.stop().unwrap();
 }
+
+/// What an ident server says of its client is a word of the client's own in Received.
+#[test]
+fn an_ident_server_cannot_name_another_address() {
+    let config = Config::new()
+        .env("TCPREMOTEINFO", "x@trusted (HELO good.example) (192.0.2.200)")
+        .set("plugins", "rcpt_ok\nqueue/maildir {work}/Maildir");
+    let server = Server::start(&config, Model::Inetd);
+    let mut client = server.connect();
+    let name = "x?trusted??HELO?good.example???192.0.2.200?@localhost";
+    let reply = client.hello();
+    assert_eq!(reply.lines[0], format!("250-mail.test Hi {name} [127.0.0.1]"));
+    client.envelope();
+    client.ask("Subject: x\r\n\r\n.", "250");
+    client.quit();
+    let mail = String::from_utf8(config.mails().remove(0)).unwrap();
+    let received = format!("Received: from {name} (HELO client.test) (127.0.0.1)\n");
+    assert!(mail.contains(&received), "{mail}");
+    server.stop().unwrap();
+}
