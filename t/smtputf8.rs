@@ -145,3 +145,27 @@ fn a_domain_is_the_same_in_each_spelling() {
     client.quit();
     server.stop().unwrap();
 }
+
+/// A reply is ASCII (RFC 5321 4.2) unless the client has said SMTPUTF8 (RFC 6531 3.7.4).
+#[test]
+fn replies_are_ascii_without_the_parameter() {
+    let config = Config::new().set("smtpgreeting", "grüß Gott ESMTP");
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    assert_eq!(client.expect("220").lines, ["220 gr?? Gott ESMTP"]);
+    client.ask("EHLO client.test", "250");
+    let queued = |client: &mut Client| {
+        client.ask("RCPT TO:<b@example.com>", "250");
+        client.ask("DATA", "354");
+        client.say("Message-Id: <grüße@例え.test>\r\n\r\nx\r\n.");
+        client.expect("250").lines.join("\n")
+    };
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    let reply = queued(&mut client);
+    assert!(reply.ends_with("<gr??e@??.test>"), "{reply}");
+    client.ask("MAIL FROM:<a@example.net> SMTPUTF8", "250");
+    let reply = queued(&mut client);
+    assert!(reply.ends_with("<grüße@例え.test>"), "{reply}");
+    client.quit();
+    server.stop().unwrap();
+}
