@@ -12,6 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use base64::prelude::*;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
@@ -190,6 +191,62 @@ fn nothing_in_the_clear_survives_the_handshake() {
     let mail = String::from_utf8_lossy(&config.mails()[0]).into_owned();
     assert!(!mail.contains("evil"), "{mail}");
     server.stop().unwrap();
+}
+
+const STATE: &str = r#"
+sub hook_noop {
+    my ($self) = @_;
+    my $c = $self->qp->connection;
+    my $user = $self->auth_user;
+    $c->notes(said => ($c->notes('said') || 0) + 1);
+    $self->qp->respond(250, join ' ', $c->relay_client ? 'relay' : 'no', $user || '-',
+        $c->notes('said'), $c->notes('greeted') || '-', $c->hello_host || '-');
+    return DONE;
+}
+sub hook_connect { shift->connection->notes(greeted => 'greeted'); DECLINED }
+"#;
+
+/// As whom a client has authenticated in the clear, that it may relay for that, and what plugins
+/// have noted since the greeting is forgotten (RFC 3207 4.2), in Perl as well.
+#[test]
+fn who_authenticated_in_the_clear_is_forgotten() {
+    for (relays, may) in [("", false), ("127.0.0.1", true)] {
+        let plugins = "tls certs {work}/ssl\nrelay\nauth/auth_flat_file\nstate\nrcpt_ok\n\
+            queue/discard";
+        let config = config().set("relayclients", relays).set("plugins", plugins);
+        let config = config.set("flat_auth_pw", "mallory@example.com:pw\nbob@example.com:pw");
+        fs::create_dir(config.path("plugins")).unwrap();
+        fs::write(config.path("plugins/state"), STATE).unwrap();
+        let server = Server::start(&config, Model::Prefork);
+        let stream = connect(&server);
+        let auth = |name: &str| {
+            let message = format!("\0{name}@example.com\0pw");
+            format!("AUTH PLAIN {}", BASE64_STANDARD.encode(message))
+        };
+        let mut clear = crate::harness::Client::new(stream.try_clone().unwrap(), server.log());
+        clear.hello();
+        clear.ask(&auth("mallory"), "235");
+        let state = clear.ask("NOOP", "250");
+        assert_eq!(state.lines, ["250 2.0.0 relay mallory@example.com 1 greeted client.test"]);
+        clear.ask("MAIL FROM:<mallory@example.net>", "250");
+        clear.ask("RCPT TO:<b@elsewhere.test>", "250");
+        clear.ask("STARTTLS", "220");
+        let mut client = Client::new(stream, &believer(&config), "mail.test");
+        let relay = if may { "relay" } else { "no" };
+        assert_eq!(client.ask("NOOP"), format!("250 {relay} - 1 greeted -\r\n"));
+        let offers = client.ask("EHLO client.test");
+        assert!(offers.contains("AUTH PLAIN"), "{offers}");
+        assert!(client.ask("MAIL FROM:<bob@example.net>").starts_with("250"));
+        let relayed = client.ask("RCPT TO:<b@elsewhere.test>");
+        assert!(relayed.starts_with(if may { "250" } else { "550" }), "{relayed}");
+        assert!(client.ask("RSET").starts_with("250"));
+        let reply = client.ask(&auth("bob"));
+        assert!(reply.starts_with("235"), "{reply}");
+        let state = client.ask("NOOP");
+        assert_eq!(state, "250 2.0.0 relay bob@example.com 2 greeted client.test\r\n");
+        assert!(client.ask("QUIT").starts_with("221"));
+        server.stop().unwrap();
+    }
 }
 
 /// The other direction: a reply to something in the clear does not come over TLS, and a command in

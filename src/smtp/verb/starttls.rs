@@ -1,6 +1,5 @@
 //! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
 
-use crate::hook::CAPABILITIES;
 use crate::log::Level;
 use crate::smtp::session::Dialogue;
 use crate::state::Note;
@@ -43,20 +42,18 @@ fn handshake(dialogue: &mut Dialogue) {
         deadline::set_client(None);
         dialogue.stream.start_tls(config, limit).map_err(|failed| failed.to_string())
     });
-    let connection = &mut dialogue.session.connection;
     match done {
         Ok(encryption) => {
             dialogue.junk.got_on();
-            connection.hello = None;
-            connection.hello_host.clear();
-            connection.notes.unset(CAPABILITIES);
+            dialogue.session.forget_client();
+            let connection = &mut dialogue.session.connection;
             connection.notes.set(TLS_ENABLED, true);
             let text = format!("TLS: {} {}", encryption.protocol, encryption.cipher);
             connection.encryption = Some(encryption);
             dialogue.log(Level::Info, text);
         }
         Err(why) => {
-            let ip = connection.remote_ip;
+            let ip = dialogue.session.connection.remote_ip;
             dialogue.log(Level::Warn, format_args!("TLS with {ip} failed: {why}"));
             dialogue.disconnect();
         }
