@@ -146,7 +146,7 @@ table! {
         Default::Without("the machine's id and `me`"), AtOnce,
         "a text that nobody else knows; the salts that SCRAM shows are made of it and of the user's name, be there such a user or not; servers with the same users need the same";
     TLS_BEFORE_AUTH: bool = "tls_before_auth", YesNo, Default::Is("0"), AtOnce,
-        "AUTH only under TLS";
+        "AUTH only under TLS; where no plugin offers TLS, no AUTH, and the start and `--check` say so";
     NO_NEW_PRIVS: &'static str = "no_new_privs", Word(&["auto", "yes", "no"]), Default::Is("auto"), Reload,
         "`yes`: programs get no rights by who owns them (setuid, setgid); `no`: they do; `auto`: as the plugins need it, see [security.md](security.md)";
     KEEP_ENVIRONMENT: Words = "keep_environment", Names, Default::Without("none"), Restart,

@@ -180,11 +180,34 @@ fn fail_to_authenticate(server: &Server<'_>) {
         "250",
     );
     forger.quit();
+    // Attempts that no plugin is asked about: each leaves a line, and the fifth ends the session.
+    let mut odd = server.connect_from([127, 0, 0, 12].into());
+    odd.expect("220");
+    odd.ask("AUTH LOGIN", "500");
+    odd.ask("EHLO client.test", "250");
+    odd.ask("AUTH XOAUTH2 eA==", "504");
+    odd.ask("AUTH PLAIN !", "501");
+    odd.ask("AUTH LOGIN", "334");
+    odd.ask("*", "501");
+    odd.ask("AUTH", "501");
+    odd.closed();
     let mut friend = server.connect_from([127, 0, 0, 11].into());
     friend.hello();
     friend.ask("AUTH PLAIN AGdvb2RAZXhhbXBsZS5jb20AZ29vZF9wYXNz", "235");
     friend.quit();
 }
+
+/// What the filter finds of them.
+const FOUND: [&str; 8] = [
+    "127.0.0.10",
+    "127.0.0.12",
+    "127.0.0.12",
+    "127.0.0.12",
+    "127.0.0.12",
+    "127.0.0.12",
+    "127.0.0.9",
+    "127.0.0.9",
+];
 
 /// The fenced blocks of the guide: the filter and the jail.
 fn fail2ban_files() -> (&'static str, &'static str) {
@@ -214,7 +237,6 @@ fn fail2ban_finds_clients_that_fail_to_authenticate() {
     if !deb::need("fail2ban") {
         return;
     }
-    let wanted = ["127.0.0.10", "127.0.0.9", "127.0.0.9"];
     for arguments in ["", "tsformat %FT%T%z", "format json"] {
         let config = with_log(arguments);
         let filter = config.path("qpsmtpd.conf");
@@ -224,7 +246,64 @@ fn fail2ban_finds_clients_that_fail_to_authenticate() {
         server.stop().unwrap();
         let found = found(&filter, &config.path("log"));
         let addresses: Vec<_> = found.iter().map(|(address, _)| address.as_str()).collect();
-        assert_eq!(addresses, wanted, "{arguments}\n{}", log(&config));
+        assert_eq!(addresses, FOUND, "{arguments}\n{}", log(&config));
+    }
+}
+
+/// AUTH before TLS, or with nobody who knows users, is an attempt as others are.
+#[test]
+fn auth_that_is_not_offered_counts() {
+    for (name, text, code) in
+        [("tls_before_auth", "1", "503"), ("plugins", "rcpt_ok\nqueue/discard", "500")]
+    {
+        let config = with_log("");
+        config.write(name, text);
+        let server = Server::start(&config, Model::Prefork);
+        let mut client = server.connect();
+        let offers = client.hello().lines.join(" ");
+        assert!(!offers.contains("AUTH"), "{offers}");
+        for _ in 0..5 {
+            client.ask("AUTH PLAIN AGdvb2RAZXhhbXBsZS5jb20AZ29vZF9wYXNz", code);
+        }
+        client.closed();
+        server.stop().unwrap();
+        let log = log(&config);
+        assert_eq!(log.matches("] client 127.0.0.1 failed AUTH: ").count(), 5, "{log}");
+        let why = "AUTH is not offered: tls_before_auth wants TLS first";
+        assert_eq!(log.contains(why), name == "tls_before_auth", "{log}");
+    }
+}
+
+#[test]
+fn check_says_that_auth_is_not_offered() {
+    let config = with_log("").set("tls_before_auth", "1");
+    let output = config.command(Model::Prefork.program()).arg("--check").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("AUTH is not offered: tls_before_auth wants TLS first"), "{text}");
+}
+
+/// The plugin of Perl qpsmtpd writes other lines.
+#[test]
+fn fail2ban_finds_them_in_the_log_of_the_plugin_in_perl() {
+    if !deb::need("fail2ban") || !deb::need("qpsmtpd") {
+        return;
+    }
+    for arguments in ["", "tsformat %FT%T"] {
+        let config = with_log("");
+        let folder = config.path("plugins/logging");
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy("/usr/share/qpsmtpd/plugins/logging/file", folder.join("perl-file")).unwrap();
+        let line = format!("logging/perl-file loglevel LOGINFO {arguments} {{work}}/Maildir/log");
+        let config = config.set("logging", &line);
+        let filter = config.path("qpsmtpd.conf");
+        fs::write(&filter, fail2ban_files().0).unwrap();
+        let server = Server::start(&config, Model::Prefork);
+        fail_to_authenticate(&server);
+        server.stop().unwrap();
+        let found = found(&filter, &config.path("Maildir/log"));
+        let addresses: Vec<_> = found.iter().map(|(address, _)| address.as_str()).collect();
+        let log = fs::read_to_string(config.path("Maildir/log")).unwrap();
+        assert_eq!(addresses, FOUND, "{arguments}\n{log}");
     }
 }
 
@@ -256,7 +335,7 @@ fn fail2ban_finds_them_in_other_logs() {
             fs::write(config.path("log"), lines).unwrap();
             let found = found(&filter, &config.path("log"));
             let addresses: Vec<_> = found.iter().map(|(address, _)| address.as_str()).collect();
-            assert_eq!(addresses, ["127.0.0.10", "127.0.0.9", "127.0.0.9"], "{start}{text}");
+            assert_eq!(addresses, FOUND, "{start}{text}");
             assert!(time.is_none_or(|time| found.iter().all(|found| found.1 == time)), "{found:?}");
         }
     }

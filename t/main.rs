@@ -23,6 +23,9 @@ mod auth;
 // Scanners.
 mod virus;
 
+// What may be a password, and where it must not be.
+mod secrets;
+
 // What the daemons log, and what programs that read the log make of it.
 mod logging;
 

@@ -321,7 +321,8 @@ impl fmt::Debug for Plugins {
 
 impl Session {
     /// Asks the handlers of `hook` in order until one decides, and tells the `deny` and `ok`
-    /// hooks of each answer.  Where nobody decides, the last answer counts, for its text.
+    /// hooks of each answer.  Where nobody decides, the last answer counts, for its text; for
+    /// clients that authenticate the first text counts.
     pub(crate) fn run(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
         self.run_chain(hook, call, true)
     }
@@ -345,7 +346,11 @@ impl Session {
                 _ => None,
             };
             let changed = changed.as_ref().map(|(address, params)| Call::Address(address, params));
+            let earlier = last;
             last = self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
+            if matches!(call, Call::Credentials(_)) {
+                last = last.told_as(&earlier);
+            }
             if tell {
                 self.tell(&plugins, hook, handler.plugin, &last);
             }

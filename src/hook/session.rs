@@ -17,7 +17,7 @@ use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
 use crate::settings::SIZE_THRESHOLD;
-use crate::state::{Connection, Spool, Transaction};
+use crate::state::{Connection, Notes, Spool, Transaction};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub struct Session {
     commands: u32,
     current: Option<Current>,
     results: [Vec<Option<Code>>; 2],
+    greeted: Option<Greeted>,
+    secrets: Vec<String>,
     responses: Vec<(u16, String)>,
     recipient_verdicts: BTreeMap<usize, Verdict>,
     nested_failure: Cell<bool>,
@@ -56,6 +58,14 @@ pub struct Session {
 
 /// Tells whether the client sends something within a time.
 type Ear = Box<dyn Fn(Duration) -> bool>;
+
+/// What was known of a client when it was greeted: nothing of it comes from the client's own words.
+#[derive(Clone)]
+struct Greeted {
+    notes: Notes,
+    results: Vec<Option<Code>>,
+    relay_client: bool,
+}
 
 /// Which handler is running.
 #[derive(Clone, Copy)]
@@ -79,6 +89,8 @@ impl Session {
             commands: 0,
             current: None,
             results: [none.clone(), none],
+            greeted: None,
+            secrets: vec![],
             responses: vec![],
             recipient_verdicts: BTreeMap::new(),
             nested_failure: Cell::new(false),
@@ -106,7 +118,7 @@ impl Session {
             session: &self.id,
             transaction: self.transaction.sender().map_or(0, |_| self.transactions),
             peer: Some(self.connection.remote_ip),
-            text: &log::clean(&text.to_string()),
+            text: &log::clean(&self.discreet(text.to_string())),
         });
     }
 
@@ -329,6 +341,23 @@ mod tests {
         assert_eq!(trial.session.responses(), [(250, "one".into()), (451, "two".into())]);
         assert_eq!(trial.session.take_responses().len(), 2);
         assert!(trial.session.responses().is_empty());
+    }
+
+    #[test]
+    fn secrets_are_in_no_line_until_the_next_command() {
+        let mut trial = Trial::with(judge, "", &[]);
+        trial.take_log();
+        trial.session.keep_secret(" xY7/ab= no Two-words ");
+        for text in ["it is XY7/AB=.", "xy7/ab= no two-words", "no dots", "Two-wordsTwo-words"] {
+            trial.session.log(Level::Info, text);
+        }
+        trial.session.forget_secrets();
+        trial.session.log(Level::Info, "xY7/ab=");
+        assert_eq!(trial.log(), "it is ....\n...\nno dots\n......\nxY7/ab=");
+        // Dots of the client's own come to an end as well.
+        trial.session.keep_secret("....");
+        trial.session.log(Level::Info, "...........");
+        assert!(trial.log().ends_with("\n..."));
     }
 
     #[test]

@@ -90,6 +90,16 @@ impl Verdict {
         Verdict { text: text.into(), ..Verdict::plain(code) }
     }
 
+    /// The same to a client that authenticates, after `earlier` plugins have declined: where it is
+    /// refused it is told what they say, so that nobody learns which plugin knows the user.
+    pub(crate) fn told_as(self, earlier: &Verdict) -> Verdict {
+        let is_refused = (self.code.is_deny() || self.code == Code::Declined) && !self.failed;
+        match is_refused && !earlier.text.is_empty() {
+            true => Verdict { text: earlier.text.clone(), ..self },
+            false => self,
+        }
+    }
+
     /// DECLINED with a text, which is used where nobody else decides.
     pub fn declined(text: impl Into<Cow<'static, str>>) -> Verdict {
         Verdict::new(Code::Declined, text)

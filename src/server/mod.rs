@@ -220,6 +220,9 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     if let Some(level) = stderr_level {
         plugins.set_stderr_level(level);
     }
+    for warning in smtp::warnings(config, &plugins) {
+        plugins.log(Level::Warn, warning);
+    }
     if let Some(warning) = warning {
         plugins.log(Level::Warn, warning);
     }
@@ -228,6 +231,9 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
 
 fn check(config: &Config) -> Result<()> {
     let plugins = plugin::load(config)?;
+    for warning in smtp::warnings(config, &plugins) {
+        let _ = writeln!(std::io::stderr(), "{warning}");
+    }
     let names: Vec<&str> = plugins.names().collect();
     say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
     Ok(())

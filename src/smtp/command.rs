@@ -17,6 +17,8 @@ pub struct Command {
     /// It brings no mail on, whatever its reply: it counts for `junk_commands` always.  Other
     /// commands count when they get nowhere.
     pub is_junk: bool,
+    /// Does the log show its argument?  Not what may be a secret, or is none of the command's.
+    pub is_shown: bool,
 }
 
 /// THE command table.
@@ -24,18 +26,18 @@ pub const COMMANDS: &[Command] = &[
     row("HELO", 512, helo::helo, "domain"),
     row("EHLO", 512, helo::ehlo, "domain"),
     row("LHLO", 512, helo::lhlo, "domain"),
-    row("STARTTLS", 512, starttls::starttls, ""),
-    row("AUTH", 4096, auth::auth, "mechanism [initial-response]"),
+    row("STARTTLS", 512, starttls::starttls, "").discreet(),
+    row("AUTH", 4096, auth::auth, "mechanism [initial-response]").discreet(),
     row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
     row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),
-    row("DATA", 512, data::data, ""),
+    row("DATA", 512, data::data, "").discreet(),
     row("BDAT", 512, bdat::bdat, "octets [LAST]"),
-    junk("RSET", 512, small::rset, ""),
-    junk("NOOP", 512, small::noop, "[text]"),
-    junk("VRFY", 512, small::vrfy, "address"),
-    junk("HELP", 512, small::help, "[text]"),
-    row("QUIT", 512, small::quit, ""),
-    junk("XCLIENT", 4096, xclient::xclient, "attribute=value ..."),
+    row("RSET", 512, small::rset, "").junk().discreet(),
+    row("NOOP", 512, small::noop, "[text]").junk().discreet(),
+    row("VRFY", 512, small::vrfy, "address").junk(),
+    row("HELP", 512, small::help, "[text]").junk().discreet(),
+    row("QUIT", 512, small::quit, "").discreet(),
+    row("XCLIENT", 4096, xclient::xclient, "attribute=value ...").junk(),
 ];
 
 const fn row(
@@ -44,19 +46,20 @@ const fn row(
     run: fn(&mut Dialogue, &str),
     usage: &'static str,
 ) -> Command {
-    Command { verb, limit, run, usage, is_junk: false }
-}
-
-const fn junk(
-    verb: &'static str,
-    limit: usize,
-    run: fn(&mut Dialogue, &str),
-    usage: &'static str,
-) -> Command {
-    Command { is_junk: true, ..row(verb, limit, run, usage) }
+    Command { verb, limit, run, usage, is_junk: false, is_shown: true }
 }
 
 impl Command {
+    /// The same, counted as junk always.
+    const fn junk(self) -> Command {
+        Command { is_junk: true, ..self }
+    }
+
+    /// The same, with an argument that is not for the log.
+    const fn discreet(self) -> Command {
+        Command { is_shown: false, ..self }
+    }
+
     /// Is it a command of this protocol?  LMTP has one greeting of its own (RFC 2033 4.1).
     pub fn is_of(&self, is_lmtp: bool) -> bool {
         match self.verb {

@@ -1,6 +1,8 @@
 //! The core that speaks SMTP (RFC 5321).
 
 use crate::config::Config;
+use crate::hook::Plugins;
+use crate::settings::TLS_BEFORE_AUTH;
 
 pub mod command;
 pub mod dots;
@@ -30,6 +32,19 @@ mod verb {
 
 pub use session::serve;
 pub use stream::Stream;
+
+/// What the settings of the core do that nobody can want; for the log at the start, and `--check`.
+pub(crate) fn warnings(config: &Config, plugins: &Plugins) -> Vec<&'static str> {
+    let mut warnings = vec![];
+    if config.setting(TLS_BEFORE_AUTH)
+        && plugins.tls().is_none()
+        && verb::auth::is_possible(plugins)
+    {
+        warnings
+            .push("AUTH is not offered: tls_before_auth wants TLS first, and no plugin offers TLS");
+    }
+    warnings
+}
 
 /// Does once, in the parent, what every new process would have to do again: reads the files that
 /// sessions look at and the time zone, and finds out what the processor can do.

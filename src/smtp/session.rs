@@ -15,12 +15,15 @@ use crate::smtp::service::Service;
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
 use crate::smtp::verb::mail::SMTPUTF8;
-use crate::smtp::verb::{starttls, xclient};
+use crate::smtp::verb::{auth, starttls, xclient};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
 /// How many octets of a command line stand in the log.
 const SHOWN: usize = 512;
+
+/// The most lines that a client sends after AUTH: those of LOGIN, user and password.
+const MOST_SECRETS: u8 = 2;
 
 thread_local! {
     static SESSIONS: Cell<u64> = const { Cell::new(0) };
@@ -49,6 +52,8 @@ pub(crate) struct Dialogue {
     pub(crate) copies: usize,
     /// Do replies to the command that is being answered take UTF-8 (RFC 6531 3.7.4)?
     pub(crate) takes_utf8: bool,
+    /// So many lines may be what a client sends though its AUTH was refused.
+    pub(crate) secrets_may_follow: u8,
     closing: bool,
 }
 
@@ -111,6 +116,7 @@ impl Dialogue {
             is_lmtp: false,
             copies: 1,
             takes_utf8: false,
+            secrets_may_follow: 0,
             closing: false,
         }
     }
@@ -144,6 +150,11 @@ impl Dialogue {
     /// Sends a reply when the client has to speak next.
     pub(crate) fn reply(&mut self, reply: &Reply) {
         self.log(Level::Info, format_args!("{} {}", reply.code(), reply.text()));
+        self.send(reply);
+    }
+
+    /// The same with a reply whose text is not for the log.
+    pub(crate) fn send(&mut self, reply: &Reply) {
         let form = Form { enhanced: self.session.connection.is_esmtp(), utf8: self.takes_utf8 };
         for _ in 0..self.copies {
             reply.write(form, self.stream.out());
@@ -196,6 +207,7 @@ impl Dialogue {
     /// Asks whether the client may speak, and says the greeting.
     pub(crate) fn greet(&mut self) {
         let verdict = self.ask(Hook::Connect, &Call::Nothing);
+        self.session.remember_greeted();
         if self.settled(Hook::Connect, &verdict, "") {
             return;
         }
@@ -213,6 +225,7 @@ impl Dialogue {
     }
 
     fn command(&mut self) {
+        self.session.forget_secrets();
         let idle = self.session.transaction.recipients().is_empty();
         let left = self.unproven_until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = left.map_or(self.patience.command, |left| left.min(self.patience.command));
@@ -226,12 +239,8 @@ impl Dialogue {
         let text = String::from_utf8_lossy(&line);
         let (verb, argument) = command::split(&text);
         let command = command::find(verb).filter(|command| command.verb != "LHLO" || self.is_lmtp);
-        let shown = command.map_or("an unknown command", |command| command.verb);
-        title::does(shown);
-        match command {
-            Some(command) if command.verb == "AUTH" => self.log(Level::Info, "dispatching AUTH"),
-            _ => self.log(Level::Info, format_args!("dispatching {}", beginning(&text))),
-        }
+        title::does(command.map_or("an unknown command", |command| command.verb));
+        self.log_command(command, &text, argument);
         junk::counted(self, command, |dialogue| match command {
             _ if octets > command.map_or(4096, |command| command.limit) => {
                 dialogue.say(500, "5.5.2", "Line too long");
@@ -244,6 +253,33 @@ impl Dialogue {
             Some(command) => (command.run)(dialogue, argument),
             None => crate::smtp::verb::small::unrecognized(dialogue, verb, argument),
         });
+    }
+
+    /// What the client sends may be a secret: after AUTH was refused some go on with user and
+    /// password.  Only lines that cannot be one are shown.
+    fn log_command(&mut self, command: Option<&Command>, line: &str, argument: &str) {
+        let may_be_secret = self.secrets_may_follow > 0;
+        self.secrets_may_follow = self.secrets_may_follow.saturating_sub(1);
+        match command {
+            None => {
+                let octets = line.len();
+                self.log(Level::Info, format_args!("dispatching an unknown command ({octets})"));
+            }
+            Some(command) if may_be_secret || !command.is_shown => {
+                self.log(Level::Info, format_args!("dispatching {}", command.verb));
+            }
+            Some(_) => self.log(Level::Info, format_args!("dispatching {}", beginning(line))),
+        }
+        match command {
+            None => self.session.keep_secret(line),
+            Some(command) if command.verb == "AUTH" => {
+                let words = argument.split_whitespace().filter(|word| !auth::is_mechanism(word));
+                words.for_each(|word| self.session.keep_secret(word));
+                self.secrets_may_follow = MOST_SECRETS;
+            }
+            Some(command) if !command.is_shown => self.session.keep_secret(argument),
+            Some(_) => {}
+        }
     }
 
     /// Octets of a message may follow a BDAT that was not read.  They must not be taken for commands.

@@ -196,8 +196,13 @@ fn scram_does_not_tell_which_users_there_are() {
 fn scram_can_be_cancelled_and_done_wrong() {
     let config = config();
     let server = Server::start(&config, Model::Prefork);
-    let mut client = server.connect();
-    client.hello();
+    // The fifth failure ends a session.
+    let fresh = || {
+        let mut client = server.connect();
+        client.hello();
+        client
+    };
+    let mut client = fresh();
     let encoded = |text: &str| BASE64_STANDARD.encode(text);
     let first = encoded("n,,n=clear@example.com,r=x");
     let malformed = "501 5.5.4 Invalid authentication string";
@@ -208,21 +213,25 @@ fn scram_can_be_cancelled_and_done_wrong() {
     client.ask(&first, "334");
     client.ask("*", "501");
     client.ask("AUTH SCRAM-SHA-256 !!!", "501");
+    client = fresh();
     for wrong in ["", "n,,n=u", "p=tls-exporter,,n=u,r=x", "n,,m=1,n=u,r=x"] {
         client.ask("AUTH SCRAM-SHA-256", "334");
         assert_eq!(client.ask(&encoded(wrong), "501").lines, [malformed], "{wrong}");
     }
+    client = fresh();
     for wrong in ["", "c=biws,r=x", "c=biws,r=x,p=", "c=biws,r=x,p=AAAA"] {
         client.ask(&format!("AUTH SCRAM-SHA-256 {first}"), "334");
         assert_eq!(client.ask(&encoded(wrong), "501").lines, [malformed], "{wrong}");
     }
+    client = fresh();
     let long = "x".repeat(12_300);
     client.ask("AUTH SCRAM-SHA-256", "334");
     client.ask(&long, "500");
     let offered = client.ask("AUTH SCRAM-SHA-256-PLUS", "504");
     assert!(offered.lines[0].ends_with("mechanism: scram-sha-256-plus"), "{offered:?}");
 
-    // All of these count: another nonce, another header, another identity, no name, a wrong proof.
+    client = fresh();
+    // All of these count as well: another nonce, another header, another identity, no name, a wrong proof.
     let proof = BASE64_STANDARD.encode([0; 32]);
     client.ask(&format!("AUTH SCRAM-SHA-256 {first}"), "334");
     client.ask(&encoded(&format!("c=biws,r=xy,p={proof}")), "535");

@@ -26,6 +26,7 @@ const DIFFERENT: &[(&str, &str)] = &[
         "$2$1",
     ),
     (r"(?m)^< 334 \S{24,}$", "< 334 CHALLENGE"),
+    (r"(?m)^< 334 +$", "< 334"),
     // Perl has them in any order.
     (r"(?m)^< 250 AUTH .*$", "< 250 AUTH ..."),
     // 1.00 says from where.

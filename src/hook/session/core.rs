@@ -5,9 +5,15 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Current, Session};
+use super::{Current, Greeted, Session};
 use crate::hook::{Call, Code, Hook, Plugins, Verdict};
 use crate::mail::Address;
+
+/// A shorter word is part of others.
+const SHORTEST: usize = 4;
+
+/// What the log shows in the place of a secret: shorter than one, and none.
+const HIDDEN: &str = "...";
 
 impl Session {
     /// Says how [`Session::client_is_talking`] finds out.
@@ -84,6 +90,52 @@ impl Session {
     /// Another client speaks from now on: what plugins have said so far was about the last one.
     pub(crate) fn forget_results(&mut self) {
         self.results.iter_mut().for_each(|results| results.fill(None));
+    }
+
+    /// `text` and its words may be secrets: until [`Session::forget_secrets`] no line of the log shows
+    /// them, whoever writes it.
+    pub(crate) fn keep_secret(&mut self, text: &str) {
+        let words = std::iter::once(text.trim()).chain(text.split_whitespace());
+        let words = words.filter(|word| word.len() >= SHORTEST);
+        self.secrets.extend(words.map(str::to_ascii_lowercase));
+    }
+
+    /// Nothing is a secret any more: another command begins.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.secrets.clear();
+    }
+
+    /// `text` with dots in the place of secrets, which plugins may have in another case.
+    pub(crate) fn discreet(&self, mut text: String) -> String {
+        for secret in &self.secrets {
+            while let Some(at) = text.to_ascii_lowercase().find(secret) {
+                text.replace_range(at..at + secret.len(), HIDDEN);
+            }
+        }
+        text
+    }
+
+    /// The client has said nothing yet.
+    pub(crate) fn remember_greeted(&mut self) {
+        self.greeted = Some(Greeted {
+            notes: self.connection.notes.clone(),
+            results: self.results[0].clone(),
+            relay_client: self.connection.relay_client && self.connection.auth_user.is_none(),
+        });
+    }
+
+    /// Forgets what was learned from the client since it was greeted (RFC 3207 4.2): its name, as
+    /// whom it authenticated, whether it may relay for that, and what plugins have noted.
+    pub(crate) fn forget_client(&mut self) {
+        let connection = &mut self.connection;
+        connection.hello = None;
+        connection.hello_host.clear();
+        (connection.auth_user, connection.auth_mechanism) = (None, None);
+        if let Some(greeted) = self.greeted.clone() {
+            connection.notes = greeted.notes;
+            connection.relay_client = greeted.relay_client;
+            self.results[0] = greeted.results;
+        }
     }
 
     pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {

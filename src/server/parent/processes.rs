@@ -108,6 +108,9 @@ impl Parent {
         match plugin::load(&config) {
             Ok(plugins) => {
                 smtp::warm(&config);
+                for warning in smtp::warnings(&config, &plugins) {
+                    plugins.log(Level::Warn, warning);
+                }
                 self.shared = Shared { plugins, config, ..self.shared.clone() };
                 self.replace_children();
                 self.log(Level::Notice, "the configuration was read again");

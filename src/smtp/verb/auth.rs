@@ -5,11 +5,11 @@ mod exchange;
 mod passwords;
 mod scram;
 
-use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Secret, Verdict};
+use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Plugins, Secret, Verdict};
 use crate::log::Level;
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
+use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
-use crate::smtp::verb::starttls;
 
 /// One mechanism: its name, its own hook, and how it is done.
 struct Mechanism {
@@ -46,6 +46,8 @@ const fn scram(name: &'static str, binds: bool) -> Mechanism {
 
 /// As whom a client wanted to authenticate, and what came of it.
 struct Outcome {
+    /// The mechanism's name.
+    method: &'static str,
     user: String,
     verdict: Verdict,
 }
@@ -59,6 +61,16 @@ struct Presented {
     password: Option<Vec<u8>>,
     hash: Option<Vec<u8>>,
     ticket: String,
+}
+
+/// Is it the name of a mechanism, in any case?
+pub(crate) fn is_mechanism(name: &str) -> bool {
+    MECHANISMS.iter().any(|known| known.name.eq_ignore_ascii_case(name))
+}
+
+/// Is there a plugin that can check a mechanism?
+pub(crate) fn is_possible(plugins: &Plugins) -> bool {
+    plugins.has(Hook::Auth) || MECHANISMS.iter().any(|known| plugins.has(known.hook))
 }
 
 /// The mechanisms that plugins can check in this session, or those of them that
@@ -86,48 +98,64 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
 pub(crate) use scram::read as read_scram;
 
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
+    if let Some(outcome) = attempt(dialogue, argument) {
+        finish(dialogue, outcome);
+    }
+}
+
+/// What comes of an attempt; None: the client has its answer.
+fn attempt(dialogue: &mut Dialogue, argument: &str) -> Option<Outcome> {
+    let no = |dialogue: &mut Dialogue, code, status, text: &str, why: &str| {
+        exchange::refuse_with(dialogue, &Reply::new(code, status, text), why)
+    };
     if dialogue.session.connection.is_esmtp() && must_encrypt_first(dialogue) {
-        return dialogue.say(503, "5.7.11", "SSL/TLS required before AUTH");
+        let text = "SSL/TLS required before AUTH";
+        return no(dialogue, 503, "5.7.11", text, text);
     }
     let offered = mechanisms(dialogue);
     if offered.is_empty() || !dialogue.session.connection.is_esmtp() {
-        return super::small::unrecognized(dialogue, "auth", "");
+        super::small::unrecognized(dialogue, "auth", "");
+        exchange::count(dialogue, "it was not offered");
+        return None;
     }
     let parsed = dialogue.ask(Hook::AuthParse, &Call::Line(argument));
     if parsed.is_failure() {
-        return dialogue.say(454, "4.7.0", "Temporary authentication failure");
+        dialogue.say(454, "4.7.0", "Temporary authentication failure");
+        return None;
     }
+    let syntax = "Syntax error in command";
     let line = match parsed.code() {
         Code::Declined => argument,
         Code::Ok => parsed.text(),
-        _ => return dialogue.say(501, "5.5.4", or(parsed.text(), "Syntax error in command")),
+        _ => return no(dialogue, 501, "5.5.4", or(parsed.text(), syntax), syntax),
     };
     let (name, initial) = match line.split_once(' ') {
         Some((name, initial)) => (name, Some(initial.trim())),
         None => (line, None),
     };
     if dialogue.session.auth_user().is_some() {
-        return dialogue.say(503, "5.5.1", "but you already said AUTH ...");
+        let text = "but you already said AUTH ...";
+        return no(dialogue, 503, "5.5.1", text, text);
     }
     if dialogue.session.transaction.sender().is_some() {
-        return dialogue.say(503, "5.5.1", "AUTH is not allowed during a mail transaction");
+        let text = "AUTH is not allowed during a mail transaction";
+        return no(dialogue, 503, "5.5.1", text, text);
     }
     if name.is_empty() {
-        return dialogue.say(501, "5.5.4", "Syntax error in command");
+        return no(dialogue, 501, "5.5.4", syntax, syntax);
     }
     let known = MECHANISMS.iter().find(|known| known.name.eq_ignore_ascii_case(name));
     let Some(mechanism) = known.filter(|known| offered.contains(&known.name)) else {
-        let name = name.to_lowercase();
-        let text = format!("Unimplemented authentication mechanism: {name}");
-        return dialogue.say(504, "5.5.4", &text);
+        // Clients that leave out the mechanism say a secret in its place.
+        let text = format!("Unimplemented authentication mechanism: {}", name.to_lowercase());
+        return no(dialogue, 504, "5.5.4", &text, "Unimplemented authentication mechanism");
     };
-    if let Some(outcome) = (mechanism.run)(dialogue, mechanism, initial) {
-        finish(dialogue, mechanism, outcome);
-    }
+    (mechanism.run)(dialogue, mechanism, initial)
 }
 
+/// A client that cannot start TLS does not get AUTH then.
 fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
-    starttls::is_offered(dialogue) && dialogue.session.setting(TLS_BEFORE_AUTH)
+    dialogue.session.connection.encryption.is_none() && dialogue.session.setting(TLS_BEFORE_AUTH)
 }
 
 /// Asks the hooks about what was presented.
@@ -142,21 +170,17 @@ fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Presented) -> 
     let call = Call::Credentials(&credentials);
     let mut verdict = dialogue.ask(mechanism.hook, &call);
     if verdict.code() == Code::Declined {
-        let general = dialogue.ask(Hook::Auth, &call);
-        if general.code() != Code::Declined || !general.text().is_empty() {
-            verdict = general;
-        }
+        verdict = dialogue.ask(Hook::Auth, &call).told_as(&verdict);
     }
-    Outcome { user: presented.user, verdict }
+    Outcome { method: mechanism.name, user: presented.user, verdict }
 }
 
 /// Answers.
-fn finish(dialogue: &mut Dialogue, mechanism: &Mechanism, outcome: Outcome) {
-    let Outcome { user, verdict } = outcome;
+fn finish(dialogue: &mut Dialogue, outcome: Outcome) {
+    let Outcome { method, user, verdict } = outcome;
     if verdict.is_failure() {
         return dialogue.say(454, "4.7.0", "Temporary authentication failure");
     }
-    let method = mechanism.name;
     let suffix = match verdict.text() {
         "" => String::new(),
         text => format!(" - {text}"),
@@ -167,7 +191,7 @@ fn finish(dialogue: &mut Dialogue, mechanism: &Mechanism, outcome: Outcome) {
     if verdict.code() != Code::Ok {
         let ip = dialogue.session.connection.remote_ip;
         let text = format!("{method} authentication failed for {user} from {ip}{suffix}");
-        exchange::fail(dialogue, &text);
+        exchange::refuse::<()>(dialogue, &text);
         if verdict.code().disconnects() {
             dialogue.disconnect();
         }
@@ -175,6 +199,7 @@ fn finish(dialogue: &mut Dialogue, mechanism: &Mechanism, outcome: Outcome) {
     }
     dialogue.unproven_until = None;
     dialogue.junk.got_on();
+    dialogue.secrets_may_follow = 0;
     dialogue.session.connection.relay_client = true;
     if dialogue.session.connection.notes.is_true(NAUGHTY) {
         dialogue.log(Level::Info, "auth success cleared naughty");

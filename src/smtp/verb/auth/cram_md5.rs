@@ -1,9 +1,13 @@
 //! CRAM-MD5 (RFC 2195): the client sends a digest of its password and of a challenge.
 
-use super::exchange::{challenge, malformed, random, refuse};
+use super::exchange::{challenge, malformed, random, refuse, refuse_with};
 use super::passwords::is_user;
 use super::{Mechanism, Outcome, Presented, ask};
+use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
+
+/// The length of a digest in hexadecimal digits.
+const DIGEST: usize = 32;
 
 pub(super) fn run(
     dialogue: &mut Dialogue,
@@ -11,8 +15,8 @@ pub(super) fn run(
     initial: Option<&str>,
 ) -> Option<Outcome> {
     if initial.is_some() {
-        dialogue.say(501, "5.5.4", "CRAM-MD5 has no initial response");
-        return None;
+        let text = "CRAM-MD5 has no initial response";
+        return refuse_with(dialogue, &Reply::new(501, "5.5.4", text), text);
     }
     let ticket = ticket(dialogue)?;
     let answer = challenge(dialogue, ticket.as_bytes())?;
@@ -20,7 +24,11 @@ pub(super) fn run(
     let Some((user, hash)) = answer.rsplit_once(' ') else { return malformed(dialogue) };
     let hash = hash.trim().to_ascii_lowercase().into_bytes();
     let user = user.trim().to_owned();
-    if !is_user(&user) || hash.is_empty() {
+    // What is no digest may be a password, and what stands in front of its last blank no user.
+    if hash.len() != DIGEST || !hash.iter().all(u8::is_ascii_hexdigit) {
+        return malformed(dialogue);
+    }
+    if !is_user(&user) {
         return refuse(dialogue, "Authentication invalid");
     }
     Some(ask(dialogue, mechanism, Presented { user, password: None, hash: Some(hash), ticket }))

@@ -1,8 +1,15 @@
 //! PLAIN (RFC 4616) and LOGIN: the client sends its password.
 
-use super::exchange::{challenge, decoded, refuse, response};
+use super::exchange::{challenge, decoded, random, refuse, response};
 use super::{Mechanism, Outcome, Presented, ask};
+use crate::hook::{Code, Verdict};
 use crate::smtp::session::Dialogue;
+
+/// The longest password in octets.  Hashing a longer one would cost more than the client's line.
+const LONGEST_PASSWORD: usize = 1024;
+
+/// The longest user name in octets (RFC 4616 2).
+const LONGEST_USER: usize = 255;
 
 pub(super) fn plain(
     dialogue: &mut Dialogue,
@@ -12,8 +19,7 @@ pub(super) fn plain(
     let message = match initial {
         Some(initial) => decoded(dialogue, initial)?,
         None => {
-            // Not "334 " but as clients of qpsmtpd have always seen it.
-            dialogue.say(334, "", " ");
+            dialogue.say(334, "", "");
             response(dialogue)?
         }
     };
@@ -50,16 +56,28 @@ fn check(
     dialogue: &mut Dialogue,
     mechanism: &Mechanism,
     user: String,
-    password: Vec<u8>,
+    mut password: Vec<u8>,
 ) -> Option<Outcome> {
     if !is_user(&user) || password.is_empty() {
         return refuse(dialogue, "Authentication invalid");
     }
+    if password != user.as_bytes() {
+        dialogue.session.keep_secret(&String::from_utf8_lossy(&password));
+    }
+    let is_too_long = password.len() > LONGEST_PASSWORD;
+    if is_too_long {
+        // Plugins do the same work, and give the same answer, as for any password that is wrong.
+        password = random::<32>(dialogue)?.map(|octet| b'!' + octet % 64).to_vec();
+    }
     let presented = Presented { user, password: Some(password), hash: None, ticket: String::new() };
-    Some(ask(dialogue, mechanism, presented))
+    let mut outcome = ask(dialogue, mechanism, presented);
+    if is_too_long && outcome.verdict.code() == Code::Ok {
+        outcome.verdict = Verdict::deny("");
+    }
+    Some(outcome)
 }
 
 /// A user name is shown in replies, logs and headers: no control characters get in.
 pub(super) fn is_user(user: &str) -> bool {
-    !user.is_empty() && !user.chars().any(char::is_control)
+    (1..=LONGEST_USER).contains(&user.len()) && !user.chars().any(char::is_control)
 }

@@ -37,7 +37,7 @@ pub(super) fn run(
     let scram = Scram::new(&user);
     let verdict = known(dialogue, mechanism, &scram);
     if verdict.is_failure() || verdict.code() == Code::Done {
-        return Some(Outcome { user, verdict });
+        return Some(Outcome { method: mechanism.name, user, verdict });
     }
     let keys = scram.into_keys(salt(dialogue, &user));
 
@@ -53,11 +53,11 @@ pub(super) fn run(
     let is_proved = keys.are_proved(&last.proof, &messages);
     if !is_proved || verdict.code() != Code::Ok {
         let verdict = if verdict.code().is_deny() { verdict } else { Verdict::deny("") };
-        return Some(Outcome { user, verdict });
+        return Some(Outcome { method: mechanism.name, user, verdict });
     }
     let signature = BASE64_STANDARD.encode(keys.signature(&messages));
     match discreet_challenge(dialogue, &format!("v={signature}"))?.is_empty() {
-        true => Some(Outcome { user, verdict }),
+        true => Some(Outcome { method: mechanism.name, user, verdict }),
         false => malformed(dialogue),
     }
 }
