@@ -15,7 +15,7 @@ use qpsmtpd::testing::Trial;
 
 /// Plays `lines` to a session with one plugin; the replies, the greeting first.
 fn play(register: Register, args: &'static str, lines: &[&str]) -> Vec<String> {
-    panics::install();
+    panics::install_beside();
     let (client, server) = UnixStream::pair().unwrap();
     let served =
         thread::spawn(move || Trial::with(register, args, &[("me", "mx.test")]).serve(server));
@@ -115,7 +115,7 @@ fn a_handler_that_could_not_get_its_configuration_does_not_decide() {
 
 #[test]
 fn failures_are_logged_with_plugin_and_hook() {
-    panics::install();
+    panics::install_beside();
     let mut trial = Trial::with(panics_at_rcpt, "", &[]);
     assert!(trial.rcpt("<bad@x.test>").is_failure());
     let log = trial.log();
