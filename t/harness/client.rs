@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 
-use super::Log;
-
-/// How long the server may take for a line.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+use super::{Log, PATIENCE};
 
 /// How many lines of one write are shown in the dialogue.
 const SHOWN: usize = 20;
@@ -36,7 +33,7 @@ impl Client {
 
     /// Speaks on `stream`; `log` is shown when something goes wrong.
     pub(crate) fn new(stream: TcpStream, log: &Log) -> Client {
-        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { reader: BufReader::new(stream), dialogue: String::new(), log: log.clone() }
     }
@@ -145,7 +142,7 @@ impl Client {
         let stream = self.reader.get_ref();
         stream.set_read_timeout(Some(patience)).unwrap();
         let seen = stream.peek(&mut [0]);
-        stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         !self.reader.buffer().is_empty() || seen.is_ok()
     }
 

@@ -36,6 +36,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
     ("qpsmtpd", &["/usr/share/perl5/Qpsmtpd.pm"]),
+    ("libdanga-socket-perl", &["/usr/share/perl5/Danga/Socket.pm"]),
     ("libgeo-ip-perl", &["/usr/share/doc/libgeo-ip-perl/copyright"]),
     ("libmail-dkim-perl", &["/usr/share/perl5/Mail/DKIM.pm"]),
     ("libmail-dmarc-perl", &["/usr/share/perl5/Mail/DMARC.pm"]),

@@ -1,17 +1,24 @@
 //! A child process that does not outlive its test, and what it writes to stderr.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{PATIENCE, poll};
 
 /// How long a process may take to end before it is killed, when nobody waits for its status.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// More than a pipe holds, in octets; see pipe(7).
+const PIPE: usize = 1024 * 1024;
 
 /// A running program; dropped, it is asked to end, and killed if it does not.
 pub(crate) struct Process {
@@ -86,31 +93,75 @@ pub(crate) struct Log(Arc<(Mutex<Written>, Condvar)>);
 #[derive(Default)]
 struct Written {
     text: String,
-    /// Pipes that somebody can still write to.
-    open: usize,
+    /// Those that somebody can still write to.
+    pipes: Vec<Pipe>,
+}
+
+/// The end of a pipe to read from, without waiting, and the line that has begun to come.
+struct Pipe {
+    end: Arc<File>,
+    line: Vec<u8>,
+}
+
+impl Written {
+    /// Takes everything out of the pipes that was written so far.
+    fn take(&mut self) {
+        let Written { text, pipes } = self;
+        pipes.retain_mut(|pipe| {
+            let is_open = pipe.read();
+            let whole = pipe.line.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+            let whole = if is_open { whole } else { pipe.line.len() };
+            *text += &String::from_utf8_lossy(&pipe.line.drain(..whole).collect::<Vec<_>>());
+            is_open
+        });
+    }
+}
+
+impl Pipe {
+    /// Reads as much as the pipe can hold; false when nobody can write any more.
+    fn read(&mut self) -> bool {
+        let mut octets = [0; 8192];
+        for _ in 0..PIPE / octets.len() {
+            match self.end.as_ref().read(&mut octets) {
+                Ok(0) => return false,
+                Ok(count) => self.line.extend_from_slice(&octets[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
 }
 
 impl Log {
     /// Collects what comes from `pipe`, too.
-    pub(crate) fn follow(&self, pipe: impl Read + Send + 'static) {
-        self.0.0.lock().unwrap().open += 1;
+    pub(crate) fn follow(&self, pipe: impl Into<OwnedFd>) {
+        let end = Arc::new(File::from(pipe.into()));
+        fcntl(&end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        self.0.0.lock().unwrap().pipes.push(Pipe { end: end.clone(), line: vec![] });
         let log = self.clone();
         std::thread::spawn(move || {
-            let mut pipe = BufReader::new(pipe);
-            let mut line = Vec::new();
-            while matches!(pipe.read_until(b'\n', &mut line), Ok(1..)) {
-                log.0.0.lock().unwrap().text += &String::from_utf8_lossy(&line);
+            let mut is_open = true;
+            while is_open {
+                nix::poll::poll(
+                    &mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)],
+                    PollTimeout::NONE,
+                )
+                .ok();
+                let mut written = log.0.0.lock().unwrap();
+                written.take();
+                is_open = written.pipes.iter().any(|pipe| Arc::ptr_eq(&pipe.end, &end));
                 log.0.1.notify_all();
-                line.clear();
             }
-            log.0.0.lock().unwrap().open -= 1;
-            log.0.1.notify_all();
         });
     }
 
-    /// Everything so far.
+    /// Everything so far: what a process wrote before it told somebody else something is there
+    /// once that was heard.
     pub(crate) fn text(&self) -> String {
-        self.0.0.lock().unwrap().text.clone()
+        let mut written = self.0.0.lock().unwrap();
+        written.take();
+        written.text.clone()
     }
 
     /// The last lines, each with a margin: what goes into the message of a failed test.
@@ -126,11 +177,12 @@ impl Log {
         let end = Instant::now() + PATIENCE;
         let mut written = self.0.0.lock().unwrap();
         loop {
+            written.take();
             if let Some(found) = find(&written.text) {
                 return Some(found);
             }
             let left = end.checked_duration_since(Instant::now())?;
-            if written.open == 0 {
+            if written.pipes.is_empty() {
                 return None;
             }
             written = self.0.1.wait_timeout(written, left).unwrap().0;
