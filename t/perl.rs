@@ -23,8 +23,9 @@ use crate::harness::{deb, say};
 const PLUGINS: &str = "/usr/share/qpsmtpd/plugins";
 
 /// Perl qpsmtpd with the modules that its plugins can use.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "qpsmtpd",
+    "libdanga-socket-perl",
     "libgeo-ip-perl",
     "libmail-dkim-perl",
     "libmail-dmarc-perl",

@@ -265,9 +265,13 @@ fn a_refused_fork_is_survived() {
         for path in [".", "spool", "Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"] {
             std::os::unix::fs::chown(config.path(path), Some(owner), Some(owner)).unwrap();
         }
+        // The account may not be let into the folder where the program was built.
+        let copy = config.path(program(model));
+        let mut install = config.command("install");
+        assert!(install.arg(model.program()).arg(&copy).status().unwrap().success());
         let mut command = config.command("setpriv");
         command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups"]);
-        command.args(["prlimit", "--nproc=4", model.program()]);
+        command.args(["prlimit", "--nproc=4"]).arg(&copy);
         command.args(model.listen("127.0.0.1:0")).args(model.limits("10", "0"));
         let log = Log::default();
         let mut parent = Process::spawn(command, &log);
