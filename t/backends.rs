@@ -27,11 +27,6 @@ const MEMORY: u64 = 32 * 1024;
 /// The size of a large message, in octets.
 const LARGE: usize = 50_000_000;
 
-/// A port on which nobody listens.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Starts a server, and waits until it listens on `port`.
 pub(crate) fn start(command: Command, port: u16) -> Process {
     let log = Log::default();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -14,14 +14,11 @@ use nix::sys::signal::Signal;
 
 use crate::backends::make_certificate;
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, deb};
+use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, deb, free_port};
 
 /// Port 25, which is what a session under inetd has, or a free one.
 fn port_for(model: Model) -> SocketAddr {
-    match model {
-        Model::Inetd => ([127, 0, 0, 1], 25).into(),
-        _ => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
-    }
+    ([127, 0, 0, 1], if model == Model::Inetd { 25 } else { free_port() }).into()
 }
 
 /// A server that speaks LMTP on its only port.

@@ -8,7 +8,7 @@ mod proxied;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
+use crate::harness::{Config, Model, PATIENCE, Server, deb, free_port, poll};
 
 /// A configuration with the plugin and a certificate for `mail.test`.
 pub(crate) fn config() -> Config {
@@ -164,7 +164,7 @@ fn mail_arrives_over_starttls() {
 #[test]
 fn tls_comes_first_on_its_ports() {
     for model in Model::PARENTS {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = config().set("tls_ports", &free.port().to_string());
         let address = free.to_string();
         let server = Server::start_with(&config, model, &model.listen(&address));

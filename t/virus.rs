@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::backends::{free_port, start};
-use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, poll, say};
+use crate::backends::start;
+use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, free_port, poll, say};
 
 const CLAMD: &str = "\
 Foreground yes

@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::{PASSWORD, USER, authenticate, config, is_temporary};
+use crate::backends::start;
 use crate::backends::tls::make_certificate;
-use crate::backends::{free_port, start};
-use crate::harness::{Config, Model, Process, Server, deb};
+use crate::harness::{Config, Model, Process, Server, deb, free_port};
 
 /// The server.  What is below ou=closed only its reader may look at.
 const SLAPD: &str = "\

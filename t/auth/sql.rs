@@ -13,9 +13,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::User;
 
 use super::{PASSWORD, USER, authenticate, config, is_temporary, knows_the_password};
-use crate::backends::{free_port, start};
+use crate::backends::start;
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, poll};
+use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, free_port, poll};
 
 /// A hash of "right one" that `openssl passwd -6` has made.
 const HASH: &str = "{CRYPT}$6$abcdefgh$Nl/9arLGcPieL.zsePZiPUuu4d4RpmCqdHrD8Fz4lg.vTPwofcDIxZTJEjMzeU5at//RVxv7HP9mc1jgsBxJo/";

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use nix::unistd::geteuid;
 
 use super::tls::make_certificate;
-use super::{forwarding, free_port, send, set_plugin, start};
-use crate::harness::{Config, Model, Process, Server, deb, say};
+use super::{forwarding, send, set_plugin, start};
+use crate::harness::{Config, Model, Process, Server, deb, free_port, say};
 use crate::lmtp;
 
 const CONF: &str = "\

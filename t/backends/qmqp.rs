@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use super::{answering, forwarding, free_port, send, sends_a_large_message, start};
+use super::{answering, forwarding, send, sends_a_large_message, start};
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, Process, Server, deb};
+use crate::harness::{Config, Model, Process, Server, deb, free_port};
 
 /// Starts mailfront under tcpserver; it keeps what it gets in `queue/new`.
 fn mailfront(config: &Config) -> (Process, u16) {

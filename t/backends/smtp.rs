@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use super::{forwarding, free_port, send, send_in, sends_a_large_message, set_plugin, start};
+use super::{forwarding, send, send_in, sends_a_large_message, set_plugin, start};
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, Process, Server, deb};
+use crate::harness::{Config, Model, Process, Server, deb, free_port};
 
 /// Octets that a server might change: dots, blanks at the end, 8-bit ones, a long line, no text in
 /// the last line.

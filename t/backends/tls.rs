@@ -2,12 +2,12 @@
 //! does not know of either.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::smtp::sink;
 use super::{forwarding, send, sends_a_large_message};
-use crate::harness::{Config, Model, Server, deb};
+use crate::harness::{Config, Model, Server, deb, free_port};
 
 const MESSAGE: &str = "Subject: secret\r\n\r\nbody\r\n";
 
@@ -77,7 +77,7 @@ fn messages_go_under_tls_and_with_a_password_where_they_should() {
 
 #[test]
 fn tls_comes_first_where_it_should() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let (back, certificate) = behind("127.0.0.1");
     let back = back.set("tls_ports", &free.port().to_string());
     let model = Model::Prefork;

@@ -16,6 +16,10 @@ pub(crate) use client::Client;
 pub(crate) mod process;
 pub(crate) use process::{Log, Process};
 
+// Ports for servers that cannot choose one and say which.
+pub(crate) mod port;
+pub(crate) use port::free_port;
+
 // Debian packages with the programs of other people.
 pub(crate) mod deb;
 

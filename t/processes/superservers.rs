@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 use nix::unistd::{Uid, User};
 
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, deb, poll};
+use crate::backends::start;
+use crate::harness::{Client, Config, Log, Model, Process, deb, free_port};
 
 /// Starts tcpserver on a port of its choice.
 pub(crate) fn tcpserver(config: &Config, log: &Log) -> (u16, Process) {
@@ -41,9 +42,7 @@ fn xinetd_runs_a_session() {
     }
     let config = Config::new();
     let log = Log::default();
-    let (port, _xinetd) = (0..5)
-        .find_map(|_| xinetd(&config, &log))
-        .unwrap_or_else(|| panic!("xinetd does not come to listen:\n{}", log.tail()));
+    let (port, _xinetd) = xinetd(&config);
     super::swaks(port);
     super::arrived(&config);
     says_only_replies(port, &log);
@@ -58,11 +57,9 @@ fn says_only_replies(port: u16, log: &Log) {
     client.quit();
 }
 
-/// Starts xinetd on a port that nobody listens on; `None` when somebody was faster.
-fn xinetd(config: &Config, log: &Log) -> Option<(u16, Process)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+/// Starts xinetd.
+fn xinetd(config: &Config) -> (u16, Process) {
+    let port = free_port();
     let user = User::from_uid(Uid::current()).unwrap().expect("an account").name;
     let text = format!(
         "service qpsmtpd\n{{\n\
@@ -77,9 +74,5 @@ fn xinetd(config: &Config, log: &Log) -> Option<(u16, Process)> {
     let mut xinetd = config.command(deb::program("xinetd").expect("was asked for"));
     xinetd.args(["-dontfork", "-stayalive", "-f"]).arg(config.path("xinetd.conf"));
     xinetd.arg("-pidfile").arg(config.path("xinetd.pid"));
-    let mut xinetd = Process::spawn(xinetd, log);
-    let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
-    poll(PATIENCE, || xinetd.ended().map(|_| false).or(listens().map(|_| true)))
-        .filter(|up| *up)
-        .map(|_| (port, xinetd))
+    (port, start(xinetd, port))
 }

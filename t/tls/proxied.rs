@@ -34,7 +34,7 @@ fn tls_comes_after_the_header() {
 #[test]
 fn tls_comes_first_after_the_header_on_its_ports() {
     for model in Model::PARENTS {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = config().set("proxy_from", "127.0.0.1");
         config.write("tls_ports", &free.port().to_string());
         let server = Server::start_with(&config, model, &model.listen(&free.to_string()));
