@@ -23,10 +23,10 @@ use std::thread;
 use base64::prelude::*;
 use nix::unistd::{User, geteuid};
 
+use crate::backends::start;
 use crate::backends::tls::make_certificate;
-use crate::backends::{free_port, start};
 use crate::harness::client::Reply;
-use crate::harness::{Config, Model, Process, Server, deb, say};
+use crate::harness::{Config, Model, Process, Server, deb, free_port, say};
 
 /// Dovecot's authentication server on a socket, and its IMAP server on a port.
 const DOVECOT: &str = "\
@@ -133,8 +133,7 @@ fn dovecot(keep: &Config, text: &str) -> (Process, u16, u16, String) {
     let (port, tls_port) = (free_port(), free_port());
     let certificate = make_certificate(&keep.path("own.pem"), "127.0.0.1");
     keep.write("users", &format!("{USER}:{{PLAIN}}{PASSWORD}:::::"));
-    keep.write("busy", "#!/bin/sh\nexit 111");
-    fs::set_permissions(keep.path("config/busy"), fs::Permissions::from_mode(0o755)).unwrap();
+    keep.program("config/busy", "#!/bin/sh\nexit 111\n");
     let conf = text.replace("{port}", &port.to_string());
     keep.write("dovecot.conf", &conf.replace("{tls_port}", &tls_port.to_string()));
     fs::create_dir(keep.path("mail")).unwrap();
@@ -262,9 +261,7 @@ fn a_checkpassword_program_decides_in_every_model() {
     for model in Model::ALL {
         let config =
             config("auth/auth_checkpassword checkpw {work}/config/checkpw true /bin/true sudo no");
-        config.write("checkpw", program);
-        let path = config.path("config/checkpw");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        config.program("config/checkpw", program);
         let server = Server::start(&config, model);
         knows_the_password(&server, "auth_checkpassword", "right one");
         is_temporary(&server, USER, "busy one");

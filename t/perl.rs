@@ -14,10 +14,7 @@ mod case;
 mod dns;
 mod play;
 
-use std::path::Path;
-use std::process::Command;
-
-use crate::harness::{deb, say};
+use crate::harness::deb;
 
 /// Where Debian's package has its plugins.
 const PLUGINS: &str = "/usr/share/qpsmtpd/plugins";
@@ -36,23 +33,4 @@ const PACKAGES: [&str; 7] = [
 /// Is there a Perl qpsmtpd to compare with?
 fn perl_qpsmtpd() -> bool {
     PACKAGES.iter().all(|package| deb::need(package))
-}
-
-/// The modules that Perl plugins see have tests of their own, in Perl.
-#[test]
-fn the_library_for_perl_plugins_passes_its_tests() {
-    if deb::program("perl").is_none() {
-        return say("skipped: needs perl");
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("t/perl");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let tests: Vec<_> =
-        files.filter(|file| file.extension().is_some_and(|end| end == "t")).collect();
-    assert!(!tests.is_empty());
-    for test in tests {
-        let output = Command::new("perl").arg(&test).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success(), "{}:\n{said}", test.display());
-    }
 }

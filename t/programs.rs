@@ -12,7 +12,6 @@ mod qmail;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::harness::client::Reply;
 use crate::harness::config::unprivileged;
@@ -77,15 +76,6 @@ fn only_file(folder: &Path) -> PathBuf {
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{}: {files:?}", folder.display());
     files[0].clone()
-}
-
-/// Makes a program of the text, in the test's folder.  Another process writes it: while this one
-/// does, what its other threads start would have it open for writing too, and then it cannot run.
-pub(crate) fn program(config: &Config, name: &str, text: &str) -> PathBuf {
-    let (source, path) = (config.path(&format!("{name}.text")), config.path(name));
-    fs::write(&source, text).unwrap();
-    assert!(Command::new("install").args([&source, &path]).status().unwrap().success());
-    path
 }
 
 /// Makes a folder that the daemons can write to.

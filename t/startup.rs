@@ -266,9 +266,7 @@ fn a_refused_fork_is_survived() {
             std::os::unix::fs::chown(config.path(path), Some(owner), Some(owner)).unwrap();
         }
         // The account may not be let into the folder where the program was built.
-        let copy = config.path(program(model));
-        let mut install = config.command("install");
-        assert!(install.arg(model.program()).arg(&copy).status().unwrap().success());
+        let copy = config.install(program(model), model.program().as_ref());
         let mut command = config.command("setpriv");
         command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups"]);
         command.args(["prlimit", "--nproc=4"]).arg(&copy);

@@ -1,8 +1,5 @@
 //! Users of the system, as docs/authentication.md has it: pwauth asks PAM.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use nix::unistd::geteuid;
 
 use super::{DOVECOT, PASSWORD, authenticate, config, dovecot};
@@ -22,12 +19,10 @@ fn pam_is_asked_by_the_script_of_the_guide() {
     if !deb::need("pwauth") {
         return;
     }
-    let (user, password) = ("qpsmtpd-t-pam", PASSWORD);
-    let _account = deb::account(user, password);
+    let account = deb::account("pam", PASSWORD);
+    let (user, password) = (account.name(), PASSWORD);
     let config = config("auth/auth_checkpassword checkpw {work}/checkpassword true /bin/true");
-    let file = config.path("checkpassword");
-    fs::write(&file, script()).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    config.program("checkpassword", script());
     let server = Server::start(&config, Model::Inetd);
     for (user, sent, code) in [
         (user, password.to_owned(), "235"),
@@ -41,7 +36,7 @@ fn pam_is_asked_by_the_script_of_the_guide() {
         assert_eq!(reply.code, code, "{user} {sent:?}: {}", server.log().tail());
     }
     // The program of the script is not there.
-    fs::write(&file, script().replace("/usr/sbin/pwauth", "/nonexistent/pwauth")).unwrap();
+    config.program("checkpassword", &script().replace("/usr/sbin/pwauth", "/nonexistent/pwauth"));
     let reply = authenticate(&server, "LOGIN", user, password);
     assert_eq!(reply.code, "454", "{}", server.log().tail());
     assert!(!server.log().text().contains(&password[1..]), "{}", server.log().tail());
@@ -56,8 +51,8 @@ fn pam_is_asked_by_dovecot() {
     if !deb::need("dovecot-imapd") {
         return;
     }
-    let user = "qpsmtpd-t-dovecot";
-    let _account = deb::account(user, PASSWORD);
+    let account = deb::account("dovecot", PASSWORD);
+    let user = account.name();
     let keep = Config::new();
     let file = "driver = passwd-file\n  args = username_format=%u {work}/config/users";
     let text = DOVECOT.replacen(file, "driver = pam\n  args = dovecot", 1);

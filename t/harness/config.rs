@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
 
@@ -49,6 +50,8 @@ pub(crate) struct Config {
 impl Config {
     /// The common configuration: `rcpt_ok`, a Maildir, log lines on stderr.
     pub(crate) fn new() -> Config {
+        // What root writes is there for the daemons' account to read, whatever root's habits are.
+        umask(Mode::from_bits_truncate(0o022));
         let work = tempfile::Builder::new().prefix("qpsmtpd-t-").tempdir().unwrap();
         let config = Config { work, env: vec![] };
         let folders = ["config", "spool", "Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"];
@@ -81,6 +84,22 @@ impl Config {
     pub(crate) fn write(&self, name: &str, text: &str) {
         let text = text.replace("{work}", &self.work().to_string_lossy());
         fs::write(self.path("config").join(name), text + "\n").unwrap();
+    }
+
+    /// Makes a program of the text; its path.
+    pub(crate) fn program(&self, name: &str, text: &str) -> PathBuf {
+        let source = self.path(&format!("{}.text", name.replace('/', "-")));
+        fs::write(&source, text).unwrap();
+        self.install(name, &source)
+    }
+
+    /// Copies a program into the folder; its path.  Another process writes it: while this one does,
+    /// what its other threads start would have it open for writing too, and then it cannot run.
+    pub(crate) fn install(&self, name: &str, source: &Path) -> PathBuf {
+        let path = self.path(name);
+        let status = Command::new("install").args([source, &path]).status().unwrap();
+        assert!(status.success(), "{}", path.display());
+        path
     }
 
     /// The temporary folder.

@@ -1,9 +1,12 @@
 //! Debian packages with the programs of other people.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{User, geteuid};
@@ -28,6 +31,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
+    // Every Debian has the program; this package has its library.
+    ("perl", &["perl", "prove"]),
     ("python3", &["python3"]),
     ("gsasl", &["gsasl"]),
     ("msmtp", &["msmtp"]),
@@ -46,6 +51,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
 
 /// Where programs are, beside $PATH, which may lack the folders of the administrator.
 const FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/dovecot"];
+
+/// How long somebody else may install packages at the same time.
+const LOCKED: Duration = Duration::from_secs(600);
 
 /// Makes sure of a package. Root installs it, and the test fails if that does not work; for
 /// anybody else the answer may be no, and a line says that the test is skipped.
@@ -99,16 +107,22 @@ pub(crate) fn unpacked(package: &str, user: &str) -> Option<PathBuf> {
 /// An account with a password; dropped, it is gone.
 pub(crate) struct Account(String);
 
-/// Makes an account that is not one of the system; root can.
-pub(crate) fn account(user: &str, password: &str) -> Account {
+/// Makes an account with a name of its own that has `name` in it; root can.
+pub(crate) fn account(name: &str, password: &str) -> Account {
+    need("openssl");
     let _lock = lock();
+    let user = format!("qpsmtpd-t-{name}-{}", std::process::id());
     let hash = output(Command::new("openssl").args(["passwd", "-6", password]));
-    if User::from_name(user).unwrap().is_some() {
-        output(Command::new("userdel").arg(user));
-    }
     let options = ["--no-create-home", "--user-group", "--password", hash.trim()];
-    output(Command::new("useradd").args(options).arg(user));
-    Account(user.to_owned())
+    output(Command::new("useradd").args(options).arg(&user));
+    Account(user)
+}
+
+impl Account {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Drop for Account {
@@ -165,14 +179,43 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs apt-get, again while somebody else does: it waits for some of its locks only.
 fn apt_get(folder: Option<&Path>, arguments: &[&str]) -> bool {
+    let _policy = Policy::new();
     let mut command = Command::new("apt-get");
     command.current_dir(folder.unwrap_or(Path::new("/")));
-    command.args(["-q", "-o", "DPkg::Lock::Timeout=120"]).args(arguments);
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    let output = command.output().unwrap_or_else(|error| panic!("cannot run apt-get: {error}"));
-    if !output.status.success() {
-        super::say(&String::from_utf8_lossy(&output.stderr));
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3"]);
+    command.args(arguments).envs([("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C")]);
+    let run = || {
+        let output = command.output().unwrap_or_else(|error| panic!("cannot run apt-get: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!said.contains("Could not get lock")).then_some((output.status.success(), said))
+    };
+    let (done, said) = super::poll(LOCKED, run).expect("somebody else keeps apt-get's locks");
+    if !done {
+        super::say(&said);
     }
-    output.status.success()
+    done
+}
+
+/// While it lives, packages do not start their services: the tests start servers of their own.
+struct Policy;
+
+/// What asks whether a service may be started; no when this file has an answer of 101.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl Policy {
+    fn new() -> Option<Policy> {
+        // Whoever kills the tests leaves a file that says yes.
+        let text = format!("#!/bin/sh\n[ ! -e /proc/{} ] || exit 101\n", std::process::id());
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o755).open(POLICY).ok()?;
+        file.write_all(text.as_bytes()).ok().map(|()| Policy)
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        fs::remove_file(POLICY).ok();
+    }
 }

@@ -4,7 +4,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use qpsmtpd::testing::Trial;
 
 use super::*;
-use crate::harness::{Config, Model, Server};
+use crate::harness::{Config, Model, PATIENCE, Server, poll};
 use crate::smuggling::{answers, codes};
 
 const PLUGINS: &str =
@@ -181,6 +181,15 @@ fn what_clients_say_is_harmless_in_logs_and_titles() {
     client.quit();
     server.log().wait_for("disconnect from");
     check_log(&server.log().text());
+    // Standard error has a line before the files have it.
+    for file in ["spool/text", "spool/json"] {
+        let is_whole = || {
+            let text = std::fs::read_to_string(config.path(file)).unwrap();
+            let (_, last) = text.rsplit_once("disconnect from")?;
+            last.ends_with('\n').then_some(())
+        };
+        poll(PATIENCE, is_whole).expect("the file has the end of the session");
+    }
     let text = std::fs::read_to_string(config.path("spool/text")).unwrap();
     check_log(&text);
     let json = std::fs::read_to_string(config.path("spool/json")).unwrap();

@@ -48,8 +48,9 @@ pub(super) struct Case {
     pub(super) name: String,
     pub(super) plugins: Vec<String>,
     pub(super) config: Vec<(String, String)>,
-    /// Name, text, mode.
-    pub(super) files: Vec<(String, String, u32)>,
+    /// Name, text.
+    pub(super) files: Vec<(String, String)>,
+    pub(super) programs: Vec<(String, String)>,
     pub(super) answers: Vec<(String, String)>,
     /// Name, type, value.
     pub(super) dns: Vec<(String, String, String)>,
@@ -103,8 +104,8 @@ fn setting(case: &mut Case, head: &str, value: String) {
         }
         "plugins" => case.plugins = value.lines().map(str::to_owned).collect(),
         "config" => case.config.push((name, value)),
-        "file" => case.files.push((name, value + "\n", 0o644)),
-        "program" => case.files.push((name, format!("#!/bin/sh\n{value}\n"), 0o755)),
+        "file" => case.files.push((name, value + "\n")),
+        "program" => case.programs.push((name, format!("#!/bin/sh\n{value}\n"))),
         "answer" => case.answers.push((name, value)),
         "dns" => case.dns.push((name, words[2].clone(), value)),
         "env" => case.env.push((name, value)),

@@ -19,14 +19,6 @@ cat <&3 | tr '\\0' '\\n' > $0.envelope
 id -u > $0.user
 ";
 
-fn program(config: &Config, name: &str, text: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
-    let file = config.path(name);
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
 #[test]
 fn perl_plugins_work_in_every_model() {
     if !super::perl_qpsmtpd() {
@@ -34,8 +26,8 @@ fn perl_plugins_work_in_every_model() {
     }
     for model in Model::ALL {
         let config = Config::new().set("plugin_dirs", super::PLUGINS);
-        let check = program(&config, "check", CHECKPASSWORD);
-        let queue = program(&config, "Maildir/queue", QUEUE);
+        let check = config.program("check", CHECKPASSWORD).display().to_string();
+        let queue = config.program("Maildir/queue", QUEUE).display().to_string();
         let config = config.set("hosts_allow", "127.0.0.2 DENY go away").set(
             "plugins",
             &format!(

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -87,11 +86,13 @@ fn set_up(case: &Case) -> (Config, Dns) {
         config.write(name, text);
     }
     let work = config.work().to_str().unwrap().to_owned();
-    for (name, text, mode) in &case.files {
+    for (name, text) in &case.files {
         let file = config.path(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, text.replace("{work}", &work)).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(*mode)).unwrap();
+    }
+    for (name, text) in &case.programs {
+        config.program(name, &text.replace("{work}", &work));
     }
     for (name, text) in &case.answers {
         answer(&config.path(name), text.clone());

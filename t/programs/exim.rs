@@ -13,7 +13,7 @@ use std::thread;
 use nix::unistd::User;
 use qpsmtpd::testing::Trial;
 
-use super::{is_below_added_lines, large, program, send, tricky};
+use super::{is_below_added_lines, large, send, tricky};
 use crate::harness::{Client, Config, Log, deb};
 
 /// The account that Debian's Exim works as.
@@ -46,7 +46,7 @@ impl Exim {
         fs::write(&settings, exim_conf(config.work(), &exim.to_string())).unwrap();
         let settings = settings.display();
         let text = format!("#!/bin/sh\nexec {exim} -C {settings} \"$@\"\n");
-        let path = program(&config, "rsmtp", &text);
+        let path = config.program("rsmtp", &text);
         Some(Exim { config, path })
     }
 

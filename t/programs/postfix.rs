@@ -12,9 +12,8 @@ use nix::unistd::{User, geteuid};
 use regex::Regex;
 
 use super::{is_below_added_lines, large, send, tricky};
-use crate::backends::free_port;
 use crate::harness::client::Reply;
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, poll, say};
+use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, free_port, poll, say};
 use crate::messages::stored;
 use crate::smuggling::matrix::{EVIL, neighbourhoods};
 

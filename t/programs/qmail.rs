@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use regex::Regex;
 
-use super::{folder, is_below_added_lines, large, only_file, program, send, tricky};
+use super::{folder, is_below_added_lines, large, only_file, send, tricky};
 use crate::harness::client::Reply;
 use crate::harness::{Config, Model, Server, deb};
 
@@ -19,7 +19,7 @@ fn config() -> (Config, PathBuf) {
     let config = Config::new().set("plugins", plugins).set("databytes", "0");
     folder(&config, "queue/mess");
     folder(&config, "queue/todo");
-    let path = program(&config, "qmail-queue", STAND_IN);
+    let path = config.program("qmail-queue", STAND_IN);
     (config, path)
 }
 

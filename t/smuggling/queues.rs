@@ -16,7 +16,6 @@ use super::*;
 use crate::chunks::cuts::{START, all, wanted};
 use crate::harness::Config;
 use crate::messages::stored;
-use crate::programs::program;
 
 /// Every dot with its neighbourhood in one message, in a long one, and messages that end oddly.
 fn messages() -> Vec<Vec<u8>> {
@@ -162,11 +161,8 @@ fn servers_that_speak_qmqp_get_one_message() {
 #[test]
 fn qmail_queue_reads_what_was_accepted() {
     let config = Config::new();
-    let keep = program(
-        &config,
-        "qmail-queue",
-        "#!/bin/sh\ncd ${0%/*} && cat >message && cat <&1 >envelope\n",
-    );
+    let keep = config
+        .program("qmail-queue", "#!/bin/sh\ncd ${0%/*} && cat >message && cat <&1 >envelope\n");
     for mut trial in trials(&format!("queue/qmail-queue {}", keep.display())) {
         for message in messages() {
             queue(&mut trial, &message);
@@ -180,7 +176,7 @@ fn qmail_queue_reads_what_was_accepted() {
 #[test]
 fn exim_reads_one_message() {
     let config = Config::new();
-    let keep = program(&config, "rsmtp", "#!/bin/sh\ncat >${0%/*}/batch\n");
+    let keep = config.program("rsmtp", "#!/bin/sh\ncat >${0%/*}/batch\n");
     for mut trial in trials(&format!("queue/exim-bsmtp exim_path {}", keep.display())) {
         for message in messages() {
             queue(&mut trial, &message);
