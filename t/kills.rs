@@ -10,7 +10,7 @@ mod load;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Config, Model, PATIENCE, Server, poll, say};
+use crate::harness::{Config, Model, PATIENCE, Server, deb, poll, say};
 use crate::perl_host;
 use load::Load;
 
@@ -90,6 +90,9 @@ fn all_of_prefork() {
 }
 
 fn kills(model: Model, victim: Victim) {
+    if !deb::need("perl") {
+        return;
+    }
     let config = perl_host::config(PLUGINS, &[("envelope", ENVELOPE), ("message", MESSAGE)]);
     let config = config.set("size_threshold", "2000");
     let rounds = std::env::var("QPSMTPD_ROUNDS").ok().and_then(|text| text.parse().ok());

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use super::PLUGINS;
 use crate::backends::make_certificate;
-use crate::harness::{Config, Model, deb, say};
+use crate::harness::{Config, Model, deb};
 
 const GUIDE: &str = include_str!("../../docs/perl.md");
 
@@ -134,8 +134,8 @@ const ODD: [(&str, Option<&str>); 6] = [
 
 #[test]
 fn odd_files_are_loaded_or_refused() {
-    if deb::program("perl").is_none() {
-        return say("skipped: needs perl");
+    if !deb::need("perl") {
+        return;
     }
     for (source, refusal) in ODD {
         let config = Config::new();

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
 use crate::perl_host;
 
 /// How long a client is looked at that has to hear nothing.
@@ -40,6 +40,9 @@ fn an_address_has_so_many_sessions() {
 /// Even if its process is not done yet.
 #[test]
 fn who_has_left_does_not_count() {
+    if !deb::need("perl") {
+        return;
+    }
     let slow = "sub hook_post_connection { select undef, undef, undef, 0.5; DECLINED }\n";
     for model in Model::PARENTS {
         let config = perl_host::config("slow\nrcpt_ok\nqueue/discard", &[("slow", slow)]);

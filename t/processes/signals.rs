@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
 use crate::perl_host;
 
 /// A message is on its way and another client is idle.
@@ -62,6 +62,9 @@ fn term_waits_no_longer_than_the_time_of_grace() {
 /// More clients come than can be refused in the time.
 #[test]
 fn term_is_heard_in_a_flood() {
+    if !deb::need("perl") {
+        return;
+    }
     let refuse = "sub hook_pre_connection { select undef, undef, undef, 0.02; DENY }\n";
     for model in Model::PARENTS {
         let config = perl_host::config("refuse\nrcpt_ok\nqueue/discard", &[("refuse", refuse)]);
