@@ -185,7 +185,7 @@ fn a_dot_before_a_bare_lf_ends_the_session() {
 #[test]
 fn silence_is_answered_with_421() {
     for model in Model::ALL {
-        let config = Config::new().set("timeoutsmtpd", "1").set("timeout", "1");
+        let config = Config::new().set("timeoutsmtpd", "4").set("timeout", "4");
         let server = Server::start(&config, model);
         let mut client = server.connect();
         client.hello();

@@ -159,7 +159,7 @@ fn without_a_header_there_is_no_session() {
     let endless = [&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat();
     let broken = [SIGNATURE, &[0x21, 0x11, 0, 3, 1, 2, 3]].concat();
     for model in Model::ALL {
-        let config = config().set("proxy_timeout", "1");
+        let config = config().set("proxy_timeout", "3");
         let server = Server::start(&config, model);
         let cases: [(&[u8], &str); 6] = [
             (b"EHLO client.test\r\n", "something else came"),

@@ -87,7 +87,7 @@ fn a_client_that_dies_in_a_chunk_leaves_nothing_behind() {
 
 #[test]
 fn a_client_that_is_silent_in_a_chunk_is_sent_away() {
-    let config = Config::new().set("timeout", "1");
+    let config = Config::new().set("timeout", "4");
     let server = Server::start(&config, Model::Prefork);
     for command in ["BDAT 10", "BDAT 10 LAST"] {
         let mut client = begin(&server);

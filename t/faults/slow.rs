@@ -24,7 +24,7 @@ fn until_told(client: &mut Client, what: &[u8], pause: Duration) -> String {
 #[test]
 fn a_client_has_so_long_for_its_first_recipient() {
     for model in Model::ALL {
-        let config = Config::new().set("timeout_first_recipient", "1");
+        let config = Config::new().set("timeout_first_recipient", "4");
         let server = Server::start(&config, model);
         let mut idler = server.connect();
         idler.hello();
@@ -33,7 +33,7 @@ fn a_client_has_so_long_for_its_first_recipient() {
         other.hello();
         other.ask("MAIL FROM:<a@example.net>", "250");
         other.ask("RCPT TO:<b@example.com>", "250");
-        std::thread::sleep(Duration::from_millis(1300));
+        std::thread::sleep(Duration::from_millis(4300));
         other.ask("RSET", "250");
         other.quit();
         server.stop().unwrap();
@@ -42,7 +42,7 @@ fn a_client_has_so_long_for_its_first_recipient() {
 
 #[test]
 fn a_line_and_a_message_that_never_end() {
-    let config = Config::new().set("timeout", "1");
+    let config = Config::new().set("timeout", "4");
     let server = Server::start(&config, Model::Prefork);
     let pause = Duration::from_millis(20);
     let mut line = server.connect();

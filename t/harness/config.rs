@@ -38,6 +38,7 @@ const UNSET: &[&str] = &[
     "QMAILQUEUE",
     "POSTFIXQUEUE",
     "PORT",
+    "TMPDIR",
 ];
 
 /// A temporary folder with `config/`, `spool/` and `Maildir/`. Dropped, it ends every process
@@ -52,7 +53,8 @@ impl Config {
     pub(crate) fn new() -> Config {
         // What root writes is there for the daemons' account to read, whatever root's habits are.
         umask(Mode::from_bits_truncate(0o022));
-        let work = tempfile::Builder::new().prefix("qpsmtpd-t-").tempdir().unwrap();
+        // Whatever $TMPDIR says: every account can get there, and the path is short and has no blank.
+        let work = tempfile::Builder::new().prefix("qpsmtpd-t-").tempdir_in("/tmp").unwrap();
         let config = Config { work, env: vec![] };
         let folders = ["config", "spool", "Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"];
         for folder in folders {

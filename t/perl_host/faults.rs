@@ -98,7 +98,7 @@ fn a_perl_process_that_is_killed_is_replaced() {
 fn handlers_that_take_too_long_are_ended() {
     for how in ["sleep", "stubborn", "regex"] {
         let (config, model) = trouble(Model::Prefork);
-        config.write("perl_timeout", "1");
+        config.write("perl_timeout", "4");
         let server = Server::start(&config, model);
         let mut client = connect(&server);
         let pid = stuck(&server, &mut client, how);
@@ -167,7 +167,7 @@ fn a_perl_process_ends_with_its_worker() {
 fn nothing_outlives_a_parent_that_is_killed() {
     for model in Model::PARENTS {
         let (config, model) = trouble(model);
-        config.write("perl_timeout", "1");
+        config.write("perl_timeout", "4");
         let mut server = Server::start(&config, model);
         let mut busy = connect(&server);
         let pid = stuck(&server, &mut busy, "stubborn");
