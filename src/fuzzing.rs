@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
@@ -15,6 +14,7 @@ use crate::perl::take_frame;
 use crate::plugins::queue::client::{CrlfLines, Dots as Doubled};
 use crate::smtp::dots::{BareNewline, Dots, Progress};
 use crate::smtp::reply::{Form, Reply};
+use crate::smtp::waits::State;
 use crate::smtp::{Stream, command, parts};
 use crate::testing::{Trial, keeps, queued};
 
@@ -113,10 +113,10 @@ fn line(input: &[u8]) {
     let mut rest = &input[..sent];
     while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
         let want = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-        assert_eq!(stream.line(Duration::from_secs(5), false).as_deref(), Ok(want));
+        assert_eq!(stream.line(State::Command).as_deref(), Ok(want));
         rest = &rest[end + 1..];
     }
-    assert!(stream.line(Duration::from_secs(5), false).is_err());
+    assert!(stream.line(State::Command).is_err());
 }
 
 /// A header section comes out as it went in; edited, it has the fields that it should.

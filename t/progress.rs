@@ -1,4 +1,7 @@
-//! Clients that bring no mail on have an end: the commands that they may say.
+//! Clients that bring no mail on have an end: how long they may take, and how much they may say.
+
+// The table of waits, row by row.
+mod waits;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench speed                     everything, in about half an hour
 //! cargo bench --bench speed -- jobs             only that: jobs, growth, plugins or slow
+//! cargo bench --bench speed -- slow every       only slow clients in every state of a session
 //! cargo bench --bench speed -- jobs against DIR beside the programs of another build, in DIR
 //! cargo bench --bench speed -- profile prefork  where the time goes, with perf(1)
 //! ```
@@ -56,17 +57,18 @@ fn main() -> ExitCode {
         [] => jobs(None)
             .and_then(|()| growth())
             .and_then(|()| plugins())
-            .and_then(|()| slow::measure()),
+            .and_then(|()| slow::measure(true)),
         ["jobs"] => jobs(None),
         ["jobs", "against", other] => jobs(Some(Path::new(other))),
         ["growth"] => growth(),
         ["plugins"] => plugins(),
-        ["slow"] => slow::measure(),
+        ["slow"] => slow::measure(true),
+        ["slow", "every"] => slow::measure(false),
         ["profile", kind] => profile(kind),
-        _ => {
-            Err("arguments: nothing, jobs [against DIR], growth, plugins, slow, profile SERVER"
-                .into())
-        }
+        _ => Err(
+            "arguments: nothing, jobs [against DIR], growth, plugins, slow [every], profile SERVER"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

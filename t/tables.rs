@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use qpsmtpd::plugins::{PLUGINS, PRIVILEGED};
+use qpsmtpd::smtp::waits::WAITS;
 use regex::Regex;
 
 /// Files of plugins/ that are no plugins: what several of them share, and the template.
@@ -79,6 +80,17 @@ fn every_plugin_has_a_row_and_every_row_a_plugin() {
     let rows: BTreeSet<String> = PLUGINS.iter().map(|row| row.name.replace('-', "_")).collect();
     assert_eq!(files, rows);
     assert_eq!(rows.len(), PLUGINS.len(), "a name stands twice");
+}
+
+/// The states in which clients are waited for stand in the documents as in the table.
+#[test]
+fn docs_reliability_md_has_the_table_of_waits() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    let docs = fs::read_to_string(path).unwrap();
+    let head = "| a client is waited for | at a time | in all, from one accepted message to the next | \
+        who was asked to leave has to |\n| --- | --- | --- | --- |\n";
+    let table: String = WAITS.iter().map(|row| format!("{row}\n")).collect();
+    assert!(docs.contains(&format!("{head}{table}\n")), "docs/reliability.md lacks\n{head}{table}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! header section.
 
 use std::io;
-use std::time::{Duration, Instant};
 
 use crate::hook::{Call, Hook};
 use crate::log::Level;
@@ -12,24 +11,21 @@ use crate::smtp::dots::{Dots, Progress};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
 use crate::smtp::stream::End;
+use crate::smtp::waits::State;
 use crate::state::{Body, Transaction};
 
 /// The largest header section in octets.
 const LARGEST_HEADER: usize = 1024 * 1024;
 
-/// How fast a message has to come on average, in octets a second, once it has taken twice as long as
-/// silence may: a client that sends an octet now and then does not keep a process for ever.
-const SLOWEST: u64 = 100;
-
 /// A message on its way into the transaction.
 pub(crate) struct Incoming {
     dots: Dots,
     policy: BareNewline,
-    /// The command that brings it.
+    /// The command that brings it, and what is waited for then.
     verb: &'static str,
+    state: State,
     kept: Kept,
     most_in_line: u64,
-    began: Instant,
 }
 
 /// What a piece of input was.
@@ -43,17 +39,18 @@ pub(crate) struct Taken {
 impl Incoming {
     /// A message as DATA brings it: two dots at the start of a line are one, one dot is the end.
     pub(crate) fn stuffed(dialogue: &mut Dialogue) -> Incoming {
-        Incoming::new(dialogue, "DATA", Dots::new)
+        Incoming::new(dialogue, "DATA", State::Data, Dots::new)
     }
 
     /// A message as BDAT brings it: octets that are counted.
     pub(crate) fn plain(dialogue: &mut Dialogue) -> Incoming {
-        Incoming::new(dialogue, "BDAT", Dots::plain)
+        Incoming::new(dialogue, "BDAT", State::Bdat, Dots::plain)
     }
 
     fn new(
         dialogue: &mut Dialogue,
         verb: &'static str,
+        state: State,
         dots: impl Fn(BareNewline) -> Dots,
     ) -> Incoming {
         let policy = dialogue.session.setting(BARE_NEWLINE);
@@ -65,17 +62,14 @@ impl Incoming {
             header_too_large: false,
         };
         let most_in_line = dialogue.session.setting(MAX_LINE_LENGTH);
-        let began = Instant::now();
-        Incoming { dots: dots(policy), policy, verb, kept, most_in_line, began }
+        Incoming { dots: dots(policy), policy, verb, state, kept, most_in_line }
     }
 
     /// Reads some octets, `most` or fewer, and keeps what is of the message.  None: the client is
     /// gone or sent away, and the session ends.
     pub(crate) fn take(&mut self, dialogue: &mut Dialogue, most: u64) -> Option<Taken> {
-        let silence = dialogue.patience.data;
-        let earned = Duration::from_secs(self.kept.octets / SLOWEST);
-        let left = (2 * silence + earned).saturating_sub(self.began.elapsed());
-        let piece = match dialogue.stream.octets(silence.min(left)) {
+        let state = if self.kept.is_lost() { State::Refused } else { self.state };
+        let piece = match dialogue.stream.octets(state) {
             Ok(piece) => piece,
             Err(end) => {
                 went_away(dialogue, self.verb, end);
@@ -222,7 +216,7 @@ impl Kept {
 /// Reads octets that belong to no message.  None: the session ends.
 pub(crate) fn skip(dialogue: &mut Dialogue, verb: &str, mut octets: u64) -> Option<()> {
     while octets > 0 {
-        match dialogue.stream.octets(dialogue.patience.data) {
+        match dialogue.stream.octets(State::Refused) {
             Ok(piece) => {
                 let used = piece.len().min(usize::try_from(octets).unwrap_or(usize::MAX));
                 dialogue.stream.consume(used);

@@ -16,6 +16,7 @@ pub mod session;
 pub mod stream;
 mod tls;
 mod trace;
+pub mod waits;
 
 /// One file per group of commands: each parses its argument, asks the hooks, and answers.
 mod verb {

@@ -2,14 +2,13 @@
 //! anything else, TLS included.  Nothing after the header is read here.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
 use crate::log::Level;
-use crate::settings::PROXY_TIMEOUT;
 use crate::smtp::session::Dialogue;
 use crate::smtp::stream::End;
+use crate::smtp::waits::{State, Wait};
 use crate::sys::title;
 
 /// What a header of version 1, and of version 2, begins with.
@@ -48,18 +47,25 @@ pub(crate) fn unwrap(dialogue: &mut Dialogue) -> Result<(), String> {
 }
 
 fn receive(dialogue: &mut Dialogue) -> Result<Ends, &'static str> {
-    let until = Instant::now() + dialogue.session.setting(PROXY_TIMEOUT);
+    let mut wait = None;
+    let received = header(dialogue, &mut wait);
+    dialogue.stream.over(wait);
+    received
+}
+
+fn header(dialogue: &mut Dialogue, wait: &mut Option<Wait>) -> Result<Ends, &'static str> {
     let mut header = vec![];
     loop {
         let most = missing(&header)?;
         if most == 0 {
             return parse(&header);
         }
-        let idle = header.is_empty();
-        dialogue.stream.exactly(most, until, idle, &mut header).map_err(|end| match end {
+        let is_empty = header.is_empty();
+        let came = dialogue.stream.exactly(most, State::Proxy, wait, &mut header);
+        came.map_err(|end| match end {
             End::Timeout => "it took too long",
-            End::Stopping => "the server stops",
-            End::Closed | End::Endless if idle => "the connection was closed",
+            End::Stopping => "the server stops, or others wait",
+            End::Closed | End::Endless if is_empty => "the connection was closed",
             End::Closed | End::Endless => "the connection was closed within it",
         })?;
     }

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
 use crate::log::Level;
-use crate::settings::{SMTPGREETING, TIMEOUT, TIMEOUT_FIRST_RECIPIENT, TIMEOUTSMTPD};
+use crate::settings::SMTPGREETING;
 use crate::smtp::command::{self, Command};
 use crate::smtp::junk::{self, Junk};
 use crate::smtp::proxy;
@@ -16,6 +16,7 @@ use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
 use crate::smtp::verb::mail::SMTPUTF8;
 use crate::smtp::verb::{auth, starttls, xclient};
+use crate::smtp::waits::{State, Waits};
 use crate::state::Connection;
 use crate::sys::{deadline, title};
 
@@ -34,10 +35,6 @@ thread_local! {
 pub(crate) struct Dialogue {
     pub(crate) session: Session,
     pub(crate) stream: Stream,
-    /// How long to wait for a command, and for a piece of a message.
-    pub(crate) patience: Patience,
-    /// Until when the client may take to its first recipient; None once it has had one.
-    pub(crate) unproven_until: Option<Instant>,
     /// Commands that brought no mail on.
     pub(crate) junk: Junk,
     /// Failed attempts at AUTH.
@@ -55,13 +52,6 @@ pub(crate) struct Dialogue {
     /// So many lines may be what a client sends though its AUTH was refused.
     pub(crate) secrets_may_follow: u8,
     closing: bool,
-}
-
-/// Limits of waiting, from `config/timeoutsmtpd` and `config/timeout`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    pub(crate) command: Duration,
-    pub(crate) data: Duration,
 }
 
 /// Serves one client until it leaves or is sent away.
@@ -99,16 +89,12 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
 }
 
 impl Dialogue {
-    fn new(mut session: Session, stream: Stream) -> Dialogue {
-        let patience =
-            Patience { command: session.setting(TIMEOUTSMTPD), data: session.setting(TIMEOUT) };
-        let proof = session.setting(TIMEOUT_FIRST_RECIPIENT);
+    fn new(mut session: Session, mut stream: Stream) -> Dialogue {
+        stream.waits = Waits::new(&mut session);
         session.set_ear(stream.ear());
         Dialogue {
             session,
             stream,
-            patience,
-            unproven_until: Some(Instant::now() + proof),
             junk: Junk::default(),
             auth_failures: 0,
             chunks: None,
@@ -226,10 +212,11 @@ impl Dialogue {
 
     fn command(&mut self) {
         self.session.forget_secrets();
-        let idle = self.session.transaction.recipients().is_empty();
-        let left = self.unproven_until.map(|until| until.saturating_duration_since(Instant::now()));
-        let limit = left.map_or(self.patience.command, |left| left.min(self.patience.command));
-        let line = match self.stream.line(limit, idle) {
+        let state = match self.session.transaction.recipients().is_empty() {
+            true => State::Command,
+            false => State::Transaction,
+        };
+        let line = match self.stream.line(state) {
             Ok(line) => line,
             Err(end) => return self.give_up(end),
         };

@@ -3,23 +3,21 @@
 
 mod wait;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use memchr::memchr;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    MsgFlags, Shutdown, UnixAddr, getsockname, send, setsockopt, shutdown, sockopt,
-};
-use nix::sys::time::TimeVal;
-use nix::unistd::{read, write};
+use nix::sys::socket::{MsgFlags, Shutdown, UnixAddr, getsockname, setsockopt, shutdown, sockopt};
+use nix::unistd::read;
 use rustls::ServerConfig;
 
-use self::wait::is_sending;
+use self::wait::{Writer, is_sending};
 use crate::smtp::tls::{Failed, Tls};
+use crate::smtp::waits::{State, Wait, Waits};
 use crate::state::Encryption;
 use crate::sys::stop::Stop;
 use crate::sys::tally::Tally;
@@ -34,19 +32,19 @@ const ENDLESS: usize = 256 * 1024;
 /// What is sent with this flag waits for what follows: the end of the connection, in one packet.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
-/// How many seconds a reply may take to get into the client's receive window.
-const WRITE_TIMEOUT: libc::time_t = 300;
+/// How long a client is waited for until a session says it better.
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// What came instead of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The client has closed the connection, or it broke.
     Closed,
-    /// Nothing came in time.
+    /// Nothing came in time, or no reply was taken.
     Timeout,
     /// The line has no end.
     Endless,
-    /// The server stops, and the client had sent no whole line yet.
+    /// The client was asked to leave: the server stops, or others wait for room.
     Stopping,
 }
 
@@ -65,7 +63,10 @@ pub struct Stream {
     out: Vec<u8>,
     read_limit: ReadLimit,
     tls: Option<Tls>,
-    broken: bool,
+    /// How long the client was waited for.
+    pub(crate) waits: Waits,
+    /// Why nothing can be said to the client any more.
+    broken: Option<End>,
 }
 
 /// How long the kernel lets a read wait (SO_RCVTIMEO).
@@ -91,7 +92,8 @@ impl Stream {
             out: Vec::with_capacity(512),
             read_limit: ReadLimit::Unknown,
             tls: None,
-            broken: false,
+            waits: Waits::all(PATIENCE),
+            broken: None,
         }
     }
 
@@ -100,7 +102,8 @@ impl Stream {
         Stream { output: Some(output), ..Stream::new(input) }
     }
 
-    /// The same stream; waiting for a client that is idle ends with the wish to stop.
+    /// The same stream; waiting for its client ends with the wish to stop, as the table of waits
+    /// says.
     pub fn until(mut self, stop: &'static Stop) -> Stream {
         self.stop = Some(stop);
         self
@@ -134,60 +137,69 @@ impl Stream {
 
     /// `last`: the connection is closed next, and in the clear that can go out with it.
     fn send(&mut self, last: bool) {
-        let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
-        if let Some(tls) = self.tls.as_mut().filter(|_| !self.out.is_empty() && !self.broken) {
-            self.broken = tls.put(&self.out, output).is_err();
+        if self.out.is_empty() || self.broken.is_some() {
             return self.out.clear();
         }
-        let mut sent = 0;
-        while sent < self.out.len() && !self.broken {
-            let rest = &self.out[sent..];
-            let done = match last {
-                true => send(output.as_raw_fd(), rest, MORE),
-                false => write(output, rest),
-            };
-            match done {
-                Ok(count) => sent += count,
-                Err(Errno::EINTR) => {}
-                Err(Errno::ENOTSOCK) if last => return self.send(false),
-                Err(_) => self.broken = true,
+        let out = std::mem::take(&mut self.out);
+        let (_, tls, mut writer) = self.parts();
+        let done = match tls {
+            Some(tls) => tls.put(&out, &mut writer),
+            None => {
+                if last {
+                    writer.flags = MORE;
+                }
+                writer.write_all(&out)
             }
-        }
+        };
+        self.broken = done.is_err().then(|| writer.end.unwrap_or(End::Closed));
+        // Its room serves the next replies.
+        self.out = out;
         self.out.clear();
+    }
+
+    /// What is read, what is under TLS, and what is written.
+    fn parts(&mut self) -> (BorrowedFd<'_>, Option<&mut Tls>, Writer<'_>) {
+        let Stream { input, output, tls, waits, stop, .. } = self;
+        let input: &OwnedFd = input;
+        let to = output.as_ref().unwrap_or(input).as_fd();
+        let writer = Writer { to, waits, stop: *stop, flags: MsgFlags::empty(), end: None };
+        (input.as_fd(), tls.as_mut(), writer)
     }
 
     /// Takes part in a TLS handshake.  What the client sent ahead, before it could know that
     /// anybody would listen in the clear, is forgotten (RFC 3207 4.2).
     ///
     /// # Errors
-    /// The handshake failed, or was not done within `limit`; the connection is of no use then.
-    pub(crate) fn start_tls(
-        &mut self,
-        config: Arc<ServerConfig>,
-        limit: Duration,
-    ) -> Result<Encryption, Failed> {
+    /// The handshake failed or was not done in time; the connection is of no use then.
+    pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<Encryption, Failed> {
         self.flush();
         self.forget_input();
-        let done = self.handshake(config, limit);
-        self.broken |= done.is_err();
+        let mut wait = self.waits.begin(State::Handshake);
+        let done = self.handshake(config, &mut wait);
+        self.waits.end(&wait);
+        if done.is_err() {
+            self.broken.get_or_insert(End::Closed);
+        }
         done
     }
 
     fn handshake(
         &mut self,
         config: Arc<ServerConfig>,
-        limit: Duration,
+        wait: &mut Wait,
     ) -> Result<Encryption, Failed> {
-        let until = Instant::now() + limit;
         let mut tls = Tls::new(config)?;
         while tls.is_handshaking() {
-            self.wait(until).map_err(|end| match end {
+            let came = self.unless_asked(State::Handshake, |stream| stream.wait_for_input(wait));
+            came.map_err(|end| match end {
                 End::Timeout => Failed::new("it took too long"),
+                End::Stopping => Failed::new("the client was asked to leave"),
                 _ => Failed::new("the client went away"),
             })?;
-            tls.receive(self.input.as_fd(), self.output())?;
+            let (input, _, mut writer) = self.parts();
+            tls.receive(input, &mut writer)?;
         }
-        tls.send(self.output()).map_err(Failed::new)?;
+        tls.send(&mut self.parts().2).map_err(Failed::new)?;
         let encryption = tls.encryption();
         self.tls = Some(tls);
         Ok(encryption)
@@ -209,9 +221,11 @@ impl Stream {
     /// connection is closed.
     pub fn end(&mut self) {
         self.send(true);
-        let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
-        if let Some(tls) = &mut self.tls {
-            tls.close(output);
+        let is_broken = self.broken.is_some();
+        if let (_, Some(tls), mut writer) = self.parts()
+            && !is_broken
+        {
+            tls.close(&mut writer);
         }
         // Not before: who takes no replies has not left.
         if let Some(tally) = self.tally {
@@ -224,13 +238,19 @@ impl Stream {
         self.at < self.buffer.len() || self.tls.as_ref().is_some_and(Tls::has_pending)
     }
 
-    /// Reads a line without its end, which is CRLF or a bare LF.  `idle`: the server may stop
-    /// instead of waiting, even for the rest of a line, which may take its time.
+    /// Reads a line without its end, which is CRLF or a bare LF: from its first octet to its last it
+    /// is one wait.
     ///
     /// # Errors
     /// There is no line.
-    pub fn line(&mut self, limit: Duration, idle: bool) -> Result<Vec<u8>, End> {
-        let until = Instant::now() + limit;
+    pub fn line(&mut self, state: State) -> Result<Vec<u8>, End> {
+        let mut wait = None;
+        let line = self.line_in(state, &mut wait);
+        self.over(wait);
+        line
+    }
+
+    fn line_in(&mut self, state: State, wait: &mut Option<Wait>) -> Result<Vec<u8>, End> {
         let mut seen = 0;
         loop {
             let pending = &self.buffer[self.at..];
@@ -244,26 +264,35 @@ impl Stream {
             if seen > ENDLESS {
                 return Err(End::Endless);
             }
-            self.more(until, idle, COMMANDS)?;
+            self.more(state, wait, COMMANDS)?;
         }
     }
 
-    /// Reads at most so many octets past the buffer and past TLS, for what comes before SMTP.
+    /// A wait, if there was one, is over.
+    pub(crate) fn over(&mut self, wait: Option<Wait>) {
+        if let Some(wait) = wait {
+            self.waits.end(&wait);
+        }
+    }
+
+    /// Reads at most so many octets past the buffer and past TLS, for what comes before SMTP; several
+    /// calls are one wait.
     ///
     /// # Errors
-    /// Nothing comes before `until`.
+    /// Nothing comes in time.
     pub(crate) fn exactly(
         &mut self,
         most: usize,
-        until: Instant,
-        idle: bool,
+        state: State,
+        wait: &mut Option<Wait>,
         into: &mut Vec<u8>,
     ) -> Result<(), End> {
         let start = into.len();
         into.resize(start + most, 0);
-        let done = self.unless_stopped(idle, |stream| {
+        let wait = wait.get_or_insert_with(|| self.waits.begin(state));
+        let done = self.unless_asked(state, |stream| {
             loop {
-                stream.wait(until)?;
+                stream.wait_for_input(wait)?;
                 match read(&*stream.input, &mut into[start..]) {
                     Ok(0) => return Err(End::Closed),
                     Ok(count) => return Ok(count),
@@ -280,11 +309,19 @@ impl Stream {
     ///
     /// # Errors
     /// There are none.
-    pub fn octets(&mut self, limit: Duration) -> Result<&[u8], End> {
+    pub fn octets(&mut self, state: State) -> Result<&[u8], End> {
         if self.at == self.buffer.len() {
-            self.more(Instant::now() + limit, false, MESSAGE)?;
+            let mut wait = None;
+            let done = self.more(state, &mut wait, MESSAGE);
+            self.over(wait);
+            done?;
         }
         Ok(&self.buffer[self.at..])
+    }
+
+    /// Was the client asked to leave?
+    pub(crate) fn is_to_leave(&self) -> bool {
+        self.stop.is_some_and(Stop::is_wished)
     }
 
     /// So many octets that [`Stream::octets`] gave were used.
@@ -301,18 +338,15 @@ impl Stream {
     /// time?  It reads nothing, and does not know of what the stream has read, see
     /// [`Stream::has_input`].
     pub fn ear(&self) -> impl Fn(Duration) -> bool + use<> {
-        let socket = self.input.clone();
-        move |limit| is_sending(&socket, Instant::now() + limit)
+        let (socket, stop) = (self.input.clone(), self.stop);
+        move |limit| is_sending(&socket, limit, stop)
     }
 }
 
-/// Prepares a client's socket, or a listening one whose clients inherit it: how long a write may
-/// take before the client is given up; and what is written goes out at once, since replies are
-/// collected here, and a handshake must not wait for acknowledgements.
+/// Prepares a client's socket, or a listening one whose clients inherit it: what is written goes out
+/// at once, since replies are collected here, and a handshake must not wait for acknowledgements.
 pub(crate) fn prepare(socket: &impl AsFd) {
-    let limit = TimeVal::new(WRITE_TIMEOUT, 0);
     let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
-    let _ = setsockopt(socket, sockopt::SendTimeout, &limit);
 }
 
 /// Is this descriptor the same open file as that one?
@@ -328,129 +362,4 @@ pub fn is_same(one: &impl AsRawFd, other: &impl AsFd) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
-    const SOON: Duration = Duration::from_millis(30);
-    const LONG: Duration = Duration::from_secs(20);
-
-    fn pair() -> (UnixStream, Stream) {
-        let (client, server) = UnixStream::pair().unwrap();
-        (client, Stream::new(server.into()))
-    }
-
-    #[test]
-    fn lines_come_however_they_were_sent() {
-        let (mut client, mut stream) = pair();
-        client.write_all(b"EHLO a\r\nNOOP\nQU").unwrap();
-        assert_eq!(stream.line(LONG, false).unwrap(), b"EHLO a");
-        assert!(stream.has_input());
-        assert_eq!(stream.line(LONG, false).unwrap(), b"NOOP");
-        client.write_all(b"IT\r\n\r\n").unwrap();
-        assert_eq!(stream.line(LONG, false).unwrap(), b"QUIT");
-        assert_eq!(stream.line(LONG, false).unwrap(), b"");
-        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
-        drop(client);
-        assert_eq!(stream.line(LONG, false), Err(End::Closed));
-    }
-
-    #[test]
-    fn replies_wait_until_the_client_has_to_speak() {
-        let (mut client, mut stream) = pair();
-        client.write_all(b"one\r\ntwo\r\n").unwrap();
-        stream.line(LONG, false).unwrap();
-        stream.out().extend_from_slice(b"250 one\r\n");
-        stream.line(LONG, false).unwrap();
-        stream.out().extend_from_slice(b"250 two\r\n");
-        client.set_nonblocking(true).unwrap();
-        let mut answers = [0; 100];
-        assert!(client.read(&mut answers).is_err());
-        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
-        let count = client.read(&mut answers).unwrap();
-        assert_eq!(&answers[..count], b"250 one\r\n250 two\r\n");
-    }
-
-    #[test]
-    fn a_line_without_end_is_given_up() {
-        let (mut client, mut stream) = pair();
-        let sender = std::thread::spawn(move || {
-            let _ = client.write_all(&vec![b'x'; ENDLESS + 2 * COMMANDS]);
-            client
-        });
-        assert_eq!(stream.line(LONG, false), Err(End::Endless));
-        drop(stream);
-        sender.join().unwrap();
-    }
-
-    #[test]
-    fn an_ear_hears_what_comes_and_leaves_it_to_the_stream() {
-        let (mut client, mut stream) = pair();
-        let ear = stream.ear();
-        assert!(!ear(Duration::ZERO) && !ear(SOON));
-        client.write_all(b"EHLO a\r\n").unwrap();
-        assert!(ear(LONG) && ear(Duration::ZERO));
-        assert_eq!(stream.line(LONG, false).unwrap(), b"EHLO a");
-        assert!(!ear(Duration::ZERO));
-        drop(client);
-        assert!(!ear(LONG));
-    }
-
-    /// The kernel limits reads of sockets only.
-    #[test]
-    fn what_is_no_socket_has_a_limit_too() {
-        let (read, write) = nix::unistd::pipe().unwrap();
-        let mut stream = Stream::new(read);
-        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
-        nix::unistd::write(&write, b"NOOP\r\n").unwrap();
-        assert_eq!(stream.line(LONG, false).unwrap(), b"NOOP");
-        assert_eq!(stream.octets(SOON), Err(End::Timeout));
-        drop(write);
-        assert_eq!(stream.line(LONG, false), Err(End::Closed));
-    }
-
-    #[test]
-    fn a_limit_changes_from_read_to_read() {
-        let (_client, mut stream) = pair();
-        for _ in 0..2 {
-            assert!(stream.limit_reads(LONG) && stream.limit_reads(SOON));
-            assert_eq!(stream.octets(SOON), Err(End::Timeout));
-        }
-    }
-
-    #[test]
-    fn only_an_idle_client_is_stopped() {
-        static STOP: Stop = Stop::new();
-        let (mut client, stream) = pair();
-        let mut stream = stream.until(&STOP);
-        assert_eq!(stream.line(SOON, true), Err(End::Timeout));
-        STOP.wish();
-        assert_eq!(stream.line(LONG, true), Err(End::Stopping));
-        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
-        client.write_all(b"half").unwrap();
-        assert_eq!(stream.line(SOON, true), Err(End::Stopping));
-        assert_eq!(stream.line(SOON, false), Err(End::Timeout));
-    }
-
-    /// The wish may come while the client is waited for, in the middle of a line, too.
-    #[test]
-    fn a_client_that_takes_its_time_is_stopped() {
-        static STOP: Stop = Stop::new();
-        let (mut client, stream) = pair();
-        let mut stream = stream.until(&STOP);
-        client.write_all(b"NOOP\r\nNO").unwrap();
-        assert_eq!(stream.line(LONG, true).unwrap(), b"NOOP");
-        let wisher = std::thread::spawn(|| {
-            std::thread::sleep(SOON);
-            STOP.wish();
-        });
-        assert_eq!(stream.line(LONG, true), Err(End::Stopping));
-        wisher.join().unwrap();
-        stream.out().extend_from_slice(b"421 later\r\n");
-        stream.flush();
-        let mut answers = [0; 100];
-        let count = client.read(&mut answers).unwrap();
-        assert_eq!(&answers[..count], b"421 later\r\n");
-    }
-}
+mod tests;

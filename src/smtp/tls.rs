@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::unistd::{read, write};
+use nix::unistd::read;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::state::Encryption;
@@ -55,7 +55,7 @@ impl Tls {
     pub(crate) fn receive(
         &mut self,
         input: BorrowedFd<'_>,
-        output: BorrowedFd<'_>,
+        output: &mut impl Write,
     ) -> Result<(), Failed> {
         match self.connection.read_tls(&mut Raw(input)) {
             Ok(0) => return Err(Failed::new("the client closed the connection")),
@@ -70,9 +70,9 @@ impl Tls {
     }
 
     /// Sends the records that wait to be sent.
-    pub(crate) fn send(&mut self, output: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn send(&mut self, output: &mut impl Write) -> io::Result<()> {
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut Raw(output))?;
+            self.connection.write_tls(output)?;
         }
         Ok(())
     }
@@ -105,13 +105,13 @@ impl Tls {
     }
 
     /// Encrypts and sends.
-    pub(crate) fn put(&mut self, bytes: &[u8], output: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn put(&mut self, bytes: &[u8], output: &mut impl Write) -> io::Result<()> {
         self.connection.writer().write_all(bytes)?;
         self.send(output)
     }
 
     /// Says that no more will come.
-    pub(crate) fn close(&mut self, output: BorrowedFd<'_>) {
+    pub(crate) fn close(&mut self, output: &mut impl Write) {
         self.connection.send_close_notify();
         let _ = self.send(output);
     }
@@ -144,30 +144,16 @@ impl Tls {
     }
 }
 
-/// A descriptor for rustls to read and write.
+/// A descriptor for rustls to read.
 struct Raw<'a>(BorrowedFd<'a>);
 
 impl Read for Raw<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retried(|| read(self.0, buffer))
-    }
-}
-
-impl Write for Raw<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        retried(|| write(self.0, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn retried(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return done.map_err(io::Error::from),
+        loop {
+            match read(self.0, buffer) {
+                Err(Errno::EINTR) => {}
+                done => return done.map_err(io::Error::from),
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ("logging", "logging/warn LOGINFO"),
     ("databytes", "10000"),
     ("timeout", "20"),
+    ("timeout_overload", "20"),
     ("spool_dir", "{work}/spool"),
 ];
 

@@ -50,6 +50,8 @@ pub(crate) struct Setup {
     /// Lines of `config/rcpthosts`.
     pub(crate) domains: usize,
     pub(crate) stored: bool,
+    /// Does it offer TLS and AUTH?
+    pub(crate) offers: bool,
 }
 
 /// A server that runs.
@@ -64,7 +66,16 @@ impl Setup {
     /// The server for a job.
     pub(crate) fn new(kind: Kind, job: &Job) -> Setup {
         let stored = job.stored;
-        Setup { kind, workers: 10, most: 300, max_from_ip: 0, plugins: 0, domains: 1, stored }
+        Setup {
+            kind,
+            workers: 10,
+            most: 300,
+            max_from_ip: 0,
+            plugins: 0,
+            domains: 1,
+            stored,
+            offers: false,
+        }
     }
 
     /// Starts it and waits until it listens.
@@ -117,6 +128,13 @@ impl Setup {
     fn configure(&self, dir: &TempDir) -> Result<()> {
         let dir = dir.path();
         let mut plugins: String = (0..self.plugins).map(|n| format!("badrcptto:{n}\n")).collect();
+        if self.offers {
+            let made = rcgen::generate_simple_self_signed(vec!["mx.bench.example".to_owned()])?;
+            let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+            fs::create_dir(dir.join("ssl"))?;
+            fs::write(dir.join("ssl/default.pem"), pem)?;
+            plugins += &format!("tls certs {}/ssl\nauth/auth_flat_file\n", dir.display());
+        }
         plugins += "rcpt_ok\n";
         plugins += &match self.stored {
             true => format!("queue/maildir {}/Maildir\n", dir.display()),
@@ -130,6 +148,7 @@ impl Setup {
             ("plugins", &plugins),
             ("rcpthosts", &domains),
             ("loglevel", "4"),
+            ("flat_auth_pw", "me:secret"),
             ("databytes", "0"),
             ("spool_dir", &format!("{}/spool", dir.display())),
         ] {

@@ -1,4 +1,5 @@
-//! A thousand clients that say nothing, or an octet now and then, beside real mail.
+//! A thousand clients that say nothing, or an octet now and then, in every state of a session, beside
+//! real mail.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -35,38 +36,71 @@ const WEEDED: Duration = Duration::from_secs(180);
 const WITHOUT: Duration = Duration::from_secs(5);
 const WITH: Duration = Duration::from_secs(15);
 
+/// What a slow client says at first, and then again and again; None: nothing is said.
+type Manner = (&'static str, Option<&'static str>);
+
+/// Clients that do not get far.
+const SIMPLE: [Manner; 2] = [("", None), ("", Some("x"))];
+
+/// Clients in every state of a session: silent; within a command; in a transaction; with replies
+/// that they do not read; in a message by DATA and by BDAT; in a TLS handshake; in AUTH; after a
+/// refusal.
+const EVERY: [Manner; 9] = [
+    SIMPLE[0],
+    SIMPLE[1],
+    ("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster@bench.example>\r\n", Some("NOOP\r\n")),
+    (UNREAD, Some("HELP\r\n")),
+    ("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster@bench.example>\r\nDATA\r\n", Some("x")),
+    ("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster@bench.example>\r\nBDAT 90000\r\n", Some("x")),
+    ("EHLO a\r\nSTARTTLS\r\n", Some("\x16")),
+    ("EHLO a\r\nAUTH LOGIN\r\n", Some("x")),
+    ("EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@elsewhere.example>\r\n", None),
+];
+/// It is followed by as many HELPs as are taken; nothing is read.
+const UNREAD: &str = "EHLO a\r\n";
+
 /// Kind, most sessions, most sessions of one address, addresses that the slow clients come from, how
-/// long they are there before.
-type Case = (Kind, usize, usize, usize, Duration);
-const CASES: [Case; 8] = [
-    (Kind::Prefork(None), 15, 10, 10, MOMENT),
-    (Kind::Prefork(None), 15, 10, SLOW, MOMENT),
-    (Kind::Prefork(None), 15, 10, SLOW, WEEDED),
-    (Kind::Prefork(None), 150, 10, 10, MOMENT),
-    (Kind::Prefork(None), 150, 10, SLOW, MOMENT),
-    (Kind::Prefork(None), 1100, 10, SLOW, MOMENT),
-    (Kind::Forkserver(None), 150, 5, 10, MOMENT),
-    (Kind::Forkserver(None), 1100, 5, SLOW, MOMENT),
+/// long they are there before, what they do.
+type Case = (Kind, usize, usize, usize, Duration, &'static [Manner]);
+const CASES: [Case; 11] = [
+    (Kind::Prefork(None), 15, 10, 10, MOMENT, &SIMPLE),
+    (Kind::Prefork(None), 15, 10, SLOW, MOMENT, &SIMPLE),
+    (Kind::Prefork(None), 15, 10, SLOW, WEEDED, &SIMPLE),
+    (Kind::Prefork(None), 150, 10, 10, MOMENT, &SIMPLE),
+    (Kind::Prefork(None), 150, 10, SLOW, MOMENT, &SIMPLE),
+    (Kind::Prefork(None), 1100, 10, SLOW, MOMENT, &SIMPLE),
+    (Kind::Forkserver(None), 150, 5, 10, MOMENT, &SIMPLE),
+    (Kind::Forkserver(None), 1100, 5, SLOW, MOMENT, &SIMPLE),
+    (Kind::Prefork(None), 15, 5, 3, Duration::ZERO, &EVERY),
+    (Kind::Prefork(None), 15, 5, 90, Duration::ZERO, &EVERY),
+    (Kind::Forkserver(None), 15, 5, 90, Duration::ZERO, &EVERY),
 ];
 
 /// How long whole sessions of real mail take without slow clients and with them.
-pub(crate) fn measure() -> Result<()> {
+/// `all`: not only where slow clients do everything.
+pub(crate) fn measure(all: bool) -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     say(&format!("\n{SLOW} slow clients beside real mail; a session's milliseconds"));
-    for (kind, most, max_from_ip, addresses, before) in CASES {
-        let setup = Setup { most, max_from_ip, ..Setup::new(kind, &Job::NEW) };
+    for (kind, most, max_from_ip, addresses, before, manners) in CASES {
+        let offers = manners.len() > SIMPLE.len();
+        if !all && !offers {
+            continue;
+        }
+        let setup = Setup { most, max_from_ip, offers, ..Setup::new(kind, &Job::NEW) };
         let (mut without, mut with) = (Watched::default(), Watched::default());
         for _ in 0..ROUNDS {
             let server = setup.start()?;
-            without.add(watch(server.address, 0, 1, MOMENT, WITHOUT)?);
-            with.add(watch(server.address, SLOW, addresses, before, WITH)?);
+            without.add(watch(server.address, 0, 1, MOMENT, WITHOUT, manners)?);
+            with.add(watch(server.address, SLOW, addresses, before, WITH, manners)?);
             server.stop()?;
         }
         let name = setup.kind.to_string();
         let before = before.as_secs();
         say(&format!(
-            "{name}, {most} sessions, {max_from_ip} of one address, {addresses} of them, for {before} s"
+            "{name}, {most} sessions, {max_from_ip} of one address, {addresses} of them, for {before} s, \
+             {} manners",
+            manners.len()
         ));
         say(&format!("    without  {without}"));
         say(&format!("    with     {with}"));
@@ -118,6 +152,7 @@ fn watch(
     addresses: usize,
     before: Duration,
     time: Duration,
+    manners: &'static [Manner],
 ) -> Result<Watched> {
     let SocketAddr::V4(to) = to else { return Err("an IPv4 address is needed".into()) };
     let (stop, sent_away) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -125,7 +160,7 @@ fn watch(
     let text = message(5120);
     thread::scope(|scope| {
         if slow > 0 {
-            scope.spawn(|| dawdle(to, slow, addresses, &stop, &sent_away));
+            scope.spawn(|| dawdle(to, slow, addresses, manners, &stop, &sent_away));
             thread::sleep(before);
         }
         let end = Instant::now() + time;
@@ -170,33 +205,77 @@ fn session(from: Ipv4Addr, to: SocketAddrV4, text: &[u8], end: Instant) -> Resul
     client.say("QUIT\r\n", "221")
 }
 
-/// The slow clients: half of them say nothing, and the others an octet now and then.  Who is sent
-/// away comes back.
-fn dawdle(to: SocketAddrV4, count: usize, addresses: usize, stop: &AtomicBool, away: &AtomicUsize) {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let mut clients: Vec<(Option<TcpStream>, Instant)> =
-        (0..count).map(|_| (None, Instant::now())).collect();
+/// The slow clients, each in its manner.  Who is sent away comes back.
+fn dawdle(
+    to: SocketAddrV4,
+    count: usize,
+    addresses: usize,
+    manners: &[Manner],
+    stop: &AtomicBool,
+    away: &AtomicUsize,
+) {
+    let mut clients: Vec<Slow> = (0..count)
+        .map(|number| {
+            let [high, low] = ((number % addresses) as u16 + 1).to_be_bytes();
+            // Each address has clients of every manner.
+            let (first, then) = manners[(number + number / addresses) % manners.len()];
+            let from = Ipv4Addr::new(127, 100, high, low);
+            Slow { from, first, then, stream: None, has_begun: false, next: Instant::now() }
+        })
+        .collect();
     while !stop.load(Ordering::Relaxed) {
-        let now = Instant::now();
-        for (number, (stream, next)) in clients.iter_mut().enumerate() {
-            if stream.as_mut().is_some_and(ended) {
+        for client in &mut clients {
+            if client.go_on(to, Instant::now()) {
                 away.fetch_add(1, Ordering::Relaxed);
-                (*stream, *next) = (None, now + PAUSE);
-            }
-            if now < *next {
-                continue;
-            }
-            *next = now + PAUSE;
-            match stream {
-                Some(stream) if number % 2 == 0 => drop(stream.write(b"x")),
-                Some(_) => {}
-                None => {
-                    let [high, low] = ((number % addresses) as u16 + 1).to_be_bytes();
-                    *stream = connect(Ipv4Addr::new(127, 100, high, low), to, flags).ok();
-                }
             }
         }
         thread::sleep(TICK);
+    }
+}
+
+struct Slow {
+    from: Ipv4Addr,
+    first: &'static str,
+    then: Option<&'static str>,
+    stream: Option<TcpStream>,
+    has_begun: bool,
+    next: Instant,
+}
+
+impl Slow {
+    /// Does what it is time for; true: it was sent away.
+    fn go_on(&mut self, to: SocketAddrV4, now: Instant) -> bool {
+        let reads = self.first != UNREAD;
+        if self.stream.as_mut().is_some_and(|stream| reads && ended(stream)) {
+            (self.stream, self.next) = (None, now + PAUSE);
+            return true;
+        }
+        if now < self.next {
+            return false;
+        }
+        let Some(stream) = &mut self.stream else {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            self.stream = connect(self.from, to, flags).ok();
+            (self.has_begun, self.next) = (false, now + TICK);
+            return false;
+        };
+        self.next = now + PAUSE;
+        let said = match self.has_begun {
+            true => self.then.map_or(Ok(0), |then| stream.write(then.as_bytes())),
+            false => stream.write(self.first.as_bytes()),
+        };
+        match said {
+            Ok(_) => self.has_begun = true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(_) => {
+                self.stream = None;
+                return true;
+            }
+        }
+        // As many as the server takes.
+        while !reads && stream.write("HELP\r\n".repeat(99).as_bytes()).is_ok() {}
+        false
     }
 }
 

@@ -1,45 +1,66 @@
 //! How a client is waited for.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
+use nix::unistd::write;
 
 use super::{End, ReadLimit, Stream};
+use crate::smtp::waits::{State, Wait, Waits};
 use crate::sys::descriptors;
+use crate::sys::stop::Stop;
 
 /// How much longer than asked for a read may wait.
 const LATE: Duration = Duration::from_secs(1);
 
+/// How long the kernel waits before it is looked whether the client was asked to leave: a signal
+/// that comes just before it begins to wait does not end its wait.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// So much a pipe takes at once if it takes anything.
+const PIPE: usize = libc::PIPE_BUF;
+
 impl Stream {
     /// Reads at most `size` octets more into the buffer.
-    pub(super) fn more(&mut self, until: Instant, idle: bool, size: usize) -> Result<(), End> {
+    pub(super) fn more(
+        &mut self,
+        state: State,
+        wait: &mut Option<Wait>,
+        size: usize,
+    ) -> Result<(), End> {
         self.flush();
-        if self.broken {
-            return Err(End::Closed);
+        if let Some(end) = self.broken {
+            return Err(end);
         }
         self.buffer.drain(..self.at);
         self.at = 0;
-        self.unless_stopped(idle, |stream| match stream.tls {
-            None => stream.more_in_the_clear(until, size),
-            Some(_) => stream.more_of_tls(until, size),
-        })
+        let before = self.buffer.len();
+        let wait = wait.get_or_insert_with(|| self.waits.begin(state));
+        self.unless_asked(state, |stream| match stream.tls {
+            None => stream.more_in_the_clear(wait, size),
+            Some(_) => stream.more_of_tls(wait, size),
+        })?;
+        self.waits.got_octets(state, self.buffer.len() - before);
+        Ok(())
     }
 
-    /// Waits for a client.  If it is idle the wish to stop ends the wait, and looks as if the client
-    /// had closed the connection.  So it does if the wish came when the client was just not idle any
-    /// more.
-    pub(super) fn unless_stopped<T>(
+    /// Waits for a client.  Where it has to leave at once when it is asked to, that ends the wait,
+    /// and looks as if the client had closed the connection.  So it does if the client was asked in
+    /// another state just before.
+    pub(super) fn unless_asked<T>(
         &mut self,
-        idle: bool,
+        state: State,
         wait: impl FnOnce(&mut Stream) -> Result<T, End>,
     ) -> Result<T, End> {
         let Some(stop) = self.stop else { return wait(self) };
         let input = self.input.clone();
-        let ends = idle.then(|| stop.unless_wished(input.as_fd()));
+        let ends = state.row().leaves == crate::smtp::waits::Leaves::AtOnce;
+        let ends = ends.then(|| stop.unless_wished(input.as_fd()));
         if matches!(ends, Some(None)) {
             return Err(End::Stopping);
         }
@@ -49,32 +70,33 @@ impl Stream {
         })
     }
 
-    fn more_in_the_clear(&mut self, until: Instant, size: usize) -> Result<(), End> {
+    fn more_in_the_clear(&mut self, wait: &mut Wait, size: usize) -> Result<(), End> {
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if !self.limit_reads(left) {
-                self.wait(until)?;
+            let left = self.left(wait)?;
+            if !self.limit_reads(left.min(LOOK)) {
+                self.wait_for_input(wait)?;
             }
             match descriptors::read_to(&*self.input, &mut self.buffer, size) {
                 Ok(0) => return Err(End::Closed),
                 Ok(_) => return Ok(()),
-                Err(Errno::EINTR | Errno::EAGAIN) if Instant::now() < until => {}
-                Err(Errno::EINTR | Errno::EAGAIN) => return Err(End::Timeout),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(_) => return Err(End::Closed),
             }
         }
     }
 
-    fn more_of_tls(&mut self, until: Instant, size: usize) -> Result<(), End> {
+    fn more_of_tls(&mut self, wait: &mut Wait, size: usize) -> Result<(), End> {
         loop {
-            let output = self.output.as_ref().unwrap_or(&*self.input).as_fd();
             let Some(tls) = &mut self.tls else { return Err(End::Closed) };
             if tls.take(&mut self.buffer, size).map_err(|_| End::Closed)?.is_some() {
                 return Ok(());
             }
-            self.wait(until)?;
-            let Some(tls) = &mut self.tls else { return Err(End::Closed) };
-            tls.receive(self.input.as_fd(), output).map_err(|_| End::Closed)?;
+            self.wait_for_input(wait)?;
+            let (input, tls, mut writer) = self.parts();
+            let Some(tls) = tls else { return Err(End::Closed) };
+            if tls.receive(input, &mut writer).is_err() {
+                return Err(writer.end.unwrap_or(End::Closed));
+            }
         }
     }
 
@@ -89,7 +111,7 @@ impl Stream {
             _ => {}
         }
         // No time at all would mean any time.
-        let time = limit.clamp(Duration::from_millis(1), Duration::from_secs(1 << 30));
+        let time = limit.max(Duration::from_millis(1));
         let time = TimeVal::new(time.as_secs() as libc::time_t, time.subsec_micros().into());
         self.read_limit = match setsockopt(&*self.input, sockopt::ReceiveTimeout, &time) {
             Ok(()) => ReadLimit::Known(limit),
@@ -99,32 +121,109 @@ impl Stream {
     }
 
     /// Waits until the client has sent something or closed the connection.
-    pub(super) fn wait(&self, until: Instant) -> Result<(), End> {
-        match poll_until(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], until) {
-            Ok(0) => Err(End::Timeout),
-            Ok(_) => Ok(()),
-            Err(_) => Err(End::Closed),
+    pub(super) fn wait_for_input(&mut self, wait: &mut Wait) -> Result<(), End> {
+        loop {
+            let left = self.left(wait)?;
+            match poll_once(self.input.as_fd(), PollFlags::POLLIN, left.min(LOOK)) {
+                Ok(false) => {}
+                Ok(true) => return Ok(()),
+                Err(_) => return Err(End::Closed),
+            }
+        }
+    }
+
+    fn left(&mut self, wait: &mut Wait) -> Result<Duration, End> {
+        let asked = self.stop.is_some_and(Stop::is_wished);
+        self.waits.left(wait, Instant::now(), asked)
+    }
+}
+
+/// Writes to the client as fast as it takes it, and waits for it as long as the table says.
+pub(super) struct Writer<'a> {
+    pub(super) to: BorrowedFd<'a>,
+    pub(super) waits: &'a mut Waits,
+    pub(super) stop: Option<&'static Stop>,
+    pub(super) flags: MsgFlags,
+    /// Why there is no more to write to.
+    pub(super) end: Option<End>,
+}
+
+impl Writer<'_> {
+    fn wait_for_room(&mut self) -> Result<(), End> {
+        let mut wait = self.waits.begin(State::Reply);
+        let done = loop {
+            let asked = self.stop.is_some_and(Stop::is_wished);
+            let left = match self.waits.left(&mut wait, Instant::now(), asked) {
+                Ok(left) => left,
+                Err(end) => break Err(end),
+            };
+            match poll_once(self.to, PollFlags::POLLOUT, left.min(LOOK)) {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(_) => break Err(End::Closed),
+            }
+        };
+        self.waits.end(&wait);
+        done
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<usize, End> {
+        let flags = self.flags | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        loop {
+            match send(self.to.as_raw_fd(), bytes, flags) {
+                Ok(count) => return Ok(count),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait_for_room()?,
+                Err(Errno::ENOTSOCK) => break,
+                Err(_) => return Err(End::Closed),
+            }
+        }
+        loop {
+            self.wait_for_room()?;
+            match write(self.to, &bytes[..bytes.len().min(PIPE)]) {
+                Ok(count) => return Ok(count),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => return Err(End::Closed),
+            }
         }
     }
 }
 
-/// Waits for the first of some descriptors; 0 when the time is up.
-fn poll_until(fds: &mut [PollFd<'_>], until: Instant) -> Result<i32, Errno> {
+impl io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes).map_err(|end| {
+            self.end = Some(end);
+            ErrorKind::BrokenPipe.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits once, at most so long; false: nothing has happened.
+fn poll_once(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> Result<bool, Errno> {
+    // A wait of less than a millisecond is one of a millisecond: else it would be none.
+    let limit = PollTimeout::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd, what)], limit) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does something come within `limit`?  The end of the connection is nothing, and a client that is
+/// to leave is not waited for.
+pub(super) fn is_sending(socket: &OwnedFd, limit: Duration, stop: Option<&Stop>) -> bool {
+    let until = Instant::now() + limit;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left.as_millis().min(1 << 30)).unwrap_or(PollTimeout::MAX);
-        match poll(fds, left) {
-            Err(Errno::EINTR) => {}
-            done => return done,
+        match poll_once(socket.as_fd(), PollFlags::POLLIN, left.min(LOOK)) {
+            Ok(true) => break,
+            Ok(false) if !left.is_zero() && !stop.is_some_and(Stop::is_wished) => {}
+            _ => return false,
         }
-    }
-}
-
-/// Does something come before `until`?  The end of the connection is nothing.
-pub(super) fn is_sending(socket: &OwnedFd, until: Instant) -> bool {
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    if !poll_until(&mut fds, until).is_ok_and(|count| count > 0) {
-        return false;
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     match recv(socket.as_raw_fd(), &mut [0], flags) {

@@ -197,7 +197,7 @@ fn finish(dialogue: &mut Dialogue, outcome: Outcome) {
         }
         return;
     }
-    dialogue.unproven_until = None;
+    dialogue.stream.waits.is_proven();
     dialogue.junk.got_on();
     dialogue.secrets_may_follow = 0;
     dialogue.session.connection.relay_client = true;

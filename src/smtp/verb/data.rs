@@ -87,6 +87,7 @@ fn queue(dialogue: &mut Dialogue) {
     let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
     if is_accepted(&verdict) || own.values().any(is_accepted) {
         dialogue.junk.got_message();
+        dialogue.stream.waits.got_message();
     }
     if verdict.code() != Code::Done {
         match dialogue.is_lmtp && !own.is_empty() {

@@ -5,6 +5,7 @@ use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::settings::DATABYTES;
 use crate::smtp::session::Dialogue;
+use crate::smtp::stream::End;
 use crate::state::Params;
 
 /// The parameter of RFC 6531 3.4.
@@ -21,6 +22,9 @@ const NO_PATH: &str = "could not parse your mail from command";
 
 pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) {
     dialogue.reset_transaction();
+    if dialogue.stream.is_to_leave() {
+        return dialogue.give_up(End::Stopping);
+    }
     if dialogue.session.connection.hello.is_none() {
         return dialogue.say(503, "5.5.1", "please say hello first ...");
     }

@@ -63,7 +63,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) {
         return dialogue.say(450, "4.7.1", "No plugin decided if relaying is allowed");
     }
     dialogue.say(250, "2.1.5", &format!("{shown}, recipient ok"));
-    dialogue.unproven_until = None;
+    dialogue.stream.waits.is_proven();
     dialogue.junk.got_on();
     let known: &[&str] = if offers_dsn(dialogue) { &[] } else { &DSN };
     dialogue.session.transaction.accept_recipient(recipient, params.without(known));

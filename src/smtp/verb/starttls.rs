@@ -38,9 +38,8 @@ pub(crate) fn is_done_first(dialogue: &mut Dialogue) -> bool {
 fn handshake(dialogue: &mut Dialogue) {
     let Some(choose) = dialogue.session.plugins().tls() else { return };
     let done = choose(&mut dialogue.session).and_then(|config| {
-        let limit = dialogue.patience.command;
         deadline::set_client(None);
-        dialogue.stream.start_tls(config, limit).map_err(|failed| failed.to_string())
+        dialogue.stream.start_tls(config).map_err(|failed| failed.to_string())
     });
     match done {
         Ok(encryption) => {

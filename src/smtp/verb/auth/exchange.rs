@@ -10,6 +10,7 @@ use super::MOST_FAILURES;
 use crate::log::Level;
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
+use crate::smtp::waits::State;
 
 /// The longest line of an exchange in octets (RFC 4954 4).
 const LONGEST: usize = 12288;
@@ -36,7 +37,7 @@ pub(super) fn discreet_challenge(dialogue: &mut Dialogue, text: &str) -> Option<
 
 /// Reads a response.
 pub(super) fn response(dialogue: &mut Dialogue) -> Option<Vec<u8>> {
-    let line = match dialogue.stream.line(dialogue.patience.command, false) {
+    let line = match dialogue.stream.line(State::Auth) {
         Ok(line) => line,
         Err(end) => {
             dialogue.give_up(end);
