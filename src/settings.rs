@@ -128,7 +128,7 @@ table! {
         "how long a client may take to have its first recipient accepted, or to authenticate";
     TIMEOUTSMTPD: Duration = "timeoutsmtpd", Seconds, Default::As(TIMEOUT.0), AtOnce,
         "how long to wait for a command (RFC 5321 wants at least 300)";
-    TIMEOUT_OVERLOAD: Duration = "timeout_overload", Seconds, Default::Is("5"), AtOnce,
+    TIMEOUT_OVERLOAD: Duration = "timeout_overload", Seconds, Default::Is("3"), AtOnce,
         "how long a client with a recipient is waited for, in all, after it was asked to leave since others wait for room or the server stops; its message earns a second for each 5000 octets";
     TLS_PORTS: Ports = "tls_ports", Kind::Ports, Default::Is("465"), AtOnce,
         "ports where TLS comes first; see the plugin tls";

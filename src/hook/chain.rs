@@ -69,6 +69,7 @@ pub struct Plugins {
     loggers: Vec<(Level, Handler<LogFn>)>,
     warmers: Vec<Warmer>,
     forked: Vec<Forked>,
+    let_go: Vec<Forked>,
     tls: Option<Rc<TlsFn>>,
     files: BTreeSet<Cow<'static, str>>,
     count: u16,
@@ -101,6 +102,7 @@ impl Plugins {
         let abilities = hooks.abilities();
         let first = hooks.take_first();
         self.forked.extend(hooks.take_forked());
+        self.let_go.extend(hooks.take_let_go());
         self.loaded.push(Loaded { name: name.into(), settings, abilities });
         self.tls = hooks.take_tls().or(self.tls.take());
         let (handlers, warmers, names, lines) = hooks.into_parts();
@@ -203,6 +205,11 @@ impl Plugins {
         {
             self.log(Level::Error, format_args!("no_new_privs: {error}"));
         }
+    }
+
+    /// After a session with a lot of mail: lets go of what has grown.
+    pub(crate) fn let_go(&self) {
+        self.let_go.iter().for_each(|run| run());
     }
 
     /// Runs the `post-fork` handlers, in a new worker process.

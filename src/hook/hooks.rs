@@ -53,6 +53,7 @@ pub struct Hooks {
     abilities: Vec<Ability>,
     first: Vec<usize>,
     forked: Vec<Forked>,
+    let_go: Vec<Forked>,
 }
 
 /// Chooses certificates and parameters for a client that wants TLS.
@@ -98,6 +99,7 @@ impl Hooks {
             abilities: vec![],
             first: vec![],
             forked: vec![],
+            let_go: vec![],
         }
     }
 
@@ -305,6 +307,15 @@ impl Hooks {
     /// Runs in each new process before anything else: the place to let go of what is the parent's.
     pub(crate) fn at_fork(&mut self, run: impl Fn() + 'static) {
         self.forked.push(Box::new(run));
+    }
+
+    /// Runs in a worker after a session with a lot of mail: the place to let go of what has grown.
+    pub(crate) fn after_much_mail(&mut self, run: impl Fn() + 'static) {
+        self.let_go.push(Box::new(run));
+    }
+
+    pub(crate) fn take_let_go(&mut self) -> Vec<Forked> {
+        std::mem::take(&mut self.let_go)
     }
 
     pub(crate) fn take_forked(&mut self) -> Vec<Forked> {

@@ -109,6 +109,8 @@ impl Perl {
             }
             false
         });
+        let worker = perl.clone();
+        hooks.after_much_mail(move || worker.let_go());
         hooks.at_fork(move || perl.forget_inherited());
     }
 }

@@ -264,6 +264,22 @@ impl Perl {
         self.serving.take();
     }
 
+    /// Lets go of this process's Perl child if it keeps too much memory: the next call gets another.
+    fn let_go(&self) {
+        let Some(serving) = self.serving.borrow().clone().filter(|own| own.link.is_ours()) else {
+            return;
+        };
+        let mut asker = Asker::Process(&self.config);
+        let deadline = Instant::now() + PARENT_LIMIT;
+        let frame = vec![Item::text("g")];
+        let said = self.converse(&serving.link, None, &mut asker, frame, deadline);
+        if said.is_ok_and(|said| said.code == Some(0)) {
+            return;
+        }
+        serving.link.cut();
+        self.serving.take();
+    }
+
     /// In the parent, now and then: a Perl process that died is started anew.
     fn revive(&self) -> Option<String> {
         let mut process = self.process.borrow_mut();

@@ -6,6 +6,7 @@ mod crowd;
 mod detach;
 mod environment;
 mod forkserver;
+mod growth;
 mod handoff;
 mod inetd;
 mod listener;

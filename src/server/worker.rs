@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use crate::hook::Shared;
 use crate::log::Level;
+use crate::server::growth::{self, Growth};
 use crate::server::handoff;
 use crate::server::listener::Peer;
 use crate::smtp::{Stream, serve, stream};
@@ -51,17 +52,29 @@ pub(crate) fn one_client(
 /// A process of a pool: serves the clients that come as `jobs` until it is told to end.
 pub(crate) fn pool(jobs: OwnedFd, tally: Tally, post: &Post, shared: &Shared, duty: Duty) {
     begin(post, shared, duty);
+    let growth = Growth::begin();
     for served in 1..=duty.lifetime.max(1) {
         title::set("waiting");
         let Some((client, peer)) = handoff::receive_job(&jobs) else { return };
-        session(client, &peer, tally, shared, duty);
-        if served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
+        let octets = session(client, &peer, tally, shared, duty);
+        let is_big = octets >= growth::BIG && is_too_big(&growth, shared);
+        if is_big || served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
             return handoff::send_done(&post.reports, true);
         }
         if tally.done() {
             handoff::send_done(&post.reports, false);
         }
     }
+}
+
+/// After a session with a lot of mail: processes of plugins that keep too much are let go; is this one
+/// to go, too?
+fn is_too_big(growth: &Growth, shared: &Shared) -> bool {
+    shared.plugins.let_go();
+    let Some(octets) = growth.too_much() else { return false };
+    let grown = octets >> 20;
+    shared.plugins.log(Level::Info, format_args!("this process has grown by {grown} MiB and ends"));
+    true
 }
 
 fn begin(post: &Post, shared: &Shared, duty: Duty) {
@@ -73,7 +86,8 @@ fn begin(post: &Post, shared: &Shared, duty: Duty) {
     shared.plugins.post_fork(&shared.config);
 }
 
-fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) {
+/// How many octets of messages there were.
+fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) -> u64 {
     let mut connection = Connection::new(peer.remote, peer.local);
     if duty.rdns {
         connection = connection.with_look_up(resolve::host_of);
@@ -84,10 +98,10 @@ fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Du
     }
     let stream = Stream::new(client).until(&stop::PARENT).counted(tally);
     let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
-    if served.is_err() {
+    served.unwrap_or_else(|_| {
         let why = crate::sys::panics::last();
         let ip = peer.remote.0;
         shared.plugins.log(Level::Crit, format_args!("the session from {ip} failed: {why}"));
-        crate::sys::fork::exit(EXIT_BUG);
-    }
+        crate::sys::fork::exit(EXIT_BUG)
+    })
 }

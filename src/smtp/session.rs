@@ -54,8 +54,8 @@ pub(crate) struct Dialogue {
     closing: bool,
 }
 
-/// Serves one client until it leaves or is sent away.
-pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
+/// Serves one client until it leaves or is sent away.  Returns how many octets of messages came.
+pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     let session = Session::new(shared.clone(), connection, new_id());
     title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
@@ -66,7 +66,8 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
         && let Err(why) = proxy::unwrap(&mut dialogue)
     {
         dialogue.log(Level::Warn, why);
-        return deadline::set_client(None);
+        deadline::set_client(None);
+        return 0;
     }
     dialogue
         .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
@@ -86,6 +87,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) {
     let session = &mut dialogue.session;
     session.run(Hook::PostConnection, &Call::Nothing);
     session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
+    dialogue.stream.waits.all_octets()
 }
 
 impl Dialogue {

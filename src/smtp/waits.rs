@@ -179,6 +179,8 @@ pub struct Waits {
     asked_spent: Duration,
     asked_octets: u64,
     was_asked: bool,
+    /// In the whole session, refused messages included.
+    all_octets: u64,
 }
 
 /// One wait that goes on.
@@ -225,6 +227,7 @@ impl Waits {
             asked_spent: Duration::ZERO,
             asked_octets: 0,
             was_asked: false,
+            all_octets: 0,
         }
     }
 
@@ -241,12 +244,20 @@ impl Waits {
 
     /// Octets of a message have come.
     pub(super) fn got_octets(&mut self, state: State, count: usize) {
+        if matches!(state.row().clock, Clock::Message | Clock::Refused) {
+            self.all_octets += count as u64;
+        }
         if state.row().clock == Clock::Message {
             self.octets += count as u64;
             if self.was_asked {
                 self.asked_octets += count as u64;
             }
         }
+    }
+
+    /// How many octets of messages the session had.
+    pub(crate) fn all_octets(&self) -> u64 {
+        self.all_octets
     }
 
     /// A wait begins.

@@ -9,6 +9,38 @@ use super::{PROBE, ask, asks, config, helo, plugin};
 use crate::harness::config::unprivileged;
 use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
 
+/// Reads every field, as many plugins do.
+const READER: &str = r#"
+sub hook_data_post { my ($self, $transaction) = @_; $transaction->header->get('Subject'); DECLINED }
+"#;
+
+/// A message whose fields take much more memory than they have octets; small ones make no difference.
+#[test]
+fn a_perl_process_that_has_grown_makes_room_for_another() {
+    let text = [PROBE, TROUBLE, READER].concat();
+    let config = config(&format!("trouble\nrcpt_ok\n{QUEUE}"), &[("trouble", &text)]);
+    let config = config.set("databytes", "0");
+    let server =
+        Server::start_with(&config, Model::Prefork, &["--children", "1", "--idle-children", "1"]);
+    let session = |message: &str| {
+        let mut client = connect(&server);
+        let before = perl(&mut client);
+        client.envelope();
+        client.send_raw(format!("{message}\r\ntext\r\n.\r\n").as_bytes());
+        client.expect("250");
+        client.quit();
+        before
+    };
+    let first = session("Subject: x\r\n");
+    assert_eq!(session("Subject: x\r\n"), first);
+    assert_eq!(session(&"a:\r\n".repeat(250_000)), first, "it was big only afterwards");
+    let second = session("Subject: x\r\n");
+    assert_ne!(second, first);
+    wait_for_end(first);
+    assert_eq!(session("Subject: x\r\n"), second);
+    server.stop().unwrap();
+}
+
 const QUEUE: &str = "queue/maildir {work}/Maildir";
 const FAILED: &str = "451 Internal error - try again later";
 

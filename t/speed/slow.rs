@@ -31,6 +31,7 @@ const REST: Duration = Duration::from_millis(20);
 /// How long slow clients are there before mail is watched: a moment, or until each address has been
 /// asked to leave a small pool.
 const MOMENT: Duration = Duration::from_secs(5);
+const MINUTE: Duration = Duration::from_secs(60);
 const WEEDED: Duration = Duration::from_secs(180);
 /// How long mail is watched.
 const WITHOUT: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ const CASES: [Case; 11] = [
     (Kind::Forkserver(None), 1100, 5, SLOW, MOMENT, &SIMPLE),
     (Kind::Prefork(None), 15, 5, 3, Duration::ZERO, &EVERY),
     (Kind::Prefork(None), 15, 5, 90, Duration::ZERO, &EVERY),
-    (Kind::Forkserver(None), 15, 5, 90, Duration::ZERO, &EVERY),
+    (Kind::Prefork(None), 15, 5, 90, MINUTE, &EVERY),
 ];
 
 /// How long whole sessions of real mail take without slow clients and with them.

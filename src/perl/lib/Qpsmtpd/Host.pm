@@ -16,6 +16,7 @@ package Qpsmtpd::Host;
 #                                          which plugins there are
 #                 l name file module args  load a plugin
 #                 b                        the message is gone: let go of its file
+#                 g                        has this process grown too much?  r 1: it has
 #                 s                        loading is over: serve
 #     from Perl   r code texts changes     the handler's verdict
 #                 d text changes           the handler died
@@ -48,12 +49,18 @@ use constant {
     MSG_CMSG_CLOEXEC    => 0x40000000,
 };
 
+# By how many pages of memory a child may grow: 32 MiB where a page has 4 KiB.
+use constant MOST_PAGES => 8192;
+
 our $LOADING = 1;
 our $LOG_LEVEL = 7;
 our $LOG_WAITS = 1;
 
 # Whose conversation this is: a plugin may fork, and its child must not take part.
 my $owner = 0;
+
+# How many pages this process had when it began to serve.
+my $pages = 0;
 
 # Is a handler of the hook logging running?
 our $is_logging = 0;
@@ -209,6 +216,7 @@ sub handle {
     return call(@rest) if $kind eq 'c';
     return Qpsmtpd::State::forget_body() if $kind eq 'b';
     return load(@rest) if $kind eq 'l' && $LOADING;
+    return send_frame('r', own_pages() - $pages > MOST_PAGES ? 1 : 0, [], {}) if $kind eq 'g';
     if ($kind eq 'h') {
         ($LOG_LEVEL, $LOG_WAITS, my $names) = @rest;
         return Qpsmtpd::Plugin::are_loaded(@$names);
@@ -428,7 +436,15 @@ sub serve {
     ($socket, $input, $owner) = ($client, '', $$);
     binmode $socket;
     srand;
+    $pages = own_pages();
     handle(receive_frame()) while 1;
+}
+
+# How many pages of memory are this process's own, see proc_pid_statm(5).
+sub own_pages {
+    open my $file, '<', '/proc/self/statm' or return 0;
+    my (undef, $resident, $shared) = split ' ', scalar readline $file;
+    return $resident - $shared;
 }
 
 1;
