@@ -90,13 +90,11 @@ pub mod logging {
 
 /// Where messages go.
 pub mod queue {
-    pub(crate) mod client;
     pub mod discard;
     pub mod exim_bsmtp;
     pub mod lmtp;
     pub mod maildir;
     pub mod postfix_queue;
-    pub(crate) mod program;
     pub mod qmail_queue;
     pub mod qmqp_forward;
     pub mod smtp_forward;

@@ -64,9 +64,10 @@ use nix::unistd::{User, geteuid};
 
 use self::spamd::Answer;
 use crate::error::{Error, Result};
+use crate::forward::end_of_waiting;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Place, end_of_waiting};
+use crate::net::Place;
 use crate::state::Note;
 
 /// What SpamAssassin says of a message; a note of the transaction.

@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::config::Config;
+use crate::forward::{CrlfLines, Dots as Doubled};
 use crate::mail::{Address, Header};
 use crate::perl::take_frame;
-use crate::plugins::queue::client::{CrlfLines, Dots as Doubled};
 use crate::smtp::dots::{BareNewline, Dots, Progress};
 use crate::smtp::reply::{Form, Reply};
 use crate::smtp::waits::State;

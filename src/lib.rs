@@ -11,9 +11,11 @@
 //! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
 //! plugins     ../plugins/: the native plugins, one file each, and THE table of them
 //! plugin      what a plugin is; reads config/plugins
+//! forward     a message for another server: the client's side of SMTP and LMTP
 //! perl        the host for Perl plugins
 //! hook        THE table of hooks, what handlers see and answer, how they are run
 //! state       what is known of a connection and a transaction; notes; the message
+//! net         talking to other servers and programs, every wait with a limit
 //! mail        addresses, header sections
 //! config      files: values, lists, maps
 //! settings    THE table of the core's settings
@@ -23,16 +25,18 @@
 //! sys         the only unsafe code
 //! ```
 //!
-//! A plugin sees `hook`, `state`, `mail`, `config` and `log`, never `server` or the socket.
+//! A plugin sees `hook`, `state`, `net`, `mail`, `config` and `log`, never `server` or the socket.
 
 pub mod cli;
 pub mod config;
 pub mod error;
+mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hook;
 pub mod log;
 pub mod mail;
+mod net;
 pub mod perl;
 pub mod plugin;
 #[path = "../plugins/mod.rs"]

@@ -66,10 +66,10 @@ use nix::unistd::geteuid;
 
 use super::back_end::{self, Clear};
 use crate::error::{Error, Result};
+use crate::forward::end_of_waiting;
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::end_of_waiting;
-use crate::plugins::queue::program::Program;
+use crate::net::Program;
 use crate::state::Note;
 
 /// The user as whom the client authenticated.
@@ -175,8 +175,8 @@ fn check(session: &mut Session, clear: &Clear<'_>, words: Vec<String>) -> io::Re
 mod tests {
     use super::*;
     use crate::hook::Hook;
+    use crate::net::script;
     use crate::plugins::auth::back_end::tests::{failed, has_the_common_behaviour, present};
-    use crate::plugins::queue::program::tests::script;
     use crate::testing::Trial;
 
     /// A checkpassword program: knows one user, and keeps what it reads.

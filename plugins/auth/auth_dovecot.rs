@@ -43,7 +43,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::Place;
+use crate::net::Place;
 
 const WRONG: &str = "auth_dovecot - wrong password";
 

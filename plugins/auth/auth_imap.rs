@@ -46,7 +46,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Mode, Place, Security, parse_port};
+use crate::net::{Mode, Place, Security, parse_port};
 
 const WRONG: &str = "auth_imap - wrong password";
 

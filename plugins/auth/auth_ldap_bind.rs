@@ -71,7 +71,7 @@ use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Place, file_named, parse_port, verified};
+use crate::net::{Place, file_named, parse_port, verified};
 
 const WRONG: &str = "authldap - wrong username or password";
 

@@ -67,7 +67,7 @@ use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::file_named;
+use crate::net::file_named;
 
 const KNOWN: [&str; 6] = ["dsn", "user", "password_file", "query", "scheme", "decoy"];
 

@@ -35,7 +35,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Place, parse_port};
+use crate::net::{Place, parse_port};
 
 const WRONG: &str = "auth_vpopmaild - wrong password";
 

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 
+use crate::forward::end_of_waiting;
 use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Mode, Place, Security, Tls, Wire, end_of_waiting};
+use crate::net::{Mode, Place, Security, Tls, Wire};
 
 /// The longest line of a back end, in octets.
 const LONGEST: usize = 8192;

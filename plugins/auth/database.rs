@@ -24,8 +24,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::Result;
+use crate::forward::end_of_waiting;
 use crate::hook::Session;
-use crate::plugins::queue::client::{Place, end_of_waiting, password_in};
+use crate::net::{Place, password_in};
 
 /// A database, and who asks it.
 #[derive(Clone, PartialEq, Eq)]

@@ -50,11 +50,11 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::{Error, Result};
+use crate::forward::{CrlfLines, Dots, Reply, end_of_waiting};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
+use crate::net::Program;
 use crate::plugins::host_name;
-use crate::plugins::queue::client::{CrlfLines, Dots, Reply, end_of_waiting};
-use crate::plugins::queue::program::Program;
 
 /// Exim under the name that makes it read batched SMTP.
 const EXIM: &str = "/usr/sbin/rsmtp";
@@ -149,7 +149,7 @@ fn unable() -> Verdict {
 mod tests {
     use super::*;
     use crate::hook::{Code, Hook};
-    use crate::plugins::queue::program::tests::script;
+    use crate::net::script;
     use crate::testing::Trial;
     use tempfile::TempDir;
 

@@ -57,8 +57,9 @@
 //! ```
 
 use crate::error::{Error, Result};
+use crate::forward::{Backend, Protocol};
 use crate::hook::{Ability, Args, Hooks};
-use crate::plugins::queue::client::{Backend, Place, Protocol, Security};
+use crate::net::{Place, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -83,8 +84,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use crate::forward::Peer;
     use crate::hook::{Code, Hook, Verdict};
-    use crate::plugins::queue::client::Peer;
     use crate::state::Hello;
     use crate::testing::Trial;
 

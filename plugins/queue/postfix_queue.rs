@@ -72,11 +72,12 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
+use crate::forward::{Reply, end_of_waiting};
 use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::mail::notify::{Notify, Return, envelope_id, original_recipient};
-use crate::plugins::queue::client::{Place, Reply, Wire, end_of_waiting};
+use crate::net::{Place, Wire};
 use crate::plugins::queue::message_id;
 use crate::state::{Note, Params, Transaction, UnixLines};
 

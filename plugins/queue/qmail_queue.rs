@@ -47,12 +47,12 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::forward::end_of_waiting;
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::plugins::queue::client::end_of_waiting;
+use crate::net::Program;
 use crate::plugins::queue::message_id;
-use crate::plugins::queue::program::Program;
 use crate::state::UnixLines;
 
 /// Where qmail lives, unless $QMAIL says otherwise.
@@ -191,7 +191,7 @@ fn unable(status: i32) -> Verdict {
 mod tests {
     use super::*;
     use crate::hook::{Code, Hook};
-    use crate::plugins::queue::program::tests::script;
+    use crate::net::script;
     use crate::testing::Trial;
 
     const MESSAGE: &str = "Subject: hi\nMessage-Id: <1@a.test>\n\nline\n.\n\nend\n";

@@ -37,12 +37,11 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::forward::{CrlfLines, end_of_waiting, lost, unable};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::plugins::queue::client::{
-    CrlfLines, Place, Wire, end_of_waiting, lost, parse_port, unable,
-};
+use crate::net::{Place, Wire, parse_port};
 use crate::state::{Transaction, UnixLines};
 
 /// How much of a message is written at a time, in octets.

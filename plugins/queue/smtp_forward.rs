@@ -102,8 +102,9 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::forward::{Backend, Protocol};
 use crate::hook::{Ability, Args, Hooks};
-use crate::plugins::queue::client::{Backend, Place, Protocol, Security, parse_port};
+use crate::net::{Place, Security, parse_port};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -151,9 +152,9 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::{Peer, unable};
     use crate::hook::{Code, DECLINED, Hook, Verdict};
     use crate::mail::Address;
-    use crate::plugins::queue::client::{Peer, unable};
     use crate::state::{Hello, Params};
     use crate::testing::Trial;
 

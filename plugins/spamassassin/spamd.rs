@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Instant;
 
 use super::strange;
-use crate::plugins::queue::client::{Place, Wire};
+use crate::net::{Place, Wire};
 use crate::state::Transaction;
 
 /// The longest answer in octets: a header section.

@@ -46,9 +46,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::forward::end_of_waiting;
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::plugins::queue::client::{Place, Wire, end_of_waiting, parse_port};
+use crate::net::{Place, Wire, parse_port};
 use crate::state::Transaction;
 
 const KNOWN: [&str; 7] = [

@@ -9,8 +9,9 @@ use ldap3::{
 };
 
 use super::{Answer, Directory};
+use crate::forward::end_of_waiting;
 use crate::hook::Session;
-use crate::plugins::queue::client::{Place, end_of_waiting, password_in, tcp, unix};
+use crate::net::{Place, password_in, tcp, unix};
 
 // Result codes (RFC 4511 4.1.9).
 const SUCCESS: u32 = 0;

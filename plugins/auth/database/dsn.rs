@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{DRIVERS, Database, Driver, Secret};
 use crate::error::{Error, Result};
-use crate::plugins::queue::client::{Place, parse_port};
+use crate::net::{Place, parse_port};
 
 /// Where Debian's servers have their sockets.
 const POSTGRESQL: &str = "/run/postgresql";

@@ -9,7 +9,7 @@ use mysql_async::{Conn, Error, OptsBuilder, Params, Value};
 
 use super::waiting::Waiting;
 use super::{Connection, Database, Row};
-use crate::plugins::queue::client::Place;
+use crate::net::Place;
 
 /// The server's error for a table that is not there, ER_NO_SUCH_TABLE.
 const NO_SUCH_TABLE: u16 = 1146;

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::waiting::Waiting;
 use super::{Connection, Database, Row};
-use crate::plugins::queue::client::{Place, tcp, unix};
+use crate::net::{Place, tcp, unix};
 
 struct Postgresql {
     client: Client,

@@ -1,14 +1,12 @@
 //! AUTH (RFC 4954) with the mechanisms PLAIN and LOGIN.
 
 use std::io;
-use std::path::Path;
-use std::{fs, str};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::security::Login;
 use super::{Client, Reply, Unusable};
+use crate::net::{Login, password_in};
 
 impl Client {
     /// Authenticates.  What the server says about it is logged without its text, in which some
@@ -53,28 +51,14 @@ fn bare(reply: &Reply) -> String {
     format!("{} {}", reply.code, reply.status().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// The password in the first line of a file.
-///
-/// # Errors
-/// What the system says; there is none, or one that is not UTF-8.
-pub(crate) fn password_in(file: &Path) -> io::Result<String> {
-    let text = fs::read(file)?;
-    let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let line = str::from_utf8(line).map_err(|_| io::Error::other("the password is not UTF-8"))?;
-    if line.is_empty() || line.contains('\0') {
-        return Err(io::Error::other("there is no password in its first line"));
-    }
-    Ok(line.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::forward::{Peer, Protocol};
     use crate::hook::{Hook, Verdict};
-    use crate::plugins::queue::client::{Peer, Place, Protocol, Wire};
+    use crate::net::{Place, Wire};
     use crate::testing::Trial;
 
     /// "\0me\0pa ss", "me" and "pa ss".

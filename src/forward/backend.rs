@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::hook::{Session, Verdict};
 use crate::log::Level;
+use crate::net::{Mode, Place, Security, Tls, Wire};
 
-use super::{Client, Mode, Place, Protocol, Security, Tls, Unusable, Wire, end_of_waiting};
+use super::{Client, Protocol, Unusable, end_of_waiting};
 
 /// The longest wait for a handshake; there has to be time for another connection after it.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -142,8 +143,8 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::Peer;
     use crate::hook::Hook;
-    use crate::plugins::queue::client::Peer;
     use crate::testing::Trial;
 
     const HELLO: &str = "+ 220 p\n- EHLO mx.test\n+ 250-p\n+ 250 STARTTLS\n";

@@ -6,31 +6,21 @@ mod deliver;
 mod lines;
 #[cfg(test)]
 mod peer;
-mod place;
 mod reply;
-mod security;
-mod tls;
-mod wire;
 mod xclient;
 
-pub(crate) use auth::password_in;
 pub(crate) use backend::Backend;
 pub(crate) use deliver::lost;
 pub(crate) use lines::{CrlfLines, Dots};
 #[cfg(test)]
 pub(crate) use peer::Peer;
-pub(crate) use place::{Place, parse_port};
 pub(crate) use reply::{Reply, unable};
-pub(crate) use security::{Mode, Security, file_named, verified};
-pub(crate) use tls::Tls;
-pub(crate) use wire::Wire;
-#[cfg(any(feature = "ldap", feature = "postgresql"))]
-pub(crate) use wire::{tcp, unix};
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use crate::hook::Session;
+use crate::net::Wire;
 
 /// The longest wait for the greeting, and for the reply to a command (RFC 5321 4.5.3.2.1-4).
 const COMMAND: Duration = Duration::from_secs(300);

@@ -1,8 +1,9 @@
 //! When TLS is spoken, with whom, and under which name: the arguments `tls`, `ca`, `auth_user` and
 //! `auth_password_file`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io, str};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -36,15 +37,15 @@ pub(crate) struct Security {
     unverified: Arc<ClientConfig>,
     /// For [`Mode::Must`] and [`Mode::First`]; there where one of them can be.
     verified: Option<Arc<ClientConfig>>,
-    pub(super) login: Option<Login>,
+    pub(crate) login: Option<Login>,
 }
 
 /// As whom to authenticate.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
-    pub(super) user: String,
+    pub(crate) user: String,
     /// The file whose first line is the password.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Security {
@@ -165,6 +166,21 @@ fn mode(word: &str) -> Result<Mode> {
     })
 }
 
+/// The password in the first line of a file.
+///
+/// # Errors
+/// What the system says; there is none, or one that is not UTF-8.
+pub(crate) fn password_in(file: &Path) -> io::Result<String> {
+    let text = fs::read(file)?;
+    let line = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = str::from_utf8(line).map_err(|_| io::Error::other("the password is not UTF-8"))?;
+    if line.is_empty() || line.contains('\0') {
+        return Err(io::Error::other("there is no password in its first line"));
+    }
+    Ok(line.to_owned())
+}
+
 /// Believes in certificates of the authorities in `ca`, or in those of the system.
 ///
 /// # Errors
@@ -197,7 +213,7 @@ pub(crate) fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
 }
 
 /// Believes in every certificate.
-pub(super) fn unverified() -> Result<Arc<ClientConfig>> {
+pub(crate) fn unverified() -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

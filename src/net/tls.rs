@@ -129,8 +129,7 @@ mod tests {
     use rustls::{ServerConfig, ServerConnection, Stream, crypto::ring};
 
     use super::*;
-    use crate::plugins::queue::client::security::unverified;
-    use crate::plugins::queue::client::{Place, Wire};
+    use crate::net::{Place, Wire, unverified};
 
     /// A server that nobody knows, and its keys.
     fn server() -> ServerConnection {

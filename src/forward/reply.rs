@@ -4,8 +4,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crate::hook::{Code, Verdict};
-
-use super::Wire;
+use crate::net::Wire;
 
 /// The longest reply, in octets.
 const LONGEST: usize = 16 * 1024;

@@ -62,7 +62,7 @@ impl Wire {
 
     /// For tests: a peer that counts as one elsewhere.
     #[cfg(test)]
-    pub(super) fn set_remote(&mut self) {
+    pub(crate) fn set_remote(&mut self) {
         self.is_local = false;
     }
 

@@ -1,0 +1,19 @@
+//! Talking to other servers and programs, every wait with a limit.
+
+mod endpoint;
+mod program;
+mod security;
+mod tls;
+mod wire;
+
+pub(crate) use endpoint::{Place, parse_port};
+pub(crate) use program::Program;
+#[cfg(test)]
+pub(crate) use program::tests::script;
+#[cfg(test)]
+pub(crate) use security::unverified;
+pub(crate) use security::{Login, Mode, Security, file_named, password_in, verified};
+pub(crate) use tls::Tls;
+pub(crate) use wire::Wire;
+#[cfg(any(feature = "ldap", feature = "postgresql"))]
+pub(crate) use wire::{tcp, unix};
