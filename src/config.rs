@@ -29,8 +29,10 @@ pub use map::Map;
 pub use values::Shown;
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
@@ -38,6 +40,8 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::settings::{self, Default};
 use cache::{Cache, Source};
+pub(crate) use lines::BYTE_ORDER_MARK;
+pub(crate) use trail::is_leftover;
 use trail::{Search, Trail};
 use values::Values;
 
@@ -50,6 +54,8 @@ pub struct Config(Rc<Inner>);
 
 struct Inner {
     search: Search,
+    /// What `$QPSMTPD_CONFIG` names.
+    given: Option<PathBuf>,
     lists: Cache<Lines>,
     maps: Cache<Map>,
     places: Cache<Place>,
@@ -64,15 +70,21 @@ impl Config {
     /// `${QMAIL:-/var/qmail}/control`.
     pub fn from_env() -> Config {
         let program = env::current_exe().ok();
-        let dirs = search_path(env::var_os("QPSMTPD_CONFIG"), program, env::var_os("QMAIL"));
-        Config::new(dirs)
+        let given = env::var_os("QPSMTPD_CONFIG").filter(|folder| !folder.is_empty());
+        let dirs = search_path(given.clone(), program, env::var_os("QMAIL"));
+        Config::with_given(dirs, given.map(PathBuf::from))
     }
 
     /// Searches exactly `dirs`.
     pub fn new(dirs: Vec<PathBuf>) -> Config {
+        Config::with_given(dirs, None)
+    }
+
+    fn with_given(dirs: Vec<PathBuf>, given: Option<PathBuf>) -> Config {
         let home = env::var_os("HOME").filter(|home| !home.is_empty());
         Config(Rc::new(Inner {
             search: Search { dirs, ..Search::default() },
+            given,
             lists: Cache::default(),
             maps: Cache::default(),
             places: Cache::default(),
@@ -130,6 +142,31 @@ impl Config {
         self.0.places.get(&self.0.search, name, Instant::now()).0
     }
 
+    /// An error where `$QPSMTPD_CONFIG` names no folder: another one must not be used silently.
+    ///
+    /// # Errors
+    /// There is no such folder, or this process may not look into it.
+    pub fn reachable(&self) -> Result<(), Error> {
+        let Some(folder) = &self.0.given else { return Ok(()) };
+        match fs::read_dir(folder) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Error::new(format!("QPSMTPD_CONFIG is {}: {why}", folder.display()))),
+        }
+    }
+
+    /// The folder in use: that of `plugins`, or else the first that is searched.
+    pub fn folder(&self) -> PathBuf {
+        let beside = self.path("plugins").and_then(|file| Some(file.parent()?.to_owned()));
+        let folder = beside.or_else(|| self.0.search.dirs.first().cloned()).unwrap_or_default();
+        std::path::absolute(&folder).unwrap_or(folder)
+    }
+
+    /// The files from which lists were read, those that `$include` names, too.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        self.0.lists.files().into_iter().map(absolute).collect()
+    }
+
     /// Checks everything that is known now: a parent does it before it forks, so that its child has
     /// nothing to read.
     pub fn refresh(&self) {
@@ -145,6 +182,7 @@ impl Config {
         let inner = &self.0;
         Config(Rc::new(Inner {
             search: Search { dirs: inner.search.dirs.clone(), ..Search::default() },
+            given: inner.given.clone(),
             lists: inner.lists.anew(),
             maps: inner.maps.anew(),
             places: inner.places.anew(),

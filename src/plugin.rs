@@ -110,8 +110,8 @@ pub fn check(config: &Config) -> (Plugins, Vec<Error>) {
         errors.push(error);
         Ok(())
     };
-    let loaded = load_into(Plugins::without_loggers(), config, note);
-    let plugins = loaded.unwrap_or_else(|_| Plugins::without_loggers());
+    let none = || Plugins::without_loggers(config.setting(LOGLEVEL));
+    let plugins = load_into(none(), config, note).unwrap_or_else(|_| none());
     (plugins, errors)
 }
 

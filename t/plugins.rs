@@ -165,8 +165,8 @@ fn plugins_that_are_not_there_say_what_became_of_them() {
         ("logging/connection_id", "plugin 'logging/connection_id' is obsolete: all lines have"),
         ("karma:1", "plugin 'karma' is not native yet: it needs a store"),
     ] {
-        let config = Config::new().set("plugins", &format!("rcpt_ok\n{line}"));
-        let check = config.command(Model::Prefork.program()).arg("--check").output().unwrap();
+        let config = Config::new().set("plugins", &format!("rcpt_ok\n{line}\nqueue/discard"));
+        let check = Server::command(&config, Model::Prefork, &["--check"]).output().unwrap();
         let said = String::from_utf8_lossy(&check.stderr).into_owned();
         assert!(!check.status.success());
         assert_eq!(said.lines().count(), 1, "{said}");

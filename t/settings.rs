@@ -2,10 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 
+use crate::harness::config::unprivileged;
 use crate::harness::{Config, Model, PATIENCE, Server, poll};
 
 /// The code of the reply to RCPT.
@@ -124,6 +126,127 @@ fn a_limit_stays_when_its_file_is_spoilt() {
         server.parent().signal(Signal::SIGHUP);
         server.log().wait_for("the new configuration is broken, the old one stays: ");
         assert!(offers(&server).contains("SIZE 10000"));
+        server.stop().unwrap();
+    }
+}
+
+/// What `--check` says: whether it is content, and both outputs.
+fn check(config: &Config, model: Model) -> (bool, String, String) {
+    let mut command = match model {
+        Model::Inetd => config.command(model.program()),
+        _ => Server::command(config, model, &[]),
+    };
+    let output = command.arg("--check").output().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_check_names_everything_that_is_wrong_at_once() {
+    let config = Config::new()
+        .set("plugins", "hosts_allow\nno_such_plugin\nrcpt_ok\nnaughty timeout x\nqueue/discard")
+        .set("hosts_allow", "192.0.2.1 DENY\nsomewhere DENY")
+        .set("databytes", "10M")
+        .set("rcpthosts", "\u{feff}example.com")
+        .set("rcpthost", "example.net")
+        .set("time-out", "10")
+        .set("spool_dir", "/dev/null/spool");
+    for model in Model::ALL {
+        let (is_good, _, said) = check(&config, model);
+        assert!(!is_good, "{model}");
+        for line in [
+            "hosts_allow:2: ",
+            "plugins:2: no plugin 'no_such_plugin'",
+            "plugins:4: naughty: argument timeout has the value 'x'",
+            "databytes:1: databytes is '10M', not a number",
+            "rcpthosts: begins with a byte order mark, which is left out",
+            "rcpthost: nobody reads it; is 'rcpthosts' meant?",
+            "time-out: nobody reads it; is 'timeout' meant?",
+            "cannot make spool_dir /dev/null/spool: Not a directory",
+        ] {
+            assert_eq!(said.matches(line).count(), 1, "{model}: {line}\n{said}");
+        }
+        assert_eq!(said.lines().count(), 8, "{model}: {said}");
+    }
+}
+
+/// A start would do something with all of this; a check looks only.
+#[test]
+fn a_check_writes_nothing_and_warns_on_standard_error() {
+    let config = Config::new()
+        .set("logging", "logging/file {work}/log")
+        .set("spool_dir", "{work}/new-spool")
+        .set("plugin_dirs", "{work}/perl")
+        .set("plugins", "who\nqueue/maildir {work}/new-maildir");
+    fs::create_dir(config.path("perl")).unwrap();
+    let who =
+        "sub register { my $self = shift; $self->log(LOGWARN, \"loaded by user $<\"); }\n1;\n";
+    fs::write(config.path("perl/who"), who).unwrap();
+    for path in ["perl", "perl/who"] {
+        mode(&config.path(path), 0o755);
+    }
+    let before = entries(config.work());
+    for model in Model::PARENTS {
+        let (is_good, told, said) = check(&config, model);
+        assert!(is_good, "{model}: {said}");
+        let folder = config.path("config");
+        assert!(
+            told.contains(&format!("the configuration is in {}\n", folder.display())),
+            "{told}"
+        );
+        assert!(told.contains("who queue/maildir"), "{told}");
+        let user = unprivileged().map_or_else(geteuid, |user| user.uid);
+        assert!(said.contains(&format!("loaded by user {user}")), "{model}: {said}");
+        assert!(said.contains("no plugin decides about recipients"), "{model}: {said}");
+    }
+    assert_eq!(entries(config.work()), before);
+}
+
+/// All files and folders below a folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(entries(&path));
+        }
+        found.push(path);
+    }
+    found.sort();
+    found
+}
+
+/// Another folder must not be taken in silence.
+#[test]
+fn a_folder_that_is_not_there_is_refused() {
+    for model in Model::ALL {
+        let config = Config::new();
+        let program = |arguments: &[&str]| {
+            let mut command = config.command(model.program());
+            command.env("QPSMTPD_CONFIG", config.path("elsewhere")).args(arguments);
+            let output = command.output().unwrap();
+            assert!(!output.status.success(), "{model} {arguments:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let wanted = format!("QPSMTPD_CONFIG is {}: ", config.path("elsewhere").display());
+        for arguments in [&["--check"][..], &["--show-config"], &[]] {
+            let said = program(arguments);
+            assert!(said.contains(&wanted), "{model} {arguments:?}: {said}");
+        }
+        let help = config.command(model.program()).arg("--help").output().unwrap();
+        assert!(String::from_utf8(help.stdout).unwrap().contains("QPSMTPD_CONFIG"));
+    }
+}
+
+#[test]
+fn a_start_names_the_folder_in_use() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let server = Server::start(&config, model);
+        let folder = config.path("config");
+        assert!(
+            server.log().text().contains(&format!("configuration is in {}\n", folder.display()))
+        );
         server.stop().unwrap();
     }
 }

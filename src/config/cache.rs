@@ -69,6 +69,11 @@ impl<T: Source> Cache<T> {
         Cache(RefCell::new(names))
     }
 
+    /// The files that were read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.0.borrow().values().flat_map(|entry| entry.held.clone()).collect()
+    }
+
     /// Reads `name` now. What goes wrong is returned and not noted as a problem.
     pub(super) fn load(&self, search: &Search, name: &str, now: Instant) -> Result<T, Error> {
         let mut entries = self.0.borrow_mut();

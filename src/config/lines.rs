@@ -10,6 +10,9 @@ use super::cache::Source;
 use super::trail::{Kind, Stamp, Trail};
 use crate::error::Error;
 
+/// What editors of Windows put in front of a text; it is no part of the first line.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Lists longer than this are searched with an index.
 const SHORT: usize = 8;
 
@@ -174,11 +177,13 @@ impl Reader<'_, '_> {
         let bytes =
             fs::read(path).map_err(|error| self.error(format!("{}: {error}", path.display())))?;
 
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err(self.error(format!("{}: UTF-16, not UTF-8", path.display())));
+        }
+        let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         let path: Rc<Path> = Rc::from(path);
         self.open.push(Open { path: Rc::clone(&path), id: stamp.id, number: 0 });
-        // A byte order mark, as editors of Windows write it, is no part of the first line.
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-        for (at, text) in String::from_utf8_lossy(bytes).split('\n').enumerate() {
+        for (at, text) in String::from_utf8_lossy(text).split('\n').enumerate() {
             let text = text.trim_ascii();
             let number = at + 1;
             if text.is_empty() || text.starts_with('#') {

@@ -232,7 +232,7 @@ fn names(folder: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// Hidden files, editors' backups, and what package managers put beside a changed file.
-fn is_leftover(name: &OsStr) -> bool {
+pub(crate) fn is_leftover(name: &OsStr) -> bool {
     let name = name.as_bytes();
     let extension = name.rsplit(|byte| *byte == b'.').next().filter(|last| *last != name);
     name.starts_with(b".")

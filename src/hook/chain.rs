@@ -90,10 +90,10 @@ impl Plugins {
         }
     }
 
-    /// No plugins, for finding out which can be loaded: logging plugins get no lines, and warnings
-    /// go to standard error.
-    pub(crate) fn without_loggers() -> Plugins {
-        Plugins { is_check: true, ..Plugins::new(Level::Warn) }
+    /// No plugins, for finding out which can be loaded: logging plugins get no lines, and those
+    /// up to `level`, warnings in any case, go to standard error.
+    pub(crate) fn without_loggers(level: Level) -> Plugins {
+        Plugins { is_check: true, ..Plugins::new(level.max(Level::Warn)) }
     }
 
     /// Adds a plugin: all that its register function put into `hooks`.

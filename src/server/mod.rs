@@ -1,6 +1,7 @@
 //! The processes: start-up, the two parents, their children, and the one that has no parent.
 
 mod certificate;
+mod check;
 mod children;
 mod crowd;
 mod detach;
@@ -139,8 +140,9 @@ fn seats(most: usize) -> Result<Seats> {
 fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Model>) -> Result<()> {
     prepare_process(setup.program, true);
     let config = Config::from_env();
+    config.reachable()?;
     if setup.daemon.common.check {
-        return check(&config);
+        return check::run(&config, privileges::account(setup.daemon.user.as_deref())?.as_ref());
     }
     let detached = setup.daemon.detach.then(detach::begin).transpose()?;
     let account = privileges::account(setup.daemon.user.as_deref())?;
@@ -173,8 +175,13 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
 fn run_inetd(options: &cli::Inetd) -> Result<()> {
     prepare_process("qpsmtpd", false);
     let config = Config::from_env();
+    config.reachable()?;
     if options.common.check {
-        return check(&config);
+        let account = match &options.user {
+            Some(user) => privileges::account(Some(user))?,
+            None => None,
+        };
+        return check::run(&config, account.as_ref());
     }
     let account = match options.user.as_deref() {
         Some(user) => privileges::account(Some(user))?,
@@ -211,6 +218,7 @@ fn become_account_before_load(config: &Config, account: Option<&Account>) -> Res
 
 /// Opens the spool folder and loads the plugins.
 fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
+    config.reachable()?;
     if let Some(error) = config.check_settings().into_iter().next() {
         return Err(error);
     }
@@ -230,18 +238,12 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool) })
 }
 
-fn check(config: &Config) -> Result<()> {
-    let plugins = plugin::load(config)?;
-    for warning in smtp::warnings(config, &plugins) {
-        let _ = writeln!(std::io::stderr(), "{warning}");
-    }
-    let names: Vec<&str> = plugins.names().collect();
-    say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
-    Ok(())
-}
-
 fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
+    let folder = shared.config.folder();
+    let folder = folder.display();
     if !setup.daemon.quiet {
+        let line = format!("{}: the configuration is in {folder}\n", setup.program);
+        let _ = std::io::stderr().write_all(line.as_bytes());
         for address in addresses {
             let line = format!("{}: listening on {address}\n", setup.program);
             let _ = std::io::stderr().write_all(line.as_bytes());
@@ -250,9 +252,12 @@ fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
     let (program, who) = (setup.program, privileges::whoami());
     let version = env!("CARGO_PKG_VERSION");
     let addresses = addresses.join(", ");
-    shared
-        .plugins
-        .log(Level::Notice, format_args!("{program} {version} as {who}, listening on {addresses}"));
+    shared.plugins.log(
+        Level::Notice,
+        format_args!(
+            "{program} {version} as {who}, configuration in {folder}, listening on {addresses}"
+        ),
+    );
 }
 
 /// What is answered at once: `--help-plugin`, the list of plugins or one plugin's manual,
@@ -262,7 +267,7 @@ fn help(common: &cli::Common) -> Option<ExitCode> {
         return Some(finish("qpsmtpd", certificate::make(folder)));
     }
     if common.show_config {
-        return Some(finish("qpsmtpd", show_config(common.only_set)));
+        return Some(finish("qpsmtpd", check::show(common.only_set)));
     }
     let name = common.help_plugin.as_deref()?;
     if name.is_empty() {
@@ -281,24 +286,6 @@ fn help(common: &cli::Common) -> Option<ExitCode> {
         }
     }
     Some(ExitCode::SUCCESS)
-}
-
-/// Prints the settings, and says what is wrong with them.
-fn show_config(only_set: bool) -> Result<()> {
-    let config = Config::from_env();
-    let shown = config.shown().into_iter().filter(|line| !only_set || line.place.is_some());
-    say(&shown.map(|line| format!("{line}\n")).collect::<String>());
-    all_or_first(config.check_settings())
-}
-
-/// An error where there is one; the others go to standard error.
-fn all_or_first(errors: Vec<Error>) -> Result<()> {
-    let mut errors = errors.into_iter();
-    let Some(first) = errors.next() else { return Ok(()) };
-    for error in errors {
-        let _ = writeln!(std::io::stderr(), "{error}");
-    }
-    Err(first)
 }
 
 fn say(text: &str) {

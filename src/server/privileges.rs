@@ -87,6 +87,19 @@ pub(crate) fn account(user: Option<&str>) -> Result<Option<Account>> {
     }
 }
 
+/// What `~` is for an account, be it there already or to be made.
+pub(crate) fn home(account: &Account) -> PathBuf {
+    let is_own = |path: &Path| {
+        fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == account.uid.as_raw())
+    };
+    let state = Path::new(STATE_DIR);
+    match is_own(&account.home) {
+        true => account.home.clone(),
+        false if is_own(state) || !state.exists() => state.to_owned(),
+        false => PathBuf::from(format!("{STATE_DIR}-{}", account.name)),
+    }
+}
+
 /// Finds out what `~` is and, as root, makes it and the configured spool folder for the account,
 /// where they do not exist.
 ///
@@ -94,20 +107,9 @@ pub(crate) fn account(user: Option<&str>) -> Result<Option<Account>> {
 /// A folder cannot be made.
 pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<()> {
     let fail = |error| Error::new(format!("cannot become user '{}': {error}", account.name));
-    let is_own = |path: &Path| {
-        fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == account.uid.as_raw())
-    };
-    let state = Path::new(STATE_DIR);
     // The configuration may be the account's, so root reads nothing there.
     let (home, spool) = account
-        .lend(|| {
-            let home = match is_own(&account.home) {
-                true => account.home.clone(),
-                false if is_own(state) || !state.exists() => state.to_owned(),
-                false => PathBuf::from(format!("{STATE_DIR}-{}", account.name)),
-            };
-            (home, config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR)))
-        })
+        .lend(|| (home(account), config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR))))
         .map_err(fail)?;
     make_for(&home, 0o755, account)?;
     config.set_home(home);

@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::kill;
-use nix::unistd::{Pid, linkat};
+use nix::unistd::{AccessFlags, Pid, access, linkat};
 
 use crate::error::{Error, Result};
 
@@ -40,23 +40,39 @@ impl Spool {
                 .map_err(|e| Error::new(format!("cannot make spool_dir {}: {e}", dir.display())))?;
             let _ = fs::set_permissions(dir, fs::Permissions::from_mode(mode));
         }
-        let found = fs::metadata(dir)
-            .map_err(|e| Error::new(format!("spool_dir {}: {e}", dir.display())))?;
-        let bits = found.mode() & 0o7777;
-        if bits & 0o002 != 0 {
-            return Err(Error::new(format!(
-                "spool_dir {} has mode {bits:04o}: everybody may write in it",
-                dir.display()
-            )));
-        }
-        let warning = (bits & 0o777 != mode & 0o777)
-            .then(|| format!("Permissions on spool_dir {} are not {mode:04o}", dir.display()));
+        let warning = judge(dir, mode)?;
         let spool = Spool { dir: dir.to_owned(), counter: Cell::new(0) };
         let probe = spool.file();
         probe.map_err(|e| {
             Error::new(format!("spool_dir {}: cannot write there: {e}", dir.display()))
         })?;
         Ok((spool, warning))
+    }
+
+    /// What [`Spool::open`] would say, without making anything.  `makes`: a folder that does not
+    /// exist will be made by somebody who can make it anywhere.
+    ///
+    /// # Errors
+    /// There is something else, everybody may write in it, or this process may not.
+    pub fn check(dir: &Path, mode: u32, makes: bool) -> Result<Option<String>> {
+        let may_write = |dir: &Path, doing: &str| {
+            access(dir, AccessFlags::W_OK | AccessFlags::X_OK)
+                .map_err(|e| Error::new(format!("{doing}: {}", io::Error::from(e))))
+        };
+        let shown = dir.display();
+        if dir.is_dir() {
+            let warning = judge(dir, mode)?;
+            may_write(dir, &format!("spool_dir {shown}: cannot write there"))?;
+            return Ok(warning);
+        }
+        let there = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+        if !there.is_dir() {
+            return Err(Error::new(format!("cannot make spool_dir {shown}: Not a directory")));
+        }
+        if !makes {
+            may_write(there, &format!("cannot make spool_dir {shown}"))?;
+        }
+        Ok(None)
     }
 
     /// The folder itself.
@@ -142,6 +158,22 @@ impl Spool {
         }
         removed
     }
+}
+
+/// A warning where a folder's permissions are not `mode`; one in which everybody may write is an
+/// error.
+fn judge(dir: &Path, mode: u32) -> Result<Option<String>> {
+    let found =
+        fs::metadata(dir).map_err(|e| Error::new(format!("spool_dir {}: {e}", dir.display())))?;
+    let bits = found.mode() & 0o7777;
+    if bits & 0o002 != 0 {
+        return Err(Error::new(format!(
+            "spool_dir {} has mode {bits:04o}: everybody may write in it",
+            dir.display()
+        )));
+    }
+    Ok((bits & 0o777 != mode & 0o777)
+        .then(|| format!("Permissions on spool_dir {} are not {mode:04o}", dir.display())))
 }
 
 /// Has this process ended?  Whether somebody has already waited for it does not matter: that is up

@@ -23,6 +23,17 @@ fn nothing_is_empty() {
     assert!(setup.problems().is_empty());
 }
 
+/// What editors of other systems put in front is no part of the first line.
+#[test]
+fn a_byte_order_mark_is_left_out() {
+    let setup = with("a/x", b"\xef\xbb\xbfexample.com\r\nexample.net\r\n");
+    assert_eq!(setup.list("x"), ["example.com", "example.net"]);
+    assert!(setup.problems().is_empty());
+    setup.write("a/x", b"\xff\xfea\0");
+    assert_eq!(setup.list_now("x"), ["example.com", "example.net"]);
+    assert_eq!(setup.problems(), ["a/x: UTF-16, not UTF-8"]);
+}
+
 #[test]
 fn bytes_that_are_no_utf_8_are_replaced() {
     let setup = with("a/x", b"caf\xe9 au lait\nna\xc3\xafve\n");

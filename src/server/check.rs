@@ -1,0 +1,80 @@
+//! `--check` and `--show-config`: what a start would find, without starting.  Nothing is written.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use nix::unistd::geteuid;
+
+use crate::config::{BYTE_ORDER_MARK, Config};
+use crate::error::{Error, Result};
+use crate::plugin;
+use crate::server::{privileges, say};
+use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
+use crate::smtp;
+use crate::state::Spool;
+
+mod typos;
+
+/// Checks the configuration as `account` would find it, and says on standard error all that is
+/// wrong.
+///
+/// # Errors
+/// The last thing for which a start would fail.
+pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Result<()> {
+    let is_root = geteuid().is_root();
+    if let Some(account) = account {
+        config.set_home(privileges::home(account));
+        privileges::drop_to(account)?;
+    }
+    config.reachable()?;
+    say(&format!("the configuration is in {}\n", config.folder().display()));
+    let (plugins, mut errors) = plugin::check(config);
+    let names: Vec<&str> = plugins.names().collect();
+    let dir = config.expand(&config.setting(SPOOL_DIR));
+    let Permissions(mode) = config.setting(SPOOL_PERMS);
+    match Spool::check(&dir, mode, is_root) {
+        Ok(warning) => warning.iter().for_each(|text| warn(text)),
+        Err(error) => errors.push(error),
+    }
+    smtp::warnings(config, &plugins).iter().for_each(|text| warn(text));
+    byte_order_marks(config).iter().for_each(|text| warn(text));
+    let known: Vec<&str> = plugins.files().collect();
+    typos::find(config, &known).iter().for_each(|text| warn(text));
+    all_but_last(errors)?;
+    say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
+    Ok(())
+}
+
+/// Prints the settings, `only_set`: those that a file sets, and says what is wrong with them.
+///
+/// # Errors
+/// The last that is wrong.
+pub(super) fn show(only_set: bool) -> Result<()> {
+    let config = Config::from_env();
+    config.reachable()?;
+    let shown = config.shown().into_iter().filter(|line| !only_set || line.place.is_some());
+    say(&shown.map(|line| format!("{line}\n")).collect::<String>());
+    all_but_last(config.check_settings())
+}
+
+/// What to say of files that begin with one.
+fn byte_order_marks(config: &Config) -> Vec<String> {
+    let begins =
+        |path: &PathBuf| fs::read(path).is_ok_and(|text| text.starts_with(BYTE_ORDER_MARK));
+    let say = |path: PathBuf| {
+        format!("{}: begins with a byte order mark, which is left out", path.display())
+    };
+    config.files().into_iter().filter(begins).map(say).collect()
+}
+
+/// The last error; those before it go to standard error.
+fn all_but_last(mut errors: Vec<Error>) -> Result<()> {
+    let Some(last) = errors.pop() else { return Ok(()) };
+    errors.iter().for_each(|error| warn(&error.to_string()));
+    Err(last)
+}
+
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
