@@ -61,7 +61,7 @@ mod tests {
     use crate::testing::Trial;
 
     fn unknown(trial: &mut Trial) -> Verdict {
-        trial.call(Hook::UnrecognizedCommand, &Call::Words("get", &["/"]))
+        trial.call(Hook::UnrecognizedCommand, &Call::Command("get", "/"))
     }
 
     fn allowed(line: &str) -> usize {

@@ -6,11 +6,13 @@
 use std::fmt;
 use std::path::Path;
 
-/// Why the daemon cannot start, in one line.
+/// Why the daemon cannot start, in one line, or in several where as many things are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     place: Option<String>,
     text: String,
+    is_missing: bool,
+    others: Vec<Error>,
 }
 
 /// The result of anything that happens before the first session.
@@ -19,7 +21,25 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that has no place in a file.
     pub fn new(text: impl fmt::Display) -> Error {
-        Error { place: None, text: one_line(&text.to_string()) }
+        Error { place: None, text: one_line(&text.to_string()), is_missing: false, others: vec![] }
+    }
+
+    /// Something has to be installed first.
+    pub fn missing(text: impl fmt::Display) -> Error {
+        Error { is_missing: true, ..Error::new(text) }
+    }
+
+    /// Is that all that is wrong?
+    pub(crate) fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
+    /// Several errors as one, of a line each; None for no error.
+    pub(crate) fn all(errors: Vec<Error>) -> Option<Error> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        first.others.extend(errors);
+        Some(first)
     }
 
     /// An error at `line` (counted from 1) of `file`.
@@ -43,9 +63,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => write!(f, "{place}: {}", self.text),
-            None => f.write_str(&self.text),
+            Some(place) => write!(f, "{place}: {}", self.text)?,
+            None => f.write_str(&self.text)?,
         }
+        self.others.iter().try_for_each(|other| write!(f, "\n{other}"))
     }
 }
 

@@ -160,7 +160,7 @@ pub fn line_to_stderr(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// `text` fit for one line of a log: control characters, which a client could use to forge lines
+/// `text` fit for one line of a log: control characters other than TAB, which a client could use to forge lines
 /// or steer a terminal, become `\xNN`, and those that separate lines or turn the direction of what
 /// follows `\u{NNNN}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
@@ -172,7 +172,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            '\t' => out.push(' '),
+            '\t' => out.push('\t'),
             c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
             c if is_format(c) => out.extend(c.escape_unicode()),
             c => out.push(c),

@@ -127,15 +127,22 @@ fn load_into(
     }
     let confinement = confinement(config);
     let perl = Perl::new(config);
+    let mut missing = vec![];
     for file in [LOGGING, settings::PLUGINS] {
         // A file that cannot be read was found above.
         let lines = config.load(file.row().name).unwrap_or_default();
         for line in lines.entries() {
-            if let Err(error) = load_line(&mut plugins, &perl, config, &line.text) {
-                failed(error.or_at(&line.file, line.number))?;
+            let Err(error) = load_line(&mut plugins, &perl, config, &line.text) else { continue };
+            let error = error.or_at(&line.file, line.number);
+            // What has to be installed is told at once, not line after line.
+            if error.is_missing() {
+                missing.push(error);
+            } else {
+                failed(error)?;
             }
         }
     }
+    Error::all(missing).map_or(Ok(()), &mut *failed)?;
     perl.serve().or_else(&mut *failed)?;
     for name in plugins.files() {
         config.load(name).map(drop).or_else(&mut *failed)?;
@@ -180,12 +187,13 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     if name.contains("::") {
         return load_perl(plugins, perl, config, instance, &Source::Module(name), &words);
     }
-    if let Some(path) = perl_file(config, name) {
+    if let Some((path, implied)) = perl_file(config, name) {
+        let words: Vec<&str> = implied.iter().copied().chain(words.iter().copied()).collect();
         let Some(why) = perl::cannot_work(&path) else {
             return load_perl(plugins, perl, config, instance, &Source::File(&path), &words);
         };
-        let (file, native) = (path.display(), find(name));
-        let Some((plugin, _)) = native else {
+        let file = path.display();
+        let Some((plugin, _)) = find(name) else {
             let other = other_perl_file(config, name).unwrap_or_default();
             return Err(place(Error::new(format!("{file} cannot work here: {why}{other}"))));
         };
@@ -195,11 +203,12 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         );
     }
     let Some((plugin, implied)) = find(name) else {
+        let folders = perl::dirs(config).iter().map(|dir| dir.display().to_string()).collect();
+        let folders: Vec<String> = folders;
+        let nowhere = format!("there is no Perl file of that name in {}", folders.join(", "));
         return Err(match absent(name) {
-            Some(absent) => Error::new(absent),
-            None => Error::new(format!(
-                "no plugin '{name}' (there is no Perl file of that name, either)"
-            )),
+            Some(absent) => Error::missing(format!("{absent}; {nowhere}")),
+            None => Error::missing(format!("no plugin '{name}': it is not native, and {nowhere}")),
         });
     };
     let args = Args::new(implied.iter().copied().chain(words));
@@ -224,15 +233,22 @@ fn without_number(instance: &str) -> &str {
     }
 }
 
-/// The Perl source of that name.
-fn perl_file(config: &Config, name: &str) -> Option<PathBuf> {
-    perl::dirs(config).into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+/// The Perl source of that name, or of the name that it stands for, with the arguments that the older
+/// name implies.
+fn perl_file(config: &Config, name: &str) -> Option<(PathBuf, &'static [&'static str])> {
+    let dirs = perl::dirs(config);
+    let file = |name: &str| dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+    let newer = || {
+        let alias = ALIASES.iter().find(|alias| alias.old == name)?;
+        Some((file(alias.new)?, alias.args))
+    };
+    file(name).map(|path| (path, &[][..])).or_else(newer)
 }
 
 /// Where a plugin cannot work, and its name stands for another one whose file can: says so.
 fn other_perl_file(config: &Config, name: &str) -> Option<String> {
     let other = ALIASES.iter().find(|alias| alias.old == name)?.new;
-    let file = perl_file(config, other)?;
+    let (file, _) = perl_file(config, other)?;
     perl::cannot_work(&file).is_none().then(|| format!("; '{other}' can"))
 }
 
@@ -245,8 +261,23 @@ fn load_perl(
     words: &[&str],
 ) -> Result<()> {
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    perl.load(&mut hooks, instance, source, &perl::own_arguments(words))
-        .map_err(|error| error.within(instance))?;
+    if let Err(error) = perl.load(&mut hooks, instance, source, &perl::own_arguments(words)) {
+        // What it had to say before may be why.
+        for (level, text) in hooks.into_parts().3 {
+            plugins.log(level, format_args!("{instance}: {text}"));
+        }
+        let missing = perl::missing_module(&error.to_string());
+        return Err(match (missing, source) {
+            (Some(module), Source::File(file)) => Error::missing(format!(
+                "{instance}: the Perl file {} is there, but not the Perl module {module}: {error}",
+                file.display()
+            )),
+            (Some(module), _) => Error::missing(format!(
+                "{instance}: the Perl module {module} is not there: {error}"
+            )),
+            _ => error.within(instance),
+        });
+    }
     plugins.add(instance, perl::settings(words, perl.time_limit()), hooks);
     Ok(())
 }
@@ -279,7 +310,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_file_and_line() {
         for (plugins, error) in [
-            ("rcpt_ok\n\nno_such\n", "config/plugins:3: no plugin 'no_such'"),
+            (
+                "rcpt_ok\n\nno_such\nnone\n",
+                "config/plugins:3: no plugin 'no_such': it is not native, and there is no Perl file of \
+                 that name in /",
+            ),
             ("rcpt_ok timeout never\n", "config/plugins:1: rcpt_ok: argument timeout has the"),
             (
                 "rcpt_ok\nvirus/sophie\n",
@@ -293,6 +328,13 @@ mod tests {
             assert!(found.starts_with(error), "{found}");
         }
         assert!(load_config(&[]).unwrap_err().to_string().contains("no file 'plugins'"));
+        let all = load_config(&[("plugins", "none\nrcpt_ok\nnothing\n")]).unwrap_err().to_string();
+        let places: Vec<&str> =
+            all.split("; ").filter_map(|line| line.split_once(": it is")).map(|p| p.0).collect();
+        assert_eq!(
+            places,
+            ["config/plugins:1: no plugin 'none'", "config/plugins:3: no plugin 'nothing'"]
+        );
     }
 
     #[test]

@@ -30,6 +30,12 @@ mod site;
 // Processes that are killed, loop or ignore their rules.
 mod faults;
 
+// What plugins change: the message, the chain, the header section.
+mod changes;
+
+// The methods and attributes of 1.00 and 0.94.
+mod api;
+
 // Many messages.
 mod many;
 

@@ -35,8 +35,10 @@ pub enum Call<'a> {
     Credentials(&'a Credentials<'a>),
     /// `auth-scram-sha-256`.
     Scram(&'a Scram<'a>),
-    /// `unrecognized_command`, `vrfy`, `noop`, `help`: the command and the words after it.
+    /// `vrfy`, `noop`, `help`: the command and the words after it.
     Words(&'a str, &'a [&'a str]),
+    /// `unrecognized_command`: the command in lower case, and the rest of the line as it came.
+    Command(&'a str, &'a str),
     /// `config`: the name that is asked for.
     Config(&'a str),
     UserConfig(&'a Address, &'a str),

@@ -55,6 +55,29 @@ struct Handler<F: ?Sized> {
     run: Rc<F>,
 }
 
+/// The id of a handler that stands for those that came after all plugins were loaded.
+const LATE: u16 = u16::MAX;
+
+impl<F: ?Sized> Handler<F> {
+    fn is_late(&self) -> bool {
+        self.id == LATE
+    }
+}
+
+/// The hooks for which handlers came after all plugins were loaded: a bit for each hook.
+#[derive(Debug, Default)]
+pub(crate) struct LateHooks(Cell<u64>);
+
+impl LateHooks {
+    pub(crate) fn set(&self, hooks: impl Iterator<Item = Hook>) {
+        self.0.set(hooks.fold(0, |bits, hook| bits | 1 << hook as u8));
+    }
+
+    fn has(&self, hook: Hook) -> bool {
+        self.0.get() >> hook as u8 & 1 == 1
+    }
+}
+
 /// Brings something that processes inherit up to date; see [`Hooks::before_fork`].
 pub(crate) type Warmer = Box<dyn Fn(&Config) -> bool>;
 
@@ -72,6 +95,7 @@ pub struct Plugins {
     let_go: Vec<Forked>,
     tls: Option<Rc<TlsFn>>,
     files: BTreeSet<Cow<'static, str>>,
+    late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
     count: u16,
     stderr_level: Cell<Option<Level>>,
     logging: Cell<bool>,
@@ -105,6 +129,8 @@ impl Plugins {
         self.let_go.extend(hooks.take_let_go());
         self.loaded.push(Loaded { name: name.into(), settings, abilities });
         self.tls = hooks.take_tls().or(self.tls.take());
+        let late = hooks.take_late().into_iter();
+        self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
         self.files.extend(names);
@@ -142,7 +168,7 @@ impl Plugins {
             Hook::PreConnection => !self.incoming.is_empty(),
             Hook::PostFork => !self.forks.is_empty(),
             Hook::Logging => !self.loggers.is_empty(),
-            _ => !self.handlers[hook as usize].is_empty(),
+            _ => !self.handlers[hook as usize].is_empty() || self.is_late(hook),
         }
     }
 
@@ -150,7 +176,19 @@ impl Plugins {
     pub fn can(&self, ability: Ability) -> bool {
         let queues = &self.handlers[Hook::Queue as usize];
         let able = |plugin: u16| self.loaded(plugin).abilities.contains(&ability);
-        !queues.is_empty() && queues.iter().all(|handler| able(handler.plugin))
+        !queues.is_empty()
+            && queues.iter().all(|handler| able(handler.plugin))
+            && !self.is_late(Hook::Queue)
+    }
+
+    /// Have handlers for this hook come after all plugins were loaded?
+    fn is_late(&self, hook: Hook) -> bool {
+        self.late.iter().any(|(hooks, _)| hooks.has(hook))
+    }
+
+    /// What runs them, after all others.
+    fn late(&self) -> impl Iterator<Item = &Handler<SessionFn>> {
+        self.late.iter().map(|(_, handler)| handler)
     }
 
     /// The names of the loaded plugins, in order.
@@ -180,7 +218,7 @@ impl Plugins {
             for (level, text) in incoming.take_lines() {
                 self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
             }
-            if verdict.code() != Code::Declined {
+            if verdict.ends_chain() {
                 return verdict;
             }
         }
@@ -341,11 +379,15 @@ impl Session {
 
     fn run_chain(&mut self, hook: Hook, call: &Call<'_>, tell: bool) -> Verdict {
         let mut last = DECLINED;
-        if self.plugins().handlers[hook as usize].is_empty() {
+        if !self.plugins().has(hook) {
             return last;
         }
         let plugins = self.plugins().clone();
-        for handler in &plugins.handlers[hook as usize] {
+        let chain = &plugins.handlers[hook as usize];
+        for handler in chain.iter().chain(plugins.late()) {
+            if handler.is_late() && !plugins.is_late(hook) {
+                continue;
+            }
             let changed = match call {
                 Call::Address(_, params) => {
                     self.replaced_address().map(|changed| (changed, *params))
@@ -361,7 +403,7 @@ impl Session {
             if tell {
                 self.tell(&plugins, hook, handler.plugin, &last);
             }
-            if last.code() != Code::Declined {
+            if last.ends_chain() {
                 break;
             }
         }
@@ -389,7 +431,9 @@ impl Session {
         if hook == Hook::Queue && verdict.code() == Code::Declined {
             self.take_recipient_verdicts();
         }
-        self.keep_result(hook, handler.id as usize, verdict.code());
+        if !handler.is_late() {
+            self.keep_result(hook, handler.id as usize, verdict.code());
+        }
         verdict
     }
 

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 
 use crate::config::{Config, Derived, Lines};
 use crate::error::{Error, Result};
-use crate::hook::chain::Warmer;
+use crate::hook::chain::{LateHooks, SessionFn, Warmer};
 use crate::hook::{
     Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Kind, Parent,
     Parsed, Received, Scram, Session, Verdict,
@@ -54,6 +54,7 @@ pub struct Hooks {
     first: Vec<usize>,
     forked: Vec<Forked>,
     let_go: Vec<Forked>,
+    late: Vec<(Rc<LateHooks>, Rc<SessionFn>)>,
 }
 
 /// Chooses certificates and parameters for a client that wants TLS.
@@ -100,6 +101,7 @@ impl Hooks {
             first: vec![],
             forked: vec![],
             let_go: vec![],
+            late: vec![],
         }
     }
 
@@ -157,12 +159,24 @@ impl Hooks {
         noop Noop(words: &[&str]) = Call::Words(_, words) => end;
         /// After HELP; gets the words of the argument.
         help Help(words: &[&str]) = Call::Words(_, words) => end;
-        /// After a command that the core does not know; gets it in lower case, and its words.
-        unrecognized_command UnrecognizedCommand(command: &str, words: &[&str]) = Call::Words(command, words) => end;
         /// A handler refused something.
         deny Deny(result: &HookResult<'_>) = Call::Result(result) => end;
         /// A handler did not refuse something; DECLINED counts, too.
         ok Ok(result: &HookResult<'_>) = Call::Result(result) => end;
+    }
+
+    /// After a command that the core does not know; gets it in lower case, and its words.
+    pub fn unrecognized_command<R: IntoVerdict>(
+        &mut self,
+        run: impl Fn(&mut Session, &str, &[&str]) -> R + 'static,
+    ) {
+        self.on(Hook::UnrecognizedCommand, move |session, call| match call {
+            Call::Command(command, rest) => {
+                let words: Vec<&str> = rest.split_whitespace().collect();
+                run(session, command, &words).into_verdict()
+            }
+            _ => DECLINED,
+        });
     }
 
     /// After HELO or EHLO; gets the client's name.
@@ -316,6 +330,19 @@ impl Hooks {
 
     pub(crate) fn take_let_go(&mut self) -> Vec<Forked> {
         std::mem::take(&mut self.let_go)
+    }
+
+    /// Runs at the end of the chains of `hooks`, which may become others at any time.
+    pub(crate) fn late(
+        &mut self,
+        hooks: Rc<LateHooks>,
+        run: impl Fn(&mut Session, &Call<'_>) -> Verdict + 'static,
+    ) {
+        self.late.push((hooks, Rc::new(run)));
+    }
+
+    pub(crate) fn take_late(&mut self) -> Vec<(Rc<LateHooks>, Rc<SessionFn>)> {
+        std::mem::take(&mut self.late)
     }
 
     pub(crate) fn take_forked(&mut self) -> Vec<Forked> {

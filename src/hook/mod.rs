@@ -27,7 +27,7 @@ pub use session::{Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
-pub(crate) use chain::Kind;
+pub(crate) use chain::{Kind, LateHooks};
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;

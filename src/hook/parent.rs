@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::hook::hooks::Handlers;
-use crate::hook::{Ability, Call, Code, DECLINED, Hook, Kind, Session, TABLE, Verdict};
+use crate::hook::{Ability, Call, DECLINED, Hook, Kind, Session, TABLE, Verdict};
 use crate::mail::Address;
 use crate::state::Params;
 
@@ -32,7 +32,7 @@ impl Parent {
                 && *own == hook
             {
                 last = run(session, call);
-                if last.code() != Code::Declined {
+                if last.ends_chain() {
                     break;
                 }
             }

@@ -189,6 +189,11 @@ impl Session {
         self.current.map_or("", |current| &self.shared.plugins.loaded(current.plugin).name)
     }
 
+    /// The running hook; None outside a handler.
+    pub(crate) fn hook(&self) -> Option<Hook> {
+        self.current.map(|current| current.hook)
+    }
+
     /// The running hook's name; empty outside a handler.
     pub fn hook_name(&self) -> &'static str {
         self.current.map_or("", |current| current.hook.name())

@@ -74,6 +74,7 @@ pub struct Verdict {
     text: Cow<'static, str>,
     values: Vec<String>,
     failed: bool,
+    ends: bool,
     reply: Option<u16>,
 }
 
@@ -103,6 +104,16 @@ impl Verdict {
     /// DECLINED with a text, which is used where nobody else decides.
     pub fn declined(text: impl Into<Cow<'static, str>>) -> Verdict {
         Verdict::new(Code::Declined, text)
+    }
+
+    /// The same, and nobody else is asked.
+    pub(crate) fn undecided() -> Verdict {
+        Verdict { ends: true, ..DECLINED }
+    }
+
+    /// Is no handler asked after this one?
+    pub(crate) fn ends_chain(&self) -> bool {
+        self.ends || self.code != Code::Declined
     }
 
     /// OK with a text.
@@ -182,7 +193,14 @@ impl Verdict {
     }
 
     const fn plain(code: Code) -> Verdict {
-        Verdict { code, text: Cow::Borrowed(""), values: vec![], failed: false, reply: None }
+        Verdict {
+            code,
+            text: Cow::Borrowed(""),
+            values: vec![],
+            failed: false,
+            ends: false,
+            reply: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Perl plugins ask for while a handler runs, and what they say without waiting.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::hook::{Args, Call, Code, Hook};
 use crate::log::Level;
@@ -16,9 +17,10 @@ type Answer = Result<Item, String>;
 type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
-const QUESTIONS: [(&str, Run); 23] = [
+const QUESTIONS: [(&str, Run); 24] = [
     ("log", log),
     ("config", config),
+    ("config_file", config_file),
     ("user_config", user_config),
     ("config_dir", config_dir),
     ("plugin_dirs", plugin_dirs),
@@ -43,6 +45,31 @@ const QUESTIONS: [(&str, Run); 23] = [
 ];
 
 impl Perl {
+    /// What plugins have written to the file of the message becomes the message.
+    ///
+    /// # Errors
+    /// The file cannot be read any more.
+    pub(super) fn take_back_body(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        start: Option<u64>,
+    ) -> Result<(), String> {
+        let Asker::Session(session) = asker else { return Ok(()) };
+        let transaction = &mut session.transaction;
+        let Some(file) = transaction.kept::<Rc<LfFile>>().cloned() else { return Ok(()) };
+        if let Some(start) = start {
+            file.set_start(start);
+        }
+        if !file.is_of(transaction) || !file.is_changed() {
+            return Ok(());
+        }
+        file.take_back(transaction).map_err(|error| format!("the message's file: {error}"))?;
+        if let Some(serving) = &*self.serving.borrow() {
+            serving.mirror.borrow_mut().knows_length(transaction);
+        }
+        Ok(())
+    }
+
     pub(super) fn answer(
         &self,
         asker: &mut Asker<'_, '_>,
@@ -108,6 +135,11 @@ fn config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)))
 }
 
+/// The same without what plugins say.
+fn config_file(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+    Ok(Item::texts(perl.config.list(&text(args, 0)).iter()))
+}
+
 fn user_config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let address = args.first().and_then(mirror::address).unwrap_or_default();
     Ok(Item::texts(session(asker)?.config_for(&address, &text(args, 1)).iter()))
@@ -159,15 +191,16 @@ fn header(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
 
 fn body(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     let session = session(asker)?;
-    if let Some(file) = session.transaction.kept::<LfFile>() {
+    let fail = |error: std::io::Error| format!("cannot write the message for Perl: {error}");
+    if let Some(file) = session.transaction.kept::<Rc<LfFile>>() {
+        file.write(&session.transaction).map_err(fail)?;
         return Ok(file.item());
     }
     let serving = perl.serving.borrow().clone().ok_or("there is no Perl process")?;
     let path = session.spool_name();
-    let file = LfFile::make(&session.transaction, path, &serving)
-        .map_err(|error| format!("cannot write the message for Perl: {error}"))?;
+    let file = LfFile::make(&session.transaction, path, &serving).map_err(fail)?;
     let item = file.item();
-    session.transaction.keep(file);
+    session.transaction.keep(Rc::new(file));
     Ok(item)
 }
 
@@ -175,15 +208,16 @@ fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let fail = |error: std::io::Error| format!("cannot add to the message: {error}");
     let text = args.first().map(Item::as_octets).unwrap_or_default();
     let transaction = &mut session(asker)?.transaction;
+    let file = transaction.kept::<Rc<LfFile>>().filter(|file| file.is_of(transaction)).cloned();
     transaction.body.write(&file::with_crlf(text)).map_err(fail)?;
     transaction.body.finish().map_err(fail)?;
-    if let Some(file) = transaction.kept::<LfFile>() {
-        file.append(text).map_err(fail)?;
+    if let Some(file) = file {
+        file.append(text, transaction).map_err(fail)?;
     }
     if let Some(serving) = &*perl.serving.borrow() {
         serving.mirror.borrow_mut().knows_length(transaction);
     }
-    data_size(perl, asker, args)
+    Ok(Item::Undef)
 }
 
 fn data_size(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
@@ -246,9 +280,10 @@ fn with_call<R>(hook: Hook, words: &[Item], run: impl FnOnce(&Call<'_>) -> R) ->
     let words: Vec<String> = words.iter().map(Item::as_text).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (first, rest) = words.split_first().unwrap_or((&"", &[]));
+    let rest = rest.join(" ");
     Some(run(&match hook {
         Hook::Vrfy | Hook::Noop | Hook::Help => Call::Words("", &words),
-        Hook::UnrecognizedCommand => Call::Words(first, rest),
+        Hook::UnrecognizedCommand => Call::Command(first, &rest),
         Hook::Ehlo | Hook::Helo => Call::Host(first),
         _ if words.is_empty() => Call::Nothing,
         _ => return None,
@@ -266,7 +301,7 @@ fn reset_transaction(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) ->
 
 /// Why a plugin's file cannot work here, or undef.
 fn cannot_work(_perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
-    Ok(Item::maybe(file::cannot_work(Path::new(&text(args, 0)))))
+    Ok(Item::maybe(crate::perl::cannot_work(Path::new(&text(args, 0)))))
 }
 
 /// A native plugin as the parent of a Perl one: a number for it, and the names of its hooks.  The

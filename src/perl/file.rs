@@ -1,26 +1,31 @@
-//! The message as a file for Perl plugins, and what in a plugin's file cannot work here.
+//! The message as a file for Perl plugins.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use std::sync::LazyLock;
-
-use regex::Regex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::perl::Serving;
 use crate::perl::wire::Item;
 use crate::state::{Transaction, UnixLines};
 
-/// The whole message with `\n` line ends, which Perl plugins have always seen.
+/// The whole message with `\n` line ends, which Perl plugins have always seen, and may change.
 pub(super) struct LfFile {
     path: PathBuf,
     /// Where what follows the header section begins.
-    start: u64,
-    size: std::cell::Cell<u64>,
+    start: Cell<u64>,
+    state: Cell<FileState>,
+    /// The length of the message that it is made of.
+    of: Cell<u64>,
     serving: Weak<Serving>,
 }
+
+/// By what a file is known to be as it was: number, length, time of its last change.
+#[derive(Clone, Copy, PartialEq, Default)]
+struct FileState(u64, u64, i64, i64);
 
 impl LfFile {
     /// Writes the message to `path`.
@@ -32,37 +37,126 @@ impl LfFile {
         path: PathBuf,
         serving: &Rc<Serving>,
     ) -> io::Result<LfFile> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let mut made = LfFile { path, start: 0, size: 0.into(), serving: Rc::downgrade(serving) };
-        let mut out = BufWriter::with_capacity(64 * 1024, file);
-        let body = &transaction.body;
-        let mut lines = UnixLines::new(&mut out);
-        io::copy(&mut body.reader(0).take(body.start()), &mut lines)?;
-        lines.flush()?;
-        made.start = out.stream_position()?;
-        let mut lines = UnixLines::new(&mut out);
-        body.copy_from(body.start(), &mut lines)?;
-        lines.flush()?;
-        made.size.set(out.stream_position()?);
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let (start, state, of) = Default::default();
+        let made = LfFile { path, start, state, of, serving: Rc::downgrade(serving) };
+        made.write(transaction)?;
         Ok(made)
     }
 
-    /// Path, where the text begins, length.
+    /// Writes the message anew, unless it is the one that is there already.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn write(&self, transaction: &Transaction) -> io::Result<()> {
+        let body = &transaction.body;
+        if self.is_of(transaction) {
+            return Ok(());
+        }
+        let file = OpenOptions::new().write(true).truncate(true).open(&self.path)?;
+        let mut out = BufWriter::with_capacity(64 * 1024, file);
+        let mut lines = UnixLines::new(&mut out);
+        io::copy(&mut body.reader(0).take(body.start()), &mut lines)?;
+        lines.flush()?;
+        self.start.set(out.stream_position()?);
+        let mut lines = UnixLines::new(&mut out);
+        body.copy_from(body.start(), &mut lines)?;
+        lines.flush()?;
+        out.flush()?;
+        self.mark(transaction)
+    }
+
+    /// Has the message not changed on this side since?
+    pub(super) fn is_of(&self, transaction: &Transaction) -> bool {
+        self.of.get() == transaction.body.len()
+    }
+
+    /// Path, where the text begins.
     pub(super) fn item(&self) -> Item {
         let path = Item::text(self.path.as_os_str().as_encoded_bytes());
-        Item::List(vec![path, Item::number(self.start), Item::number(self.size.get())])
+        Item::List(vec![path, Item::number(self.start.get())])
     }
 
     /// Appends what a plugin adds to the message.
     ///
     /// # Errors
     /// What the file system says.
-    pub(super) fn append(&self, text: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).open(&self.path)?;
-        file.write_all(text)?;
-        self.size.set(self.size.get() + text.len() as u64);
+    pub(super) fn append(&self, text: &[u8], transaction: &Transaction) -> io::Result<()> {
+        OpenOptions::new().append(true).open(&self.path)?.write_all(text)?;
+        self.mark(transaction)
+    }
+
+    /// The text begins elsewhere, says a plugin.
+    pub(super) fn set_start(&self, start: u64) {
+        self.start.set(start);
+        self.state.take();
+    }
+
+    /// Has a plugin changed the file since it was written or read here?
+    pub(super) fn is_changed(&self) -> bool {
+        self.look().is_ok_and(|state| state != self.state.get())
+    }
+
+    /// Makes the text of the file that of the message.  The header section of the file does not
+    /// count, as ever.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn take_back(&self, transaction: &mut Transaction) -> io::Result<()> {
+        let mut file = BufReader::with_capacity(64 * 1024, File::open(&self.path)?);
+        self.start.set(text_start(&mut file, self.start.get())?);
+        file.seek(io::SeekFrom::Start(self.start.get()))?;
+        let body = &mut transaction.body;
+        let mut head = vec![];
+        body.reader(0).take(body.start()).read_to_end(&mut head)?;
+        body.clear();
+        body.write(&head)?;
+        body.set_start(head.len() as u64);
+        let mut line = vec![];
+        while file.read_until(b'\n', &mut line)? > 0 {
+            if !line.ends_with(b"\n") {
+                line.push(b'\n');
+            }
+            body.write(&with_crlf(&line))?;
+            line.clear();
+        }
+        body.finish()?;
+        self.mark(transaction)
+    }
+
+    fn look(&self) -> io::Result<FileState> {
+        let known = std::fs::metadata(&self.path)?;
+        Ok(FileState(known.ino(), known.len(), known.mtime(), known.mtime_nsec()))
+    }
+
+    /// The time of the last change is set to one that no change of a plugin can have: the clock of
+    /// the file system may stand still between two of them.
+    fn mark(&self, transaction: &Transaction) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let past = UNIX_EPOCH + Duration::from_secs(now.saturating_sub(1));
+        OpenOptions::new().append(true).open(&self.path)?.set_modified(past)?;
+        self.state.set(self.look()?);
+        self.of.set(transaction.body.len());
         Ok(())
     }
+}
+
+/// Where the text of the message begins: `start`, if there is an empty line, else the first one.
+fn text_start(file: &mut (impl BufRead + Seek), start: u64) -> io::Result<u64> {
+    let mut around = [0; 2];
+    file.seek(io::SeekFrom::Start(start.saturating_sub(1)))?;
+    if file.read_exact(&mut around).is_ok()
+        && (&around == b"\n\n" || start == 0 && around[0] == b'\n')
+    {
+        return Ok(start);
+    }
+    file.rewind()?;
+    let (mut at, mut line) = (0, vec![]);
+    while file.read_until(b'\n', &mut line)? > 0 && line != b"\n" && line != b"\r\n" {
+        at += line.len() as u64;
+        line.clear();
+    }
+    Ok(at)
 }
 
 impl Drop for LfFile {
@@ -114,54 +208,6 @@ pub(super) fn with_crlf(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Why a Perl plugin's file cannot work here, if it cannot: the client's socket is the worker's,
-/// and Perl's STDIN and STDOUT are not the client.
-pub fn cannot_work(file: &Path) -> Option<&'static str> {
-    static SOCKET: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
-        let regex = |text: &str| Regex::new(text).expect("these are constants, and tested");
-        [
-            (
-                regex(r"\*STD(IN|OUT)\s*=[^=~]|start_SSL|new_from_fd\s*\(\s*(fileno|\\?\*?STDIN)"),
-                "it puts another socket in the place of the client's",
-            ),
-            (
-                regex(
-                    r"<\s*STDIN\s*>|\\\*STDIN|(read|recv|readline)\s*\(\s*\*?STDIN|fileno\s*\(\s*\*?STDIN",
-                ),
-                "it reads from the client's socket",
-            ),
-            (
-                regex(
-                    r"Danga::|->(watch_read|watch_write|pause_read|continue_read|AddTimer)\b|\bYIELD\b",
-                ),
-                "it is written for the asynchronous server",
-            ),
-        ]
-    });
-    let text = std::fs::read(file).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let code = code_of(&text);
-    SOCKET.iter().find(|(pattern, _)| pattern.is_match(&code)).map(|(_, why)| *why)
-}
-
-/// Perl's source without comments of whole lines, POD and what follows `__END__`.
-fn code_of(text: &str) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut is_pod = false;
-    for line in text.lines() {
-        let command = line.strip_prefix('=').filter(|rest| rest.starts_with(char::is_alphabetic));
-        if let Some(command) = command {
-            is_pod = !command.starts_with("cut");
-        } else if matches!(line.trim_end(), "__END__" | "__DATA__") {
-            break;
-        } else if !is_pod && !line.trim_start().starts_with('#') {
-            code.push_str(line);
-            code.push('\n');
-        }
-    }
-    code
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,26 +215,5 @@ mod tests {
     #[test]
     fn line_ends_are_made() {
         assert_eq!(with_crlf(b"a\n\nb\r\nc"), b"a\r\n\r\nb\r\nc");
-    }
-
-    #[test]
-    fn plugins_that_want_the_socket_are_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("plugin");
-        for (source, why) in [
-            ("*STDIN = *STDOUT = $socket;", Some("puts another socket")),
-            ("my $line = <STDIN>;", Some("reads from the client")),
-            ("$select->add(\\*STDIN) or return DECLINED;", Some("reads from the client")),
-            ("return YIELD;", Some("asynchronous")),
-            ("# <STDIN>\n=pod\n\n<STDIN>\n\n=cut\nsub hook_rcpt { }\n__END__\n<STDIN>", None),
-            ("open(SAVE_STDIN, \"<&STDIN\");\nif ($STDIN == 1) { print STDERR 'x' }", None),
-        ] {
-            std::fs::write(&file, source).unwrap();
-            let found = cannot_work(&file);
-            match why {
-                Some(why) => assert!(found.is_some_and(|text| text.contains(why)), "{source}"),
-                None => assert_eq!(found, None, "{source}"),
-            }
-        }
     }
 }

@@ -11,8 +11,11 @@ use crate::log::Level;
 use crate::perl::process::Process;
 use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, DIED, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
+use crate::perl::{Asker, DIED, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl, Said};
 use crate::settings::PLUGIN_DIRS;
+
+/// Instead of a handler's number: all that the Perl child has left to run.
+const AT_THE_END: i64 = -1;
 
 /// Where a Perl plugin's code is.
 pub enum Source<'a> {
@@ -99,6 +102,26 @@ impl Perl {
         }
     }
 
+    /// A parser of HELO or EHLO may give more than the client's name: handlers of the hook get all.
+    fn keep_greeting(&self, session: &Session, hook: Hook, said: Option<&Said>) {
+        if matches!(hook, Hook::HeloParse | Hook::EhloParse) {
+            let values = said.map(|said| said.rest.clone()).unwrap_or_default();
+            self.greeting.replace((session.id().to_owned(), values));
+        }
+    }
+
+    fn with_greeting(&self, session: &Session, hook: Hook, args: Vec<Item>) -> Vec<Item> {
+        let greeting = self.greeting.borrow();
+        match (hook, &args[..], &greeting.1[..]) {
+            (Hook::Helo | Hook::Ehlo, [host], [name, ..])
+                if host == name && greeting.0 == session.id() =>
+            {
+                greeting.1.clone()
+            }
+            _ => args,
+        }
+    }
+
     /// What the host itself has to do at times.
     fn register_own(&self, hooks: &mut Hooks) {
         let Some(perl) = self.this.upgrade() else { return };
@@ -111,6 +134,11 @@ impl Perl {
         });
         let worker = perl.clone();
         hooks.after_much_mail(move || worker.let_go());
+        let late = perl.clone();
+        hooks.late(perl.late.clone(), move |session, call| {
+            let hook = session.hook().unwrap_or(Hook::PostConnection);
+            in_session(&late, session, hook, AT_THE_END, call)
+        });
         hooks.at_fork(move || perl.forget_inherited());
     }
 }
@@ -164,8 +192,9 @@ fn in_session(
     // Less than what the alarm allows, so that it is the plugin's failure and not the session's.
     let left = session.time_left();
     let limit = left.saturating_sub(GRACE).max(left / 2);
-    let args = arguments(hook, call);
+    let args = perl.with_greeting(session, hook, arguments(call));
     let said = perl.call(&mut Asker::Session(session), id, hook.name(), args, limit);
+    perl.keep_greeting(session, hook, said.as_ref().ok());
     match said.map(|said| verdict(hook, said)) {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(odd)) => {

@@ -177,6 +177,8 @@ fn set_field(connection: &mut Connection, name: &str, value: &Item) {
         "remote_host" if !text.is_empty() => connection.set_remote_host(Some(text)),
         "relay_client" => connection.relay_client = value.is_true(),
         "hello_host" => connection.hello_host = text,
+        "auth_user" => connection.auth_user = Some(text).filter(|text| !text.is_empty()),
+        "auth_mechanism" => connection.auth_mechanism = Some(text).filter(|text| !text.is_empty()),
         "hello" if connection.hello != Some(Hello::Lhlo) => {
             connection.hello = match text.as_str() {
                 "helo" => Some(Hello::Helo),

@@ -21,6 +21,7 @@ mod link;
 mod load;
 mod mirror;
 mod process;
+mod source;
 mod verdict;
 mod wire;
 
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Hooks, Incoming, Parent, Session};
+use crate::hook::{Hook, Hooks, Incoming, LateHooks, Parent, Session};
 use crate::log::Level;
 use crate::settings::{NO_NEW_PRIVS, PERL_TIMEOUT};
 
@@ -40,8 +41,8 @@ use mirror::Mirror;
 use process::Process;
 use wire::Item;
 
-pub use file::cannot_work;
 pub use load::{Source, dirs, own_arguments, settings};
+pub use source::{cannot_work, missing_module};
 
 /// How long loading one plugin may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
@@ -68,6 +69,10 @@ pub struct Perl {
     /// Has a plugin the argument `loglevel`, so that no line is known to be superfluous?
     shifts_levels: Cell<bool>,
     parents: RefCell<Vec<Parent>>,
+    /// The hooks for which plugins have registered handlers in the Perl child.
+    late: Rc<LateHooks>,
+    /// What a parser of HELO or EHLO gave beyond the client's name, and in which session.
+    greeting: RefCell<(String, Vec<Item>)>,
     this: Weak<Perl>,
 }
 
@@ -113,6 +118,8 @@ impl Perl {
             has_loggers: Cell::new(false),
             shifts_levels: Cell::new(false),
             parents: RefCell::default(),
+            late: Rc::default(),
+            greeting: RefCell::default(),
             this: this.clone(),
         })
     }
@@ -181,9 +188,16 @@ impl Perl {
         deadline: Instant,
     ) -> std::result::Result<Said, String> {
         let apply = |asker: &mut Asker<'_, '_>, changes: Option<&Item>| {
+            let start = changes.and_then(|changes| changes.get("B")?.as_number());
+            self.take_back_body(asker, start.and_then(|start| u64::try_from(start).ok()))?;
             if let (Some(mirror), Some(changes)) = (mirror, changes) {
                 mirror.borrow_mut().apply(asker.session(), changes);
+                if let Some(late) = changes.get("L") {
+                    let names = late.as_list().iter().map(Item::as_text);
+                    self.late.set(names.filter_map(|name| Hook::from_name(&name)));
+                }
             }
+            Ok::<_, String>(())
         };
         link.send(frame)?;
         loop {
@@ -191,16 +205,16 @@ impl Perl {
             let part = |at: usize| frame.get(at).cloned().unwrap_or(Item::Undef);
             match frame.first().map(Item::as_octets).unwrap_or_default() {
                 b"r" => {
-                    apply(asker, frame.get(3));
+                    apply(asker, frame.get(3))?;
                     let rest = frame.get(2).map_or(&[][..], Item::as_list).to_vec();
                     return Ok(Said { code: part(1).as_number(), rest });
                 }
                 b"d" => {
-                    apply(asker, frame.get(2));
+                    apply(asker, frame.get(2))?;
                     return Err(format!("{DIED}{}", part(1).as_text().trim_end()));
                 }
                 b"a" => {
-                    apply(asker, frame.get(3));
+                    apply(asker, frame.get(3))?;
                     let answer = self.answer(asker, &part(1).as_text(), part(2).as_list());
                     link.send(match answer {
                         Ok(answer) => {
@@ -254,6 +268,8 @@ impl Perl {
         let hello =
             vec![Item::text("h"), Item::number(level), Item::text(waits), Item::texts(names)];
         link.send(hello)?;
+        // A new child has only the handlers that were loaded.
+        self.late.set(std::iter::empty());
         let serving = Rc::new(Serving { link, mirror: RefCell::default() });
         *self.serving.borrow_mut() = Some(serving.clone());
         Ok((serving, limit))

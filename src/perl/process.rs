@@ -19,11 +19,12 @@ use crate::perl::link::Link;
 use crate::perl::wire::Item;
 
 /// The library that plugins see, by the names under which Perl looks for its parts.
-const LIBRARY: [(&str, &str); 23] = [
+const LIBRARY: [(&str, &str); 24] = [
     ("Qpsmtpd.pm", include_str!("lib/Qpsmtpd.pm")),
     ("Qpsmtpd/Address.pm", include_str!("lib/Qpsmtpd/Address.pm")),
     ("Qpsmtpd/Auth.pm", include_str!("lib/Qpsmtpd/Auth.pm")),
     ("Qpsmtpd/Base.pm", include_str!("lib/Qpsmtpd/Base.pm")),
+    ("Qpsmtpd/Chain.pm", include_str!("lib/Qpsmtpd/Chain.pm")),
     ("Qpsmtpd/Command.pm", include_str!("lib/Qpsmtpd/Command.pm")),
     ("Qpsmtpd/Config.pm", include_str!("lib/Qpsmtpd/Config.pm")),
     ("Qpsmtpd/Connection.pm", include_str!("lib/Qpsmtpd/Connection.pm")),
@@ -118,6 +119,7 @@ fn run(root: &Path, desk: &OwnedFd, confined: bool) -> Result<Link> {
         .arg(root)
         .args([libc::SYS_recvmsg, libc::SYS_prctl].map(|number| number.to_string()))
         .arg(if confined { "1" } else { "0" })
+        .arg(std::env::current_dir().unwrap_or_default())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(desk.try_clone().map_err(fail)?))
         .spawn()

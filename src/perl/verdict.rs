@@ -18,11 +18,21 @@ const CODES: [(i64, Code); 7] = [
     (910, Code::Done),
 ];
 
+/// All numbers of Qpsmtpd::Constants, those that decide nothing here included.
+const ODD_CODES: [&str; 8] = ["900", "901", "902", "903", "904", "909", "910", "911"];
+
 /// The verdict on a hook; the error is a line for the log, and then nothing was decided.
 pub(super) fn verdict(hook: Hook, said: Said) -> Result<Verdict, String> {
     let Some(number) = said.code else { return Err("returned undef".into()) };
     let Some(code) = CODES.iter().find(|row| row.0 == number).map(|row| row.1) else {
-        return Err(format!("returned {number}, which is no return code"));
+        // Perl qpsmtpd takes a part of a code for one: what its name is does not matter then, only
+        // that it is not DECLINED.
+        let digits = number.to_string();
+        let is_part = ODD_CODES.iter().any(|code| code.contains(&digits));
+        return match is_part {
+            true => Ok(Verdict::undecided()),
+            false => Err(format!("returned {number}, which is no return code")),
+        };
     };
     let mut words = said.rest.iter().map(Item::as_text);
     Ok(match (hook, code) {
@@ -55,7 +65,7 @@ pub(super) fn returned(verdict: &Verdict) -> Item {
 }
 
 /// What a handler is given besides itself and the transaction.
-pub(super) fn arguments(hook: Hook, call: &Call<'_>) -> Vec<Item> {
+pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
     match call {
         // No Perl plugin can register for SCRAM: it has no upstream.
         Call::Nothing | Call::Scram(_) => vec![],
@@ -81,11 +91,10 @@ pub(super) fn arguments(hook: Hook, call: &Call<'_>) -> Vec<Item> {
                 Item::maybe(Some(who.ticket).filter(|ticket| !ticket.is_empty())),
             ]
         }
-        Call::Words(command, words) => {
-            // Of a command of our own, Perl has always been given what follows it only.
-            let command = Some(command).filter(|_| hook == Hook::UnrecognizedCommand);
-            command.into_iter().chain(words.iter()).map(Item::text).collect()
-        }
+        // Of a command of our own, Perl has always been given what follows it only.
+        Call::Words(_, words) => words.iter().map(Item::text).collect(),
+        Call::Command(command, "") => vec![Item::text(command)],
+        Call::Command(command, rest) => vec![Item::text(command), Item::text(rest)],
         Call::UserConfig(address, name) => vec![address_item(address), Item::text(name)],
         Call::Result(result) => vec![
             Item::text(escaped(result.plugin)),
@@ -184,6 +193,8 @@ mod tests {
         let values = verdict(Hook::Config, said(Some(900), &["a", "b"])).unwrap();
         assert_eq!(values.into_values(), ["a", "b"]);
         assert!(verdict(Hook::Rcpt, said(None, &[])).is_err());
-        assert!(verdict(Hook::Rcpt, said(Some(1), &[])).unwrap_err().contains("returned 1"));
+        assert!(verdict(Hook::Rcpt, said(Some(5), &[])).unwrap_err().contains("returned 5"));
+        let odd = verdict(Hook::Rcpt, said(Some(1), &[])).unwrap();
+        assert_eq!((odd.code(), odd.ends_chain()), (Code::Declined, true));
     }
 }

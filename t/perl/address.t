@@ -67,7 +67,8 @@ for my $case (@GOOD) {
     is $address->format,  $written, 'written';
     is "$address",        $written, 'the same as a string';
     is $address->address, $user . (defined $host ? "\@$host" : ''), 'without quoting';
-    is_deeply [Qpsmtpd::Address->canonify($path)], $path eq '<>' || $path eq '<@r.test:>' ? [''] : [$user, $host], 'canonify';
+    is_deeply [(Qpsmtpd::Address->canonify($path))[0, 1]], [$user, $host], 'canonify';
+    is scalar(Qpsmtpd::Address->canonify($path)), $user, 'in scalar context';
     ok $address eq $path, 'equals its path';
     is(Qpsmtpd::Address->parse($written)->user, $user, 'and back') unless $written =~ /^<[.]/;
 }
@@ -75,11 +76,13 @@ for my $case (@GOOD) {
 for my $path (@BAD) {
     (my $name = $path) =~ s/([^ -~])/sprintf '\\x%02x', ord $1/ge;
     is(Qpsmtpd::Address->new($path), undef, $name);
-    is_deeply [Qpsmtpd::Address->canonify($path)], [undef], 'canonify';
+    my ($user, $host, $why) = Qpsmtpd::Address->canonify($path);
+    is_deeply [$user, $host], [undef, undef], 'canonify';
+    like $why, qr/^no /, 'why';
     my $address = Qpsmtpd::Address->new('<a@b.test>');
     ok !($address eq $path) && !($path eq $address), 'comparing with it is safe';
 }
-is_deeply [Qpsmtpd::Address->canonify($_)], [undef], 'no path' for undef, '', 'a@b', '<a@b', 'a@b>';
+is_deeply [(Qpsmtpd::Address->canonify($_))[0, 1]], [undef, undef], 'no path' for undef, '', 'a@b', '<a@b', 'a@b>';
 
 subtest 'without brackets' => sub {
     my @cases = (

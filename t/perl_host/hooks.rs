@@ -80,7 +80,7 @@ auth-plain 'plain' 'ali@example.com' 'secret' undef undef
 vrfy 'somebody' 'else'
 noop 'a' 'b'
 help 'me'
-unrecognized_command 'frob' 'x' 'y'
+unrecognized_command 'frob' 'x  y'
 reset_transaction
 mail_parse 'FROM:<a@example.net> SIZE=10'
 mail_pre '<a@example.net>' {size,10}

@@ -27,8 +27,7 @@ sub hook_deny {
 sub hook_reset_transaction {
     my ($self, $transaction) = @_;
     return DECLINED if !$transaction->sender || $transaction->notes('line_written');
-    my $results = $transaction->notes('queue::maildir');
-    my $queued = $results && $results->{hook_queue} && $results->{hook_queue}{return} == OK;
+    my $queued = ($transaction->notes('queue::maildir')->{hook_queue}{return} || 0) == OK;
     $self->write_line($queued ? ('queued', OK, 'queued') : ('-', DECLINED, 'nothing'));
     return DECLINED;
 }

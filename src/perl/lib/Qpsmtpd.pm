@@ -8,6 +8,7 @@ use warnings;
 
 use Scalar::Util ();
 
+use Qpsmtpd::Address;
 use Qpsmtpd::Base;
 use Qpsmtpd::Constants;
 
@@ -20,7 +21,7 @@ our $hooks = {};
 
 my $server = bless {
     _auth => undef,
-    _config => {},
+    _lines => {},
     _commands => { map { $_ => '' } qw(ehlo helo rset mail rcpt data help vrfy noop quit) },
 }, 'Qpsmtpd::TcpServer';
 @Qpsmtpd::TcpServer::ISA = qw(Qpsmtpd::SMTP);
@@ -32,9 +33,24 @@ sub version { return $VERSION }
 sub TRACE_LEVEL { return $TraceLevel }
 sub trace_level { return $TraceLevel }
 sub init_logger { return $TraceLevel }
-sub hooks { return $hooks }
 sub load_logging { }
-sub clear_config_cache { $server->{_config} = {} }
+
+# All handlers by hook, or those of one: a list, or a reference to it. What a plugin changes there
+# holds in this process.
+sub hooks {
+    my ($self, $hook) = @_;
+    Qpsmtpd::Chain::is_known();
+    return $hooks unless $hook;
+    return wantarray ? @{ $hooks->{$hook} || [] } : $hooks->{$hook} || [];
+}
+
+# An address that knows the session, for what its user has in the configuration.
+sub address {
+    my ($self, @parts) = @_;
+    my $address = Qpsmtpd::Address->new(@parts);
+    $address->qp($server) if $address;
+    return $address;
+}
 
 sub connection {
     my $self = shift;
@@ -98,10 +114,17 @@ sub config_lines {
     }
     # Plugins that give configuration may say something else every time.
     return @{ Qpsmtpd::Host::ask('config', $name) } if $hooks->{config};
-    return @{ $server->{_config}{$name} ||= Qpsmtpd::Host::ask('config', $name) };
+    return @{ $server->{_lines}{$name} ||= Qpsmtpd::Host::ask('config', $name) };
 }
 
 sub get_qmail_config { return shift->config(@_) }
+sub clear_config_cache { $server->{_lines} = {} }
+
+# The configuration as an object.
+sub conf {
+    require Qpsmtpd::Config;
+    return $server->{_config} ||= Qpsmtpd::Config->new;
+}
 
 sub config_dir {
     my ($self, $name) = @_;
@@ -128,16 +151,13 @@ sub fault {
 
 sub disconnect { Qpsmtpd::Host::notify('disconnect') }
 
-sub authenticated { return $server->{_auth} }
+sub authenticated { return _or_nothing('_auth') }
+sub auth_user { return _or_nothing('_auth_user') }
+sub auth_mechanism { return _or_nothing('_auth_mechanism') }
 
-sub auth_user {
-    my $user = $server->connection->{_auth_user};
-    return defined $user ? $user : '';
-}
-
-sub auth_mechanism {
-    my $mechanism = $server->connection->{_auth_mechanism};
-    return defined $mechanism ? $mechanism : '';
+sub _or_nothing {
+    my ($name) = @_;
+    return defined $server->{$name} ? $server->{$name} : '';
 }
 
 sub command_counter { return Qpsmtpd::Host::ask('commands') }
@@ -145,14 +165,43 @@ sub command_counter { return Qpsmtpd::Host::ask('commands') }
 # Asks all plugins, native ones too; what they answer comes back and nothing is said to the client.
 sub run_hooks_no_respond {
     my ($self, $hook, @args) = @_;
-    return @{ Qpsmtpd::Host::ask('run_hooks', $hook, @args) };
+    return @{ Qpsmtpd::Chain::apart(sub { Qpsmtpd::Host::ask('run_hooks', $hook, @args) }) };
 }
 
 sub run_hooks { return shift->run_hooks_no_respond(@_) }
 
 sub _register_hook {
     my ($self, $hook, $entry, $first) = @_;
-    Qpsmtpd::Host::add_handler($hook, $entry->{code}, $first);
+    Qpsmtpd::Chain::add($hook, $entry, $first);
+}
+
+# --------------------------------------------------------------------------------- plugins
+
+# Loads a line of a plugin's own list, `name arguments`, from these folders: for those that choose
+# plugins by client.
+sub _load_plugin {
+    my ($self, $line, @folders) = @_;
+    my ($name, @args) = split ' ', $line;
+    (my $file_name = $name) =~ s/:\d+\z//;
+    my $class;
+    if ($name =~ /::/) {
+        $class = Qpsmtpd::Plugin::load_module($file_name);
+    }
+    else {
+        my ($file) = grep { -f } map { "$_/$file_name" } @folders ? @folders : $self->plugin_dirs;
+        $file or die "no plugin '$name' in ", join(', ', @folders), "\n";
+        my $why = Qpsmtpd::Host::ask('cannot_work', $file);
+        die "$file cannot work here: $why; the native plugin peers takes native plugins\n" if $why;
+        $class = Qpsmtpd::Plugin::load_file($name, $file);
+    }
+    my $plugin = $class->new;
+    $plugin->_register($server, @args);
+    return $plugin;
+}
+
+sub load_plugins {
+    my ($self) = @_;
+    return map { $self->_load_plugin($_, $self->plugin_dirs) } $self->config('plugins');
 }
 
 # ------------------------------------------------------------------------------------ spool

@@ -78,8 +78,8 @@ pub(crate) fn quit(dialogue: &mut Dialogue, _argument: &str) {
 /// A line that begins with none of our verbs; `verb` is empty for an empty line.
 pub(crate) fn unrecognized(dialogue: &mut Dialogue, verb: &str, argument: &str) {
     let verb = verb.to_lowercase();
-    let words: Vec<&str> = argument.split_whitespace().collect();
-    let verdict = dialogue.ask(Hook::UnrecognizedCommand, &Call::Words(&verb, &words));
+    let rest = argument.trim();
+    let verdict = dialogue.ask(Hook::UnrecognizedCommand, &Call::Command(&verb, rest));
     if !dialogue.settled(Hook::UnrecognizedCommand, &verdict, "") {
         dialogue.say(500, "5.5.1", "Unrecognized command");
     }

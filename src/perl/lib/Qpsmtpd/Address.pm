@@ -43,23 +43,32 @@ sub parse {
     return $class->new($path);
 }
 
-# The local part without quoting and the domain of a path in angle brackets: an empty string alone
-# for the null sender, undef alone for what is no path.
+# The local part without quoting and the domain of a path in angle brackets, then what it was taken
+# for: an empty string for the null sender, undef for what is no path. In scalar context the local
+# part.
 sub canonify {
     my (undef, $text) = @_;
-    $text = '' if !defined $text || $text =~ /[\x00-\x1f\x7f]/;
+    my @found = _parts_of($text);
+    return wantarray ? @found : $found[0];
+}
+
+sub _parts_of {
+    my ($text) = @_;
+    return (undef, undef, 'no path') if !defined $text || $text =~ /[\x00-\x1f\x7f]/;
     my $name   = "$subdomain_expr(?:[.]$subdomain_expr)*";
     my $domain = $domain_expr || join '|', $address_literal_expr || (), $name;
 
     # A route, RFC 5321 appendix C, is passed over.
-    $text =~ /^<(?:(?:\@(?:$domain),)*\@(?:$domain):)?(?<mailbox>.*)>\z/ or return undef;
+    $text =~ /^<(?:(?:\@(?:$domain),)*\@(?:$domain):)?(?<mailbox>.*)>\z/
+        or return (undef, undef, 'no angle brackets');
     my $mailbox = $+{mailbox};
-    return '' unless length $mailbox;
-    return (postmaster => undef) if $mailbox =~ /^postmaster\z/i;
+    return ('', undef, 'null path') unless length $mailbox;
+    return ('postmaster', undef, 'postmaster') if $mailbox =~ /^postmaster\z/i;
 
-    my ($local, $host) = $mailbox =~ /^(.*)\@($domain)\z/ or return undef;
-    $local = _unquoted($local) if $local !~ /^$atom_expr/;
-    return defined $local ? ($local, $host) : undef;
+    my ($local, $host) = $mailbox =~ /^(.*)\@($domain)\z/ or return (undef, undef, 'no domain');
+    return ($local, $host, 'atoms') if $local =~ /^$atom_expr/;
+    $local = _unquoted($local);
+    return defined $local ? ($local, $host, 'quoted string') : (undef, undef, 'no local part');
 }
 
 # user@host without quoting. Sets both when called with a path, with or without angle brackets.

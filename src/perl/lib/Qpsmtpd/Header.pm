@@ -57,6 +57,17 @@ sub rebase {
     return $self;
 }
 
+# The same fields as those of another object, be it of this class or of Mail::Header, safe as if a
+# plugin had added them.
+sub of {
+    my ($class, $other) = @_;
+    return $other->dup if $other->isa($class);
+    return $class->new([split /^/m, $other->as_string], MailFrom => 'COERCE');
+}
+
+# The texts of all fields.
+sub fields { return map { $_->[TEXT] } $_[0]->_fields }
+
 sub new {
     my $class  = shift;
     my $source = @_ % 2 ? shift : undef;

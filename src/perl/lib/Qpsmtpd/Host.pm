@@ -28,6 +28,7 @@ use warnings;
 
 use Qpsmtpd;
 use Qpsmtpd::Address;
+use Qpsmtpd::Chain;
 use Qpsmtpd::Command;
 use Qpsmtpd::Connection;
 use Qpsmtpd::Constants;
@@ -67,8 +68,6 @@ our $is_logging = 0;
 
 my $socket;
 my $input = '';
-my @handlers;
-my @registered;
 
 # ---------------------------------------------------------------------------------- frames
 
@@ -199,16 +198,6 @@ sub log_line {
     return $LOG_WAITS ? ask('log', $level, $text) : notify('log', $level, $text);
 }
 
-sub add_handler {
-    my ($hook, $run, $first) = @_;
-    push @handlers, $run;
-    push @registered, [$hook, $#handlers, $first ? 1 : 0];
-    $Qpsmtpd::hooks->{$hook} ||= [];
-    my $entry = { code => $run, name => '' };
-    $first ? unshift @{ $Qpsmtpd::hooks->{$hook} }, $entry
-           : push @{ $Qpsmtpd::hooks->{$hook} }, $entry;
-}
-
 # ------------------------------------------------------------------------------------ calls
 
 sub handle {
@@ -282,7 +271,7 @@ sub verdict {
     my $before = $address && $address->format;
     my $qp = Qpsmtpd::the_server();
     local $is_logging = $hook eq 'logging' || $is_logging;
-    my ($code, @texts) = $handlers[$id]->($qp, $qp->transaction, @args);
+    my ($code, @texts) = Qpsmtpd::Chain::run($id, $hook, $qp, $qp->transaction, @args);
     if ($hook =~ /^(.+)_parse$/ && ref $texts[0] eq 'CODE') {
         ($code, @texts) = Qpsmtpd::Command->parse($1, $args[0], $texts[0]);
     }
@@ -298,7 +287,7 @@ sub verdict {
 
 sub load {
     my ($name, $file, $module, $args) = @_;
-    @registered = ();
+    Qpsmtpd::Chain::take_registered();
     my $failed = eval {
         my $class = $module ? Qpsmtpd::Plugin::load_module($module)
                             : Qpsmtpd::Plugin::load_file($name, $file);
@@ -306,7 +295,7 @@ sub load {
         1;
     } ? undef : "$@";
     return send_frame('d', $failed, {}) if defined $failed;
-    send_frame('r', 0, [map { @$_ } @registered], {});
+    send_frame('r', 0, [map { @$_ } Qpsmtpd::Chain::take_registered()], {});
 }
 
 # ------------------------------------------------------------------------------- processes
@@ -315,7 +304,7 @@ sub load {
 # what plugins expect, nothing to read and the daemon's standard error.  The system calls that Perl
 # has no words for are called by number.
 sub run {
-    my ($root, $recvmsg, $prctl, $confined) = @_;
+    my ($root, $recvmsg, $prctl, $confined, $start) = @_;
     # Nobody looks into this process or its children, and none of them leaves a core.
     syscall $prctl + 0, PR_SET_DUMPABLE, 0, 0, 0, 0;
     syscall $prctl + 0, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0 if $confined;
@@ -328,6 +317,8 @@ sub run {
     # For plugins that look for things beside the program; FindBin insists on a file of that name.
     require FindBin;
     ($FindBin::Bin, $FindBin::RealBin) = ($root) x 2;
+    # Perl qpsmtpd has always looked for modules in lib/ of the folder that it was started in.
+    push_folders("$root/lib", "$start/lib");
     $0 = "$root/perl-plugins";
     $owner = $$;
     $ENV{PROCESS} = $0;
@@ -339,7 +330,15 @@ sub run {
     }
     $LOADING = 0;
     Qpsmtpd::State::loaded();
+    Qpsmtpd::Chain::loaded();
     nurse($socket, $listener, $recvmsg);
+}
+
+# Looks for modules in these folders as well, right after this library.
+sub push_folders {
+    my %known = map { $_ => 1 } grep { !ref } @INC;
+    my @new = grep { -d && !$known{$_}++ } @_;
+    splice @INC, 1, 0, @new;
 }
 
 # Whatever the daemon was started with is not for plugins, which may outlive it for a moment.

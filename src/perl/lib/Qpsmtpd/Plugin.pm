@@ -177,7 +177,7 @@ sub register_hook {
         local $self->{_hook} = $hook;
         return $self->$method(@_);
     };
-    Qpsmtpd::Host::add_handler($hook, $run, $first);
+    Qpsmtpd::Chain::add($hook, {code => $run, name => $self->plugin_name}, $first);
 }
 
 # --------------------------------------------------------------------------- the session
@@ -200,6 +200,7 @@ sub log {
     my ($self, $level, @text) = @_;
     my $hook = $self->hook_name;
     return if $hook && $hook eq 'logging';
+    unshift @text, $self->plugin_name . ':' if $Qpsmtpd::Chain::is_late;
     Qpsmtpd::Host::log_line($level, join ' ', map { defined $_ ? $_ : '' } @text);
 }
 

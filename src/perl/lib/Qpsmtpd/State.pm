@@ -8,14 +8,16 @@ package Qpsmtpd::State;
 #
 # Keys: S session, X transaction, c connection's fields, n and N notes of the connection set and
 # gone, t and T those of the transaction, f reverse-path, r recipients, R more of them, h the
-# header's revision or its new fields, b the message's length, A an address argument that a handler
-# changed.
+# header's revision or its new fields, b the message's length, B where its text
+# begins in the file, A an address argument that a handler
+# changed, L the hooks that have late handlers.
 
 use strict;
 use warnings;
 
 use Qpsmtpd::Address;
 use Qpsmtpd::Connection;
+use Qpsmtpd::Constants;
 use Qpsmtpd::Header;
 use Qpsmtpd::Transaction;
 
@@ -36,7 +38,8 @@ sub update {
         $session = $state->{S};
         $qp->{_connection} = Qpsmtpd::Connection->new;
         $qp->{_connection}{_notes} = {%left};
-        $qp->{_config} = {};
+        $qp->{_lines} = {};
+        @{$qp}{qw(_auth _auth_user _auth_mechanism)} = ();
         (%fields, %connection_notes, %recent) = ();
     }
     if (defined $state->{X} && "$session $state->{X}" ne $epoch) {
@@ -51,7 +54,9 @@ sub update {
         for my $name (keys %$changed) {
             $connection->{"_$name"} = $changed->{$name};
             $fields{$name} = $changed->{$name};
+            $qp->{"_$name"} = $changed->{$name} if $name =~ /^auth_/;
         }
+        $qp->{_auth} = defined $qp->{_auth_user} ? OK : undef;
     }
     take_notes($connection, \%connection_notes, @{$state}{qw(n N)});
     take_notes($transaction, \%transaction_notes, @{$state}{qw(t T)});
@@ -95,6 +100,12 @@ sub changes {
         next if defined $value ? defined $known && $value eq $known : !defined $known;
         $fields{$name} = $changed{c}{$name} = defined $value ? "$value" : undef;
     }
+    for my $name (qw(auth_user auth_mechanism)) {
+        my ($value, $known) = ($qp->{"_$name"}, $fields{$name});
+        next if defined $value ? defined $known && $value eq $known : !defined $known;
+        $fields{$name} = $connection->{"_$name"} = $changed{c}{$name} = $value;
+    }
+    $changed{L} = Qpsmtpd::Chain::late();
     @changed{qw(n N)} = changed_notes($connection, \%connection_notes);
     my $transaction = $qp->{_transaction};
     if ($transaction && length $epoch) {
@@ -108,6 +119,7 @@ sub changes {
             $changed{r} = [map { parts($_) } $transaction->recipients];
         }
         $changed{h} = $transaction->header_changes;
+        $changed{B} = $transaction->finish_body;
     }
     defined $changed{$_} or delete $changed{$_} for grep { $_ ne 'f' } keys %changed;
     return \%changed;
@@ -155,6 +167,7 @@ sub address {
     my $address = Qpsmtpd::Address->new('<>');
     $address->{_user} = $user;
     $address->{_host} = $host;
+    $address->qp(Qpsmtpd::the_server());
     return $recent{ $address->format } ||= $address;
 }
 
