@@ -37,8 +37,8 @@ fn count(answers: &[String], code: &str) -> usize {
 
 const MESSAGE: &str = "MAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n\r\ntext\r\n.\r\n";
 
-/// The kinds of junk, and the code of a reply to one.
-const JUNK: [(&str, &str); 13] = [
+/// The kinds of junk but AUTH, which has a smaller limit, and the code of a reply to one.
+const JUNK: [(&str, &str); 12] = [
     ("NOOP", "250 "),
     ("HELP", "214 "),
     ("VRFY a", "252 "),
@@ -51,7 +51,6 @@ const JUNK: [(&str, &str); 13] = [
     ("DATA", "503 "),
     ("BDAT 0", "503 "),
     ("STARTTLS", "500 "),
-    ("AUTH PLAIN AGEAYg==", "500 "),
 ];
 
 #[test]
