@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use crate::server::listener::Peer;
-use crate::server::parent::{Model, Parent};
+use crate::server::parent::{Dispatch, Parent};
 use crate::server::seats::Seats;
 use crate::server::worker::{self, Duty};
 
@@ -18,7 +18,7 @@ pub(crate) struct Forkserver {
     pub(crate) seats: Seats,
 }
 
-impl Model for Forkserver {
+impl Dispatch for Forkserver {
     fn most(&self) -> usize {
         self.limit
     }

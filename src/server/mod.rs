@@ -1,10 +1,10 @@
 //! The processes: start-up, the two parents, their children, and the one that has no parent.
 
+mod backoff;
 mod certificate;
 mod check;
 mod children;
-mod crowd;
-mod detach;
+mod daemonize;
 mod environment;
 mod forkserver;
 mod growth;
@@ -12,6 +12,7 @@ mod handoff;
 mod inetd;
 mod listener;
 mod manager;
+mod overload;
 mod parent;
 mod pid_file;
 mod pre_connection;
@@ -20,7 +21,6 @@ mod privileges;
 mod rights;
 mod seats;
 mod signals;
-mod spawn;
 mod worker;
 
 use std::io::Write;
@@ -45,7 +45,7 @@ use crate::sys::{confine, descriptors, panics, resolve, title};
 
 use forkserver::Forkserver;
 use manager::Manager;
-use parent::{Held, Model, Parent};
+use parent::{Dispatch, Held, Parent};
 use pid_file::PidFile;
 use prefork::Prefork;
 use privileges::Account;
@@ -97,8 +97,8 @@ pub fn forkserver() -> ExitCode {
     let limit = options.limit_connections.max(1);
     let duty = Duty { rdns: true, lifetime: 1, renice: 0 };
     let done = seats(limit).and_then(|seats| {
-        let model = |duty| -> Box<dyn Model> { Box::new(Forkserver { limit, duty, seats }) };
-        run_parent(&setup, duty, model)
+        let dispatch = |duty| -> Box<dyn Dispatch> { Box::new(Forkserver { limit, duty, seats }) };
+        run_parent(&setup, duty, dispatch)
     });
     finish(setup.program, done)
 }
@@ -123,10 +123,10 @@ pub fn prefork() -> ExitCode {
     let idle = options.idle_children.clamp(1, most);
     let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
     let done = seats(most).and_then(|seats| {
-        let model = |duty| -> Box<dyn Model> {
+        let dispatch = |duty| -> Box<dyn Dispatch> {
             Box::new(Prefork { most, idle, duty, surplus: None, seats })
         };
-        run_parent(&setup, duty, model)
+        run_parent(&setup, duty, dispatch)
     });
     finish(setup.program, done)
 }
@@ -137,14 +137,18 @@ fn seats(most: usize) -> Result<Seats> {
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.
-fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Model>) -> Result<()> {
+fn run_parent(
+    setup: &Setup,
+    duty: Duty,
+    dispatch: impl FnOnce(Duty) -> Box<dyn Dispatch>,
+) -> Result<()> {
     prepare_process(setup.program, true);
     let config = Config::from_env();
     config.reachable()?;
     if setup.daemon.common.check {
         return check::run(&config, privileges::account(setup.daemon.user.as_deref())?.as_ref());
     }
-    let detached = setup.daemon.detach.then(detach::begin).transpose()?;
+    let daemon = setup.daemon.detach.then(daemonize::begin).transpose()?;
     let account = privileges::account(setup.daemon.user.as_deref())?;
     let account = account.as_ref();
     let listeners =
@@ -164,12 +168,12 @@ fn run_parent(setup: &Setup, duty: Duty, model: impl FnOnce(Duty) -> Box<dyn Mod
     let held = Held { signals, pid_file, manager };
     let mut parent = Parent::new(shared, listeners, held, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
-    let mut model = model(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
-    if let Some(detached) = detached {
-        detached.ready();
+    let mut dispatch = dispatch(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
+    if let Some(daemon) = daemon {
+        daemon.ready();
     }
     parent.is_ready();
-    parent.run(&mut *model)
+    parent.run(&mut *dispatch)
 }
 
 fn run_inetd(options: &cli::Inetd) -> Result<()> {

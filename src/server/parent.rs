@@ -16,15 +16,15 @@ use nix::unistd::getpid;
 use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
+use crate::server::backoff::Backoff;
 use crate::server::children::{Child, Children};
-use crate::server::crowd::Crowd;
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
 use crate::server::manager::Manager;
+use crate::server::overload::Overload;
 use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
 use crate::server::signals::Signals;
-use crate::server::spawn::Backoff;
 use crate::server::worker::Post;
 use crate::smtp;
 use crate::smtp::reply::{INTERNAL_ERROR, Reply};
@@ -54,7 +54,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 const BREATHER: Duration = Duration::from_secs(1);
 
 /// How clients get to processes: what the two parents differ in.
-pub(crate) trait Model {
+pub(crate) trait Dispatch {
     /// How many clients there may be at a time.
     fn most(&self) -> usize;
     /// Is there a process, or room for one, for another client?
@@ -95,7 +95,7 @@ pub(crate) struct Parent {
     post: Post,
     listening: bool,
     said_full: Option<Instant>,
-    crowd: Crowd,
+    overload: Overload,
     short_until: Option<Instant>,
     stopping: Option<Instant>,
     warmed: Instant,
@@ -128,7 +128,7 @@ impl Parent {
             post: Post { parent: getpid(), reports: post },
             listening: false,
             said_full: None,
-            crowd: Crowd::new(Instant::now()),
+            overload: Overload::new(Instant::now()),
             short_until: None,
             stopping: None,
             warmed: Instant::now(),
@@ -144,15 +144,15 @@ impl Parent {
     ///
     /// # Errors
     /// The kernel does not let us wait for events.
-    pub(crate) fn run(&mut self, model: &mut dyn Model) -> Result<()> {
+    pub(crate) fn run(&mut self, dispatch: &mut dyn Dispatch) -> Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
             if self.stopping.is_none() {
                 // Something that processes inherit may have ended, too.
                 self.warm();
-                model.balance(self, now);
-                let has_room = model.has_room(self);
+                dispatch.balance(self, now);
+                let has_room = dispatch.has_room(self);
                 self.listen_while(has_room, now);
                 if !has_room {
                     self.make_room(now);
@@ -166,16 +166,16 @@ impl Parent {
             self.kill_late(now);
             self.show();
             self.wait(&mut events)?;
-            model.look(self);
+            dispatch.look(self);
             let tokens = || events.iter().map(|event| event.token().0);
             if tokens().any(|token| token == REPORTS) {
-                self.hear(model);
+                self.hear(dispatch);
             }
             if tokens().any(|token| token == SIGNALS) {
-                self.signalled(model);
+                self.signalled(dispatch);
             }
             for token in tokens().filter(|token| *token >= LISTENERS) {
-                self.accept(model, token - LISTENERS);
+                self.accept(dispatch, token - LISTENERS);
             }
         }
     }
@@ -224,12 +224,12 @@ impl Parent {
     /// message.
     fn make_room(&mut self, now: Instant) {
         let waits = || self.listeners.iter().any(Listener::has_client);
-        let Some(limit) = self.crowd.limit(waits, now) else { return };
+        let Some(limit) = self.overload.limit(waits, now) else { return };
         for _ in 0..self.children.len().div_ceil(8) {
             let Some(pid) = self.children.longest_busy(limit) else { return };
             if let Some(ip) = self.children.get_mut(pid).and_then(|child| child.client) {
                 self.log(Level::Notice, format_args!("others wait: {ip} is asked to leave"));
-                self.crowd.asked(ip, now);
+                self.overload.asked(ip, now);
             }
             self.dismiss(pid);
         }
@@ -257,12 +257,12 @@ impl Parent {
 
     /// Takes clients that wait, as far as there is room.  That more have come is told only once, so
     /// who is left waiting is told of again when listening begins again.
-    fn accept(&mut self, model: &mut dyn Model, number: usize) {
+    fn accept(&mut self, dispatch: &mut dyn Dispatch, number: usize) {
         for _ in 0..CLIENTS {
             if self.stopping.is_some() {
                 return;
             }
-            if !model.has_room(self) {
+            if !dispatch.has_room(self) {
                 return self.set_listening(false);
             }
             let Some(listener) = self.listeners.get(number) else { return };
@@ -274,12 +274,12 @@ impl Parent {
             };
             self.warm();
             // Those who have taken their time do not get the last places again.
-            let stands_back = self.crowd.stands_back(peer.remote.0, Instant::now())
-                && self.children.busy() * 4 >= model.most() * 3;
+            let stands_back = self.overload.stands_back(peer.remote.0, Instant::now())
+                && self.children.busy() * 4 >= dispatch.most() * 3;
             let (children, most) = (&self.children, self.max_from_ip);
             match pre_connection::check(&peer, children, most, stands_back, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
-                None => model.take(self, client, &peer),
+                None => dispatch.take(self, client, &peer),
             }
         }
         self.set_listening(false);
@@ -293,13 +293,13 @@ impl Parent {
     }
 
     /// Hears what children report.
-    fn hear(&mut self, model: &mut dyn Model) {
+    fn hear(&mut self, dispatch: &mut dyn Dispatch) {
         while let Some((pid, report)) = self.reports.as_ref().and_then(handoff::receive_report) {
             match report {
                 Report::Overdue(text) => {
                     self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
                 }
-                Report::Done { leaving } => model.done(self, pid, leaving),
+                Report::Done { leaving } => dispatch.done(self, pid, leaving),
             }
         }
     }

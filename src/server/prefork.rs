@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::server::children::Child;
 use crate::server::handoff;
 use crate::server::listener::Peer;
-use crate::server::parent::{Model, Parent};
+use crate::server::parent::{Dispatch, Parent};
 use crate::server::seats::Seats;
 use crate::server::worker::{self, Duty};
 use crate::sys::tally::News;
@@ -53,7 +53,7 @@ impl Prefork {
     }
 }
 
-impl Model for Prefork {
+impl Dispatch for Prefork {
     fn most(&self) -> usize {
         self.most
     }

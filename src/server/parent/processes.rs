@@ -13,7 +13,7 @@ use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
 use crate::server::manager::Manager;
-use crate::server::parent::{Model, Parent};
+use crate::server::parent::{Dispatch, Parent};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::Post;
 use crate::smtp;
@@ -61,11 +61,11 @@ impl Parent {
         }
     }
 
-    pub(super) fn signalled(&mut self, model: &mut dyn Model) {
+    pub(super) fn signalled(&mut self, dispatch: &mut dyn Dispatch) {
         let events = self.signals.as_mut().map(Signals::take).unwrap_or_default();
         for event in events {
             match event {
-                Event::Child => self.reap(model),
+                Event::Child => self.reap(dispatch),
                 Event::Reload if self.stopping.is_none() => self.reload(),
                 Event::Reload => {}
                 Event::Stop => self.stop(),
@@ -73,7 +73,7 @@ impl Parent {
         }
     }
 
-    fn reap(&mut self, model: &mut dyn Model) {
+    fn reap(&mut self, dispatch: &mut dyn Dispatch) {
         loop {
             let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, 0)) => (pid.as_raw(), None),
@@ -86,7 +86,7 @@ impl Parent {
                 _ => return,
             };
             // What it said at its end comes first.
-            self.hear(model);
+            self.hear(dispatch);
             let Some(child) = self.children.remove(pid) else { continue };
             let Some(how) = how else {
                 self.backoff.worked();
@@ -98,7 +98,7 @@ impl Parent {
                 Level::Error,
                 format_args!("process {pid}, {client}, {how}; {swept} spool files removed"),
             );
-            model.died(self, &child);
+            dispatch.died(self, &child);
         }
     }
 

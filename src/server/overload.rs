@@ -22,16 +22,16 @@ const MOST: usize = 10_000;
 
 /// What is remembered of those who wait and those who had to leave.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct Overload {
     looked: Instant,
     patience: Duration,
     left: HashMap<IpAddr, Instant>,
 }
 
-impl Crowd {
+impl Overload {
     /// Nobody waits yet.
-    pub(crate) fn new(now: Instant) -> Crowd {
-        Crowd { looked: now, patience: AT_LEAST, left: HashMap::new() }
+    pub(crate) fn new(now: Instant) -> Overload {
+        Overload { looked: now, patience: AT_LEAST, left: HashMap::new() }
     }
 
     /// There is no room.  If it is time for somebody to leave: who came before the result is to.
@@ -72,45 +72,45 @@ mod tests {
     #[test]
     fn the_longer_others_wait_the_shorter_clients_may_stay() {
         let mut now = Instant::now() + Duration::from_secs(3600);
-        let mut crowd = Crowd::new(now);
-        assert_eq!(crowd.limit(|| true, now), None, "not so soon");
+        let mut overload = Overload::new(now);
+        assert_eq!(overload.limit(|| true, now), None, "not so soon");
         let mut stays = vec![];
         for _ in 0..20 {
             now += PACE;
-            stays.push(now - crowd.limit(|| true, now).unwrap());
+            stays.push(now - overload.limit(|| true, now).unwrap());
         }
         assert_eq!(stays[0], AT_LEAST);
         assert!(stays.is_sorted_by(|one, next| one >= next));
         assert_eq!(stays[19], AT_THE_VERY_LEAST);
-        assert_eq!(crowd.limit(|| false, now + PACE), None);
+        assert_eq!(overload.limit(|| false, now + PACE), None);
         let now = now + 2 * PACE;
-        assert_eq!(crowd.limit(|| true, now), Some(now - AT_LEAST));
+        assert_eq!(overload.limit(|| true, now), Some(now - AT_LEAST));
     }
 
     #[test]
     fn who_was_asked_to_leave_stands_back_for_a_while() {
         let now = Instant::now();
-        let mut crowd = Crowd::new(now);
+        let mut overload = Overload::new(now);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        crowd.asked(ip("192.0.2.1"), now);
-        crowd.asked(ip("2001:db8::1"), now);
-        assert!(crowd.stands_back(ip("192.0.2.1"), now));
-        assert!(crowd.stands_back(ip("2001:db8::2"), now), "a network is one address");
-        assert!(!crowd.stands_back(ip("192.0.2.2"), now));
-        assert!(!crowd.stands_back(ip("192.0.2.1"), now + STANDS_BACK));
+        overload.asked(ip("192.0.2.1"), now);
+        overload.asked(ip("2001:db8::1"), now);
+        assert!(overload.stands_back(ip("192.0.2.1"), now));
+        assert!(overload.stands_back(ip("2001:db8::2"), now), "a network is one address");
+        assert!(!overload.stands_back(ip("192.0.2.2"), now));
+        assert!(!overload.stands_back(ip("192.0.2.1"), now + STANDS_BACK));
     }
 
     #[test]
     fn only_so_many_addresses_are_remembered() {
         let now = Instant::now();
-        let mut crowd = Crowd::new(now);
+        let mut overload = Overload::new(now);
         let ip = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..MOST as u32 + 1 {
-            crowd.asked(ip(number), now);
+            overload.asked(ip(number), now);
         }
-        assert!(!crowd.stands_back(ip(MOST as u32), now));
+        assert!(!overload.stands_back(ip(MOST as u32), now));
         let later = now + STANDS_BACK;
-        crowd.asked(ip(MOST as u32), later);
-        assert!(crowd.stands_back(ip(MOST as u32), later), "old ones make room");
+        overload.asked(ip(MOST as u32), later);
+        assert!(overload.stands_back(ip(MOST as u32), later), "old ones make room");
     }
 }

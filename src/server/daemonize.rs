@@ -11,15 +11,15 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe, setsid};
 use crate::error::{Error, Result};
 use crate::sys::fork::{Forked, fork};
 
-/// The daemon's side; dropped without [`Detached::ready`], the terminal sees a failure.
+/// The daemon's side; dropped without [`Background::ready`], the terminal sees a failure.
 #[derive(Debug)]
-pub(crate) struct Detached(File);
+pub(crate) struct Background(File);
 
 /// Forks; the old process waits until the new one is ready or has ended, and ends likewise.
 ///
 /// # Errors
 /// There can be no new process.
-pub(crate) fn begin() -> Result<Detached> {
+pub(crate) fn begin() -> Result<Background> {
     let fail = |error: nix::Error| Error::new(format!("cannot go to the background: {error}"));
     let (read, write): (OwnedFd, OwnedFd) = pipe().map_err(fail)?;
     match fork().map_err(fail)? {
@@ -34,12 +34,12 @@ pub(crate) fn begin() -> Result<Detached> {
         Forked::Child => {
             drop(read);
             setsid().map_err(fail)?;
-            Ok(Detached(write.into()))
+            Ok(Background(write.into()))
         }
     }
 }
 
-impl Detached {
+impl Background {
     /// Everything is ready: lets go of the terminal.  Standard error stays where it goes to a file.
     pub(crate) fn ready(mut self) {
         if let Ok(nothing) = OpenOptions::new().read(true).write(true).open("/dev/null") {
