@@ -9,6 +9,7 @@ use nix::unistd::geteuid;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::server::console::say;
 use crate::server::privileges::{self, Account};
 use crate::server::rights;
 use crate::settings::ME;
@@ -41,7 +42,7 @@ pub(super) fn make(folder: &Path) -> Result<()> {
         })
     })
     .map_err(|error| fail(&error))?;
-    super::say(&format!("a certificate for {name} and its key are in {}\n", folder.display()));
+    say(&format!("a certificate for {name} and its key are in {}\n", folder.display()));
     Ok(())
 }
 

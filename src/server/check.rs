@@ -1,7 +1,6 @@
 //! `--check` and `--show-config`: what a start would find, without starting.  Nothing is written.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use nix::unistd::geteuid;
@@ -9,7 +8,8 @@ use nix::unistd::geteuid;
 use crate::config::{BYTE_ORDER_MARK, Config};
 use crate::error::{Error, Result};
 use crate::plugin;
-use crate::server::{privileges, say};
+use crate::server::console::{say, warn};
+use crate::server::privileges;
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
@@ -34,13 +34,13 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
     let dir = config.expand(&config.setting(SPOOL_DIR));
     let Permissions(mode) = config.setting(SPOOL_PERMS);
     match Spool::check(&dir, mode, is_root) {
-        Ok(warning) => warning.iter().for_each(|text| warn(text)),
+        Ok(warning) => warning.iter().for_each(warn),
         Err(error) => errors.push(error),
     }
-    smtp::warnings(config, &plugins).iter().for_each(|text| warn(text));
-    byte_order_marks(config).iter().for_each(|text| warn(text));
+    smtp::warnings(config, &plugins).iter().for_each(warn);
+    byte_order_marks(config).iter().for_each(warn);
     let known: Vec<&str> = plugins.files().collect();
-    typos::find(config, &known).iter().for_each(|text| warn(text));
+    typos::find(config, &known).iter().for_each(warn);
     all_but_last(errors)?;
     say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
     Ok(())
@@ -71,10 +71,6 @@ fn byte_order_marks(config: &Config) -> Vec<String> {
 /// The last error; those before it go to standard error.
 fn all_but_last(mut errors: Vec<Error>) -> Result<()> {
     let Some(last) = errors.pop() else { return Ok(()) };
-    errors.iter().for_each(|error| warn(&error.to_string()));
+    errors.iter().for_each(warn);
     Err(last)
-}
-
-fn warn(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,0 +1,34 @@
+//! What is answered at once, without a session.
+
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::plugin;
+use crate::plugins::PLUGINS;
+use crate::server::console::say;
+use crate::server::{certificate, check};
+
+/// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config` and
+/// `--make-certificate`.  None: nothing of that was asked.
+pub(super) fn answer(common: &cli::Common) -> Option<Result<()>> {
+    if let Some(folder) = &common.make_certificate {
+        return Some(certificate::make(folder));
+    }
+    if common.show_config {
+        return Some(check::show(common.only_set));
+    }
+    let name = common.help_plugin.as_deref()?;
+    if name.is_empty() {
+        let names = PLUGINS.iter().map(|plugin| {
+            let manual = plugin.manual();
+            manual.lines().nth(1).unwrap_or("").trim().to_owned() + "\n"
+        });
+        say(&names.collect::<String>());
+        return Some(Ok(()));
+    }
+    match (plugin::find(name), plugin::absent(name)) {
+        (Some((plugin, _)), _) => say(&plugin.manual()),
+        (None, Some(absent)) => say(&format!("{absent}\n")),
+        (None, None) => return Some(Err(Error::new(format!("no plugin '{name}'")))),
+    }
+    Some(Ok(()))
+}

@@ -1,0 +1,246 @@
+//! From the command line to a parent that serves, in the order of a start: the sockets, as root
+//! where there is root; the account; configuration and plugins; ready.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+use nix::sys::stat::{Mode, umask};
+
+use crate::cli;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::hook::Shared;
+use crate::log::Level;
+use crate::plugin;
+use crate::server::console::warn;
+use crate::server::forkserver::Forkserver;
+use crate::server::manager::Manager;
+use crate::server::parent::{Dispatch, Held, Parent};
+use crate::server::pid_file::PidFile;
+use crate::server::prefork::Prefork;
+use crate::server::privileges::{self, Account};
+use crate::server::seats::Seats;
+use crate::server::signals::Signals;
+use crate::server::worker::Duty;
+use crate::server::{check, daemonize, environment, inetd, listener, oneshot};
+use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
+use crate::smtp;
+use crate::state::Spool;
+use crate::sys::{confine, descriptors, panics, resolve, title};
+
+/// Files that we make are nobody else's to change.
+const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
+
+/// What a parent is started with.
+struct Setup {
+    program: &'static str,
+    daemon: cli::Daemon,
+    addresses: Vec<String>,
+    ports: Vec<u16>,
+    default_port: u16,
+    max_from_ip: usize,
+    renice: i32,
+    debug: bool,
+}
+
+/// The program `qpsmtpd`.
+pub fn qpsmtpd() -> ExitCode {
+    let options = cli::Inetd::parse();
+    if let Some(answered) = oneshot::answer(&options.common) {
+        return finish("qpsmtpd", answered);
+    }
+    inetd::protect_client();
+    finish("qpsmtpd", run_inetd(&options))
+}
+
+/// The program `qpsmtpd-forkserver`.
+pub fn forkserver() -> ExitCode {
+    let options = cli::Forkserver::parse();
+    if let Some(answered) = oneshot::answer(&options.daemon.common) {
+        return finish("qpsmtpd", answered);
+    }
+    let setup = Setup {
+        program: "qpsmtpd-forkserver",
+        daemon: options.daemon,
+        addresses: options.listen_address,
+        ports: options.port,
+        default_port: 2525,
+        max_from_ip: options.max_from_ip,
+        renice: 0,
+        debug: false,
+    };
+    let limit = options.limit_connections.max(1);
+    let duty = Duty { rdns: true, lifetime: 1, renice: 0 };
+    let done = seats(limit).and_then(|seats| {
+        let dispatch = |duty| -> Box<dyn Dispatch> { Box::new(Forkserver { limit, duty, seats }) };
+        run_parent(&setup, duty, dispatch)
+    });
+    finish(setup.program, done)
+}
+
+/// The program `qpsmtpd-prefork`.
+pub fn prefork() -> ExitCode {
+    let options = cli::Prefork::parse();
+    if let Some(answered) = oneshot::answer(&options.daemon.common) {
+        return finish("qpsmtpd", answered);
+    }
+    let setup = Setup {
+        program: "qpsmtpd-prefork",
+        daemon: options.daemon,
+        addresses: options.listen_address,
+        ports: options.port,
+        default_port: 25,
+        max_from_ip: options.max_from_ip,
+        renice: options.renice_parent,
+        debug: options.debug,
+    };
+    let most = options.children.max(1);
+    let idle = options.idle_children.clamp(1, most);
+    let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
+    let done = seats(most).and_then(|seats| {
+        let dispatch = |duty| -> Box<dyn Dispatch> {
+            Box::new(Prefork { most, idle, duty, surplus: None, seats })
+        };
+        run_parent(&setup, duty, dispatch)
+    });
+    finish(setup.program, done)
+}
+
+fn seats(most: usize) -> Result<Seats> {
+    Seats::new(most)
+        .map_err(|error| Error::new(format!("no memory for {most} sessions at a time: {error}")))
+}
+
+/// The start-up steps of a parent, in their order: what needs root comes first.
+fn run_parent(
+    setup: &Setup,
+    duty: Duty,
+    dispatch: impl FnOnce(Duty) -> Box<dyn Dispatch>,
+) -> Result<()> {
+    prepare_process(setup.program, true);
+    let config = Config::from_env();
+    config.reachable()?;
+    if setup.daemon.common.check {
+        return check::run(&config, privileges::account(setup.daemon.user.as_deref())?.as_ref());
+    }
+    let daemon = setup.daemon.detach.then(daemonize::begin).transpose()?;
+    let account = privileges::account(setup.daemon.user.as_deref())?;
+    let account = account.as_ref();
+    let listeners =
+        listener::bind_all(&setup.addresses, &setup.ports, setup.default_port, account)?;
+    let pid_file = setup.daemon.pid_file.as_deref();
+    let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
+    let renice = descriptors::raise_priority(setup.renice);
+    let manager = Manager::from_env();
+    become_account_before_load(&config, account)?;
+
+    let shared = load(&config, setup.debug.then_some(Level::Debug))?;
+    shared.spool.sweep_dead();
+    let signals = Signals::install().map_err(|error| Error::new(format!("signals: {error}")))?;
+    let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+    announce(setup, &addresses, &shared);
+    let grace = Duration::from_secs(setup.daemon.grace);
+    let held = Held { signals, pid_file, manager };
+    let mut parent = Parent::new(shared, listeners, held, setup.max_from_ip, grace)
+        .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
+    let mut dispatch = dispatch(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
+    if let Some(daemon) = daemon {
+        daemon.ready();
+    }
+    parent.is_ready();
+    parent.run(&mut *dispatch)
+}
+
+fn run_inetd(options: &cli::Inetd) -> Result<()> {
+    prepare_process("qpsmtpd", false);
+    let config = Config::from_env();
+    config.reachable()?;
+    if options.common.check {
+        let account = match &options.user {
+            Some(user) => privileges::account(Some(user))?,
+            None => None,
+        };
+        return check::run(&config, account.as_ref());
+    }
+    let account = match options.user.as_deref() {
+        Some(user) => privileges::account(Some(user))?,
+        None => None,
+    };
+    become_account_before_load(&config, account.as_ref())?;
+    inetd::run(&load(&config, None)?)
+}
+
+/// Takes nothing from the starter that was not meant for us.
+fn prepare_process(program: &'static str, from_systemd: bool) {
+    descriptors::close_others(from_systemd);
+    descriptors::usual_signals();
+    let usual = umask(OTHERS_WRITE);
+    umask(usual | OTHERS_WRITE);
+    panics::install();
+    title::init(program);
+    resolve::limit_waiting();
+}
+
+/// Root prepares what the account will need, then becomes it.  Whoever starts us, sessions get only
+/// what they need of the starter's environment and rights.
+fn become_account_before_load(config: &Config, account: Option<&Account>) -> Result<()> {
+    match account {
+        Some(account) => {
+            privileges::prepare_before_drop(config, account)?;
+            privileges::drop_to(account)?;
+        }
+        None => config.set_home(privileges::own_home()),
+    }
+    environment::clean(config, privileges::own_name().as_deref(), &config.home());
+    confine::keep_memory_private().map_err(|error| Error::new(format!("no core dumps: {error}")))
+}
+
+/// Opens the spool folder and loads the plugins.
+fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
+    config.reachable()?;
+    if let Some(error) = config.check_settings().into_iter().next() {
+        return Err(error);
+    }
+    let Permissions(mode) = config.setting(SPOOL_PERMS);
+    let (spool, warning) = Spool::open(&config.expand(&config.setting(SPOOL_DIR)), mode)?;
+    smtp::warm(config);
+    let plugins = plugin::load(config)?;
+    if let Some(level) = stderr_level {
+        plugins.set_stderr_level(level);
+    }
+    for warning in smtp::warnings(config, &plugins) {
+        plugins.log(Level::Warn, warning);
+    }
+    if let Some(warning) = warning {
+        plugins.log(Level::Warn, warning);
+    }
+    Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool) })
+}
+
+fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
+    let folder = shared.config.folder();
+    let folder = folder.display();
+    if !setup.daemon.quiet {
+        warn(format_args!("{}: the configuration is in {folder}", setup.program));
+        for address in addresses {
+            warn(format_args!("{}: listening on {address}", setup.program));
+        }
+    }
+    let (program, who) = (setup.program, privileges::whoami());
+    let version = env!("CARGO_PKG_VERSION");
+    let addresses = addresses.join(", ");
+    shared.plugins.log(
+        Level::Notice,
+        format_args!(
+            "{program} {version} as {who}, configuration in {folder}, listening on {addresses}"
+        ),
+    );
+}
+
+fn finish(program: &str, result: Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    warn(format_args!("{program}: {error}"));
+    ExitCode::FAILURE
+}
