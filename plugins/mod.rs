@@ -18,9 +18,13 @@ pub mod connection_time;
 pub mod content_log;
 pub mod count_unrecognized_commands;
 mod dates;
+pub mod dkim;
+pub mod dmarc;
+pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
 mod entries;
+pub mod fcrdns;
 pub mod headers;
 pub mod helo;
 pub mod help;
@@ -41,6 +45,9 @@ pub mod rcpt_ok_child;
 pub mod rcpt_ok_maxrelay;
 pub mod rcpt_regexp;
 pub mod relay;
+pub mod resolvable_fromhost;
+pub mod rhsbl;
+pub mod sender_permitted_from;
 pub mod spamassassin;
 pub mod stunnel;
 pub mod temp_disable_connection;
@@ -160,6 +167,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("tls", "tls.rs", tls),
     plugin!("stunnel", "stunnel.rs", stunnel),
     plugin!("relay", "relay.rs", relay),
+    plugin!("fcrdns", "fcrdns.rs", fcrdns),
+    plugin!("dnsbl", "dnsbl.rs", dnsbl),
     plugin!("helo", "helo.rs", helo),
     plugin!("auth/auth_flat_file", "auth/auth_flat_file.rs", auth::auth_flat_file),
     plugin!("auth/auth_checkpassword", "auth/auth_checkpassword.rs", auth::auth_checkpassword),
@@ -184,6 +193,9 @@ pub const PLUGINS: &[Plugin] = &[
         "dont_require_anglebrackets.rs",
         dont_require_anglebrackets
     ),
+    plugin!("resolvable_fromhost", "resolvable_fromhost.rs", resolvable_fromhost),
+    plugin!("sender_permitted_from", "sender_permitted_from.rs", sender_permitted_from),
+    plugin!("rhsbl", "rhsbl.rs", rhsbl),
     plugin!("badmailfrom", "badmailfrom.rs", badmailfrom),
     plugin!("badmailfromto", "badmailfromto.rs", badmailfromto),
     plugin!("badrcptto", "badrcptto.rs", badrcptto),
@@ -195,6 +207,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!("rcpt_ok_child", "rcpt_ok_child.rs", rcpt_ok_child),
     plugin!("rcpt_ok_maxrelay", "rcpt_ok_maxrelay.rs", rcpt_ok_maxrelay),
     plugin!("headers", "headers.rs", headers),
+    plugin!("dkim", "dkim.rs", dkim),
+    plugin!("dmarc", "dmarc.rs", dmarc),
     plugin!("bogus_bounce", "bogus_bounce.rs", bogus_bounce),
     plugin!("loop", "loop.rs", r#loop),
     plugin!("spamassassin", "spamassassin.rs", spamassassin),

@@ -167,6 +167,11 @@ impl Config {
         self.0.lists.files().into_iter().map(absolute).collect()
     }
 
+    /// A folder beside the files; None where there is none of that name.
+    pub fn folder_named(&self, name: &str) -> Option<PathBuf> {
+        self.0.search.dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_dir())
+    }
+
     /// Checks everything that is known now: a parent does it before it forks, so that its child has
     /// nothing to read.
     pub fn refresh(&self) {

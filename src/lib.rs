@@ -15,7 +15,9 @@
 //! perl        the host for Perl plugins
 //! hook        THE table of hooks, what handlers see and answer, how they are run
 //! state       what is known of a connection and a transaction; notes; the message
+//! origin      who sent a message: SPF, DKIM, ARC, DMARC; pure functions
 //! net         talking to other servers and programs, every wait with a limit
+//! dns         questions to the domain name system, a batch at once
 //! mail        addresses, header sections
 //! config      files: values, lists, maps
 //! settings    THE table of the core's settings
@@ -29,6 +31,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod error;
 mod forward;
 #[doc(hidden)]
@@ -37,6 +40,7 @@ pub mod hook;
 pub mod log;
 pub mod mail;
 mod net;
+pub mod origin;
 pub mod perl;
 pub mod plugin;
 #[path = "../plugins/mod.rs"]

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
 pub use network::network;
-pub use networks::{Networks, Ports};
+pub use networks::{NameServer, NameServers, Networks, Ports};
 
 pub(crate) use kind::number;
 
@@ -153,6 +153,10 @@ table! {
         "`yes`: programs get no rights by who owns them (setuid, setgid); `no`: they do; `auto`: as the plugins need it, see [security.md](security.md)";
     KEEP_ENVIRONMENT: Words = "keep_environment", Names, Default::Without("none"), Restart,
         "variables of the starter that sessions keep beside the usual ones ([security.md](security.md)), one a line, `NAME` or `NAME*`";
+    DNS_SERVERS: NameServers = "dns_servers", Kind::NameServers, Default::Without("those of /etc/resolv.conf"), AtOnce,
+        "who answers our questions to the domain name system, `ADDRESS[:PORT]` in their order; what DNSSEC proves counts from a server on this machine, or after the word `trusted`";
+    DNS_TIMEOUT: Duration = "dns_timeout", Seconds, Default::Is("5"), AtOnce,
+        "how long the answers to what is asked at once may take";
     MAX_RECIPIENTS: u64 = "max_recipients", Number { least: 0 }, Default::Is("1000"), AtOnce,
         "recipients of one message; 0: any number";
     RECIPIENT_ROUTES: &'static str = "recipient_routes", Word(&["refuse", "accept"]), Default::Is("refuse"), AtOnce,

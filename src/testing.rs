@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::dns::{Resolver, Table};
 use crate::error::Result;
 use crate::hook::{
     Args, Call, Hook, Hooks, Incoming, Plugins, Register, Session, Settings, Shared,
@@ -128,6 +129,16 @@ impl Trial {
     /// The same, and forgets them.
     pub fn take_log(&self) -> String {
         self.log.take().join("\n")
+    }
+
+    /// Answers the plugins' questions to the domain name system from a table, see [`Table::new`];
+    /// without one there is no name.
+    ///
+    /// # Panics
+    /// A line of `table` is none.
+    pub fn with_dns(mut self, table: &str) -> Trial {
+        self.session.connection.set_resolver(Resolver::over(Table::new(table)));
+        self
     }
 
     /// Makes it a session from another address.
@@ -256,7 +267,8 @@ impl Trial {
             Shared { plugins: Rc::new(plugins), config: config.clone(), spool: Rc::new(spool) };
         let remote = ([192, 0, 2, 1].into(), 40000);
         let connection = Connection::new(remote, ([192, 0, 2, 25].into(), 25));
-        let session = Session::new(shared.clone(), connection, "trial".into());
+        let mut session = Session::new(shared.clone(), connection, "trial".into());
+        session.connection.set_resolver(Resolver::over(Table::default()));
         Ok(Trial { session, log, dir, shared })
     }
 }

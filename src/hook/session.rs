@@ -2,6 +2,8 @@
 
 mod config;
 mod core;
+mod names;
+mod origin;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,10 +15,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::dns::Resolver;
 use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
-use crate::settings::SIZE_THRESHOLD;
+use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
 
 /// What all sessions of a process share.
@@ -76,9 +79,11 @@ pub(crate) struct Current {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Shared, connection: Connection, id: String) -> Session {
+    pub(crate) fn new(shared: Shared, mut connection: Connection, id: String) -> Session {
         let threshold = shared.config.setting(SIZE_THRESHOLD) as usize;
         let transaction = Transaction::new(shared.spool.clone(), threshold);
+        let timeout = shared.config.setting(DNS_TIMEOUT);
+        connection.set_resolver(Resolver::new(shared.config.setting(DNS_SERVERS), timeout));
         let none = vec![None; shared.plugins.handler_count()];
         Session {
             connection,

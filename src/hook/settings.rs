@@ -51,6 +51,21 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The code that a single word says, where old configurations had it without its name:
+    /// `dnsbl disconnect` for `dnsbl reject_type disconnect`.
+    ///
+    /// # Errors
+    /// There is a single word, and it is no such code.
+    pub fn lone_reject_type(args: &Args) -> Result<Option<Code>> {
+        match args.positional().as_slice() {
+            [word] => match reject_type(word) {
+                Some(code) => Ok(Some(code)),
+                None => Err(Error::new(format!("unexpected argument '{word}'"))),
+            },
+            _ => Ok(None),
+        }
+    }
+
     /// Reads the universal arguments.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::server::listener::Peer;
 use crate::smtp::stream::is_same;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
-use crate::sys::{deadline, resolve};
+use crate::sys::deadline;
 
 /// Serves the client that tcpserver, inetd or systemd connected to standard input.
 ///
@@ -64,9 +64,9 @@ fn connection(input: &OwnedFd) -> Connection {
     let connection = Connection::new(remote, local);
     let (host, user) = (variable("TCPREMOTEHOST"), variable("TCPREMOTEINFO"));
     match (host, variable("TCPREMOTEIP")) {
-        (Some(host), _) => connection.with_look_up(resolve::host_of).with_remote(Some(host), user),
+        (Some(host), _) => connection.with_look_up().with_remote(Some(host), user),
         (None, Some(_)) => connection.with_remote(Some("Unknown".into()), user),
-        (None, None) => connection.with_look_up(resolve::host_of),
+        (None, None) => connection.with_look_up(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::server::listener::Peer;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
 use crate::sys::tally::Tally;
-use crate::sys::{deadline, descriptors, resolve, stop, title};
+use crate::sys::{deadline, descriptors, stop, title};
 
 /// The exit status of a child in which the core itself failed.
 const EXIT_BUG: i32 = 70;
@@ -90,7 +90,7 @@ fn begin(post: &Post, shared: &Shared, duty: Duty) {
 fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) -> u64 {
     let mut connection = Connection::new(peer.remote, peer.local);
     if duty.rdns {
-        connection = connection.with_look_up(resolve::host_of);
+        connection = connection.with_look_up();
     }
     if peer.is_unix() {
         // Clients of other listeners inherit it.

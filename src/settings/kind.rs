@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Networks, Ports};
+use super::{NameServer, NameServers, Networks, Ports};
 use crate::log::Level;
 
 /// The most seconds of a time: a hundred years, so that no sum of a time and a clock overflows.
@@ -47,6 +47,8 @@ pub enum Kind {
     Ports,
     /// Addresses and networks.
     Networks,
+    /// Servers that answer questions to the domain name system, one a line.
+    NameServers,
     /// Any of these words, in any case.
     Words(&'static [&'static str]),
     /// Names, one a line, which may end in a star.
@@ -99,8 +101,8 @@ pub fn yes_or_no(text: &str) -> Option<bool> {
 impl Kind {
     /// Is it a list, of which every line counts?
     pub fn is_list(&self) -> bool {
-        use Kind::{Folders, Names, Networks, Plugins, Ports, Words};
-        matches!(self, Ports | Networks | Words(_) | Names | Folders | Plugins)
+        use Kind::{Folders, NameServers, Names, Networks, Plugins, Ports, Words};
+        matches!(self, Ports | Networks | NameServers | Words(_) | Names | Folders | Plugins)
     }
 
     /// A line of its file as others may see it: no secret, nor a plugin's arguments, among which may
@@ -126,6 +128,7 @@ impl Kind {
             Kind::HostName => "a host name".into(),
             Kind::Ports => "a port from 1 to 65535".into(),
             Kind::Networks => "an address or network".into(),
+            Kind::NameServers => "ADDRESS[:PORT] [trusted]".into(),
             Kind::Folder | Kind::Folders => "a folder".into(),
             Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
         }
@@ -149,6 +152,7 @@ impl fmt::Display for Kind {
             Kind::Secret => f.write_str("secret"),
             Kind::Ports => f.write_str("ports"),
             Kind::Networks => f.write_str("networks"),
+            Kind::NameServers => f.write_str("name servers"),
             Kind::Words(words) => write!(f, "of {}", words.join(", ")),
             Kind::Names => f.write_str("names"),
             Kind::Folders => f.write_str("folders"),
@@ -287,6 +291,15 @@ impl Value for Ports {
 impl Value for Networks {
     fn read(_kind: &Kind, texts: &[&str]) -> Result<Networks, usize> {
         list(texts, |words| Networks::parse(words))
+    }
+}
+
+impl Value for NameServers {
+    fn read(_kind: &Kind, texts: &[&str]) -> Result<NameServers, usize> {
+        let server = |(at, text): (usize, &&str)| NameServer::parse(words(text)).ok_or(at);
+        let servers: Vec<NameServer> =
+            texts.iter().enumerate().map(server).collect::<Result<_, _>>()?;
+        Ok(servers.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Lists of networks and of ports.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use ipnet::IpNet;
@@ -10,6 +10,19 @@ use super::network;
 /// Addresses and networks.  A clone is the same list.
 #[derive(Debug, Clone, Default)]
 pub struct Networks(Rc<[IpNet]>);
+
+/// A server that answers questions to the domain name system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Is it trusted to have checked what it marks as authentic (RFC 6840 5.8)?
+    pub trusted: bool,
+}
+
+/// Name servers in their order.  A clone is the same list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameServers(Rc<[NameServer]>);
 
 /// Ports.  A clone is the same list.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +38,42 @@ impl Networks {
     /// Is `ip` one of the addresses, or in one of the networks?
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
+    }
+}
+
+impl NameServer {
+    /// A server at `address`.  One on this machine is trusted, as nobody stands between.
+    pub fn at(address: SocketAddr) -> NameServer {
+        NameServer { address, trusted: address.ip().to_canonical().is_loopback() }
+    }
+
+    /// Reads `ADDRESS[:PORT] [trusted]`, an IPv6 address with a port in brackets.
+    pub(super) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<NameServer> {
+        let word = words.next()?;
+        let address = word.parse().ok().or_else(|| {
+            let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+            let ip: IpAddr = bare.unwrap_or(word).parse().ok()?;
+            Some(SocketAddr::new(ip, 53))
+        })?;
+        let server = NameServer::at(address);
+        match (words.next(), words.next()) {
+            (None, _) => Some(server),
+            (Some("trusted"), None) => Some(NameServer { trusted: true, ..server }),
+            _ => None,
+        }
+    }
+}
+
+impl NameServers {
+    /// They, in order.
+    pub fn as_slice(&self) -> &[NameServer] {
+        &self.0
+    }
+}
+
+impl From<Vec<NameServer>> for NameServers {
+    fn from(servers: Vec<NameServer>) -> NameServers {
+        NameServers(servers.into())
     }
 }
 

@@ -70,6 +70,22 @@ fn words_levels_and_permissions_are_known_ones() {
 }
 
 #[test]
+fn name_servers_have_addresses() {
+    let address = |text| read(DNS_SERVERS, &[text]).unwrap().as_slice()[0].address.to_string();
+    assert_eq!(address("192.0.2.1"), "192.0.2.1:53");
+    assert_eq!(address("192.0.2.1:5353 # ours"), "192.0.2.1:5353");
+    assert_eq!(address("2001:db8::1"), "[2001:db8::1]:53");
+    assert_eq!(address("[2001:db8::1]"), "[2001:db8::1]:53");
+    assert_eq!(address("[2001:db8::1]:54"), "[2001:db8::1]:54");
+    let trusted = |text| read(DNS_SERVERS, &[text]).unwrap().as_slice()[0].trusted;
+    assert!(trusted("127.0.0.1") && trusted("[::1]:5353") && trusted("192.0.2.1 trusted"));
+    assert!(!trusted("192.0.2.1"));
+    for text in ["", "ns.example", "192.0.2.1:x", "192.0.2.1 very", "192.0.2.1 trusted x", "[::1"] {
+        assert!(read(DNS_SERVERS, &["127.0.0.1", text]).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn names_of_hosts_are_words() {
     assert_eq!(read(ME, &["mx_1.example.com # we"]).as_deref(), Ok("mx_1.example.com"));
     assert!(read(ME, &["mx.example.com,"]).is_err());

@@ -85,6 +85,7 @@ pub(crate) fn authentication_results(session: &mut Session) {
     {
         results.push(more);
     }
+    results.extend(session.transaction.results.texts());
     let results = readable(session, results.join("; "));
     let header = &mut session.transaction.header;
     header.rename(RESULTS, &format!("Original-{RESULTS}"));

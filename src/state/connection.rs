@@ -2,7 +2,11 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
+use crate::dns::Resolver;
+use crate::settings::NameServers;
 use crate::state::Notes;
 
 /// The most characters of a user name of ident, and of a host name, that are shown.
@@ -60,7 +64,8 @@ pub struct Connection {
     pub notes: Notes,
     remote_host: OnceCell<String>,
     remote_user: Option<String>,
-    look_up: fn(IpAddr) -> Option<String>,
+    looks_up: bool,
+    resolver: Rc<Resolver>,
 }
 
 impl Connection {
@@ -80,14 +85,24 @@ impl Connection {
             notes: Notes::default(),
             remote_host: OnceCell::new(),
             remote_user: None,
-            look_up: |_| None,
+            looks_up: false,
+            resolver: Rc::new(Resolver::new(NameServers::default(), Duration::ZERO)),
         }
     }
 
-    /// The same connection with the name that `look_up` finds when it is first asked for.
-    pub fn with_look_up(mut self, look_up: fn(IpAddr) -> Option<String>) -> Connection {
-        self.look_up = look_up;
-        self
+    /// The same connection, whose client's name is looked up when it is first asked for.
+    pub fn with_look_up(self) -> Connection {
+        Connection { looks_up: true, ..self }
+    }
+
+    /// This is the way to ask the domain name system.
+    pub(crate) fn set_resolver(&mut self, resolver: Resolver) {
+        self.resolver = Rc::new(resolver);
+    }
+
+    /// The way to ask the domain name system.
+    pub(crate) fn resolver(&self) -> Rc<Resolver> {
+        Rc::clone(&self.resolver)
     }
 
     /// The same connection with its client's name known, and the user that `ident` gave.
@@ -111,8 +126,10 @@ impl Connection {
 
     /// The client's host name by reverse look-up; `Unknown` where there is none.
     pub fn remote_host(&self) -> &str {
-        self.remote_host
-            .get_or_init(|| (self.look_up)(self.remote_ip).unwrap_or_else(|| "Unknown".into()))
+        self.remote_host.get_or_init(|| {
+            let name = self.looks_up.then(|| self.resolver.host_of(self.remote_ip)).flatten();
+            name.unwrap_or_else(|| "Unknown".into())
+        })
     }
 
     /// The same if it is known already: it is not looked up.
@@ -155,7 +172,10 @@ fn word(text: &str, most: usize, others: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::dns::{Answer, Dns, Question, Record, Table};
 
     #[test]
     fn a_mapped_address_is_the_ipv4_one() {
@@ -167,9 +187,11 @@ mod tests {
     #[test]
     fn new_ends_have_a_name_of_their_own() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let names = Table::new("8.2.0.192.in-addr.arpa PTR name-of-192.0.2.8");
         let mut connection = Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25))
-            .with_look_up(|ip| Some(format!("name-of-{ip}")))
+            .with_look_up()
             .with_remote(Some("proxy.example".into()), Some("user".into()));
+        connection.set_resolver(Resolver::over(names));
         assert_eq!(connection.remote_info(), "user@proxy.example");
         let connection_of = |user: &str| {
             Connection::new((ip("192.0.2.7"), 4), (ip("192.0.2.25"), 25))
@@ -196,16 +218,20 @@ mod tests {
 
     #[test]
     fn the_name_is_looked_up_once_and_only_when_asked_for() {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        struct Counting(Rc<Cell<usize>>);
+        impl Dns for Counting {
+            fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+                self.0.set(self.0.get() + 1);
+                vec![Answer::found(vec![Record::Ptr("mx.example".into())]); questions.len()]
+            }
+        }
         let ip: IpAddr = "192.0.2.7".parse().unwrap();
-        let connection = Connection::new((ip, 4), (ip, 25)).with_look_up(|_| {
-            ASKED.fetch_add(1, Ordering::Relaxed);
-            Some("mx.example".into())
-        });
-        assert_eq!(ASKED.load(Ordering::Relaxed), 0);
+        let asked = Rc::new(Cell::new(0));
+        let mut connection = Connection::new((ip, 4), (ip, 25)).with_look_up();
+        connection.set_resolver(Resolver::over(Counting(Rc::clone(&asked))));
+        assert_eq!(asked.get(), 0);
         assert_eq!(connection.remote_host(), "mx.example");
         assert_eq!(connection.remote_info(), "mx.example");
-        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+        assert_eq!(asked.get(), 1);
     }
 }

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod connection;
 pub mod notes;
+pub mod results;
 pub mod spool;
 pub mod transaction;
 pub mod unix_lines;
@@ -10,6 +11,7 @@ pub mod unix_lines;
 pub use body::Body;
 pub use connection::{Connection, Encryption, Hello};
 pub use notes::{Note, Notes, Value};
+pub use results::Results;
 pub use spool::Spool;
 pub use transaction::{Params, Transaction};
 pub use unix_lines::UnixLines;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::mail::{Address, Header};
-use crate::state::{Body, Notes, Spool};
+use crate::state::{Body, Notes, Results, Spool};
 
 /// The parameters of a MAIL or RCPT command (RFC 5321 4.1.2): keywords in lower case, each with
 /// its value where it has one.
@@ -68,6 +68,8 @@ pub struct Transaction {
     /// The parameters of its MAIL command; `ret` and `envid` (RFC 3461) only where DSN was offered,
     /// so that whoever queues can hand them on.
     pub mail_params: Params,
+    /// What was found out about who sent it.
+    pub results: Results,
     temporary: Vec<PathBuf>,
     kept: Vec<Box<dyn Any>>,
     spool: Rc<Spool>,
@@ -86,6 +88,7 @@ impl Transaction {
             body: Body::new(spool.clone(), size_threshold),
             notes: Notes::default(),
             mail_params: Params::default(),
+            results: Results::default(),
             temporary: vec![],
             kept: vec![],
             spool,
@@ -226,6 +229,7 @@ impl Transaction {
         self.body.clear();
         self.notes.clear();
         self.mail_params.0.clear();
+        self.results = Results::default();
         self.kept.clear();
         self.remove_temporary();
     }

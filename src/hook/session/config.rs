@@ -92,6 +92,11 @@ impl Session {
         self.setting(ME)
     }
 
+    /// A folder of the configuration; None where there is none of that name.
+    pub fn config_folder(&self, name: &str) -> Option<PathBuf> {
+        self.shared.config.folder_named(name)
+    }
+
     /// `~` and `~/x` as paths.
     pub fn expand(&self, path: &str) -> PathBuf {
         self.shared.config.expand(path)

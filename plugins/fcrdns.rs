@@ -1,0 +1,160 @@
+//! ```text
+//! NAME
+//!     fcrdns - does the client's name lead back to its address?
+//!
+//! SYNOPSIS
+//!     fcrdns
+//!     fcrdns reject 0|1|naughty reject_type TYPE
+//!
+//! DESCRIPTION
+//!     Looks up the names of the client's address and the addresses of these names (RFC 8601 3,
+//!     iprev): forward-confirmed reverse DNS.  The result is in Authentication-Results and in the
+//!     client's karma.  Many clients that send spam have no such name; so have some that do not, so
+//!     nobody is refused unless reject says so, and nobody ever because of a failure to look it up.
+//!
+//!     An address in the same /24 (IPv6: /64) as the client's is as good as its own.
+//!
+//!     A client that may relay or is on a white list is not looked up.
+//!
+//! ARGUMENTS
+//!     reject 0         refuse nobody; the default
+//!     reject 1         refuse who has no name, or one that does not lead back
+//!     reject naughty   leave it to the plugin naughty to refuse the client later
+//!     reject_type      temp, the default; perm, disconnect or temp_disconnect
+//!
+//! REPLIES
+//!     450 no name leads back to your address
+//!
+//! NOTES
+//!     fcrdns   of the connection: the name that leads back
+//!
+//! SEE ALSO
+//!     helo, dnsbl
+//! ```
+
+use std::net::IpAddr;
+
+use crate::dns::{Answer, Dns, Question};
+use crate::error::Result;
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::state::Note;
+
+const FCRDNS: Note<String> = Note::new("fcrdns");
+
+/// The most names of an address that are looked up.
+const MOST_NAMES: usize = 10;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&["reject", "reject_type"])?;
+    hooks.connect(|session| {
+        if session.is_immune() {
+            return DECLINED;
+        }
+        let ip = session.connection.remote_ip;
+        if ip.is_loopback() {
+            session.log(Level::Info, "skip, this machine");
+            return DECLINED;
+        }
+        let (result, why) = iprev(&session.dns(), ip);
+        session.store_auth_results(&format!(
+            "iprev={result} policy.iprev={}",
+            crate::state::results::quoted(&ip.to_string())
+        ));
+        judge(session, result, &why)
+    });
+    Ok(())
+}
+
+fn judge(session: &mut Session, result: &str, why: &str) -> Verdict {
+    match result {
+        "pass" => {
+            session.adjust_karma(1);
+            session.connection.notes.set(FCRDNS, why.to_owned());
+            session.log(Level::Info, format_args!("pass, {why}"));
+            DECLINED
+        }
+        "temperror" => {
+            session.log(Level::Info, format_args!("skip, {why}"));
+            DECLINED
+        }
+        _ => {
+            session.adjust_karma(-1);
+            if session.settings().is_none_or(|settings| settings.reject.is_none()) {
+                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
+                return DECLINED;
+            }
+            session.get_reject_as(Code::DenySoft, "no name leads back to your address", why)
+        }
+    }
+}
+
+/// The result by its name, and the name that leads back, or why none does.
+fn iprev(dns: &impl Dns, ip: IpAddr) -> (&'static str, String) {
+    let answer = dns.ask_one(Question::name_of(ip));
+    if let Answer::Failed(why) = &answer {
+        return ("temperror", why.clone());
+    }
+    let names: Vec<&str> = answer.names().take(MOST_NAMES).collect();
+    if names.is_empty() {
+        return ("permerror", "no name".into());
+    }
+    let questions: Vec<Question> =
+        names.iter().map(|name| Question::address_like(name, ip)).collect();
+    let mut failed = None;
+    for (name, answer) in names.iter().zip(dns.ask(&questions)) {
+        if answer.addresses().any(|own| is_near(own, ip)) {
+            return ("pass", (*name).to_owned());
+        }
+        if let Answer::Failed(why) = answer {
+            failed.get_or_insert(format!("{name}: {why}"));
+        }
+    }
+    match failed {
+        Some(why) => ("temperror", why),
+        None => ("fail", format!("{} does not lead back", names.join(", "))),
+    }
+}
+
+/// Servers of one pool stand in one network, and are not always named one by one.
+fn is_near(own: IpAddr, ip: IpAddr) -> bool {
+    match (own, ip) {
+        (IpAddr::V4(own), IpAddr::V4(ip)) => own.octets()[..3] == ip.octets()[..3],
+        (IpAddr::V6(own), IpAddr::V6(ip)) => own.segments()[..4] == ip.segments()[..4],
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FCRDNS;
+    use crate::hook::Code::{self, Declined, Deny, DenySoft};
+    use crate::hook::{AUTHENTICATION_RESULTS, Hook, KARMA};
+    use crate::testing::Trial;
+
+    fn connect(arguments: &str, dns: &str) -> (Code, String, i64) {
+        let mut trial = Trial::new(&format!("fcrdns {arguments}"), &[]).with_dns(dns);
+        let code = trial.plain(Hook::Connect).code();
+        let notes = &trial.session.connection.notes;
+        let results = notes.get(AUTHENTICATION_RESULTS).unwrap_or_default();
+        let result = results.split([' ', '=']).nth(1).unwrap_or_default().to_owned();
+        assert_eq!(notes.get(FCRDNS).is_some(), result == "pass");
+        (code, result, notes.get(KARMA).unwrap_or(0))
+    }
+
+    #[test]
+    fn names_that_lead_back_and_others() {
+        let own = "1.2.0.192.in-addr.arpa PTR mx.example\n";
+        let at = |ip: &str| format!("{own}mx.example A {ip}");
+        assert_eq!(connect("", &at("192.0.2.1")), (Declined, "pass".into(), 1));
+        assert_eq!(connect("reject 1", &at("192.0.2.99")), (Declined, "pass".into(), 1));
+        assert_eq!(connect("", &at("198.51.100.1")), (Declined, "fail".into(), -1));
+        assert_eq!(connect("reject 1", &at("198.51.100.1")).0, DenySoft);
+        assert_eq!(connect("reject 1 reject_type perm", "").0, Deny);
+        assert_eq!(connect("", ""), (Declined, "permerror".into(), -1));
+        let later = (Declined, "temperror".into(), 0);
+        assert_eq!(connect("reject 1", "1.2.0.192.in-addr.arpa PTR failed"), later);
+        assert_eq!(connect("reject 1", &format!("{own}mx.example A failed")), later);
+    }
+}

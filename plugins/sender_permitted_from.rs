@@ -1,0 +1,285 @@
+//! ```text
+//! NAME
+//!     sender_permitted_from - may the client send for the sender's domain (SPF)?
+//!
+//! SYNOPSIS
+//!     sender_permitted_from
+//!     sender_permitted_from reject LEVEL
+//!
+//! DESCRIPTION
+//!     Looks up the SPF record (RFC 7208) of the domain in MAIL FROM, and of the name that the client
+//!     gave in HELO or EHLO.  The result is in the log, in Authentication-Results and in a field
+//!     Received-SPF, and dmarc takes it into account.  For the null sender, <>, the name in HELO
+//!     counts, and nobody is refused.
+//!
+//!     A client that may relay or is on a white list is not tested.
+//!
+//! ARGUMENTS
+//!     reject 0|1   nobody is refused; the default
+//!     reject 2     451 to a result fail or temperror
+//!     reject 3     550 to fail; 451 to softfail and temperror
+//!     reject 4     550 to softfail as well; 451 to permerror
+//!     reject 5     550 to neutral as well
+//!     reject 6     550 to none and permerror as well
+//!     spf_deny 1   an older way to say reject 3; spf_deny 2 is reject 4
+//!
+//!     3 is a good start.  Higher levels refuse mail that its domains did not ask to refuse.
+//!
+//!     A record that cannot be looked up is never refused for good: temperror is 451, from level 2.
+//!
+//! REPLIES
+//!     550 SPF - forgery: REASON    a fail; REASON is the domain's own explanation, if it has one
+//!     450 SPF - fail: REASON       a fail at level 2, a softfail at level 3
+//!     550 SPF - fail: REASON       a softfail
+//!     SPF - RESULT: REASON         another result, 550 or 450
+//!
+//! CONFIG
+//!     spfbehavior   the level, where there is no argument reject
+//!
+//! NOTES
+//!     spfquery        of the transaction: the result, `pass`
+//!     dmarc_spf       of the transaction: the domain, the scope (mfrom or helo), and the result
+//!     spf_pass_host   of the transaction: the sender's domain, where the result is pass
+//!
+//! SEE ALSO
+//!     dkim, dmarc, resolvable_fromhost
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::origin::spf::{Finding, Outcome};
+use crate::state::Note;
+use crate::state::results::Spf;
+
+/// The result, for Perl plugins.
+const SPFQUERY: Note<String> = Note::new("spfquery");
+/// The sender's domain where the result is pass.
+const SPF_PASS_HOST: Note<String> = Note::new("spf_pass_host");
+/// What DMARC takes into account.
+const DMARC_SPF: Note<BTreeMap<String, String>> = Note::new("dmarc_spf");
+
+/// The highest level.
+const MOST: u8 = 6;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&["reject", "spf_deny"])?;
+    let level = level(args)?;
+    hooks.mail(move |session, sender, _params| {
+        if session.is_immune() {
+            return DECLINED;
+        }
+        let level = level.unwrap_or_else(|| behavior(session));
+        check(session, sender, level)
+    });
+    hooks.data_post(|session| {
+        if let Some(text) = received_spf(session) {
+            session.transaction.header.add_at(0, "Received-SPF", &text);
+        }
+        DECLINED
+    });
+    Ok(())
+}
+
+/// The level that the arguments name.
+fn level(args: &Args) -> Result<Option<u8>> {
+    let wrong = |name: &str, word: &str, known: &str| {
+        Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
+    };
+    match (args.named("spf_deny"), args.named("reject")) {
+        (Some("1"), _) => Ok(Some(3)),
+        (Some("2"), _) => Ok(Some(4)),
+        (Some("0") | None, None) => Ok(None),
+        (Some("0") | None, Some(word)) => match word.parse() {
+            Ok(level @ 0..=MOST) => Ok(Some(level)),
+            _ => Err(wrong("reject", word, "0 to 6")),
+        },
+        (Some(word), _) => Err(wrong("spf_deny", word, "0, 1, 2")),
+    }
+}
+
+fn behavior(session: &mut Session) -> u8 {
+    let level = session.config_number("spfbehavior", 0);
+    u8::try_from(level).unwrap_or(MOST).min(MOST)
+}
+
+fn check(session: &mut Session, sender: &Address, level: u8) -> Verdict {
+    session.check_spf_of(Some(sender));
+    let results = session.transaction.results.clone();
+    match (results.spf, results.helo) {
+        (Some(of_sender), _) => {
+            note(session, "mfrom", &of_sender);
+            judge(session, sender, &of_sender.finding, level)
+        }
+        (None, of_helo) => {
+            session.log(Level::Info, "skip, null sender");
+            if let Some(of_helo) = of_helo {
+                note(session, "helo", &of_helo);
+            }
+            DECLINED
+        }
+    }
+}
+
+/// Leaves the result for other plugins.
+fn note(session: &mut Session, scope: &str, result: &Spf) {
+    let name = result.finding.outcome.name();
+    let known = [("domain", result.domain.as_str()), ("scope", scope), ("result", name)];
+    let known = known.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    session.transaction.notes.set(SPFQUERY, name.to_owned());
+    session.transaction.notes.set(DMARC_SPF, known);
+}
+
+fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) -> Verdict {
+    let name = finding.outcome.name();
+    let why = finding.explanation.as_deref().unwrap_or(&finding.reason).to_owned();
+    let (code, text) = match finding.outcome {
+        Outcome::Pass => {
+            session.adjust_karma(1);
+            let host = sender.host().to_ascii_lowercase();
+            session.transaction.notes.set(SPF_PASS_HOST, host);
+            session.log(Level::Info, format_args!("pass, {why}"));
+            return DECLINED;
+        }
+        Outcome::Fail if level >= 3 => (Code::Deny, format!("SPF - forgery: {why}")),
+        Outcome::Fail if level >= 2 => (Code::DenySoft, format!("SPF - fail: {why}")),
+        Outcome::SoftFail if level >= 4 => (Code::Deny, format!("SPF - fail: {why}")),
+        Outcome::SoftFail if level >= 3 => (Code::DenySoft, format!("SPF - fail: {why}")),
+        Outcome::Neutral if level >= 5 => (Code::Deny, format!("SPF - neutral: {why}")),
+        Outcome::None if level >= 6 => (Code::Deny, format!("SPF - none: {why}")),
+        Outcome::PermError if level >= 6 => (Code::Deny, format!("SPF - permerror: {why}")),
+        Outcome::PermError if level >= 4 => (Code::DenySoft, format!("SPF - permerror: {why}")),
+        Outcome::TempError if level >= 2 => (Code::DenySoft, format!("SPF - temperror: {why}")),
+        _ => (Code::Declined, String::new()),
+    };
+    if matches!(finding.outcome, Outcome::Fail | Outcome::SoftFail) {
+        session.adjust_karma(-1);
+    }
+    if code == Code::Declined {
+        let word = if finding.outcome == Outcome::None { "skip" } else { "fail" };
+        session.log(Level::Info, format_args!("{word}, tolerated, {name}, {why}"));
+        return DECLINED;
+    }
+    session.log(Level::Info, format_args!("fail, {name}, {why}"));
+    Verdict::new(code, text)
+}
+
+/// The value of the field Received-SPF (RFC 7208 9.1).
+fn received_spf(session: &mut Session) -> Option<String> {
+    let me = session.me();
+    let results = &session.transaction.results;
+    let (identity, spf) = match (&results.spf, &results.helo) {
+        (Some(spf), _) => ("mailfrom", spf),
+        (None, Some(helo)) => ("helo", helo),
+        (None, None) => return None,
+    };
+    let sender = session.transaction.sender().map(Address::address).unwrap_or_default();
+    let name = spf.finding.outcome.name();
+    let ip = session.connection.remote_ip;
+    let quoted = crate::state::results::quoted;
+    Some(format!(
+        "{name} ({me}: {}) receiver={}; identity={identity};\n envelope-from={}; helo={}; client-ip={ip}",
+        crate::state::results::comment(&spf.finding.reason),
+        quoted(&me),
+        quoted(&sender),
+        quoted(&session.connection.hello_host),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::Code::{self, Declined, Deny, DenySoft};
+    use crate::hook::{Call, Hook, KARMA};
+    use crate::testing::Trial;
+
+    const DNS: &str = "\
+        pass.example TXT v=spf1 ip4:192.0.2.1 -all\n\
+        fail.example TXT v=spf1 -all exp=why.example\n\
+        why.example TXT Ask %{o} about %{i}\n\
+        soft.example TXT v=spf1 ~all\n\
+        neutral.example TXT v=spf1 ?all\n\
+        broken.example TXT v=spf1 moo\n\
+        later.example TXT failed";
+
+    fn trial(arguments: &str) -> Trial {
+        let mut trial =
+            Trial::new(&format!("sender_permitted_from {arguments}"), &[]).with_dns(DNS);
+        trial.session.connection.hello_host = "pass.example".into();
+        trial
+    }
+
+    /// What comes of each result, at levels 1 to 6.
+    #[test]
+    fn levels() {
+        let table: [(&str, [Code; 6]); 7] = [
+            ("pass", [Declined; 6]),
+            ("fail", [Declined, DenySoft, Deny, Deny, Deny, Deny]),
+            ("soft", [Declined, Declined, DenySoft, Deny, Deny, Deny]),
+            ("neutral", [Declined, Declined, Declined, Declined, Deny, Deny]),
+            ("none", [Declined, Declined, Declined, Declined, Declined, Deny]),
+            ("broken", [Declined, Declined, Declined, DenySoft, DenySoft, Deny]),
+            ("later", [Declined, DenySoft, DenySoft, DenySoft, DenySoft, DenySoft]),
+        ];
+        for (name, codes) in table {
+            for (level, code) in (1..).zip(codes) {
+                let verdict =
+                    trial(&format!("reject {level}")).mail(&format!("<a@{name}.example>"));
+                assert_eq!(verdict.code(), code, "{name} at {level}: {}", verdict.text());
+            }
+        }
+    }
+
+    #[test]
+    fn the_domains_own_words_are_the_reply() {
+        let mut trial = trial("reject 3");
+        let verdict = trial.mail("<a@Fail.Example>");
+        assert_eq!(verdict.text(), "SPF - forgery: Ask Fail.Example about 192.0.2.1");
+        assert_eq!(trial.session.connection.notes.get(KARMA), Some(-1));
+        assert_eq!(trial.mail("<a@pass.example>").code(), Declined);
+        assert_eq!(
+            trial.session.transaction.notes.get(super::SPF_PASS_HOST).as_deref(),
+            Some("pass.example")
+        );
+    }
+
+    #[test]
+    fn the_null_sender_is_judged_by_helo_and_not_refused() {
+        let mut trial = trial("reject 6");
+        trial.session.connection.hello_host = "fail.example".into();
+        assert_eq!(trial.mail("<>").code(), Declined);
+        let results = &trial.session.transaction.results;
+        assert!(results.spf.is_none());
+        assert_eq!(results.texts(), ["spf=fail smtp.helo=fail.example"]);
+    }
+
+    #[test]
+    fn the_result_stands_in_a_field() {
+        let mut trial = trial("");
+        trial.message("Subject: x\r\n\r\n");
+        trial.mail("<a@soft.example>");
+        trial.call(Hook::DataPost, &Call::Nothing);
+        let field = trial.session.transaction.header.get("Received-SPF").unwrap().into_owned();
+        assert!(field.starts_with("softfail ("), "{field}");
+        assert!(field.contains("envelope-from=a@soft.example; helo=pass.example"), "{field}");
+        assert!(field.ends_with("client-ip=192.0.2.1"), "{field}");
+    }
+
+    #[test]
+    fn arguments_of_old_and_wrong_ones() {
+        assert_eq!(trial("spf_deny 1").mail("<a@fail.example>").code(), Deny);
+        assert_eq!(trial("spf_deny 2").mail("<a@soft.example>").code(), Deny);
+        let mut configured = trial("");
+        configured.set_config("spfbehavior", "3\n");
+        assert_eq!(configured.mail("<a@fail.example>").code(), Deny);
+        for wrong in ["reject 7", "reject yes", "spf_deny 3", "rejct 1"] {
+            assert!(Trial::load(&format!("sender_permitted_from {wrong}"), &[]).is_err());
+        }
+        let mut relay = trial("reject 3");
+        relay.session.connection.relay_client = true;
+        assert_eq!(relay.mail("<a@fail.example>").code(), Declined);
+    }
+}

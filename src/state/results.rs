@@ -1,0 +1,111 @@
+//! What was found out about who sent a message, and how it stands in Authentication-Results
+//! (RFC 8601).
+
+use crate::origin::{arc, dkim, dmarc, spf};
+
+/// Findings about a message.
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    /// May the client send for the domain of the reverse-path?
+    pub spf: Option<Spf>,
+    /// May it use the name that it gave in HELO?
+    pub helo: Option<Spf>,
+    /// Who signed the message; empty: nobody did.
+    pub dkim: Option<Vec<dkim::Finding>>,
+    /// Is the message from its authors' domains?
+    pub dmarc: Vec<dmarc::Finding>,
+    /// What servers on the way found out.
+    pub arc: Option<arc::Finding>,
+}
+
+/// What SPF says, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spf {
+    /// The domain of the reverse-path, or the name in HELO.
+    pub domain: String,
+    /// What SPF says.
+    pub finding: spf::Finding,
+}
+
+impl Results {
+    /// The domain that SPF speaks of, and what it says, for DMARC: the reverse-path's, or that of
+    /// HELO where the reverse-path is empty (RFC 9989 4.3).
+    pub fn spf_for_dmarc(&self) -> Option<(&str, spf::Outcome)> {
+        let spf = self.spf.as_ref().or(self.helo.as_ref())?;
+        Some((spf.domain.as_str(), spf.finding.outcome))
+    }
+
+    /// The results of RFC 8601 2.2, one a method and what it is about.
+    pub fn texts(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let spf = |property: &str, spf: &Spf| {
+            let outcome = spf.finding.outcome.name();
+            format!("spf={outcome} smtp.{property}={}", quoted(&spf.domain))
+        };
+        texts.extend(self.helo.as_ref().map(|helo| spf("helo", helo)));
+        texts.extend(self.spf.as_ref().map(|sender| spf("mailfrom", sender)));
+        if let Some(findings) = &self.dkim {
+            texts.extend(findings.iter().map(dkim_text));
+            if findings.is_empty() {
+                texts.push("dkim=none".into());
+            }
+        }
+        texts.extend(self.dmarc.iter().map(dmarc_text));
+        texts.extend(self.arc.as_ref().map(arc_text));
+        texts
+    }
+}
+
+fn dkim_text(finding: &dkim::Finding) -> String {
+    let mut text = format!("dkim={}", finding.outcome.name());
+    if !finding.reason.is_empty() {
+        text += &format!(" reason={}", string(&finding.reason));
+    }
+    let mut property = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text += &format!(" header.{name}={}", quoted(value));
+        }
+    };
+    property("d", &finding.domain);
+    property("i", &finding.identity);
+    property("s", &finding.selector);
+    property("a", finding.algorithm.map_or("", dkim::Algorithm::name));
+    property("b", &finding.beginning);
+    text
+}
+
+fn dmarc_text(finding: &dmarc::Finding) -> String {
+    let mut text = format!("dmarc={}", finding.outcome.name());
+    if finding.record.is_some() {
+        text += &format!(" (p={})", finding.policy.name());
+    }
+    text + &format!(" header.from={}", quoted(&finding.domain))
+}
+
+fn arc_text(finding: &arc::Finding) -> String {
+    let mut text = format!("arc={}", finding.outcome.name());
+    if !finding.reason.is_empty() {
+        text += &format!(" reason={}", string(&finding.reason));
+    }
+    text
+}
+
+/// A value of RFC 8601 2.2: as it is, if it may stand without quotes.
+pub fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@.-_+".contains(c);
+    match !value.is_empty() && value.chars().all(plain) {
+        true => value.to_owned(),
+        false => string(value),
+    }
+}
+
+/// A quoted string, without what it must not have in it.
+fn string(value: &str) -> String {
+    let kept = value.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c));
+    format!("\"{}\"", kept.collect::<String>())
+}
+
+/// Text as it may stand in a comment (RFC 5322 3.2.2): nothing that ends it or starts another.
+pub fn comment(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || "()\\".contains(c) { '?' } else { c }).collect()
+}
