@@ -229,7 +229,7 @@ fn a_real_checkpassword_program_is_asked() {
     let line = format!("auth/auth_checkpassword checkpw {} true /bin/true", checkpw.display());
     let config = config(&line);
     let folder = config.path("passwords");
-    let config = config.env("MAILDIR", folder.to_str().unwrap());
+    let config = config.env("MAILDIR", folder.to_str().unwrap()).set("keep_environment", "MAILDIR");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(".password"), "right-one\n").unwrap();
     fs::set_permissions(folder.join(".password"), fs::Permissions::from_mode(0o600)).unwrap();

@@ -77,7 +77,8 @@ fn set_up(case: &Case) -> (Config, Dns) {
         .env("PROTO", "TCP")
         // Perl's hashes have the same order every time.
         .env("PERL_HASH_SEED", "0")
-        .env("PERL_PERTURB_KEYS", "0");
+        .env("PERL_PERTURB_KEYS", "0")
+        .set("keep_environment", "RES_*\nPERL_*");
     for (name, default) in [("TCPREMOTEIP", "127.0.0.1"), ("TCPREMOTEHOST", "localhost")] {
         let given = case.env.iter().rev().find(|row| row.0 == name);
         config = config.env(name, given.map_or(default, |row| &row.1));
