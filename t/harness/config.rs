@@ -122,6 +122,8 @@ impl Config {
         for name in UNSET {
             command.env_remove(name);
         }
+        // What the system says is in English.
+        command.env_remove("LANGUAGE").env("LC_ALL", "C");
         command.env("QPSMTPD_CONFIG", self.path("config"));
         command.envs(self.env.iter().cloned());
         command

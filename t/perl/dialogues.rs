@@ -36,7 +36,10 @@ const DIFFERENT: &[(&str, &str)] = &[
     // 0.94 makes this comment and does not use it.
     (r" \(smtp-auth username \S+, mechanism \S+\);", ";"),
     // In the log: warnings of Perl's have no plugin there, nor has what a plugin dies of.
-    (r"(?m)^logged: .*: (Use of uninitialized value|FATAL PLUGIN ERROR|Couldn't open).*\n", ""),
+    (
+        r"(?m)^logged: .*: (Use of uninitialized value|FATAL PLUGIN ERROR|Couldn't open|no connection to).*\n",
+        "",
+    ),
     // What a process says that a plugin has forked goes to standard error.
     (r"(?m)^logged: .*: \(for \d+\) Queuing to .*\n", ""),
     // What is asked for when is up to the server.
