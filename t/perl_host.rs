@@ -58,7 +58,7 @@ sub shown { require Data::Dumper; local ($Data::Dumper::Indent, $Data::Dumper::T
 "#;
 
 /// The usual configuration with these lines in `config/plugins`, and these plugin files.  Panics
-/// where somebody else than root has no Perl; t/check leaves out tests with `perl` in their names.
+/// where somebody else than root has no Perl, as t/check says in time.
 pub(crate) fn config(lines: &str, plugins: &[(&str, &str)]) -> Config {
     assert!(deb::need("perl"), "Debian's package perl is not installed");
     let config = Config::new().set("plugins", lines);
