@@ -25,6 +25,9 @@ sub do_address {
     my ($user, undef, $why) = Qpsmtpd::Address->canonify('no path');
     return ($address->config('own'), $address->qp == $self->qp ? 'same' : 'other', defined $user ? $user : 'undef', $why);
 }
+sub hook_config { my ($self, $t, $name) = @_; return $name eq 'nothing' ? (OK, undef) : DECLINED }
+sub do_nothing { my ($self) = @_; my @all = $self->qp->config('nothing'); return (scalar @all, shown(scalar $self->qp->config('nothing'))) }
+sub do_size { my $own = Qpsmtpd::Transaction->new; $own->{_body_size} = 7; return ($own->data_size, $_[1]->data_size) }
 sub do_conf {
     my ($self) = @_;
     my $conf = $self->qp->conf;
@@ -121,6 +124,8 @@ fn addresses_configuration_and_hooks_are_those_of_1_00() {
             ("NOOP conf", "250 mail.test example.com .example.org 1200 Qpsmtpd::Config"),
             ("NOOP ip 127.0.0.1", "250 1 1 0 1 1 0 1 1 0"),
             ("NOOP ip 2001:db8::1", "250 0 1 1 0 1 1 0 1 1"),
+            ("NOOP nothing", "250 0 undef"),
+            ("NOOP size", "250 7 0"),
             ("NOOP tabs", "250 said"),
             ("NOOP module", "250 from lib"),
         ],

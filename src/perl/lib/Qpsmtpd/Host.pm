@@ -280,6 +280,8 @@ sub verdict {
         $code = DECLINED;
     }
     my $changed = $address && $address->format ne $before ? $address : undef;
+    # To set a setting to undef is to say that it has no value.
+    @texts = grep { defined } @texts if $hook =~ /config$/;
     return ($changed, $code, map { defined $_ ? "$_" : '' } @texts);
 }
 

@@ -222,9 +222,10 @@ sub body_write {
     return length $text;
 }
 
+# A transaction of a plugin's own has the size that the plugin gives it.
 sub data_size {
     my ($self) = @_;
-    return 0 unless $self->{_length};
+    return $self->{_body_size} || 0 unless $self->{_length};
     return Qpsmtpd::Host::ask('data_size') unless $self->{_body_file};
     $self->{_body_file}->flush;
     return -s $self->{_filename} || 0;
