@@ -214,7 +214,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     let args = Args::new(implied.iter().copied().chain(words));
     let settings = Settings::from_args(&args).map_err(place)?;
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    (plugin.register)(&mut hooks, &args).map_err(place)?;
+    (plugin.register)(&mut hooks, &args).and_then(|()| hooks.check()).map_err(place)?;
     plugins.add(instance, settings, hooks);
     Ok(())
 }

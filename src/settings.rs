@@ -104,7 +104,7 @@ table! {
     PLUGIN_DIRS: Words = "plugin_dirs", Folders, Default::Without("none"), Reload,
         "folders with Perl plugins, see [perl.md](perl.md)";
     PERL_TIMEOUT: Duration = "perl_timeout", Seconds, Default::Is("300"), Reload,
-        "how long a handler of a Perl plugin may take; its Perl process is killed after that, and the client gets a temporary failure";
+        "how long a handler of a Perl plugin without the argument `timeout` may take; its Perl process is killed after that, and the client gets a temporary failure";
     LOGLEVEL: Level = "loglevel", LogLevel, Default::Is("4"), Reload,
         "what goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
     ME: String = "me", HostName, Default::Host, AtOnce,

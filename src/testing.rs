@@ -100,6 +100,7 @@ impl Trial {
             let find = |name: &str| Some(plugin::find(name)?.0.register);
             let mut hooks = Hooks::new(config.clone(), find);
             register(&mut hooks, &args)?;
+            hooks.check()?;
             loaded.add("trial", Settings::from_args(&args)?, hooks);
             Ok(())
         })

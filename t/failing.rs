@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use qpsmtpd::error::Result;
-use qpsmtpd::hook::{Args, DECLINED, Hooks, OK, Register, Verdict};
+use qpsmtpd::hook::{Args, DECLINED, Hook, Hooks, OK, Register, Verdict};
+use qpsmtpd::log::Level;
 use qpsmtpd::sys::{deadline, panics};
 use qpsmtpd::testing::Trial;
 
@@ -121,6 +122,30 @@ fn failures_are_logged_with_plugin_and_hook() {
     let log = trial.log();
     assert!(log.contains("(rcpt) trial: FATAL PLUGIN ERROR: panicked: "), "{log}");
     assert!(log.contains("no way") && log.contains("failing.rs:"), "{log}");
+}
+
+/// The argument `loglevel` is for the plugin's own lines.
+#[test]
+fn a_failure_is_logged_whatever_level_the_plugins_lines_have() {
+    fn says_and_fails(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.connect(|session| {
+            session.log(Level::Error, "its own line");
+            Err::<Verdict, _>("no")
+        });
+        hooks.pre_connection(|incoming| {
+            incoming.log(Level::Error, "its own line");
+            Err::<Verdict, _>("never")
+        });
+        Ok(())
+    }
+    for args in ["loglevel LOGDEBUG", "loglevel 7", "loglevel +5"] {
+        let mut trial = Trial::with(says_and_fails, args, &[("loglevel", "2")]);
+        assert!(trial.plain(Hook::Connect).is_failure());
+        assert_eq!(trial.log(), "(connect) trial: FATAL PLUGIN ERROR: no", "{args}");
+        trial.take_log();
+        assert!(trial.pre_connection("192.0.2.1", &[], 0).is_failure());
+        assert_eq!(trial.log(), "(pre-connection) trial: FATAL PLUGIN ERROR: never", "{args}");
+    }
 }
 
 /// The alarm ends its process, so the session runs in one: this test binary again, with the client

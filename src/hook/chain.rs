@@ -153,6 +153,7 @@ impl Plugins {
             }
         }
         for (level, text) in lines {
+            let level = self.loaded(plugin).settings.adjust(level);
             self.log_as(Some(plugin), None, level, &text);
         }
     }
@@ -216,6 +217,7 @@ impl Plugins {
             let verdict =
                 self.guarded(handler.plugin, Hook::PreConnection, || (handler.run)(incoming));
             for (level, text) in incoming.take_lines() {
+                let level = self.loaded(handler.plugin).settings.adjust(level);
                 self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
             }
             if verdict.ends_chain() {
@@ -330,7 +332,6 @@ impl Plugins {
 
     fn log_as(&self, plugin: Option<u16>, hook: Option<Hook>, level: Level, text: &str) {
         let plugin = plugin.map(|plugin| self.loaded(plugin));
-        let level = plugin.map_or(level, |plugin| plugin.settings.adjust(level));
         self.write_log(&Record {
             level,
             hook: hook.map(Hook::name),
@@ -448,7 +449,7 @@ impl Session {
         }
         self.unsay(said);
         if verdict.is_failure() {
-            self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR: {}", verdict.text()));
+            self.log_at(Level::Crit, format_args!("FATAL PLUGIN ERROR: {}", verdict.text()));
         }
         match settings.on_error {
             OnError::Tempfail => Verdict::failure(""),

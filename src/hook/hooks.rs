@@ -55,6 +55,8 @@ pub struct Hooks {
     forked: Vec<Forked>,
     let_go: Vec<Forked>,
     late: Vec<(Rc<LateHooks>, Rc<SessionFn>)>,
+    /// Why the plugin cannot be loaded, though its `register` returned Ok.
+    problem: Option<Error>,
 }
 
 /// Chooses certificates and parameters for a client that wants TLS.
@@ -102,6 +104,7 @@ impl Hooks {
             forked: vec![],
             let_go: vec![],
             late: vec![],
+            problem: None,
         }
     }
 
@@ -353,8 +356,15 @@ impl Hooks {
         self.tls.take()
     }
 
-    /// Any hook of a session, with its arguments as they are.
+    /// Any hook of a session, with its arguments as they are.  A plugin that names `logging`,
+    /// `post-fork` or `pre-connection` here is not loaded: they run outside of sessions and have
+    /// methods of their own.
     pub fn on(&mut self, hook: Hook, run: impl Fn(&mut Session, &Call<'_>) -> Verdict + 'static) {
+        if let Some(method) = outside_sessions(hook) {
+            let name = hook.name();
+            let why = format!("handlers of {name} see no session: Hooks::{method} is for them");
+            self.problem.get_or_insert_with(|| Error::new(why));
+        }
         self.handlers.push((hook, Kind::Session(Rc::new(run))));
     }
 
@@ -423,13 +433,20 @@ impl Hooks {
         let register =
             (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
         let mut hooks = Hooks::new(self.config.clone(), self.find);
-        register(&mut hooks, args).map_err(|error| error.within(parent))?;
+        register(&mut hooks, args)
+            .and_then(|()| hooks.check())
+            .map_err(|error| error.within(parent))?;
         let abilities = hooks.abilities();
         let (handlers, warmers, names, lines) = hooks.into_parts();
         self.warmers.extend(warmers);
         self.names.extend(names);
         self.lines.extend(lines);
         Ok(Parent::new(handlers, abilities))
+    }
+
+    /// Can the plugin be loaded with what its `register` did?
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.problem.take().map_or(Ok(()), Err)
     }
 
     /// Handlers, what to read before processes are made, and lines for the log.
@@ -484,5 +501,15 @@ impl Hooks {
             Call::Path(path, _) => run(session, path).map_or(DECLINED, Verdict::ok),
             _ => DECLINED,
         });
+    }
+}
+
+/// The method that registers handlers of a hook that runs outside of sessions.
+fn outside_sessions(hook: Hook) -> Option<&'static str> {
+    match hook {
+        Hook::Logging => Some("logging"),
+        Hook::PostFork => Some("post_fork"),
+        Hook::PreConnection => Some("pre_connection"),
+        _ => None,
     }
 }

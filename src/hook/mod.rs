@@ -180,6 +180,27 @@ mod tests {
         assert_eq!(Hook::from_name("no_such_hook"), None);
     }
 
+    /// Whatever hook a plugin names in `on`, its handler is run or the plugin is not loaded.
+    #[test]
+    fn a_handler_that_would_never_run_cannot_be_registered() {
+        use crate::error::Result;
+        use crate::testing::Trial;
+        use std::panic::catch_unwind;
+        fn any(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let hook = Hook::from_name(args.required(0, "a hook")?);
+            hooks.on(hook.ok_or("no such hook")?, |_, _| OK);
+            Ok(())
+        }
+        for row in &TABLE {
+            let loaded = catch_unwind(|| {
+                let mut trial = Trial::with(any, row.name, &[]);
+                assert_eq!(trial.call(row.hook, &Call::Nothing), OK, "{}", row.name);
+            });
+            let is_outside = ["logging", "post-fork", "pre-connection"].contains(&row.name);
+            assert_eq!(loaded.is_err(), is_outside, "{}", row.name);
+        }
+    }
+
     #[test]
     fn an_ability_is_there_where_all_that_queue_have_it() {
         use crate::testing::Trial;

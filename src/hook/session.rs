@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
-use crate::log::{self, Level, Record};
+use crate::log::Level;
 use crate::mail::Address;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
@@ -112,19 +112,7 @@ impl Session {
     /// Writes to the log.
     pub fn log(&self, level: Level, text: impl fmt::Display) {
         let plugin = self.current.map(|current| self.shared.plugins.loaded(current.plugin));
-        let level = plugin.map_or(level, |plugin| plugin.settings.adjust(level));
-        if !self.shared.plugins.wants(level) {
-            return;
-        }
-        self.shared.plugins.write_log(&Record {
-            level,
-            hook: self.current.map(|current| current.hook.name()),
-            plugin: plugin.map(|plugin| &*plugin.name),
-            session: &self.id,
-            transaction: self.transaction.sender().map_or(0, |_| self.transactions),
-            peer: Some(self.connection.remote_ip),
-            text: &log::clean(&self.discreet(text.to_string())),
-        });
+        self.log_at(plugin.map_or(level, |plugin| plugin.settings.adjust(level)), text);
     }
 
     /// Answers the client in the core's stead; the handler then returns DONE.  Lines of `text`

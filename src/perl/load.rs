@@ -144,20 +144,22 @@ impl Perl {
 }
 
 /// The universal arguments of a Perl plugin.  It has its own idea of what its arguments mean, so
-/// one that makes no sense here is left to it, and `timeout`, which many plugins have for something
-/// else, can only give a handler more time than `usual`, the time it has without.
+/// one that makes no sense here is left to it.  Without `timeout` a handler has the time `usual`.
 pub fn settings(words: &[&str], usual: Duration) -> Settings {
     let value = |name: &str| {
         let at = words.iter().rposition(|word| word.eq_ignore_ascii_case(name))?;
         words.get(at + 1).copied()
     };
-    let known = ["on_error", "loglevel", "reject", "reject_type"].into_iter();
+    let known = ["on_error", "loglevel", "reject", "reject_type", "timeout"].into_iter();
     let pairs = known.filter_map(|name| Some([name, value(name)?]));
     let sound = pairs.filter(|pair| Settings::from_args(&Args::new(*pair)).is_ok());
     let words: Vec<&str> = sound.flatten().collect();
+    let has_timeout = words.contains(&"timeout");
     let mut settings = Settings::from_args(&Args::new(words)).unwrap_or_default();
-    let seconds = value("timeout").and_then(|value| value.parse().ok()).map(Duration::from_secs);
-    settings.timeout = usual.max(seconds.unwrap_or_default()) + GRACE;
+    if !has_timeout {
+        settings.timeout = usual;
+    }
+    settings.timeout += GRACE;
     settings
 }
 
@@ -198,7 +200,7 @@ fn in_session(
     match said.map(|said| verdict(hook, said)) {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(odd)) => {
-            session.log(Level::Error, odd);
+            session.log_at(Level::Error, odd);
             DECLINED
         }
         Err(failure) => Verdict::failure(failure),
@@ -210,13 +212,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_has_the_usual_time_or_more() {
+    fn a_plugin_has_the_time_that_its_argument_says_or_the_usual_one() {
         let seconds = |words: &[&str], usual: u64| {
             let settings = settings(words, Duration::from_secs(usual));
             (settings.timeout - GRACE).as_secs()
         };
         assert_eq!(seconds(&[], 300), 300);
-        assert_eq!(seconds(&["timeout", "5"], 300), 300);
+        assert_eq!(seconds(&["timeout", "5"], 300), 5);
+        assert_eq!(seconds(&["timeout", "0"], 60), 60);
         assert_eq!(seconds(&["timeout", "600"], 300), 600);
         assert_eq!(seconds(&["timeout", "soon"], 2), 2);
         assert_eq!(seconds(&["Timeout", "60"], 2), 60);

@@ -143,6 +143,22 @@ fn handlers_that_take_too_long_are_ended() {
     }
 }
 
+/// The universal argument `timeout` is for Perl plugins, too, be it less or more than they have
+/// without.
+#[test]
+fn a_plugin_may_have_a_time_limit_of_its_own() {
+    let text = [PROBE, TROUBLE].concat();
+    let config = config(&format!("trouble timeout 1\nrcpt_ok\n{QUEUE}"), &[("trouble", &text)]);
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = connect(&server);
+    let pid = stuck(&server, &mut client, "sleep");
+    assert_eq!(client.reply().lines, [FAILED]);
+    server.log().wait_for("trouble: FATAL PLUGIN ERROR: the Perl plugin took too long");
+    wait_for_end(pid);
+    client.quit();
+    server.stop().unwrap();
+}
+
 #[test]
 fn the_time_limit_has_to_be_seconds() {
     let (config, model) = trouble(Model::Prefork);

@@ -1,12 +1,14 @@
 //! What the core tells and asks a session, and plugins do not see.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session};
 use crate::hook::{Call, Code, Hook, Plugins, Verdict};
+use crate::log::{self, Level, Record};
 use crate::mail::Address;
 
 /// A shorter word is part of others.
@@ -29,6 +31,23 @@ impl Session {
     /// Says whether the client may send while handlers run: what it sends then is not early.
     pub(crate) fn give_the_word(&mut self, has_the_word: bool) {
         self.has_the_word = has_the_word;
+    }
+
+    /// Writes a line of the core about the running handler to the log: the plugin's argument
+    /// `loglevel` is for the plugin's own lines.
+    pub(crate) fn log_at(&self, level: Level, text: impl fmt::Display) {
+        if !self.shared.plugins.wants(level) {
+            return;
+        }
+        self.shared.plugins.write_log(&Record {
+            level,
+            hook: self.current.map(|current| current.hook.name()),
+            plugin: self.current.map(|current| &*self.shared.plugins.loaded(current.plugin).name),
+            session: &self.id,
+            transaction: self.transaction.sender().map_or(0, |_| self.transactions),
+            peer: Some(self.connection.remote_ip),
+            text: &log::clean(&self.discreet(text.to_string())),
+        });
     }
 
     pub(crate) fn plugins(&self) -> &Rc<Plugins> {
