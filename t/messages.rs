@@ -103,6 +103,93 @@ fn the_pieces_in_which_it_comes_make_no_difference() {
     server.stop().unwrap();
 }
 
+/// Messages whose header section is odd, and what comes after the fields that we add.
+const ODD: [(&[u8], &[u8]); 14] = [
+    (
+        b"From joe@x.test Sat Nov 28 10:00:00 2026\r\nSubject: x\r\n\r\ntext\r\n",
+        b"X-Mailbox-Line: From joe@x.test Sat Nov 28 10:00:00 2026\nSubject: x\n\ntext\n",
+    ),
+    (
+        b">From a b\r\n>>from c d\r\nTo: y\r\n\r\ntext\r\n",
+        b"X-Mailbox-Line: >From a b\nX-Mailbox-Line: >>from c d\nTo: y\n\ntext\n",
+    ),
+    (b"From a b\r\n", b"X-Mailbox-Line: From a b\n"),
+    (b"From : x\r\nSubject : y\r\n\r\n", b"From : x\nSubject : y\n\n"),
+    (b" indented\r\nSubject: x\r\n\r\n", b"\n indented\nSubject: x\n\n"),
+    (b"\tindented\r\n", b"\n\tindented\n"),
+    (b": foo\r\nSubject: x\r\n\r\n", b": foo\nSubject: x\n\n"),
+    (b"one line\r\n", b"one line\n"),
+    (b"", b""),
+    (b"\r\ntext\r\n", b"\ntext\n"),
+    (b"Subject: x\r\n fold\r\n", b"Subject: x\n fold\n"),
+    (
+        b"Subject: x\r\nno field\r\nX-Spam-Flag: NO\r\n\r\ntext\r\n",
+        b"Subject: x\nno field\nX-Spam-Flag: NO\n\ntext\n",
+    ),
+    (b"Sub\0ject: x\r\n\r\ntext\r\n", b"Sub\0ject: x\n\ntext\n"),
+    (b"A: b\r\nFrom a b\r\n\r\n", b"A: b\nFrom a b\n\n"),
+];
+
+/// What we add neither ends the header section for those who read the message next, nor is it
+/// continued by a line of the text.  Everything else stays.
+#[test]
+fn odd_header_sections_keep_their_octets_below_ours() {
+    let config = Config::new().set("size_threshold", "20");
+    let server = Server::start(&config, Model::Prefork);
+    for (message, stored) in ODD {
+        let shown = message.escape_ascii();
+        let chunk = |octets: &[u8], last: &str| {
+            [format!("BDAT {}{last}\r\n", octets.len()).as_bytes(), octets].concat()
+        };
+        let half = message.len() / 2;
+        let chunks = [chunk(&message[..half], ""), chunk(&message[half..], " LAST")].concat();
+        for (wire, replies) in [(stuffed(message), 1), (chunks, 2)] {
+            let mut client = match replies {
+                1 => begin(&server),
+                _ => {
+                    let mut client = server.connect();
+                    client.hello();
+                    client.ask("MAIL FROM:<a@example.net>", "250");
+                    client.ask("RCPT TO:<b@example.com>", "250");
+                    client
+                }
+            };
+            client.send_raw(&wire);
+            (0..replies).for_each(|_| drop(client.expect("250")));
+            client.quit();
+            let mails = config.take_mails();
+            assert!(mails[0].ends_with(stored), "{shown}: {}", mails[0].escape_ascii());
+            let ours = &mails[0][..mails[0].len() - stored.len()];
+            let ours = String::from_utf8_lossy(ours).into_owned();
+            let last = ours.lines().rfind(|line| !line.starts_with([' ', '\t'])).unwrap();
+            assert!(last.starts_with("Received: ") && !ours.contains("\n\n"), "{shown}: {ours}");
+        }
+    }
+    server.stop().unwrap();
+}
+
+/// There is a limit for header sections, not for messages that have next to none.
+#[test]
+fn a_large_message_without_an_empty_line_is_taken() {
+    let config = Config::new().set("databytes", "0");
+    let server = Server::start(&config, Model::Prefork);
+    let text = b"text and no field\r\n".repeat(110_000);
+    for start in [&b""[..], b"Subject: x\r\n"] {
+        let message = [start, &text].concat();
+        let mut client = begin(&server);
+        client.send_raw(&stuffed(&message));
+        client.expect("250");
+        client.quit();
+        let mails = config.take_mails();
+        assert!(mails[0].ends_with(&stored(&message)));
+    }
+    let mut client = begin(&server);
+    client.send_raw(&stuffed(&b"X-Field: value\r\n".repeat(110_000)));
+    client.expect("552");
+    client.quit();
+    server.stop().unwrap();
+}
+
 /// A connection that dies in DATA, in any model, in memory or in the spool.
 #[test]
 fn a_client_that_dies_in_data_leaves_nothing_behind() {

@@ -7,6 +7,9 @@ use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The name that lines of an mbox get.
+const MAILBOX_LINE: &str = "X-Mailbox-Line";
+
 /// The name that a fold without a field gets when a field is put above it.
 const UNNAMED: &str = "X-Unnamed";
 
@@ -23,6 +26,34 @@ pub struct Header {
     raw: Vec<u8>,
     fields: Vec<Field>,
     revision: u64,
+}
+
+/// What a line can be in a header section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// The first line of a field.
+    Field,
+    /// It begins with a blank or a tab: a line of the field above it.
+    Fold,
+    /// A line `From joe@x.test Sat Nov 28 10:00:00 2026` of an mbox, with or without `>` in front.
+    Mailbox,
+    /// Nothing but a line end.
+    Empty,
+    /// None of these.
+    Text,
+}
+
+impl Line {
+    /// What this line is, which may lack its end.
+    pub(crate) fn of(line: &[u8]) -> Line {
+        match line {
+            [b' ' | b'\t', ..] => Line::Fold,
+            b"\r\n" | b"\n" => Line::Empty,
+            _ if name_of(line).is_some() => Line::Field,
+            _ if is_mailbox_line(line) => Line::Mailbox,
+            _ => Line::Text,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +92,17 @@ impl Header {
         Header { raw: raw.to_vec(), fields, revision: stamp() }
     }
 
+    /// Makes fields of the lines of an mbox with which the section begins: what is put above them
+    /// would not be of the same section for those who read it next.
+    pub(crate) fn name_mailbox_lines(&mut self) {
+        let Header { raw, fields, revision } = self;
+        let is_one = |field: &&mut Field| field.name == 0 && is_mailbox_line(field.bytes(raw));
+        for field in fields.iter_mut().take_while(is_one) {
+            *field = Field::compose(MAILBOX_LINE, &[b" ", field.bytes(raw)].concat());
+            *revision = stamp();
+        }
+    }
+
     /// The value of the first field of that name, for reading: without leading white space and
     /// without its line end, folds kept with `\n` for every CRLF, and U+FFFD for what is not UTF-8.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -89,9 +131,10 @@ impl Header {
         names.filter_map(|n| str::from_utf8(n).ok())
     }
 
-    /// Adds a field at the end.
+    /// Adds a field at the end, which is before the first line that is no field: to some who read the
+    /// message the text begins there.
     pub fn add(&mut self, name: &str, value: &str) {
-        self.add_at(self.fields.len(), name, value);
+        self.add_at(self.end(), name, value);
     }
 
     /// Adds a field before the one at that position, 0 being the top; at the end where there are
@@ -164,11 +207,26 @@ impl Header {
     /// Makes it anew of its own fields, by their positions, and of new ones, each `Name: value`
     /// with folded lines, in the order given.  Positions that there are not are left out.
     pub fn rebuild<'a>(&mut self, parts: impl Iterator<Item = Result<usize, &'a [u8]>>) {
-        let fields = parts.filter_map(|part| match part {
-            Ok(position) => self.fields.get(position).cloned(),
-            Err(text) => Field::whole(text),
-        });
-        self.fields = fields.collect();
+        let (mut fields, mut added) = (vec![], 0);
+        for part in parts {
+            match part {
+                Ok(position) => {
+                    fields.extend(self.fields.get(position).cloned());
+                    added = 0;
+                }
+                Err(text) => {
+                    let new = Field::whole(text);
+                    added += usize::from(new.is_some());
+                    fields.extend(new);
+                }
+            }
+        }
+        self.fields = fields;
+        // What was added at the end goes where `add` would put it.
+        let (end, all) = (self.end(), self.fields.len());
+        if end < all - added {
+            self.fields[end..].rotate_right(added);
+        }
         self.revision = stamp();
     }
 
@@ -206,6 +264,12 @@ impl Header {
         out
     }
 
+    /// Where fields end: the position of the first line that is none.
+    fn end(&self) -> usize {
+        let is_none = |field: &Field| field.name == 0 && !is_fold(field.bytes(&self.raw));
+        self.fields.iter().position(is_none).unwrap_or(self.fields.len())
+    }
+
     fn indices(&self, name: &str) -> impl Iterator<Item = usize> {
         let fields = self.fields.iter().enumerate();
         fields.filter(move |(_, f)| f.is(&self.raw, name)).map(|(i, _)| i)
@@ -240,13 +304,10 @@ impl Header {
 impl Field {
     /// A field of which the first line is at hand.
     fn new(line: &[u8], bytes: Bytes) -> Field {
-        let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
-        // Blanks before the colon are obsolete syntax that is still seen (RFC 5322 4.5.8).
-        let name = line[..colon].trim_ascii_end();
-        if name.is_empty() || !name.iter().all(|b| is_ftext(char::from(*b))) {
-            return Field { bytes, name: 0, value: 0 };
+        match name_of(line) {
+            Some((name, colon)) => Field { name, value: colon + 1, bytes },
+            None => Field { bytes, name: 0, value: 0 },
         }
-        Field { name: name.len(), value: colon + 1, bytes }
     }
 
     /// A field with a value that is made safe here.
@@ -291,6 +352,20 @@ impl Field {
 fn stamp() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// The length of a field's name and the place of its colon; None where the line is no field.
+fn name_of(line: &[u8]) -> Option<(usize, usize)> {
+    let name = line.iter().position(|b| !is_ftext(char::from(*b)))?;
+    // Blanks before the colon are obsolete syntax that is still seen (RFC 5322 4.5.8).
+    let blanks = line[name..].iter().position(|b| !matches!(b, b' ' | b'\t'))?;
+    (name > 0 && line[name + blanks] == b':').then_some((name, name + blanks))
+}
+
+/// Does a line of an mbox begin like that?
+fn is_mailbox_line(line: &[u8]) -> bool {
+    let quotes = line.iter().take_while(|b| **b == b'>').count();
+    line[quotes..].get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"From "))
 }
 
 fn is_fold(line: &[u8]) -> bool {

@@ -8,11 +8,12 @@ use crate::log::Level;
 use crate::mail::Header;
 use crate::settings::{BARE_NEWLINE, BareNewline, DATABYTES, MAX_LINE_LENGTH};
 use crate::smtp::dots::{Dots, Progress};
+use crate::smtp::head::{End, Head};
 use crate::smtp::reply::Reply;
 use crate::smtp::session::Dialogue;
-use crate::smtp::stream::End;
+use crate::smtp::stream;
 use crate::smtp::waits::State;
-use crate::state::{Body, Transaction};
+use crate::state::Transaction;
 
 /// The largest header section in octets.
 const LARGEST_HEADER: usize = 1024 * 1024;
@@ -55,7 +56,7 @@ impl Incoming {
     ) -> Incoming {
         let policy = dialogue.session.setting(BARE_NEWLINE);
         let kept = Kept {
-            head: Some(vec![]),
+            head: Some(Head::default()),
             octets: 0,
             most: dialogue.session.setting(DATABYTES),
             error: None,
@@ -161,7 +162,7 @@ impl Incoming {
 /// What is there of a message.
 struct Kept {
     /// The header section so far; None once it is complete.
-    head: Option<Vec<u8>>,
+    head: Option<Head>,
     octets: u64,
     most: u64,
     error: Option<io::Error>,
@@ -171,36 +172,43 @@ struct Kept {
 impl Kept {
     /// Keeps a piece of the message, unless it is known that it cannot be taken.
     fn keep(&mut self, octets: &[u8], transaction: &mut Transaction) {
-        let Transaction { header, body, .. } = transaction;
         self.octets += octets.len() as u64;
         if self.is_lost() {
-            return body.clear();
+            return transaction.body.clear();
         }
-        self.look_for_text(octets, header, body);
-        if let Err(error) = body.write(octets) {
-            self.error = Some(error);
+        let kept = match self.head.take() {
+            None => transaction.body.write(octets),
+            Some(head) => self.look_for_text(head, octets, transaction),
+        };
+        self.error = kept.err();
+    }
+
+    /// Looks for the end of the header section, up to which nothing is written.
+    fn look_for_text(
+        &mut self,
+        mut head: Head,
+        octets: &[u8],
+        transaction: &mut Transaction,
+    ) -> io::Result<()> {
+        let mut found = head.add(octets);
+        if found.is_none() && head.octets().len() > LARGEST_HEADER {
+            found = Some(head.finish()).filter(|end| end.at < head.octets().len());
+            self.header_too_large = found.is_none();
+        }
+        match found {
+            Some(end) => write_head(&head, end, transaction),
+            None => {
+                self.head = Some(head);
+                Ok(())
+            }
         }
     }
 
-    /// Looks for the empty line between header and text.
-    fn look_for_text(&mut self, octets: &[u8], header: &mut Header, body: &mut Body) {
-        let Some(head) = &mut self.head else { return };
-        let from = head.len().saturating_sub(3);
-        head.extend_from_slice(octets);
-        if let Some(end) = end_of_header(head, from) {
-            *header = Header::parse(&head[..end]);
-            body.set_start(end as u64);
-            self.head = None;
-        } else if head.len() > LARGEST_HEADER {
-            self.header_too_large = true;
-        }
-    }
-
-    /// The message ended before its header section did: all of it is header.
+    /// The message has ended, maybe before its header section did.
     fn end_of_header(&mut self, transaction: &mut Transaction) {
-        if let Some(head) = self.head.take() {
-            transaction.header = Header::parse(&head);
-            transaction.body.set_start(head.len() as u64);
+        if let Some(mut head) = self.head.take().filter(|_| !self.is_lost()) {
+            let end = head.finish();
+            self.error = write_head(&head, end, transaction).err();
         }
     }
 
@@ -231,52 +239,23 @@ pub(crate) fn skip(dialogue: &mut Dialogue, verb: &str, mut octets: u64) -> Opti
     Some(())
 }
 
-fn went_away(dialogue: &mut Dialogue, verb: &str, end: End) {
-    if end == End::Closed {
+fn went_away(dialogue: &mut Dialogue, verb: &str, end: stream::End) {
+    if end == stream::End::Closed {
         dialogue.log(Level::Info, format_args!("the client went away during {verb}"));
     }
     dialogue.give_up(end);
 }
 
-/// Where the empty line that ends a header section begins; `from` is where looking for it makes
-/// sense.  Lines may end in a bare LF where that is accepted.
-fn end_of_header(head: &[u8], from: usize) -> Option<usize> {
-    if head.starts_with(b"\r\n") || head.starts_with(b"\n") {
-        return Some(0);
+/// Writes a header section that is complete, and what has come of the text.
+fn write_head(head: &Head, end: End, transaction: &mut Transaction) -> io::Result<()> {
+    let (section, text) = head.octets().split_at(end.at);
+    let Transaction { header, body, .. } = transaction;
+    *header = Header::parse(section);
+    header.name_mailbox_lines();
+    body.write(section)?;
+    body.set_start(end.at as u64);
+    if end.is_fold {
+        body.write(b"\r\n")?;
     }
-    let mut at = from;
-    while let Some(found) = memchr::memchr(b'\n', &head[at..]) {
-        let next = at + found + 1;
-        if head[next..].starts_with(b"\r\n") || head[next..].starts_with(b"\n") {
-            return Some(next);
-        }
-        at = next;
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_empty_line_is_found_in_whatever_pieces_it_comes() {
-        let message = b"Subject: x\r\nTo: y\r\n\r\nbody\r\n\r\n";
-        for size in 1..message.len() {
-            let mut head = vec![];
-            let found = message.chunks(size).find_map(|piece| {
-                let from = head.len().saturating_sub(3);
-                head.extend_from_slice(piece);
-                end_of_header(&head, from)
-            });
-            assert_eq!(found, Some(19), "{size}");
-        }
-    }
-
-    #[test]
-    fn odd_messages_have_a_header_section_too() {
-        assert_eq!(end_of_header(b"\r\nbody\r\n", 0), Some(0));
-        assert_eq!(end_of_header(b"a: b\n\nbody", 0), Some(5));
-        assert_eq!(end_of_header(b"a: b\r\n", 0), None);
-    }
+    body.write(text)
 }

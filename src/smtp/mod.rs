@@ -6,6 +6,7 @@ use crate::settings::TLS_BEFORE_AUTH;
 
 pub mod command;
 pub mod dots;
+mod head;
 mod incoming;
 mod junk;
 pub(crate) mod parts;

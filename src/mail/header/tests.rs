@@ -75,6 +75,27 @@ fn lines_that_are_no_field_stay() {
     assert!(text(&header).starts_with("From a@b.test Mon Jan  1 10:00:00 2024\nX: y\r\nA: 1\n"));
 }
 
+/// For some who read a message its text begins with the first line that is no field.
+#[test]
+fn fields_are_added_before_what_is_no_field() {
+    let mut header = Header::parse(b"A: 1\r\ngarbage\r\nC: 3\r\n");
+    header.add("B", "2");
+    assert_eq!(text(&header), "A: 1\r\nB: 2\r\ngarbage\r\nC: 3\r\n");
+    let parts = [Ok(0), Err(&b"X: y"[..]), Ok(2), Ok(3), Err(b"D: 4"), Err(b"E: 5")];
+    header.rebuild(parts.into_iter());
+    assert_eq!(text(&header), "A: 1\r\nX: y\r\nD: 4\r\nE: 5\r\ngarbage\r\nC: 3\r\n");
+}
+
+#[test]
+fn lines_of_an_mbox_become_fields() {
+    let mut header = Header::parse(b"From a@b.test Mon 10:00:00\n>from x\r\nA: 1\r\nFrom z\r\n");
+    header.name_mailbox_lines();
+    let named = "X-Mailbox-Line: From a@b.test Mon 10:00:00\nX-Mailbox-Line: >from x\r\nA: 1\r\n\
+                 From z\r\n";
+    assert_eq!(text(&header), named);
+    assert_eq!(header.count("x-mailbox-line"), 2);
+}
+
 #[test]
 fn adds() {
     let mut header = Header::parse(b"A: 1\r\nB: 2\r\n");
@@ -143,7 +164,6 @@ fn a_missing_line_end_stays_until_something_follows() {
         (b"A: 1\r", b"A: 1\r\nB: 2\r\n"),
         (b"A: 1\n", b"A: 1\nB: 2\r\n"),
         (b"A: 1\n x", b"A: 1\n x\r\nB: 2\r\n"),
-        (b"garbage", b"garbage\r\nB: 2\r\n"),
     ] {
         let mut header = Header::parse(raw);
         assert_eq!(header.to_bytes(), raw);
