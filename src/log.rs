@@ -1,5 +1,9 @@
 //! Log levels, one log line, and where a line goes while no logging plugin is there to take it.
 
+mod stderr;
+
+pub(crate) mod stall;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// How important a line is; the numbers are syslog's and those of `config/loglevel`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum Level {
@@ -19,6 +23,7 @@ pub enum Level {
     Error,
     Warn,
     Notice,
+    #[default]
     Info,
     Debug,
 }
@@ -89,7 +94,7 @@ impl FromStr for Format {
 }
 
 /// One line of the log with what is known about where it came from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Record<'a> {
     /// How important it is.
     pub level: Level,
@@ -154,10 +159,15 @@ pub fn to_stderr(record: &Record<'_>) {
     line_to_stderr(&format!("{}{}", std::process::id(), record.entry()));
 }
 
-/// Writes a line to standard error in one piece.  A log that cannot be written is dropped.
+/// Writes a line to standard error in one piece.  A log that cannot be written is dropped; so is one
+/// that nobody reads, after a second, and what is missing is counted.
 pub fn line_to_stderr(line: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    stderr::write_line(line);
+}
+
+/// Looks at standard error once, for all processes that are forked later.
+pub(crate) fn prepare_stderr() {
+    stderr::prepare();
 }
 
 /// `text` fit for one line of a log: control characters other than TAB, which a client could use to forge lines

@@ -1,10 +1,14 @@
 //! What the daemons log, and what programs that read the log make of it.
 
 use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Client, Config, Model, Server, deb};
+use crate::harness::{Client, Config, Log, Model, Server, deb};
 
 /// A configuration that logs to the file `log`, with these arguments.
 fn with_log(arguments: &str) -> Config {
@@ -29,6 +33,41 @@ fn session(mut client: Client) {
     client.send_raw(b"Subject: x\r\n\r\n.\r\n");
     client.expect("250");
     client.quit();
+}
+
+/// Standard error is a pipe or a socket that nobody reads for a while.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let config = Config::new().set("logging", "logging/warn LOGDEBUG");
+    let (pipe, pipe_end) = std::io::pipe().unwrap();
+    let (socket, socket_end) = UnixStream::pair().unwrap();
+    let readers: [(Box<dyn Read>, OwnedFd); 2] =
+        [(Box::new(pipe), pipe_end.into()), (Box::new(socket), socket_end.into())];
+    for (mut reader, stderr) in readers {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let end = OwnedFd::from(listener.accept().unwrap().0);
+        let mut command = config.command(Model::Inetd.program());
+        command.stdin(end.try_clone().unwrap()).stdout(end).stderr(stderr);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut client = Client::new(stream, &Log::default());
+        client.hello();
+        let word = "x".repeat(400);
+        for _ in 0..2000 {
+            client.ask(&format!("HELP {word}"), "214");
+        }
+        // What fits was written whole; the rest is missing, and the first line that fits says so.
+        let mut read = [0; 1024];
+        let mut log = vec![];
+        while !String::from_utf8_lossy(&log).contains("lines are missing") {
+            client.ask("RSET", "250");
+            let count = reader.read(&mut read).unwrap();
+            log.extend_from_slice(&read[..count]);
+        }
+        client.quit();
+        child.wait().unwrap();
+    }
 }
 
 #[test]

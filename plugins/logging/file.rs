@@ -18,7 +18,8 @@
 //!     log files can be rotated without telling the server.
 //!
 //!     A command is run by /bin/sh, its standard output goes nowhere.  When it ends it is started
-//!     again; when it takes no lines for a second, lines are not kept for it.
+//!     again.  When it takes no line for a second, or nobody reads a PATH that is a FIFO, no line
+//!     waits again until one is taken, and then the log says how many are missing.
 //!
 //!     The file is opened, or the command started, by the process that has the first line to
 //!     write, and shared with the processes that it makes.  What cannot be written goes to standard
@@ -47,7 +48,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -58,11 +59,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks};
+use crate::log::stall::Stall;
 use crate::log::{self, Format, Level, Record};
 use crate::plugins::host_name;
-
-/// How long a command may take no lines, in milliseconds.
-const PATIENCE: u16 = 1000;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -105,13 +104,13 @@ struct Sink {
     /// The session of the last line.
     session: String,
     complained: bool,
+    stall: Stall,
 }
 
 enum Output {
     /// With device and inode.
     File(File, (u64, u64)),
-    /// A command, and whether it took the last line.
-    Command(Child, bool),
+    Command(Child),
 }
 
 impl Sink {
@@ -152,6 +151,7 @@ impl Sink {
             checked: None,
             session: String::new(),
             complained: false,
+            stall: Stall::new(),
         };
         if sink.target.is_empty() {
             return Err(Error::new("argument missing: the path of a file, or |command"));
@@ -201,6 +201,14 @@ impl Sink {
                 done = self.open().and_then(|()| self.put(line.as_bytes()));
             }
         }
+        if done.is_ok()
+            && let Some(missing) = self.stall.ends()
+        {
+            let (level, hook, plugin) = (Level::Warn, Some("logging"), Some("logging/file"));
+            let news = Record { level, hook, plugin, text: &missing, ..Record::default() };
+            let line = self.line(&news)?;
+            done = self.put(line.as_bytes());
+        }
         done
     }
 
@@ -223,7 +231,7 @@ impl Sink {
     fn is_there(&self) -> bool {
         match &self.output {
             None => false,
-            Some(Output::Command(..)) => true,
+            Some(Output::Command(_)) => true,
             Some(Output::File(_, id)) => {
                 std::fs::metadata(&self.name).is_ok_and(|found| (found.dev(), found.ino()) == *id)
             }
@@ -241,23 +249,30 @@ impl Sink {
     }
 
     fn close(&mut self) {
-        if let Some(Output::Command(mut child, _)) = self.output.take() {
+        if let Some(Output::Command(mut child)) = self.output.take() {
             drop(child.stdin.take());
             let _ = child.try_wait();
         }
     }
 
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
-        match &mut self.output {
-            None => Err(io::Error::other("it is not open")),
+        let patience = self.stall.patience();
+        let done = match &mut self.output {
+            None => return Err(io::Error::other("it is not open")),
             // One system call, so that the lines of several processes do not mix.
-            Some(Output::File(file, _)) => file.write_all(line),
-            Some(Output::Command(child, willing)) => {
-                let done = feed(child, line, if *willing { PATIENCE } else { 0 });
-                *willing = done.is_ok();
-                done
-            }
+            Some(Output::File(file, _)) => feed(file, line, patience),
+            Some(Output::Command(child)) => match &mut child.stdin {
+                Some(stdin) => feed(stdin, line, patience),
+                None => return Err(ErrorKind::BrokenPipe.into()),
+            },
+        };
+        match &done {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {}
+            Err(_) if patience.is_zero() => self.stall.loses(),
+            Err(_) => self.stall.begins(),
+            Ok(()) => {}
         }
+        done
     }
 
     fn now(&self) -> Zoned {
@@ -266,7 +281,10 @@ impl Sink {
 }
 
 fn append_to(path: &str) -> io::Result<Output> {
-    let file = File::options().append(true).create(true).open(path)?;
+    // A FIFO that nobody has opened is an error then; files do not care.
+    let mut options = File::options();
+    options.append(true).create(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path)?;
     let found = file.metadata()?;
     Ok(Output::File(file, (found.dev(), found.ino())))
 }
@@ -278,19 +296,19 @@ fn start(command: &str) -> io::Result<Output> {
     if let Some(stdin) = &child.stdin {
         fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
-    Ok(Output::Command(child, true))
+    Ok(Output::Command(child))
 }
 
-/// Writes a line to a command, waiting for it so many milliseconds at most.
-fn feed(child: &mut Child, mut line: &[u8], patience: u16) -> io::Result<()> {
-    let Some(stdin) = &mut child.stdin else { return Err(ErrorKind::BrokenPipe.into()) };
+/// Writes a line, for which a reader may take so long at most.
+fn feed(out: &mut (impl Write + AsFd), mut line: &[u8], patience: Duration) -> io::Result<()> {
     while !line.is_empty() {
-        match stdin.write(line) {
+        match out.write(line) {
             Ok(count) => line = &line[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let mut wait = [PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut wait, PollTimeout::from(patience)) == Ok(0) {
+                let mut wait = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+                let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+                if poll(&mut wait, patience) == Ok(0) {
                     return Err(error);
                 }
             }
@@ -559,7 +577,7 @@ mod tests {
             assert!(done.is_ok() || done.unwrap_err().kind() == ErrorKind::BrokenPipe);
             texts(&runs).len() >= 2
         });
-        if let Some(Output::Command(child, _)) = &mut sink.output {
+        if let Some(Output::Command(child)) = &mut sink.output {
             child.wait().unwrap();
         }
     }
@@ -588,8 +606,35 @@ mod tests {
             let lost = sink.write(&record("a", &text)).unwrap_err();
             assert_eq!(lost.kind(), ErrorKind::WouldBlock);
         }
-        assert!(matches!(sink.output, Some(Output::Command(_, false))));
+        assert!(sink.stall.patience().is_zero());
         fs::write(dir.path().join("fifo"), "\n").unwrap();
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_tells_what_is_missing() {
+        use std::io::Read;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut sink = sink(&dir, "{dir}/fifo");
+        assert!(sink.ready("a").is_err(), "nobody has it open");
+        let mut options = File::options();
+        let mut reader = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        sink.ready("a").unwrap();
+        let text = "x".repeat(3000);
+        while sink.write(&record("a", &text)).is_ok() {}
+        for _ in 0..1000 {
+            assert!(sink.write(&record("a", &text)).is_err());
+        }
+        let mut all = String::new();
+        while reader.read_to_string(&mut all).is_ok() {}
+        sink.write(&record("a", "read again")).unwrap();
+        let _ = reader.read_to_string(&mut all);
+        assert!(all.contains("read again\n"), "{all}");
+        assert!(
+            all.ends_with("nobody read this log for a while, 1001 lines are missing\n"),
+            "{all}"
+        );
     }
 
     #[test]

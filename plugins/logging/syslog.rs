@@ -12,7 +12,8 @@
 //!     into config/logging.
 //!
 //!     A connection that was lost is made again.  What cannot be handed over goes to standard
-//!     error, with the reason once.
+//!     error, with the reason once.  When the logger takes no line for a second, no line waits
+//!     again until one is taken, and then the log says how many are missing.
 //!
 //!     Unlike with the plugin of the same name in Perl, lines have the hook and the plugin.
 //!
@@ -39,23 +40,26 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks};
+use crate::log::stall::Stall;
 use crate::log::{self, Level, Record};
 use crate::plugins::host_name;
 
 /// Where the logger's socket may be.
 const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
-/// How long to wait for the logger to take a line.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The least time for which a connection can wait, where it is made while the logger is stalled.
+const LEAST: Duration = Duration::from_millis(1);
 
 const SEVERITIES: [Severity; 8] = [
     Severity::LOG_EMERG,
@@ -110,6 +114,9 @@ struct Sink {
     /// The least time between two attempts to connect.
     pause: Duration,
     complained: bool,
+    stall: Stall,
+    /// Does a line wait on the connection that there is?
+    waits: bool,
 }
 
 impl Sink {
@@ -153,6 +160,8 @@ impl Sink {
             tried: None,
             pause: Duration::from_secs(1),
             complained: false,
+            stall: Stall::new(),
+            waits: true,
         })
     }
 
@@ -168,27 +177,49 @@ impl Sink {
             log::Format::Text => record.entry(),
             log::Format::Json => record.json(Timestamp::now()),
         };
+        let line = line.trim_start();
+        let patience = self.stall.patience();
+        let done = self.hand_over(severity, line, patience);
+        match &done {
+            Ok(()) => {
+                if let Some(missing) = self.stall.ends() {
+                    return self.hand_over(Severity::LOG_WARNING, &missing, self.stall.patience());
+                }
+            }
+            Err(_) if self.stall.age().is_some() => self.stall.loses(),
+            Err(error) if is_late(error) => self.stall.begins(),
+            Err(_) => {}
+        }
+        done
+    }
+
+    fn hand_over(&mut self, severity: Severity, line: &str, patience: Duration) -> io::Result<()> {
         if let Some(logger) = &mut self.logger {
-            match send(logger, severity, line.trim_start()) {
-                Ok(()) => return Ok(()),
+            if self.waits == patience.is_zero() {
+                self.waits = !patience.is_zero();
+                set_waiting(&logger.backend, self.waits)?;
+            }
+            match send(logger, severity, line) {
+                // It has the same connection when it reads again.
+                Err(error) if is_late(&error) => return Err(error),
                 Err(_) => self.logger = None,
+                done => return done,
             }
         }
         if self.tried.is_some_and(|tried| tried.elapsed() < self.pause) {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        let connected = self.connect(patience.max(LEAST));
         self.tried = Some(Instant::now());
-        let mut logger = self.connect()?;
-        send(&mut logger, severity, line.trim_start())?;
-        self.logger = Some(logger);
-        Ok(())
+        self.waits = true;
+        send(self.logger.insert(connected?), severity, line)
     }
 
-    /// A connection through the first socket that works.
-    fn connect(&self) -> io::Result<Logger<LoggerBackend, Format>> {
+    /// A connection through the first socket that works, on which a line may wait so long.
+    fn connect(&self, patience: Duration) -> io::Result<Logger<LoggerBackend, Format>> {
         let mut failed = io::ErrorKind::NotFound.into();
         for socket in &self.sockets {
-            match socket.connect(&self.format) {
+            match socket.connect(&self.format, patience) {
                 Ok(logger) => return Ok(logger),
                 Err(error) => failed = error,
             }
@@ -198,37 +229,73 @@ impl Sink {
 }
 
 impl Socket {
-    fn connect(&self, format: &Format) -> io::Result<Logger<LoggerBackend, Format>> {
+    fn connect(
+        &self,
+        format: &Format,
+        patience: Duration,
+    ) -> io::Result<Logger<LoggerBackend, Format>> {
         let distant = || Format { host: Some(host_name()), ..format.clone() };
         let logger = match self {
             Socket::Unix(paths) => {
-                first(paths, |path| syslog::unix_custom(format.clone(), path).map_err(io_error))?
+                let backend = first(paths, |path| datagram(path, patience))?;
+                Logger::new(backend, format.clone())
             }
             Socket::Stream(paths) => {
-                let stream = first(paths, |path| UnixStream::connect(path))?;
-                Logger::new(LoggerBackend::UnixStream(BufWriter::new(stream)), format.clone())
+                Logger::new(first(paths, |path| stream(path, patience))?, format.clone())
             }
             Socket::Udp(server) => {
                 let local = (Ipv4Addr::LOCALHOST, 0);
                 syslog::udp(distant(), local, server).map_err(io_error)?
             }
             Socket::Tcp(server) => {
-                syslog::tcp(Format { end: "\n", ..distant() }, server).map_err(io_error)?
+                let stream = TcpStream::connect_timeout(server, patience)?;
+                stream.set_write_timeout(Some(patience))?;
+                let backend = LoggerBackend::Tcp(BufWriter::new(stream));
+                Logger::new(backend, Format { end: "\n", ..distant() })
             }
         };
-        match &logger.backend {
-            LoggerBackend::Unix(socket) => socket.set_write_timeout(Some(PATIENCE))?,
-            LoggerBackend::UnixStream(stream) => {
-                stream.get_ref().set_write_timeout(Some(PATIENCE))?
-            }
-            LoggerBackend::Tcp(stream) => stream.get_ref().set_write_timeout(Some(PATIENCE))?,
-            LoggerBackend::Udp(..) => {}
-        }
         Ok(logger)
     }
 }
 
-fn first<T>(paths: &[String], connect: impl Fn(&String) -> io::Result<T>) -> io::Result<T> {
+/// A datagram socket, or a stream socket where the logger's is one.
+fn datagram(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
+    let socket = UnixDatagram::unbound()?;
+    match socket.connect(path) {
+        Ok(()) => socket.set_write_timeout(Some(patience))?,
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            return stream(path, patience);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(LoggerBackend::Unix(socket))
+}
+
+/// A stream socket.  To connect to one may take as long as to write.
+fn stream(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
+    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
+    let socket = UnixStream::from(socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?);
+    socket.set_write_timeout(Some(patience))?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(LoggerBackend::UnixStream(BufWriter::new(socket)))
+}
+
+/// Does the connection let a line wait, for as long as was said when it was made?
+fn set_waiting(backend: &LoggerBackend, waits: bool) -> io::Result<()> {
+    match backend {
+        LoggerBackend::Unix(socket) => socket.set_nonblocking(!waits),
+        LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(!waits),
+        LoggerBackend::Tcp(stream) => stream.get_ref().set_nonblocking(!waits),
+        LoggerBackend::Udp(..) => Ok(()),
+    }
+}
+
+/// Did the logger take too long?
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn first<T>(paths: &[String], connect: impl Fn(&str) -> io::Result<T>) -> io::Result<T> {
     let mut failed = io::ErrorKind::NotFound.into();
     for path in paths {
         match connect(path) {
@@ -464,6 +531,33 @@ mod tests {
             drop(server);
             assert!(sink.write(&record(Level::Info, "lost")).is_err());
             std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    /// However many lines there are, only one waits.
+    #[test]
+    fn a_logger_that_reads_nothing_tells_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["datagram", "stream"].map(|name| dir.path().join(name));
+        let datagram = UnixDatagram::bind(&paths[0]).unwrap();
+        let _stream = UnixListener::bind(&paths[1]).unwrap();
+        let text = "x".repeat(2000);
+        for path in &paths {
+            let mut sink = sink("", unix(path));
+            while sink.write(&record(Level::Info, &text)).is_ok() {}
+            assert!(sink.stall.patience().is_zero());
+            for _ in 0..100 {
+                assert!(sink.write(&record(Level::Info, &text)).is_err());
+            }
+            if path == &paths[0] {
+                datagram.set_nonblocking(true).unwrap();
+                let mut bytes = [0; 3000];
+                while datagram.recv(&mut bytes).is_ok() {}
+                sink.write(&record(Level::Info, "read again")).unwrap();
+                assert!(receive(&datagram).ends_with("read again"));
+                assert!(receive(&datagram).ends_with("for a while, 101 lines are missing"));
+                assert!(!sink.stall.patience().is_zero());
+            }
         }
     }
 

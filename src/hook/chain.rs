@@ -107,6 +107,7 @@ pub struct Plugins {
 impl Plugins {
     /// No plugins; the log goes to standard error up to `level`.
     pub fn new(level: Level) -> Plugins {
+        log::prepare_stderr();
         Plugins {
             handlers: TABLE.iter().map(|_| vec![]).collect(),
             stderr_level: Cell::new(Some(level)),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Session, Settings, Verdict};
-use crate::log::Level;
+use crate::log::stall::Stall;
+use crate::log::{Level, Record};
 use crate::perl::process::Process;
 use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
 use crate::perl::wire::Item;
@@ -16,6 +17,9 @@ use crate::settings::PLUGIN_DIRS;
 
 /// Instead of a handler's number: all that the Perl child has left to run.
 const AT_THE_END: i64 = -1;
+
+/// For how long a `logging` handler that took too long is not called again.
+const REST: Duration = Duration::from_secs(30);
 
 /// Where a Perl plugin's code is.
 pub enum Source<'a> {
@@ -80,10 +84,27 @@ impl Perl {
         match hook {
             Hook::Logging => {
                 self.has_loggers.set(true);
+                let stall = Stall::new();
                 hooks.logging(Level::Debug, move |record| {
-                    let args = log_arguments(record);
-                    let mut asker = Asker::Process(&perl.config);
-                    let said = perl.call(&mut asker, id, "logging", args, PARENT_LIMIT)?;
+                    // No line waits for a handler that has kept one waiting just before.
+                    if stall.age().is_some_and(|age| age < REST) {
+                        stall.loses();
+                        return Ok(DECLINED);
+                    }
+                    let begin = Instant::now();
+                    let call = |record: &Record<'_>| {
+                        let mut asker = Asker::Process(&perl.config);
+                        perl.call(&mut asker, id, "logging", log_arguments(record), PARENT_LIMIT)
+                    };
+                    let said = call(record).inspect_err(|_| {
+                        if begin.elapsed() >= PARENT_LIMIT {
+                            stall.begins();
+                        }
+                    })?;
+                    if let Some(missing) = stall.ends() {
+                        let (level, hook) = (Level::Warn, Some("logging"));
+                        call(&Record { level, hook, text: &missing, ..Record::default() })?;
+                    }
                     Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
                 });
             }

@@ -1,11 +1,9 @@
 //! Which clients have left and which workers are done, in memory that the parent and its workers
 //! share: a worker need not wake the parent to say so.
-#![allow(unsafe_code)]
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use crate::sys::shared;
 
 /// Where it is noted that the parent wants to be told, how much there was to tell ever, and from
 /// where on for each place whether its client has left, and whether the worker is done.
@@ -43,15 +41,7 @@ impl Tallies {
     /// # Errors
     /// There is no memory.
     pub fn new(places: usize) -> nix::Result<Tallies> {
-        let count = EACH + 2 * places;
-        let size = NonZeroUsize::new(count * size_of::<AtomicU64>()).unwrap_or(NonZeroUsize::MIN);
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: new memory of whole pages, aligned for anything, zero, and never given back.
-        let cells = unsafe {
-            let start = mmap_anonymous(None, size, access, MapFlags::MAP_SHARED)?;
-            std::slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), count)
-        };
-        Ok(Tallies(cells))
+        Ok(Tallies(shared::cells(EACH + 2 * places)?))
     }
 
     /// What the worker that gets this place is to have.

@@ -51,6 +51,29 @@ fn perl_plugins_log_for_all() {
     }
 }
 
+/// Not every line waits for a handler that does not come back.
+#[test]
+fn a_logger_that_hangs_is_left_alone() {
+    let hangs = "sub hook_logging { open my $file, '>>', '{work}/Maildir/calls'; print {$file} 'x'; \
+                 close $file; sleep 1000 }";
+    let lines = "rcpt_ok\nqueue/maildir {work}/Maildir";
+    let config = config(lines, &[("logging/hangs", hangs)]);
+    let config = config.set("logging", "logging/hangs\nlogging/warn LOGINFO");
+    let server = Server::start(&config, Model::Prefork);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        helo(&mut client);
+        for _ in 0..10 {
+            client.ask("NOOP", "250");
+        }
+        client.quit();
+    }
+    server.stop().unwrap();
+    let calls = fs::read_to_string(config.path("Maildir/calls")).unwrap();
+    // Of more than a hundred lines; processes may find out at the same time.
+    assert!((1..10).contains(&calls.len()), "{calls}");
+}
+
 /// Shows all lines of one plugin, and of the others those of a level.  Its own warnings are lines,
 /// too, which it is not asked about.
 const PICKY: &str = r#"
