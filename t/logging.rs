@@ -38,7 +38,7 @@ fn session(mut client: Client) {
 /// Standard error is a pipe or a socket that nobody reads for a while.
 #[test]
 fn a_log_that_nobody_reads_stops_nobody() {
-    let config = Config::new().set("logging", "logging/warn LOGDEBUG");
+    let config = Config::new().set("logging", "logging/warn LOGDEBUG").set("junk_commands", "9999");
     let (pipe, pipe_end) = std::io::pipe().unwrap();
     let (socket, socket_end) = UnixStream::pair().unwrap();
     let readers: [(Box<dyn Read>, OwnedFd); 2] =

@@ -46,6 +46,20 @@ fn relayed(client: &mut Client, config: &Config) -> String {
     String::from_utf8(mails[0].clone()).unwrap()
 }
 
+/// The session ends before it has begun.
+#[test]
+fn a_proxy_that_says_nothing_has_its_post_connection() {
+    for model in Model::ALL {
+        let config = config().set("plugins", "connection_time\nrcpt_ok\nqueue/discard");
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        client.send_raw(b"EHLO client.test\r\n");
+        server.log().wait_for("(post-connection) connection_time: ");
+        client.closed();
+        server.stop().unwrap();
+    }
+}
+
 #[test]
 fn the_client_is_the_one_that_the_proxy_names() {
     for model in Model::ALL {

@@ -15,7 +15,7 @@ use crate::server::listener::Peer;
 use crate::smtp::stream::is_same;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
-use crate::sys::deadline;
+use crate::sys::{deadline, stop};
 
 /// Serves the client that tcpserver, inetd or systemd connected to standard input.
 ///
@@ -31,6 +31,9 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
         false => Stream::pair(input, output),
     };
     stream::prepare(&stream.output());
+    shared.spool.sweep_dead();
+    stop::install_alone();
+    let stream = stream.until(&stop::PARENT);
     deadline::install(None);
     shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);

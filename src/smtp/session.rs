@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Hook, Session, Shared, Verdict};
@@ -10,7 +11,7 @@ use crate::settings::SMTPGREETING;
 use crate::smtp::command::{self, Command};
 use crate::smtp::junk::{self, Junk};
 use crate::smtp::proxy;
-use crate::smtp::reply::{Form, Reply, refusal};
+use crate::smtp::reply::{Form, INTERNAL_ERROR, Reply, refusal};
 use crate::smtp::service::Service;
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::verb::bdat::Chunks;
@@ -55,27 +56,18 @@ pub(crate) struct Dialogue {
 }
 
 /// Serves one client until it leaves or is sent away.  Returns how many octets of messages came.
+///
+/// # Panics
+/// The core has a fault.  The client has 421 then, and `post-connection` has run.
 pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     let session = Session::new(shared.clone(), connection, new_id());
     title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
     let mut dialogue = Dialogue::new(session, stream);
-    let service = Service::of(&mut dialogue.session, dialogue.stream.has_path());
-    dialogue.is_lmtp = service.is_lmtp;
-    if service.proxy_first
-        && let Err(why) = proxy::unwrap(&mut dialogue)
-    {
-        dialogue.log(Level::Warn, why);
-        deadline::set_client(None);
-        return 0;
-    }
-    dialogue
-        .log(Level::Info, format_args!("connect from {}", dialogue.session.connection.remote_ip));
-    if !service.tls_first || starttls::is_done_first(&mut dialogue) {
-        dialogue.greet();
-    }
-    while !dialogue.closing {
-        dialogue.command();
+    let done = catch_unwind(AssertUnwindSafe(|| dialogue.run()));
+    if done.is_err() {
+        dialogue.copies = 1;
+        dialogue.send(&Reply::new(421, "4.3.0", INTERNAL_ERROR));
     }
     let plugins = dialogue.session.plugins();
     match plugins.has(Hook::PostConnection) || plugins.wants(Level::Info) {
@@ -86,11 +78,37 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     deadline::set_client(None);
     let session = &mut dialogue.session;
     session.run(Hook::PostConnection, &Call::Nothing);
-    session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
+    if !matches!(done, Ok(false)) {
+        session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
+    }
+    if let Err(fault) = done {
+        resume_unwind(fault);
+    }
     dialogue.stream.waits.all_octets()
 }
 
 impl Dialogue {
+    /// From the greeting, or what comes before it, to the last reply.  False: a proxy did not say who
+    /// the client is, and there was no session.
+    fn run(&mut self) -> bool {
+        let service = Service::of(&mut self.session, self.stream.has_path());
+        self.is_lmtp = service.is_lmtp;
+        if service.proxy_first
+            && let Err(why) = proxy::unwrap(self)
+        {
+            self.log(Level::Warn, why);
+            return false;
+        }
+        self.log(Level::Info, format_args!("connect from {}", self.session.connection.remote_ip));
+        if !service.tls_first || starttls::is_done_first(self) {
+            self.greet();
+        }
+        while !self.closing {
+            self.command();
+        }
+        true
+    }
+
     fn new(mut session: Session, mut stream: Stream) -> Dialogue {
         stream.waits = Waits::new(&mut session);
         session.set_ear(stream.ear());

@@ -69,7 +69,7 @@ pub fn raise_priority(by: i32) -> i32 {
 /// Ignores the signals that a terminal or a service manager sends to a whole group: a worker ends
 /// when its parent says so.  SIGCHLD gets its default meaning back.
 pub fn ignore_group_signals() {
-    let ignored = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2];
+    let ignored = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
     // SAFETY: SIG_IGN and SIG_DFL are valid dispositions for these signals.
     unsafe {
         for signal in ignored {

@@ -184,6 +184,11 @@ impl Server<'_> {
         Client::new(client, &self.log)
     }
 
+    /// Sends a signal to each process of the inetd model.
+    pub(crate) fn signal_sessions(&self, signal: Signal) {
+        self.sessions.lock().unwrap().iter().for_each(|session| session.signal(signal));
+    }
+
     /// What the server wrote to stderr so far.
     pub(crate) fn log(&self) -> &Log {
         &self.log

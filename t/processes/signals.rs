@@ -53,10 +53,36 @@ fn term_waits_no_longer_than_the_time_of_grace() {
         server.parent().signal(Signal::SIGTERM);
         let status = server.parent().wait().unwrap();
         assert_eq!(status.code(), Some(0), "{model}: {status}");
+        client.expect("421");
         client.closed();
         assert!(config.mails().is_empty(), "{model}");
         config.nothing_left().unwrap();
     }
+}
+
+/// Without a parent a session ends at once, wherever it is, and says so.
+#[test]
+fn term_ends_a_session_of_its_own_with_421() {
+    let config = Config::new().set("size_threshold", "0");
+    let server = Server::start(&config, Model::Inetd);
+    std::fs::write(config.path("spool/1:999999999:0"), "somebody was killed").unwrap();
+    for stage in 0..3 {
+        let mut client = server.connect();
+        client.hello();
+        if stage > 0 {
+            client.envelope();
+        }
+        if stage > 1 {
+            client.send_raw(b"Subject: hi\r\n\r\nthe first half\r\n");
+        }
+        server.signal_sessions(Signal::SIGTERM);
+        client.expect("421");
+        client.closed();
+        server.log().wait_for("disconnect from 127.0.0.1");
+    }
+    server.stop().unwrap();
+    assert!(config.mails().is_empty());
+    config.nothing_left().unwrap();
 }
 
 /// More clients come than can be refused in the time.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -19,6 +19,9 @@ use crate::server::worker::Post;
 use crate::smtp;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::stop;
+
+/// How long a session may take to say goodbye once the time of grace is over.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 impl Parent {
     /// Makes a child process, which runs `duty` and ends.  `link`: our end of the socket for its
@@ -149,12 +152,13 @@ impl Parent {
         }
     }
 
-    /// Kills what has not ended within the time of grace.
+    /// Sessions that have not ended within the time of grace have to say goodbye; those that do not
+    /// even do that are killed.
     pub(super) fn kill_late(&mut self, now: Instant) {
-        if self.stopping.is_some_and(|until| now >= until) {
-            for (pid, _) in self.children.iter_mut() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+        let Some(until) = self.stopping.filter(|until| now >= *until) else { return };
+        let signal = if now < until + LAST_WORDS { stop::DEMAND } else { Signal::SIGKILL };
+        for (pid, _) in self.children.iter_mut() {
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 

@@ -11,7 +11,7 @@ use nix::sys::time::TimeVal;
 use nix::unistd::write;
 
 use super::{End, ReadLimit, Stream};
-use crate::smtp::waits::{State, Wait, Waits};
+use crate::smtp::waits::{Leaves, State, Wait, Waits};
 use crate::sys::descriptors;
 use crate::sys::stop::Stop;
 
@@ -49,8 +49,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits for a client.  Where it has to leave at once when it is asked to, that ends the wait,
-    /// and looks as if the client had closed the connection.  So it does if the client was asked in
+    /// Waits for a client.  The demand to leave ends the wait, and so does the wish where the client
+    /// has to leave at once; it looks as if the client had closed the connection.  So it does if the client was asked in
     /// another state just before.
     pub(super) fn unless_asked<T>(
         &mut self,
@@ -59,11 +59,10 @@ impl Stream {
     ) -> Result<T, End> {
         let Some(stop) = self.stop else { return wait(self) };
         let input = self.input.clone();
-        let ends = state.row().leaves == crate::smtp::waits::Leaves::AtOnce;
-        let ends = ends.then(|| stop.unless_wished(input.as_fd()));
-        if matches!(ends, Some(None)) {
+        let at_once = state.row().leaves == Leaves::AtOnce;
+        let Some(_wait) = stop.unless_wished(input.as_fd(), at_once) else {
             return Err(End::Stopping);
-        }
+        };
         wait(self).map_err(|end| match end {
             End::Closed if stop.is_wished() => End::Stopping,
             _ => end,
@@ -133,6 +132,10 @@ impl Stream {
     }
 
     fn left(&mut self, wait: &mut Wait) -> Result<Duration, End> {
+        // The input of what is no socket cannot be ended.
+        if self.stop.is_some_and(Stop::is_demanded) {
+            return Err(End::Stopping);
+        }
         let asked = self.stop.is_some_and(Stop::is_wished);
         self.waits.left(wait, Instant::now(), asked)
     }
@@ -152,6 +155,9 @@ impl Writer<'_> {
     fn wait_for_room(&mut self) -> Result<(), End> {
         let mut wait = self.waits.begin(State::Reply);
         let done = loop {
+            if self.stop.is_some_and(Stop::is_demanded) {
+                break Err(End::Stopping);
+            }
             let asked = self.stop.is_some_and(Stop::is_wished);
             let left = match self.waits.left(&mut wait, Instant::now(), asked) {
                 Ok(left) => left,
