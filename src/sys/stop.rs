@@ -78,7 +78,7 @@ impl Stop {
         self.reads.store(socket.as_raw_fd(), Ordering::SeqCst);
         self.idle.store(idle, Ordering::SeqCst);
         let wait = Wait(self);
-        (!self.is_demanded() && !(idle && self.is_wished())).then_some(wait)
+        (!(self.is_demanded() || idle && self.is_wished())).then_some(wait)
     }
 
     fn end_input(&self) {
