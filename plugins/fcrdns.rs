@@ -34,7 +34,7 @@
 
 use std::net::IpAddr;
 
-use crate::dns::{Answer, Dns, Question};
+use crate::dns::{Answer, Dns, Question, is_near};
 use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -114,15 +114,6 @@ fn iprev(dns: &impl Dns, ip: IpAddr) -> (&'static str, String) {
     match failed {
         Some(why) => ("temperror", why),
         None => ("fail", format!("{} does not lead back", names.join(", "))),
-    }
-}
-
-/// Servers of one pool stand in one network, and are not always named one by one.
-fn is_near(own: IpAddr, ip: IpAddr) -> bool {
-    match (own, ip) {
-        (IpAddr::V4(own), IpAddr::V4(ip)) => own.octets()[..3] == ip.octets()[..3],
-        (IpAddr::V6(own), IpAddr::V6(ip)) => own.segments()[..4] == ip.segments()[..4],
-        _ => false,
     }
 }
 

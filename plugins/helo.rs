@@ -20,13 +20,18 @@
 //!         a name without a dot                "HELO name is not fully qualified. Read RFC 2821"
 //!         a character that no name has        "HELO name contains invalid FQDN characters. Read
 //!                                             RFC 1035"
+//!         a name without an address           "HELO hostname does not exist", or "HELO hostname did
+//!                                             not resolve" if there is one without an address
+//!         an address without a name           "no rDNS for IP", or "no reverse DNS for IP"
 //!
 //!     strict
 //!         any address in brackets             "RFC 2821 allows an address literal, but we do not"
+//!         name and address are of others      "That HELO hostname fails FCrDNS"
 //!
-//!     The checks that need the DNS are not there yet: that the name has an address and the address
-//!     has a name (policy rfc), and that they belong together (policy strict).  The notes
-//!     helo_forward_match and helo_reverse_match are not set.
+//!     The addresses of the name and the names of the address are looked up at once.  Nobody is
+//!     refused because they could not be looked up.  Name and address belong together if an address
+//!     of the name is in the /24 of the client's (IPv6: the /64), or a name of the address has the
+//!     same last two labels.  A client on this machine is not looked up.
 //!
 //!     Mail programs of people often send a name without a dot.  Where they use this server, do not
 //!     choose rfc or strict unless with reject 0, or with reject naughty so that they can
@@ -57,9 +62,16 @@
 //!     the Rust crate regex: it has no look-around and no backreferences.  One that does not
 //!     compile, or that is neither one nor a name, is written to the log with its place, and skipped.
 //!
+//! NOTES
+//!     helo_forward_match   of the connection, with policy rfc or strict: an address of the name is
+//!                          near the client's
+//!     helo_reverse_match   the same: a name of the address is like the one in HELO
+//!
 //! SEE ALSO
-//!     earlytalker, naughty, badmailfrom
+//!     fcrdns, earlytalker, naughty, badmailfrom
 //! ```
+
+mod names;
 
 use std::net::IpAddr;
 
@@ -67,11 +79,17 @@ use regex::Regex;
 
 use crate::config::Lines;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session};
 use crate::log::Level;
 use crate::mail::host;
 use crate::plugins::entries;
 use crate::plugins::patterns::compile;
+use crate::state::Note;
+
+use self::names::Names;
+
+const FORWARD_MATCH: Note<bool> = Note::new("helo_forward_match");
+const REVERSE_MATCH: Note<bool> = Note::new("helo_reverse_match");
 
 /// The policies; each has the checks of those before it.
 const POLICIES: [&str; 3] = ["lenient", "rfc", "strict"];
@@ -100,6 +118,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
                 Some((text.to_owned(), detail.to_owned()))
             })
         });
+        let fault = fault.or_else(|| in_dns(session, host, policy));
         let Some((text, detail)) = fault else {
             session.log(Level::Info, "pass");
             return DECLINED;
@@ -115,6 +134,28 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         header.add_at(0, "X-HELO", &name);
     });
     Ok(())
+}
+
+/// What the domain name system says of the name and the client's address, where the policy asks
+/// for that: a text for the client, and one for the log.
+fn in_dns(session: &mut Session, name: &str, policy: usize) -> Option<(String, String)> {
+    let ip = session.connection.remote_ip;
+    if policy == 0 || ip.is_loopback() {
+        return None;
+    }
+    let name = inside_brackets(name).is_none().then_some(name);
+    let names = Names::look_up(&session.dns(), name, ip);
+    let notes = &mut session.connection.notes;
+    notes.set(FORWARD_MATCH, names.forward_match);
+    notes.set(REVERSE_MATCH, names.reverse_match);
+    if let Some(why) = names.failure() {
+        session.log(Level::Info, format_args!("not all could be looked up: {why}"));
+    }
+    let fault = names.fault(policy == 2);
+    if fault.is_none() && names.forward_match && names.reverse_match {
+        session.adjust_karma(1);
+    }
+    fault.map(|(text, detail)| (text, detail.to_owned()))
 }
 
 /// What is wrong with a name from that address: a text for the client, and one for the log.
@@ -225,160 +266,4 @@ impl BadHelo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hook::{Call, Hook, KARMA, NAUGHTY, NAUGHTY_REJECT_TYPE, Verdict};
-    use crate::testing::Trial;
-
-    const NOT_FQDN: &str = "HELO name is not fully qualified. Read RFC 2821";
-    const CHARACTERS: &str = "HELO name contains invalid FQDN characters. Read RFC 1035";
-    const FORGED: &str = "Forged IPs not accepted here";
-    const PLAIN: &str = "Plain IP is invalid HELO hostname (RFC 2821)";
-    const LITERAL: &str = "RFC 2821 allows an address literal, but we do not";
-
-    fn hello(trial: &mut Trial, host: &str) -> Verdict {
-        let verdict = trial.call(Hook::Ehlo, &Call::Host(host));
-        assert_eq!(trial.call(Hook::Helo, &Call::Host(host)), verdict);
-        verdict
-    }
-
-    /// What each policy says of names that a client at `ip` gives.
-    fn check(ip: &str, cases: &[(&str, [&str; 3])]) {
-        for (policy, name) in POLICIES.iter().enumerate() {
-            let mut trial = Trial::new(&format!("helo policy {name}"), &[]).from_ip(ip);
-            for (host, texts) in cases {
-                let verdict = hello(&mut trial, host);
-                assert_eq!(verdict.text(), texts[policy], "{host} from {ip}, {name}");
-                let code =
-                    if texts[policy].is_empty() { Code::Declined } else { Code::DenyDisconnect };
-                assert_eq!(verdict.code(), code);
-            }
-        }
-    }
-
-    #[test]
-    fn policies_have_more_and_more_checks() {
-        check(
-            "192.0.2.1",
-            &[
-                ("mx.example.net", ["", "", ""]),
-                ("MX-1.Example.net", ["", "", ""]),
-                ("localhost", ["You are not localhost"; 3]),
-                ("LocalHost", ["You are not localhost"; 3]),
-                ("[192.0.2.1]", ["", "", LITERAL]),
-                ("[192.0.2.2]", [FORGED; 3]),
-                ("[999.0.2.1]", [FORGED; 3]),
-                ("[IPv6:2001:db8::1]", [FORGED; 3]),
-                ("[2001:db8::1]", [FORGED; 3]),
-                ("192.0.2.1", [PLAIN; 3]),
-                ("192.0.2.2", [PLAIN; 3]),
-                ("999.0.2.1", [PLAIN; 3]),
-                ("2001:db8::1", [PLAIN; 3]),
-                ("pc", ["", NOT_FQDN, NOT_FQDN]),
-                ("[pc]", ["", NOT_FQDN, NOT_FQDN]),
-                ("my_pc.example.net", ["", CHARACTERS, CHARACTERS]),
-                ("b\u{fc}cher.example", ["", CHARACTERS, CHARACTERS]),
-                ("1.2.3.4.example", ["", "", ""]),
-                ("1.2.3", ["", "", ""]),
-            ],
-        );
-        check(
-            "2001:db8::1",
-            &[
-                ("[IPv6:2001:db8::1]", ["", "", LITERAL]),
-                ("[ipv6:2001:DB8:0::1]", ["", "", LITERAL]),
-                ("[2001:db8::1]", ["", "", LITERAL]),
-                ("[IPv6:2001:db8::2]", [FORGED; 3]),
-                ("[192.0.2.1]", [FORGED; 3]),
-            ],
-        );
-        check("127.0.0.1", &[("localhost", ["", NOT_FQDN, NOT_FQDN])]);
-        check("::1", &[("localhost", ["", NOT_FQDN, NOT_FQDN])]);
-    }
-
-    #[test]
-    fn badhelo_has_names_and_patterns() {
-        let list = "AOL.com\n\\.dyn\\.Example$\nyahoo.com\n!^[a-z0-9.\\[\\]:-]+$\n[aeiou]{9}\n";
-        let mut trial = Trial::new("helo", &[("badhelo", list)]);
-        let not_allowed = "Your HELO hostname is not allowed";
-        for (host, text) in [
-            ("aol.COM", "I do not believe you are aol.COM."),
-            ("yahoo.com", "I do not believe you are yahoo.com."),
-            ("mx.aol.com", ""),
-            ("h1.DYN.example", not_allowed),
-            ("h1.dyn.example.net", ""),
-            ("my_pc", not_allowed),
-            ("aeiouaeiou", not_allowed),
-        ] {
-            assert_eq!(hello(&mut trial, host).text(), text, "{host}");
-        }
-        assert!(
-            trial.log().contains(r"(ehlo) helo: fail, badhelo pattern match (\.dyn\.Example$)")
-        );
-        assert!(trial.log().contains("(ehlo) helo: fail, in badhelo"));
-    }
-
-    #[test]
-    fn a_pattern_that_does_not_compile_is_logged_and_skipped() {
-        let mut trial = Trial::new("helo", &[("badhelo", "(x\n!(?=y)\naol.com")]);
-        assert_eq!(hello(&mut trial, "x.example"), DECLINED);
-        assert!(hello(&mut trial, "aol.com").code().is_deny());
-        assert!(trial.log().contains("badhelo:1: pattern '(x' does not compile: unclosed group"));
-        assert!(trial.log().contains("badhelo:2: pattern '(?=y)' does not compile"));
-        trial.set_config("badhelo", "x.example");
-        assert!(hello(&mut trial, "x.example").code().is_deny());
-        assert_eq!(hello(&mut trial, "aol.com"), DECLINED);
-    }
-
-    #[test]
-    fn the_arguments_say_how_to_refuse() {
-        for (arguments, code) in [
-            ("", Code::DenyDisconnect),
-            ("reject 0", Code::Declined),
-            ("reject naughty", Code::Declined),
-            ("reject_type perm", Code::Deny),
-            ("reject_type temp", Code::DenySoft),
-        ] {
-            let mut trial = Trial::new(&format!("check_spamhelo {arguments}"), &[]);
-            assert_eq!(hello(&mut trial, "localhost").code(), code, "{arguments}");
-            assert_eq!(trial.session.connection.notes.get(KARMA), Some(-2));
-            let is_marked = trial.session.connection.notes.is_true(NAUGHTY);
-            assert_eq!(is_marked, arguments == "reject naughty");
-        }
-        for line in ["helo policy loose", "helo policy", "helo strict 1"] {
-            assert!(Trial::load(line, &[]).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn naughty_learns_how_to_refuse() {
-        for (arguments, word) in [("", "disconnect"), ("reject_type temp", "temp")] {
-            let mut trial = Trial::new(&format!("helo reject naughty {arguments}"), &[]);
-            hello(&mut trial, "localhost");
-            let found = trial.session.connection.notes.get(NAUGHTY_REJECT_TYPE);
-            assert_eq!(found.as_deref(), Some(word));
-        }
-    }
-
-    #[test]
-    fn immune_clients_are_not_judged() {
-        let mut trial = Trial::new("helo policy strict", &[]);
-        trial.session.connection.relay_client = true;
-        assert_eq!(hello(&mut trial, "localhost"), DECLINED);
-    }
-
-    #[test]
-    fn the_message_gets_the_name() {
-        let mut trial = Trial::new("helo", &[]);
-        trial.session.connection.hello_host = "mx.example.net".into();
-        trial.message("Subject: x\nX-HELO: forged\nX-Helo: twice\n\ntext\n");
-        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
-        let header = trial.session.transaction.header.to_bytes();
-        assert_eq!(header, b"X-HELO: mx.example.net\r\nSubject: x\r\n");
-        trial.session.connection.hello_host = "m\u{fc}.test".into();
-        trial.message("Subject: x\n\n");
-        trial.plain(Hook::DataPost);
-        let header = trial.session.transaction.header.to_bytes();
-        assert_eq!(header, b"X-HELO: m?.test\r\nSubject: x\r\n");
-    }
-}
+mod tests;
