@@ -67,7 +67,7 @@ use crate::error::{Error, Result};
 use crate::forward::end_of_waiting;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::Place;
+use crate::net::Endpoint;
 use crate::state::Note;
 
 /// What SpamAssassin says of a message; a note of the transaction.
@@ -93,7 +93,7 @@ const LEFT_OUT: [&str; 2] = ["X-Spam-Report", "X-Spam-Prev-Subject"];
 
 /// What the arguments say.
 struct Filter {
-    place: Place,
+    endpoint: Endpoint,
     user: Option<String>,
     reject: Reject,
     munge: Option<f64>,
@@ -140,7 +140,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     };
     let munge = args.parsed("munge_subject_threshold", 0.0)?;
     let filter = Filter {
-        place: Place::parse(socket, None)?,
+        endpoint: Endpoint::parse(socket, None)?,
         user: args.named("spamd_user").map(str::to_owned),
         reject: reject(args)?,
         munge: Some(munge).filter(|score| *score != 0.0),
@@ -196,10 +196,10 @@ impl Filter {
             return None;
         }
         let until = end_of_waiting(session);
-        match spamd::ask(&self.place, until, user, &session.transaction) {
+        match spamd::ask(&self.endpoint, until, user, &session.transaction) {
             Ok(answer) => Some(answer),
             Err(error) => {
-                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.place));
+                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.endpoint));
                 None
             }
         }

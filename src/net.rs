@@ -6,7 +6,7 @@ mod security;
 mod tls;
 mod wire;
 
-pub(crate) use endpoint::{Place, parse_port};
+pub(crate) use endpoint::{Endpoint, parse_port};
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;

@@ -43,7 +43,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::Place;
+use crate::net::Endpoint;
 
 const WRONG: &str = "auth_dovecot - wrong password";
 
@@ -57,13 +57,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     if !path.starts_with('/') {
         return Err(Error::new(format!("not a path that begins with /: '{path}'")));
     }
-    let place = Place::Unix(PathBuf::from(path));
-    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &place));
+    let endpoint = Endpoint::Unix(PathBuf::from(path));
+    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &endpoint));
     Ok(())
 }
 
-fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<Verdict> {
-    let mut talk = Talk::connect(session, place)?;
+fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::Result<Verdict> {
+    let mut talk = Talk::connect(session, endpoint)?;
     greet(&mut talk)?;
     talk.say(request(session, clear).as_bytes())?;
     loop {

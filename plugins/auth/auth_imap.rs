@@ -46,7 +46,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Mode, Place, Security, parse_port};
+use crate::net::{Endpoint, Mode, Security, parse_port};
 
 const WRONG: &str = "auth_imap - wrong password";
 
@@ -65,17 +65,17 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let server = words.first().ok_or("No IMAP server specified in plugins file.")?;
     let wrong = || Error::new(format!("Bad data in imap server: {server}"));
     let port = if security.is_first() { 993 } else { 143 };
-    let mut place = Place::parse(server, Some(port)).map_err(|_| wrong())?;
-    match (&mut place, words.get(1)) {
-        (Place::Unix(_), _) => return Err(wrong()),
-        (Place::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
+    let mut endpoint = Endpoint::parse(server, Some(port)).map_err(|_| wrong())?;
+    match (&mut endpoint, words.get(1)) {
+        (Endpoint::Unix(_), _) => return Err(wrong()),
+        (Endpoint::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
         _ => {}
     }
     if let Some(more) = words.get(2) {
         return Err(Error::new(format!("unexpected argument '{more}'")));
     }
     back_end::register(hooks, WRONG, move |session, clear| {
-        check(session, clear, &place, &security)
+        check(session, clear, &endpoint, &security)
     });
     Ok(())
 }
@@ -83,8 +83,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 /// What `tls` is where it is not said.
 fn default(words: &[&str]) -> &'static str {
     let is_993 = |word: &&str| *word == "993" || word.ends_with(":993");
-    let host = match words.first().map(|server| Place::parse(server, Some(143))) {
-        Some(Ok(Place::Tcp { host, .. })) => host,
+    let host = match words.first().map(|server| Endpoint::parse(server, Some(143))) {
+        Some(Ok(Endpoint::Tcp { host, .. })) => host,
         _ => String::new(),
     };
     let is_here = host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback());
@@ -98,14 +98,14 @@ fn default(words: &[&str]) -> &'static str {
 fn check(
     session: &mut Session,
     clear: &Clear<'_>,
-    place: &Place,
+    endpoint: &Endpoint,
     security: &Security,
 ) -> io::Result<Verdict> {
-    let mut talk = Talk::connect(session, place)
+    let mut talk = Talk::connect(session, endpoint)
         .map_err(|error| io::Error::new(error.kind(), format!("could not connect to {error}")))?;
-    let mode = talk.mode(place, security);
+    let mode = talk.mode(endpoint, security);
     if mode == Mode::First {
-        talk.encrypt(session, place, security)?;
+        talk.encrypt(session, endpoint, security)?;
     }
     let greeting = talk.line()?;
     if !greeting.starts_with("* OK") {
@@ -114,7 +114,9 @@ fn check(
     if matches!(mode, Mode::May | Mode::Must) {
         talk.say(b"a0 STARTTLS\r\n")?;
         match answer(&mut talk, "a0 ")? {
-            Some(answer) if answer.starts_with("OK") => talk.encrypt(session, place, security)?,
+            Some(answer) if answer.starts_with("OK") => {
+                talk.encrypt(session, endpoint, security)?
+            }
             Some(_) if mode == Mode::May => {}
             _ => return Err(io::Error::other("the server does not do STARTTLS")),
         }
@@ -136,7 +138,7 @@ fn check(
                 let user = clear.user;
                 session.log(
                     Level::Notice,
-                    format_args!("fail: invalid password for {user} at {place}"),
+                    format_args!("fail: invalid password for {user} at {endpoint}"),
                 );
                 Ok(Verdict::deny(WRONG))
             }

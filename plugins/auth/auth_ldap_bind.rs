@@ -71,7 +71,7 @@ use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Place, file_named, parse_port, verified};
+use crate::net::{Endpoint, file_named, parse_port, verified};
 
 const WRONG: &str = "authldap - wrong username or password";
 
@@ -109,7 +109,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// Where users are, and how they are found there.
 struct Directory {
-    place: Place,
+    endpoint: Endpoint,
     base: String,
     filter: String,
     /// The limit of each wait.
@@ -144,13 +144,13 @@ impl Directory {
             (None, _) => 389,
         };
         let host = settings.get("ldap_host").unwrap_or("127.0.0.1");
-        let mut place = Place::parse(host, Some(port))?;
-        match &mut place {
-            Place::Tcp { port: other, .. } => *other = port,
-            Place::Unix(_) if tls.is_some() => {
+        let mut endpoint = Endpoint::parse(host, Some(port))?;
+        match &mut endpoint {
+            Endpoint::Tcp { port: other, .. } => *other = port,
+            Endpoint::Unix(_) if tls.is_some() => {
                 return Err(Error::new("there is no TLS over a socket in the file system"));
             }
-            Place::Unix(_) => {}
+            Endpoint::Unix(_) => {}
         }
         let timeout = settings.get("ldap_timeout").unwrap_or("5");
         let seconds = timeout.parse().ok().filter(|seconds| *seconds > 0);
@@ -161,7 +161,7 @@ impl Directory {
             _ => return Err("ldap_bind_dn and ldap_bind_password_file belong together".into()),
         };
         Ok(Directory {
-            place,
+            endpoint,
             base: settings.required("ldap_base")?.to_owned(),
             filter: template(&settings)?,
             timeout: Duration::from_secs(seconds.ok_or_else(wrong)?),
@@ -308,7 +308,7 @@ mod tests {
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), certificate.cert.pem()).unwrap();
         let ca = ca.path().display();
-        for (args, place) in [
+        for (args, endpoint) in [
             (String::new(), "127.0.0.1:389"),
             ("ldap_host ldap.test".into(), "ldap.test:389"),
             ("ldap_host ldap.test ldap_port 1389".into(), "ldap.test:1389"),
@@ -318,7 +318,7 @@ mod tests {
             ("ldap_host /run/ldapi".into(), "/run/ldapi"),
         ] {
             let found = directory(&format!("ldap_base o=x {args}")).unwrap();
-            assert_eq!(found.place.to_string(), place, "{args}");
+            assert_eq!(found.endpoint.to_string(), endpoint, "{args}");
             assert_eq!(found.timeout, Duration::from_secs(5));
         }
     }

@@ -35,7 +35,7 @@ use super::back_end::{self, Clear, Talk, strange};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Place, parse_port};
+use crate::net::{Endpoint, parse_port};
 
 const WRONG: &str = "auth_vpopmaild - wrong password";
 
@@ -44,21 +44,21 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["host", "port"])?;
     let host = args.named("host").unwrap_or("localhost");
     let port = args.named("port").map_or(Ok(89), parse_port)?;
-    let Place::Tcp { host, .. } = Place::parse(host, Some(port))? else {
+    let Endpoint::Tcp { host, .. } = Endpoint::parse(host, Some(port))? else {
         return Err(Error::new(format!("not a host: '{host}'")));
     };
-    let place = Place::Tcp { host, port };
-    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &place));
+    let endpoint = Endpoint::Tcp { host, port };
+    back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &endpoint));
     Ok(())
 }
 
-fn check(session: &mut Session, clear: &Clear<'_>, place: &Place) -> io::Result<Verdict> {
+fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::Result<Verdict> {
     let cannot_be_said = |octet: &u8| octet.is_ascii_whitespace() || octet.is_ascii_control();
     if clear.user.as_bytes().iter().chain(clear.password).any(cannot_be_said) {
         session.log(Level::Info, "skip: vpopmaild takes no spaces");
         return Ok(Verdict::declined("auth_vpopmaild"));
     }
-    let mut talk = Talk::connect(session, place)?;
+    let mut talk = Talk::connect(session, endpoint)?;
     let greeting = talk.line()?;
     if !greeting.starts_with("+OK") {
         return Err(strange(&greeting));

@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use crate::forward::end_of_waiting;
 use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Mode, Place, Security, Tls, Wire};
+use crate::net::{Endpoint, Mode, Security, Tls, Wire};
 
 /// The longest line of a back end, in octets.
 const LONGEST: usize = 8192;
@@ -75,39 +75,42 @@ impl Talk {
     ///
     /// # Errors
     /// There is no connection; the text says where to.
-    pub(super) fn connect(session: &Session, place: &Place) -> io::Result<Talk> {
+    pub(super) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Talk> {
         let until = end_of_waiting(session);
-        let wire = Wire::connect(place, until)
-            .map_err(|error| io::Error::new(error.kind(), format!("{place}: {error}")))?;
+        let wire = Wire::connect(endpoint, until)
+            .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))?;
         Ok(Talk { wire, until })
     }
 
     /// Whether the connection is to be encrypted.
-    pub(super) fn mode(&self, place: &Place, security: &Security) -> Mode {
-        security.mode(place, &self.wire)
+    pub(super) fn mode(&self, endpoint: &Endpoint, security: &Security) -> Mode {
+        security.mode(endpoint, &self.wire)
     }
 
-    /// Makes a handshake with the server at `place`.
+    /// Makes a handshake with the server at `endpoint`.
     ///
     /// # Errors
     /// It fails, takes too long, or something was said that has not been read.
     pub(super) fn encrypt(
         &mut self,
         session: &Session,
-        place: &Place,
+        endpoint: &Endpoint,
         security: &Security,
     ) -> io::Result<()> {
         let failed = |error: io::Error| {
-            io::Error::new(error.kind(), format!("{place} cannot be spoken to under TLS: {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("{endpoint} cannot be spoken to under TLS: {error}"),
+            )
         };
-        let config = security.config(self.mode(place, security));
-        let (Place::Tcp { host, .. }, Some(config)) = (place, config) else {
+        let config = security.config(self.mode(endpoint, security));
+        let (Endpoint::Tcp { host, .. }, Some(config)) = (endpoint, config) else {
             return Err(failed(ErrorKind::Unsupported.into()));
         };
         let tls = Tls::new(config, host).map_err(failed)?;
         self.wire.encrypt(tls, self.until).map_err(failed)?;
         if let Some(tls) = self.wire.tls() {
-            session.log(Level::Info, format_args!("{place}: {tls}"));
+            session.log(Level::Info, format_args!("{endpoint}: {tls}"));
         }
         Ok(())
     }
@@ -281,9 +284,9 @@ pub(super) mod tests {
 
     /// Asks a back end for two lines, and for a third that it does not get.
     fn reads(hooks: &mut Hooks, args: &Args) -> Result<()> {
-        let place = Place::Tcp { host: "127.0.0.1".into(), port: args.parsed_at(0, 0)? };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: args.parsed_at(0, 0)? };
         hooks.connect(move |session| {
-            let mut talk = Talk::connect(session, &place)?;
+            let mut talk = Talk::connect(session, &endpoint)?;
             let lines = [talk.line()?, talk.line()?];
             let error = talk.line().unwrap_err();
             Ok::<_, io::Error>(Verdict::ok(format!("{lines:?} {error}")))

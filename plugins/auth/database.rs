@@ -26,7 +26,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::forward::end_of_waiting;
 use crate::hook::Session;
-use crate::net::{Place, password_in};
+use crate::net::{Endpoint, password_in};
 
 /// A database, and who asks it.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Database {
     /// Its name, or for SQLite its file.
     name: String,
     /// Where its server is; None for SQLite.
-    place: Option<Place>,
+    endpoint: Option<Endpoint>,
     user: Option<String>,
     password: Option<Secret>,
 }

@@ -59,7 +59,7 @@
 use crate::error::{Error, Result};
 use crate::forward::{Backend, Protocol};
 use crate::hook::{Ability, Args, Hooks};
-use crate::net::{Place, Security};
+use crate::net::{Endpoint, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -68,13 +68,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let count = words.len();
     words.retain(|word| !word.eq_ignore_ascii_case("dsn"));
     let dsn = words.len() < count;
-    let places: Vec<_> =
-        words.into_iter().map(|word| Place::parse(word, None)).collect::<Result<_>>()?;
-    if places.is_empty() {
+    let endpoints: Vec<_> =
+        words.into_iter().map(|word| Endpoint::parse(word, None)).collect::<Result<_>>()?;
+    if endpoints.is_empty() {
         return Err(Error::new("argument missing: the LMTP server"));
     }
-    security.check(&places)?;
-    let backend = Backend { places, protocol: Protocol::Lmtp, xclient: false, dsn, security };
+    security.check(&endpoints)?;
+    let backend = Backend { endpoints, protocol: Protocol::Lmtp, xclient: false, dsn, security };
     if dsn {
         hooks.can(Ability::Dsn);
     }
@@ -158,7 +158,7 @@ mod tests {
         peer.end();
         let own = trial.session.recipient_verdicts();
         let shown = |verdict: &Verdict| (verdict.code(), verdict.text().to_owned());
-        let each = [0, 1].map(|place| shown(own.get(&place).unwrap_or(&verdict)));
+        let each = [0, 1].map(|endpoint| shown(own.get(&endpoint).unwrap_or(&verdict)));
         each.into_iter().chain([shown(&verdict)]).collect()
     }
 

@@ -77,7 +77,7 @@ use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::mail::notify::{Notify, Return, envelope_id, original_recipient};
-use crate::net::{Place, Wire};
+use crate::net::{Endpoint, Wire};
 use crate::plugins::queue::message_id;
 use crate::state::{Note, Params, Transaction, UnixLines};
 
@@ -146,38 +146,38 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let variable = std::env::var("POSTFIXQUEUE").ok().filter(|value| !value.is_empty());
     hooks.can(Ability::Dsn);
     hooks.queue(move |session| {
-        let places = places(variable.as_deref(), session, &socket);
+        let endpoints = endpoints(variable.as_deref(), session, &socket);
         session.transaction.notes.set(FLAGS, flags);
-        session.transaction.notes.set(SOCKETS, places.clone());
-        queue(session, &places, flags)
+        session.transaction.notes.set(SOCKETS, endpoints.clone());
+        queue(session, &endpoints, flags)
     });
     Ok(())
 }
 
 /// Where cleanup may be: what the environment, else config/cleanup_sockets, else the argument says.
-fn places(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec<String> {
-    if let Some(place) = variable {
-        return vec![place.to_owned()];
+fn endpoints(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec<String> {
+    if let Some(endpoint) = variable {
+        return vec![endpoint.to_owned()];
     }
     let listed = session.config("cleanup_sockets");
     let listed: Vec<_> = listed.iter().map(str::to_owned).collect();
     if listed.is_empty() { vec![socket.to_owned()] } else { listed }
 }
 
-fn queue(session: &mut Session, places: &[String], flags: i64) -> io::Result<Verdict> {
+fn queue(session: &mut Session, endpoints: &[String], flags: i64) -> io::Result<Verdict> {
     let until = end_of_waiting(session);
-    for (number, place) in places.iter().enumerate() {
+    for (number, endpoint) in endpoints.iter().enumerate() {
         // Places where nobody answers leave time for the others, and for the message.
-        let parts = (places.len() - number + 1) as u32;
+        let parts = (endpoints.len() - number + 1) as u32;
         let share = until.saturating_duration_since(Instant::now()) / parts;
-        match Cleanup::open(place, Instant::now() + share) {
+        match Cleanup::open(endpoint, Instant::now() + share) {
             Ok(mut cleanup) => {
                 cleanup.wire.set_end(until);
                 let (status, reason) = cleanup.take(&session.transaction, flags, until)?;
                 return Ok(verdict(session, status, &reason, &cleanup.queue_id));
             }
             Err(error) => {
-                session.log(Level::Error, format_args!("Couldn't open \"{place}\": {error}"));
+                session.log(Level::Error, format_args!("Couldn't open \"{endpoint}\": {error}"));
             }
         }
     }
@@ -213,9 +213,9 @@ struct Cleanup {
 
 impl Cleanup {
     /// Connects, and reads the queue id of the message to come.
-    fn open(place: &str, until: Instant) -> io::Result<Cleanup> {
-        let place = Place::parse(place, None).map_err(io::Error::other)?;
-        let mut wire = Wire::connect(&place, until)?;
+    fn open(endpoint: &str, until: Instant) -> io::Result<Cleanup> {
+        let endpoint = Endpoint::parse(endpoint, None).map_err(io::Error::other)?;
+        let mut wire = Wire::connect(&endpoint, until)?;
         match attributes(&mut wire, until)?.remove("queue_id") {
             Some(queue_id) => Ok(Cleanup { wire, queue_id }),
             None => Err(io::Error::other("there is no cleanup")),
@@ -595,8 +595,8 @@ mod tests {
         other.join().unwrap().unwrap();
         assert_eq!(cleanup.join().unwrap().1[1], ('S', vec![]));
         let log = trial.log();
-        for place in ["/none", "nonsense", "/other"] {
-            assert!(log.contains(&format!("{place}\": ")), "{log}");
+        for endpoint in ["/none", "nonsense", "/other"] {
+            assert!(log.contains(&format!("{endpoint}\": ")), "{log}");
         }
         assert!(!log.contains("/x\": ") && !log.contains("/socket\": "), "{log}");
         let tried = trial.session.transaction.notes.get(SOCKETS).unwrap();
@@ -613,10 +613,10 @@ mod tests {
     #[test]
     fn the_environment_comes_first_and_the_argument_last() {
         let mut trial = Trial::new("", &[("cleanup_sockets", "/list\n")]);
-        assert_eq!(places(Some("/env"), &mut trial.session, "/arg"), ["/env"]);
-        assert_eq!(places(None, &mut trial.session, "/arg"), ["/list"]);
+        assert_eq!(endpoints(Some("/env"), &mut trial.session, "/arg"), ["/env"]);
+        assert_eq!(endpoints(None, &mut trial.session, "/arg"), ["/list"]);
         let mut trial = Trial::new("", &[]);
-        assert_eq!(places(None, &mut trial.session, "/arg"), ["/arg"]);
+        assert_eq!(endpoints(None, &mut trial.session, "/arg"), ["/arg"]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ use crate::forward::{CrlfLines, end_of_waiting, lost, unable};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::net::{Place, Wire, parse_port};
+use crate::net::{Endpoint, Wire, parse_port};
 use crate::state::{Transaction, UnixLines};
 
 /// How much of a message is written at a time, in octets.
@@ -57,22 +57,22 @@ const LONGEST: usize = 4096;
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(2)?;
     let server = args.get(0).ok_or("No QMQP server specified in qmqp-forward config")?;
-    let mut place = Place::parse(server, Some(628))?;
-    match (&mut place, args.get(1)) {
-        (Place::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
-        (Place::Unix(_), _) => return Err(Error::new(format!("Bad data in server: {server}"))),
+    let mut endpoint = Endpoint::parse(server, Some(628))?;
+    match (&mut endpoint, args.get(1)) {
+        (Endpoint::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
+        (Endpoint::Unix(_), _) => return Err(Error::new(format!("Bad data in server: {server}"))),
         _ => {}
     }
-    hooks.queue(move |session| forward(session, &place));
+    hooks.queue(move |session| forward(session, &endpoint));
     Ok(())
 }
 
-fn forward(session: &mut Session, place: &Place) -> Verdict {
-    session.log(Level::Info, format_args!("forwarding to {place}"));
-    let mut wire = match Wire::connect(place, end_of_waiting(session)) {
+fn forward(session: &mut Session, endpoint: &Endpoint) -> Verdict {
+    session.log(Level::Info, format_args!("forwarding to {endpoint}"));
+    let mut wire = match Wire::connect(endpoint, end_of_waiting(session)) {
         Ok(wire) => wire,
         Err(error) => {
-            session.log(Level::Error, format_args!("Failed to connect to {place}: {error}"));
+            session.log(Level::Error, format_args!("Failed to connect to {endpoint}: {error}"));
             return Verdict::declined("Unable to queue message (#4.4.1)");
         }
     };

@@ -104,7 +104,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::forward::{Backend, Protocol};
 use crate::hook::{Ability, Args, Hooks};
-use crate::net::{Place, Security, parse_port};
+use crate::net::{Endpoint, Security, parse_port};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -122,30 +122,30 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
     let default = Some(security.port());
     let mut words = words.into_iter().peekable();
     let first = words.next().ok_or("No SMTP server specified in smtp-forward config")?;
-    let mut first = Place::parse(first, default)?;
+    let mut first = Endpoint::parse(first, default)?;
     let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
     if let Some(number) = words.next_if(is_number) {
         match &mut first {
-            Place::Tcp { port, .. } => *port = parse_port(number)?,
-            Place::Unix(_) => return Err(Error::new(format!("unexpected argument '{number}'"))),
+            Endpoint::Tcp { port, .. } => *port = parse_port(number)?,
+            Endpoint::Unix(_) => return Err(Error::new(format!("unexpected argument '{number}'"))),
         }
     }
-    let places = vec![first];
+    let endpoints = vec![first];
     let mut backend =
-        Backend { places, protocol: Protocol::Smtp, xclient: false, dsn: false, security };
+        Backend { endpoints, protocol: Protocol::Smtp, xclient: false, dsn: false, security };
     while let Some(word) = words.next() {
         match word {
             _ if word.eq_ignore_ascii_case("xclient") => backend.xclient = true,
             _ if word.eq_ignore_ascii_case("dsn") => backend.dsn = true,
             _ if word.eq_ignore_ascii_case("also") => {
-                let place = words.next().ok_or("no server after 'also'")?;
-                backend.places.push(Place::parse(place, default)?);
+                let endpoint = words.next().ok_or("no server after 'also'")?;
+                backend.endpoints.push(Endpoint::parse(endpoint, default)?);
             }
-            _ if word.contains([':', '/']) => backend.places.push(Place::parse(word, None)?),
+            _ if word.contains([':', '/']) => backend.endpoints.push(Endpoint::parse(word, None)?),
             _ => return Err(Error::new(format!("Unknown flag {word}"))),
         }
     }
-    backend.security.check(&backend.places)?;
+    backend.security.check(&backend.endpoints)?;
     Ok(backend)
 }
 
@@ -188,19 +188,19 @@ mod tests {
         backend(&Args::new(line.split_whitespace()), &Config::new(vec![]))
     }
 
-    fn places(line: &str) -> Vec<String> {
-        args(line).unwrap().places.iter().map(Place::to_string).collect()
+    fn endpoints(line: &str) -> Vec<String> {
+        args(line).unwrap().endpoints.iter().map(Endpoint::to_string).collect()
     }
 
     #[test]
     fn arguments_name_the_servers() {
-        assert_eq!(places("mx.test"), ["mx.test:25"]);
-        assert_eq!(places("10.2.2.2 9025 xclient"), ["10.2.2.2:9025"]);
+        assert_eq!(endpoints("mx.test"), ["mx.test:25"]);
+        assert_eq!(endpoints("10.2.2.2 9025 xclient"), ["10.2.2.2:9025"]);
         assert_eq!(
-            places("a 1 b:2 also c XCLIENT also d:3 [::1]:4 timeout 9"),
+            endpoints("a 1 b:2 also c XCLIENT also d:3 [::1]:4 timeout 9"),
             ["a:1", "b:2", "c:25", "d:3", "[::1]:4"]
         );
-        assert_eq!(places("a tls may xclient"), ["a:25"]);
+        assert_eq!(endpoints("a tls may xclient"), ["a:25"]);
         assert!(args("a 1 dsn b:2").unwrap().dsn && !args("a xclient").unwrap().dsn);
         assert!(args("a xclient").unwrap().xclient && !args("a 1").unwrap().xclient);
     }

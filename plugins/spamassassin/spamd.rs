@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Instant;
 
 use super::strange;
-use crate::net::{Place, Wire};
+use crate::net::{Endpoint, Wire};
 use crate::state::Transaction;
 
 /// The longest answer in octets: a header section.
@@ -29,7 +29,7 @@ pub(super) struct Answer {
 /// # Errors
 /// No connection, no answer until `until`, or one that is no score.
 pub(super) fn ask(
-    place: &Place,
+    endpoint: &Endpoint,
     until: Instant,
     user: &str,
     transaction: &Transaction,
@@ -37,7 +37,7 @@ pub(super) fn ask(
     let sender = transaction.sender().map_or_else(|| "<>".to_owned(), ToString::to_string);
     let envelope = format!("X-Envelope-From: {sender}\r\n");
     let length = envelope.len() as u64 + transaction.message_len();
-    let mut wire = Wire::connect(place, until)?;
+    let mut wire = Wire::connect(endpoint, until)?;
     let mut out = BufWriter::with_capacity(1 << 16, &mut wire);
     write!(out, "HEADERS SPAMC/1.4\r\nContent-length: {length}\r\nUser: {user}\r\n\r\n")?;
     out.write_all(envelope.as_bytes())?;

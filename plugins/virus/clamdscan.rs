@@ -49,7 +49,7 @@ use crate::error::{Error, Result};
 use crate::forward::end_of_waiting;
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Place, Wire, parse_port};
+use crate::net::{Endpoint, Wire, parse_port};
 use crate::state::Transaction;
 
 const KNOWN: [&str; 7] = [
@@ -70,7 +70,7 @@ const PIECE: usize = 1 << 16;
 
 /// What the arguments say.
 struct Scanner {
-    place: Place,
+    endpoint: Endpoint,
     denies: bool,
     defers: bool,
     /// In octets.
@@ -83,7 +83,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     let kilobytes: u64 = args.parsed("max_size", 1024)?;
     let scanner = Scanner {
-        place: place(args)?,
+        endpoint: endpoint(args)?,
         denies: args.flag("deny_viruses", true),
         defers: args.flag("defer_on_error", false),
         most: if kilobytes == 0 { 1024 } else { kilobytes }.saturating_mul(1024),
@@ -93,20 +93,20 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn place(args: &Args) -> Result<Place> {
+fn endpoint(args: &Args) -> Result<Endpoint> {
     if let Some(port) = args.named("clamd_port") {
         let host = args.named("clamd_host").unwrap_or("localhost");
         let port = parse_port(port)?;
-        return match Place::parse(host, Some(port))? {
-            Place::Tcp { host, .. } => Ok(Place::Tcp { host, port }),
-            Place::Unix(_) => Err(Error::new(format!("not a host: '{host}'"))),
+        return match Endpoint::parse(host, Some(port))? {
+            Endpoint::Tcp { host, .. } => Ok(Endpoint::Tcp { host, port }),
+            Endpoint::Unix(_) => Err(Error::new(format!("not a host: '{host}'"))),
         };
     }
     let path = args.named("clamd_socket").unwrap_or("/run/clamav/clamd.ctl");
     if !path.starts_with('/') {
         return Err(Error::new(format!("not a path that begins with /: '{path}'")));
     }
-    Ok(Place::Unix(PathBuf::from(path)))
+    Ok(Endpoint::Unix(PathBuf::from(path)))
 }
 
 impl Scanner {
@@ -136,8 +136,8 @@ impl Scanner {
             }
             Ok(Some(name)) => self.found(session, &name),
             Err(error) => {
-                let place = &self.place;
-                session.log(Level::Error, format_args!("Error scanning mail: {place}: {error}"));
+                let endpoint = &self.endpoint;
+                session.log(Level::Error, format_args!("Error scanning mail: {endpoint}: {error}"));
                 if self.defers { Verdict::denysoft("Unable to scan for viruses") } else { DECLINED }
             }
         }
@@ -159,7 +159,7 @@ impl Scanner {
 
     /// The name of what is found; None for a clean message.
     fn scan(&self, transaction: &Transaction, until: Instant) -> io::Result<Option<String>> {
-        let mut wire = Wire::connect(&self.place, until)?;
+        let mut wire = Wire::connect(&self.endpoint, until)?;
         // It answers before the end where the message is more than it takes.
         wire.heed(true);
         let sent = send(&mut wire, transaction);
@@ -179,7 +179,7 @@ impl Scanner {
     /// What the daemon calls itself, without the version of its database.
     fn version(&self, until: Instant) -> String {
         let asked = || {
-            let mut wire = Wire::connect(&self.place, until)?;
+            let mut wire = Wire::connect(&self.endpoint, until)?;
             wire.write_all(b"nVERSION\n")?;
             answer(&mut wire, until)
         };

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::forward::{Peer, Protocol};
     use crate::hook::{Hook, Verdict};
-    use crate::net::{Place, Wire};
+    use crate::net::{Endpoint, Wire};
     use crate::testing::Trial;
 
     /// "\0me\0pa ss", "me" and "pa ss".
@@ -117,9 +117,9 @@ mod tests {
     #[test]
     fn a_password_is_not_sent_in_the_clear_to_others() {
         let peer = Peer::start("hang\n");
-        let place = Place::Tcp { host: "127.0.0.1".into(), port: peer.port };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: peer.port };
         let until = Instant::now() + Duration::from_secs(60);
-        let mut wire = Wire::connect(&place, until).unwrap();
+        let mut wire = Wire::connect(&endpoint, until).unwrap();
         wire.set_remote();
         let offers = vec!["AUTH PLAIN".to_owned()];
         let mut client = Client { wire, protocol: Protocol::Smtp, offers };

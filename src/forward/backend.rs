@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::hook::{Session, Verdict};
 use crate::log::Level;
-use crate::net::{Mode, Place, Security, Tls, Wire};
+use crate::net::{Endpoint, Mode, Security, Tls, Wire};
 
 use super::{Client, Protocol, Unusable, end_of_waiting};
 
@@ -16,7 +16,7 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Backend {
     /// Where they are, in the order in which they are tried.
-    pub(crate) places: Vec<Place>,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) protocol: Protocol,
     /// Is the server to be told about the client with XCLIENT?
     pub(crate) xclient: bool,
@@ -33,12 +33,12 @@ impl Backend {
         let name = session.me();
         let until = end_of_waiting(session);
         let mut why = "no server";
-        for (number, place) in self.places.iter().enumerate() {
-            session.log(Level::Info, format_args!("forwarding to {place}"));
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            session.log(Level::Info, format_args!("forwarding to {endpoint}"));
             // Servers that are down leave time for the others, and for the message.
-            let parts = (self.places.len() - number + 1) as u32;
+            let parts = (self.endpoints.len() - number + 1) as u32;
             let share = until.saturating_duration_since(Instant::now()) / parts;
-            match self.reach(session, place, &name, Instant::now() + share) {
+            match self.reach(session, endpoint, &name, Instant::now() + share) {
                 Ok(mut client) => {
                     client.wire.set_end(until);
                     let outcome = client.deliver(session);
@@ -47,7 +47,8 @@ impl Backend {
                 }
                 Err(unusable) => {
                     why = unusable.what;
-                    session.log(Level::Error, format_args!("{place}: {why}: {}", unusable.details));
+                    session
+                        .log(Level::Error, format_args!("{endpoint}: {why}: {}", unusable.details));
                 }
             }
         }
@@ -57,16 +58,18 @@ impl Backend {
     fn reach(
         &self,
         session: &Session,
-        place: &Place,
+        endpoint: &Endpoint,
         name: &str,
         until: Instant,
     ) -> Result<Client, Unusable> {
-        let mut client = match self.meet(session, place, name, until, true) {
+        let mut client = match self.meet(session, endpoint, name, until, true) {
             // That connection is lost, so it is another one that is not encrypted.
             Err(Unusable { what, details, may_be_clear: true }) => {
-                session
-                    .log(Level::Notice, format_args!("{place}: in the clear: {what}: {details}"));
-                self.meet(session, place, name, until, false)?
+                session.log(
+                    Level::Notice,
+                    format_args!("{endpoint}: in the clear: {what}: {details}"),
+                );
+                self.meet(session, endpoint, name, until, false)?
             }
             met => met?,
         };
@@ -83,19 +86,19 @@ impl Backend {
     fn meet(
         &self,
         session: &Session,
-        place: &Place,
+        endpoint: &Endpoint,
         name: &str,
         until: Instant,
         may_encrypt: bool,
     ) -> Result<Client, Unusable> {
         let unusable = |what| move |error: io::Error| Unusable::new(what, error);
-        let wire = Wire::connect(place, until);
+        let wire = Wire::connect(endpoint, until);
         let wire = wire.map_err(unusable("the back end cannot be reached"))?;
-        let mode = if may_encrypt { self.security.mode(place, &wire) } else { Mode::No };
+        let mode = if may_encrypt { self.security.mode(endpoint, &wire) } else { Mode::No };
         let mut client = Client { wire, protocol: self.protocol, offers: vec![] };
         let no_tls = "the back end cannot be spoken to under TLS";
         if mode == Mode::First {
-            self.encrypt(session, place, mode, &mut client).map_err(unusable(no_tls))?;
+            self.encrypt(session, endpoint, mode, &mut client).map_err(unusable(no_tls))?;
         }
         let greeting = client.reply().map_err(unusable("the back end does not greet"))?;
         greeting.or_unusable("the back end refused the connection")?;
@@ -113,7 +116,9 @@ impl Backend {
             .ask("STARTTLS")
             .map_err(unusable("the back end does not answer"))
             .and_then(|reply| reply.or_unusable("STARTTLS failed"))
-            .and_then(|_| self.encrypt(session, place, mode, &mut client).map_err(unusable(no_tls)))
+            .and_then(|_| {
+                self.encrypt(session, endpoint, mode, &mut client).map_err(unusable(no_tls))
+            })
             .and_then(|()| client.greet(name));
         match secured {
             Ok(()) => Ok(client),
@@ -124,17 +129,17 @@ impl Backend {
     fn encrypt(
         &self,
         session: &Session,
-        place: &Place,
+        endpoint: &Endpoint,
         mode: Mode,
         client: &mut Client,
     ) -> io::Result<()> {
-        let Place::Tcp { host, .. } = place else { return Ok(()) };
+        let Endpoint::Tcp { host, .. } = endpoint else { return Ok(()) };
         let config = self.security.config(mode).ok_or_else(|| io::Error::other("no roots"))?;
         let tls = Tls::new(config, host)?;
         let until = client.wire.within(HANDSHAKE);
         client.wire.encrypt(tls, until)?;
         if let Some(tls) = client.wire.tls() {
-            session.log(Level::Info, format_args!("{place}: {tls}"));
+            session.log(Level::Info, format_args!("{endpoint}: {tls}"));
         }
         Ok(())
     }

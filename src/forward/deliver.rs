@@ -41,7 +41,7 @@ impl Outcome {
     pub(super) fn tell(self, session: &mut Session) -> Verdict {
         self.each
             .into_iter()
-            .for_each(|(place, verdict)| session.recipient_verdict(place, verdict));
+            .for_each(|(endpoint, verdict)| session.recipient_verdict(endpoint, verdict));
         self.verdict.unwrap_or(DECLINED)
     }
 }
@@ -89,10 +89,12 @@ impl Client {
         }
         let replies = &replies[1..];
         log_refused(session, recipients, replies);
-        let is_ok = |place: &usize| replies[*place].is_ok();
+        let is_ok = |endpoint: &usize| replies[*endpoint].is_ok();
         let (taken, refused): (Vec<_>, Vec<_>) = (0..recipients.len()).partition(is_ok);
         if is_for_each {
-            each.extend(refused.into_iter().map(|place| (place, replies[place].refusal())));
+            each.extend(
+                refused.into_iter().map(|endpoint| (endpoint, replies[endpoint].refusal())),
+            );
         }
         if let Some(refusal) = before_data(recipients, replies)
             && (!is_for_each || taken.is_empty())
@@ -111,14 +113,15 @@ impl Client {
             return Ok(of_message(session, &Reply::read(&mut self.wire, END)?));
         }
         let mut replies = vec![];
-        for place in &taken {
+        for endpoint in &taken {
             let reply = Reply::read(&mut self.wire, END)?;
             if is_for_each {
-                each.push((*place, of_one(&reply)));
+                each.push((*endpoint, of_one(&reply)));
             }
             replies.push(reply);
         }
-        let recipients: Vec<_> = taken.iter().map(|place| recipients[*place].clone()).collect();
+        let recipients: Vec<_> =
+            taken.iter().map(|endpoint| recipients[*endpoint].clone()).collect();
         log_refused(session, &recipients, &replies);
         let refusal = after_data(&recipients, &replies);
         let delivered = replies.iter().find(|reply| reply.is_ok());

@@ -1,29 +1,29 @@
-//! Where a back end is.
+//! Where a server listens.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 
-/// Where a back end listens.
+/// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     /// A port of a host, which is a name or an address without brackets.
     Tcp { host: String, port: u16 },
     /// A socket in the file system.
     Unix(PathBuf),
 }
 
-impl Place {
+impl Endpoint {
     /// Reads `host`, `host:port`, `[address]:port`, an address, or `/path`.  `default` is the port
     /// where there is none; without it there has to be one.
     ///
     /// # Errors
     /// It is none of these.
-    pub(crate) fn parse(word: &str, default: Option<u16>) -> Result<Place> {
+    pub(crate) fn parse(word: &str, default: Option<u16>) -> Result<Endpoint> {
         let wrong = || Error::new(format!("Bad data in server: {word}"));
         if word.starts_with('/') {
-            return Ok(Place::Unix(word.into()));
+            return Ok(Endpoint::Unix(word.into()));
         }
         let (host, port) = match word.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -40,7 +40,7 @@ impl Place {
             Some(port) => parse_port(port)?,
             None => default.ok_or_else(|| Error::new(format!("no port in '{word}'")))?,
         };
-        Ok(Place::Tcp { host: host.to_owned(), port })
+        Ok(Endpoint::Tcp { host: host.to_owned(), port })
     }
 }
 
@@ -53,12 +53,12 @@ pub(crate) fn parse_port(text: &str) -> Result<u16> {
     port.ok_or_else(|| Error::new(format!("not a port: '{text}'")))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_and_shown() {
+    fn endpoints_are_read_and_shown() {
         for (word, shown) in [
             ("mx.example", "mx.example:25"),
             ("192.0.2.1:26", "192.0.2.1:26"),
@@ -82,17 +82,17 @@ mod tests {
             ("2001:db8::1", "[2001:db8::1]:25"),
             ("/run/lmtp", "/run/lmtp"),
         ] {
-            assert_eq!(Place::parse(word, Some(25)).unwrap().to_string(), shown);
+            assert_eq!(Endpoint::parse(word, Some(25)).unwrap().to_string(), shown);
         }
-        assert_eq!(Place::parse("mx", None).unwrap_err().to_string(), "no port in 'mx'");
+        assert_eq!(Endpoint::parse("mx", None).unwrap_err().to_string(), "no port in 'mx'");
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn what_is_no_endpoint_is_refused() {
         for word in
             ["", "a b", "a@b", "a:", "a:x", "a:0", "a:65536", ":25", "[::1]25", "[x:y]", "a:1:2"]
         {
-            assert!(Place::parse(word, Some(25)).is_err(), "{word}");
+            assert!(Endpoint::parse(word, Some(25)).is_err(), "{word}");
         }
     }
 }

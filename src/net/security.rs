@@ -14,7 +14,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-use super::{Place, Wire};
+use super::{Endpoint, Wire};
 
 /// Whether a connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,19 +109,19 @@ impl Security {
     ///
     /// # Errors
     /// TLS has to be verified, and one of them has no name.
-    pub(crate) fn check(&self, places: &[Place]) -> Result<()> {
-        let socket = places.iter().find(|place| matches!(place, Place::Unix(_)));
+    pub(crate) fn check(&self, endpoints: &[Endpoint]) -> Result<()> {
+        let socket = endpoints.iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_)));
         match (socket, self.mode) {
-            (Some(place), Some(Mode::Must | Mode::First)) => Err(Error::new(format!(
-                "there is no TLS over a socket in the file system: {place}"
+            (Some(endpoint), Some(Mode::Must | Mode::First)) => Err(Error::new(format!(
+                "there is no TLS over a socket in the file system: {endpoint}"
             ))),
             _ => Ok(()),
         }
     }
 
     /// Whether this connection is encrypted.
-    pub(crate) fn mode(&self, place: &Place, wire: &Wire) -> Mode {
-        if matches!(place, Place::Unix(_)) {
+    pub(crate) fn mode(&self, endpoint: &Endpoint, wire: &Wire) -> Mode {
+        if matches!(endpoint, Endpoint::Unix(_)) {
             return Mode::No;
         }
         // A password goes to nobody else on the network.
@@ -328,17 +328,17 @@ mod tests {
         let login = format!("auth_user u auth_password_file /f ca {}", ca.path().display());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let place = Place::Tcp { host: "127.0.0.1".into(), port };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
         let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        let mut wire = Wire::connect(&place, until).unwrap();
-        let local = |line: &str, wire: &Wire| security(line).unwrap().0.mode(&place, wire);
+        let mut wire = Wire::connect(&endpoint, until).unwrap();
+        let local = |line: &str, wire: &Wire| security(line).unwrap().0.mode(&endpoint, wire);
         assert_eq!(local(&login, &wire), Mode::May);
         assert_eq!(local("", &wire), Mode::May);
         wire.set_remote();
         assert_eq!(local(&login, &wire), Mode::Must);
         assert_eq!(local("", &wire), Mode::May);
         assert_eq!(local(&format!("{login} tls first"), &wire), Mode::First);
-        let socket = Place::Unix("/run/lmtp".into());
+        let socket = Endpoint::Unix("/run/lmtp".into());
         assert_eq!(security("tls may").unwrap().0.mode(&socket, &wire), Mode::No);
     }
 }

@@ -129,7 +129,7 @@ mod tests {
     use rustls::{ServerConfig, ServerConnection, Stream, crypto::ring};
 
     use super::*;
-    use crate::net::{Place, Wire, unverified};
+    use crate::net::{Endpoint, Wire, unverified};
 
     /// A server that nobody knows, and its keys.
     fn server() -> ServerConnection {
@@ -156,8 +156,8 @@ mod tests {
             serve(Stream::new(&mut server(), &mut stream));
         });
         let until = Instant::now() + Duration::from_secs(60);
-        let place = Place::Tcp { host: "127.0.0.1".into(), port };
-        let mut wire = Wire::connect(&place, until).unwrap();
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
+        let mut wire = Wire::connect(&endpoint, until).unwrap();
         wire.encrypt(Tls::new(&unverified().unwrap(), "localhost").unwrap(), until).unwrap();
         client(&mut wire, until);
         drop(wire);

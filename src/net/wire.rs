@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
-use super::Place;
+use super::Endpoint;
 use super::tls::Tls;
 
 /// The longest wait for a connection to be made.
@@ -42,14 +42,14 @@ impl Wire {
     ///
     /// # Errors
     /// The host has no address, none of them answers, or time is over.
-    pub(crate) fn connect(place: &Place, until: Instant) -> io::Result<Wire> {
-        let (socket, is_local): (OwnedFd, bool) = match place {
-            Place::Tcp { host, port } => {
+    pub(crate) fn connect(endpoint: &Endpoint, until: Instant) -> io::Result<Wire> {
+        let (socket, is_local): (OwnedFd, bool) = match endpoint {
+            Endpoint::Tcp { host, port } => {
                 let stream = tcp(host, *port, until)?;
                 let is_local = stream.peer_addr()?.ip().to_canonical().is_loopback();
                 (stream.into(), is_local)
             }
-            Place::Unix(path) => (unix(path)?, true),
+            Endpoint::Unix(path) => (unix(path)?, true),
         };
         let socket = socket.into();
         Ok(Wire { socket, tls: None, is_local, until, input: vec![], at: 0, heeding: false })
@@ -270,15 +270,15 @@ mod tests {
         Instant::now() + Duration::from_millis(millis)
     }
 
-    fn place(listener: &TcpListener) -> Place {
+    fn endpoint(listener: &TcpListener) -> Endpoint {
         let port = listener.local_addr().unwrap().port();
-        Place::Tcp { host: "127.0.0.1".into(), port }
+        Endpoint::Tcp { host: "127.0.0.1".into(), port }
     }
 
     #[test]
     fn silence_and_the_end_are_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let mut wire = Wire::connect(&endpoint(&listener), soon(60_000)).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         let kind = |result: io::Result<u8>| result.unwrap_err().kind();
         assert_eq!(kind(wire.octet(soon(10))), ErrorKind::TimedOut);
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_is_not_waited_for_longer_than_it_may_take() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let mut wire = Wire::connect(&endpoint(&listener), soon(60_000)).unwrap();
         let (_peer, _) = listener.accept().unwrap();
         wire.set_end(soon(50));
         let error = wire.write_all(&vec![0; 64 << 20]).unwrap_err();
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_peer_that_speaks_meanwhile_is_heeded() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut wire = Wire::connect(&place(&listener), soon(60_000)).unwrap();
+        let mut wire = Wire::connect(&endpoint(&listener), soon(60_000)).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         wire.heed(true);
         wire.write_all(b"x").unwrap();
@@ -321,10 +321,10 @@ mod tests {
     fn sockets_in_the_file_system_are_reached() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let place = Place::Unix(path.clone());
-        assert!(Wire::connect(&place, soon(60_000)).is_err());
+        let endpoint = Endpoint::Unix(path.clone());
+        assert!(Wire::connect(&endpoint, soon(60_000)).is_err());
         let listener = UnixListener::bind(&path).unwrap();
-        let mut wire = Wire::connect(&place, soon(60_000)).unwrap();
+        let mut wire = Wire::connect(&endpoint, soon(60_000)).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         wire.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn no_time_is_no_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = Wire::connect(&place(&listener), Instant::now()).err().unwrap();
+        let error = Wire::connect(&endpoint(&listener), Instant::now()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 }

@@ -11,7 +11,7 @@ use ldap3::{
 use super::{Answer, Directory};
 use crate::forward::end_of_waiting;
 use crate::hook::Session;
-use crate::net::{Place, password_in, tcp, unix};
+use crate::net::{Endpoint, password_in, tcp, unix};
 
 // Result codes (RFC 4511 4.1.9).
 const SUCCESS: u32 = 0;
@@ -34,7 +34,7 @@ impl Directory {
                 ErrorKind::TimedOut => "the server does not answer".to_owned(),
                 _ => error.to_string(),
             };
-            io::Error::new(error.kind(), format!("{}: {why}", self.place))
+            io::Error::new(error.kind(), format!("{}: {why}", self.endpoint))
         })
     }
 
@@ -69,11 +69,11 @@ impl Directory {
     fn connect(&self, end: Instant) -> io::Result<LdapConn> {
         let until = Instant::now() + self.limit(end)?;
         let mut settings = LdapConnSettings::new();
-        let (stream, address) = match &self.place {
-            Place::Tcp { host, port } => {
-                (StdStream::Tcp(tcp(host, *port, until)?), self.place.to_string())
+        let (stream, address) = match &self.endpoint {
+            Endpoint::Tcp { host, port } => {
+                (StdStream::Tcp(tcp(host, *port, until)?), self.endpoint.to_string())
             }
-            Place::Unix(path) => (StdStream::Unix(UnixStream::from(unix(path)?)), String::new()),
+            Endpoint::Unix(path) => (StdStream::Unix(UnixStream::from(unix(path)?)), String::new()),
         };
         let mut scheme = if address.is_empty() { "ldapi" } else { "ldap" };
         if let Some(tls) = &self.tls {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{DRIVERS, Database, Driver, Secret};
 use crate::error::{Error, Result};
-use crate::net::{Place, parse_port};
+use crate::net::{Endpoint, parse_port};
 
 /// Where Debian's servers have their sockets.
 const POSTGRESQL: &str = "/run/postgresql";
@@ -43,23 +43,28 @@ pub(super) fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> 
     let [name, host, port, socket] = found;
     let name = name.filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| wrong("no name of a database".into()))?.to_owned();
-    let place = if driver.port == 0 {
+    let endpoint = if driver.port == 0 {
         if !name.starts_with('/') || host.or(port).or(socket).is_some() {
             return Err(wrong("the name of a file has to begin with /".into()));
         }
         None
     } else {
-        Some(place(driver, host.unwrap_or_default(), port, socket)?)
+        Some(endpoint(driver, host.unwrap_or_default(), port, socket)?)
     };
-    Ok(Database { driver, name, place, user: user.map(str::to_owned), password })
+    Ok(Database { driver, name, endpoint, user: user.map(str::to_owned), password })
 }
 
 /// Where a server is.  Without a host, its socket on this machine, which for MySQL is also that of
 /// localhost.
-fn place(driver: &Driver, host: &str, port: Option<&str>, socket: Option<&str>) -> Result<Place> {
+fn endpoint(
+    driver: &Driver,
+    host: &str,
+    port: Option<&str>,
+    socket: Option<&str>,
+) -> Result<Endpoint> {
     let number = port.map_or(Ok(driver.port), parse_port)?;
     if let Some(socket) = socket {
-        return Ok(Place::Unix(socket.into()));
+        return Ok(Endpoint::Unix(socket.into()));
     }
     let is_postgresql = driver.names.contains(&"pg");
     let mut host = host;
@@ -70,10 +75,10 @@ fn place(driver: &Driver, host: &str, port: Option<&str>, socket: Option<&str>) 
     } else if host.is_empty() {
         host = "127.0.0.1";
     }
-    Ok(match Place::parse(host, Some(number))? {
-        Place::Unix(folder) if is_postgresql => Place::Unix(socket_in(folder, number)),
-        Place::Tcp { host, .. } => Place::Tcp { host, port: number },
-        place => place,
+    Ok(match Endpoint::parse(host, Some(number))? {
+        Endpoint::Unix(folder) if is_postgresql => Endpoint::Unix(socket_in(folder, number)),
+        Endpoint::Tcp { host, .. } => Endpoint::Tcp { host, port: number },
+        endpoint => endpoint,
     })
 }
 
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn names_say_where_a_database_is() {
         let mysql = if Path::new(MYSQL).exists() { MYSQL } else { "127.0.0.1:3306" };
-        for (dsn, name, place) in [
+        for (dsn, name, endpoint) in [
             ("dbi:SQLite:dbname=/var/lib/users.db", "/var/lib/users.db", None),
             ("dbi:SQLite:/users.db", "/users.db", None),
             ("DBI:Pg:dbname=users", "users", Some("/run/postgresql/.s.PGSQL.5432")),
@@ -104,8 +109,8 @@ mod tests {
             ("dbi:mysql:u;mysql_socket=/s", "u", Some("/s")),
         ] {
             let found = parse(dsn, None, None).unwrap();
-            let place_found = found.place.map(|place| place.to_string());
-            assert_eq!((&*found.name, place_found.as_deref()), (name, place), "{dsn}");
+            let found_endpoint = found.endpoint.map(|endpoint| endpoint.to_string());
+            assert_eq!((&*found.name, found_endpoint.as_deref()), (name, endpoint), "{dsn}");
         }
     }
 

@@ -9,7 +9,7 @@ use mysql_async::{Conn, Error, OptsBuilder, Params, Value};
 
 use super::waiting::Waiting;
 use super::{Connection, Database, Row};
-use crate::net::Place;
+use crate::net::Endpoint;
 
 /// The server's error for a table that is not there, ER_NO_SUCH_TABLE.
 const NO_SUCH_TABLE: u16 = 1146;
@@ -17,7 +17,7 @@ const NO_SUCH_TABLE: u16 = 1146;
 struct Mysql {
     connection: Conn,
     waiting: Waiting,
-    place: String,
+    endpoint: String,
 }
 
 pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn Connection>> {
@@ -28,11 +28,11 @@ pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn
         .pass(database.password()?)
         // No second connection over the socket.
         .prefer_socket(false);
-    let place = database.place.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("{place}: {error}"));
-    options = match place {
-        Place::Unix(path) => options.socket(Some(path.to_string_lossy())),
-        Place::Tcp { host, port } => {
+    let endpoint = database.endpoint.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("{endpoint}: {error}"));
+    options = match endpoint {
+        Endpoint::Unix(path) => options.socket(Some(path.to_string_lossy())),
+        Endpoint::Tcp { host, port } => {
             let found = (host.as_str(), *port).to_socket_addrs().map_err(failed)?;
             let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
             options.ip_or_hostname(host).tcp_port(*port).resolved_ips(Some(addresses))
@@ -41,7 +41,7 @@ pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn
     let connection = waiting
         .wait(until, async { Conn::new(options).await.map_err(explained) })
         .map_err(failed)?;
-    Ok(Box::new(Mysql { connection, waiting, place: place.to_string() }))
+    Ok(Box::new(Mysql { connection, waiting, endpoint: endpoint.to_string() }))
 }
 
 impl Connection for Mysql {
@@ -51,7 +51,7 @@ impl Connection for Mysql {
             self.connection.exec(query, Params::Positional(values)).await.map_err(explained)
         };
         let failed =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.place));
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.endpoint));
         let rows: Vec<mysql_async::Row> = self.waiting.wait(until, asked).map_err(failed)?;
         rows.into_iter().take(2).map(row).collect()
     }

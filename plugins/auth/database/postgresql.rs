@@ -12,12 +12,12 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::waiting::Waiting;
 use super::{Connection, Database, Row};
-use crate::net::{Place, tcp, unix};
+use crate::net::{Endpoint, tcp, unix};
 
 struct Postgresql {
     client: Client,
     waiting: Waiting,
-    place: String,
+    endpoint: String,
 }
 
 pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn Connection>> {
@@ -30,20 +30,20 @@ pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn
     if let Some(password) = database.password()? {
         config.password(password);
     }
-    let place = database.place.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
-    let made = match place {
-        Place::Tcp { host, port } => tcp(host, *port, until)
+    let endpoint = database.endpoint.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+    let made = match endpoint {
+        Endpoint::Tcp { host, port } => tcp(host, *port, until)
             .and_then(|stream| waiting.wait(until, over_tcp(&config, stream))),
-        Place::Unix(path) => {
+        Endpoint::Unix(path) => {
             unix(path).and_then(|socket| waiting.wait(until, over_unix(&config, socket.into())))
         }
     };
-    let client = made.map_err(|error| at(place, error))?;
-    Ok(Box::new(Postgresql { client, waiting, place: place.to_string() }))
+    let client = made.map_err(|error| at(endpoint, error))?;
+    Ok(Box::new(Postgresql { client, waiting, endpoint: endpoint.to_string() }))
 }
 
-fn at(place: impl std::fmt::Display, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{place}: {error}"))
+fn at(endpoint: impl std::fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{endpoint}: {error}"))
 }
 
 async fn over_tcp(config: &Config, stream: StdTcp) -> io::Result<Client> {
@@ -81,7 +81,7 @@ impl Connection for Postgresql {
             let rows = self.client.query_typed(query, &parameters).await.map_err(explained)?;
             rows.iter().take(2).map(row).collect()
         };
-        self.waiting.wait(until, asked).map_err(|error| at(&self.place, error))
+        self.waiting.wait(until, asked).map_err(|error| at(&self.endpoint, error))
     }
 }
 
