@@ -295,7 +295,7 @@ impl Filter {
 }
 
 /// An answer that the protocol does not have.
-fn strange(line: &str) -> io::Error {
+fn wrong_answer(line: &str) -> io::Error {
     io::Error::other(format!("a wrong answer: {line:.100}"))
 }
 

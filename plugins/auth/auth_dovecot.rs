@@ -39,11 +39,11 @@ use std::path::PathBuf;
 
 use base64::prelude::*;
 
-use super::back_end::{self, Clear, Talk, strange};
+use super::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::Endpoint;
+use crate::net::{Endpoint, protocol_error};
 
 const WRONG: &str = "auth_dovecot - wrong password";
 
@@ -86,7 +86,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
                 return Ok(Verdict::deny(WRONG));
             }
             // A later word on the server itself.
-            ("OK" | "FAIL" | "CONT", _) => return Err(strange(verb)),
+            ("OK" | "FAIL" | "CONT", _) => return Err(protocol_error(verb)),
             _ => {}
         }
     }
@@ -100,15 +100,15 @@ fn greet(talk: &mut Talk) -> io::Result<()> {
         let line = talk.line()?;
         match line.split('\t').collect::<Vec<_>>()[..] {
             ["VERSION", "1", ..] => has_version = true,
-            ["VERSION", version, ..] => return Err(strange(&format!("version {version}"))),
+            ["VERSION", version, ..] => return Err(protocol_error(&format!("version {version}"))),
             ["MECH", "PLAIN", ..] => has_plain = true,
-            ["DONE"] if !has_version => return Err(strange("no version")),
+            ["DONE"] if !has_version => return Err(protocol_error("no version")),
             ["DONE"] if !has_plain => return Err(io::Error::other("Dovecot does not offer PLAIN")),
             ["DONE"] => return Ok(()),
             _ => {}
         }
     }
-    Err(strange("no end of the greeting"))
+    Err(protocol_error("no end of the greeting"))
 }
 
 /// The request: nothing that the client has chosen is in it but in base64.

@@ -42,11 +42,11 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::back_end::{self, Clear, Talk, strange};
+use super::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Endpoint, Mode, Security, parse_port};
+use crate::net::{Endpoint, Mode, Security, parse_port, protocol_error};
 
 const WRONG: &str = "auth_imap - wrong password";
 
@@ -109,7 +109,7 @@ fn check(
     }
     let greeting = talk.line()?;
     if !greeting.starts_with("* OK") {
-        return Err(strange(&greeting));
+        return Err(protocol_error(&greeting));
     }
     if matches!(mode, Mode::May | Mode::Must) {
         talk.say(b"a0 STARTTLS\r\n")?;
@@ -143,7 +143,7 @@ fn check(
                 Ok(Verdict::deny(WRONG))
             }
         },
-        _ => Err(strange("neither OK nor NO")),
+        _ => Err(protocol_error("neither OK nor NO")),
     }
 }
 
@@ -160,7 +160,7 @@ fn login(talk: &mut Talk, clear: &Clear<'_>) -> io::Result<String> {
         return Ok(answer);
     }
     talk.say(&[password, b"\r\n"].concat())?;
-    answer(talk, LOGIN)?.ok_or_else(|| strange("it wants more"))
+    answer(talk, LOGIN)?.ok_or_else(|| protocol_error("it wants more"))
 }
 
 /// What the server says of the command with this tag; None where it is ready for the rest.
@@ -175,7 +175,7 @@ fn answer(talk: &mut Talk, tag: &str) -> io::Result<Option<String>> {
             None if line == "+" => return Ok(None),
             Some(("* ", text)) if !text.starts_with("BYE") => {}
             Some(("* ", _)) => return Err(io::Error::other("the server says goodbye")),
-            _ => return Err(strange("no line of IMAP")),
+            _ => return Err(protocol_error("no line of IMAP")),
         }
     }
 }

@@ -31,11 +31,11 @@
 
 use std::io;
 
-use super::back_end::{self, Clear, Talk, strange};
+use super::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Endpoint, parse_port};
+use crate::net::{Endpoint, parse_port, protocol_error};
 
 const WRONG: &str = "auth_vpopmaild - wrong password";
 
@@ -61,7 +61,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
     let mut talk = Talk::connect(session, endpoint)?;
     let greeting = talk.line()?;
     if !greeting.starts_with("+OK") {
-        return Err(strange(&greeting));
+        return Err(protocol_error(&greeting));
     }
     talk.say(&[b"login ", clear.user.as_bytes(), b" ", clear.password, b"\n"].concat())?;
     // Lines about the user may follow, which nobody needs.
@@ -75,7 +75,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
         session.log(Level::Notice, "fail: wrong password");
         return Ok(Verdict::deny(WRONG));
     }
-    Err(strange("neither +OK nor -ERR"))
+    Err(protocol_error("neither +OK nor -ERR"))
 }
 
 #[cfg(test)]

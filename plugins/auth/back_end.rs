@@ -128,36 +128,8 @@ impl Talk {
     /// # Errors
     /// The back end has closed the connection, takes too long, or never ends its line.
     pub(super) fn line(&mut self) -> io::Result<String> {
-        let mut line = vec![];
-        loop {
-            let octet = self.wire.octet(self.until).map_err(explained)?;
-            if octet == b'\n' {
-                break;
-            }
-            if line.len() == LONGEST {
-                return Err(strange("a line that is too long"));
-            }
-            line.push(octet);
-        }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Ok(String::from_utf8_lossy(&line).into_owned())
+        self.wire.line(LONGEST, self.until)
     }
-}
-
-/// An answer that the protocol does not have.
-pub(super) fn strange(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("the back end gave a wrong answer: {what}"))
-}
-
-fn explained(error: io::Error) -> io::Error {
-    let what = match error.kind() {
-        ErrorKind::UnexpectedEof => "the back end closed the connection",
-        ErrorKind::TimedOut => "the back end does not answer",
-        _ => return error,
-    };
-    io::Error::new(error.kind(), what)
 }
 
 #[cfg(test)]
@@ -167,8 +139,7 @@ pub(super) mod tests {
     use std::thread::{self, JoinHandle};
 
     use super::*;
-    use crate::error::Result;
-    use crate::hook::{Args, Credentials, Secret};
+    use crate::hook::{Credentials, Secret};
     use crate::testing::Trial;
 
     #[test]
@@ -280,33 +251,5 @@ pub(super) mod tests {
             assert!(verdict.is_failure(), "{verdict:?}");
         }
         assert!(!trial.log().contains("hunter2"), "{}", trial.log());
-    }
-
-    /// Asks a back end for two lines, and for a third that it does not get.
-    fn reads(hooks: &mut Hooks, args: &Args) -> Result<()> {
-        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: args.parsed_at(0, 0)? };
-        hooks.connect(move |session| {
-            let mut talk = Talk::connect(session, &endpoint)?;
-            let lines = [talk.line()?, talk.line()?];
-            let error = talk.line().unwrap_err();
-            Ok::<_, io::Error>(Verdict::ok(format!("{lines:?} {error}")))
-        });
-        Ok(())
-    }
-
-    #[test]
-    fn lines_end_in_lf_or_crlf_and_have_a_limit() {
-        for (end, error) in [
-            ("", "the back end closed the connection"),
-            (
-                &*"x".repeat(LONGEST + 1),
-                "the back end gave a wrong answer: a line that is too long",
-            ),
-        ] {
-            let peer = Peer::start(&[("", &format!("one\r\ntwo\n{end}"))]);
-            let verdict = Trial::with(reads, &peer.port.to_string(), &[]).plain(Hook::Connect);
-            assert_eq!(verdict.text(), format!("[\"one\", \"two\"] {error}"));
-            peer.end();
-        }
     }
 }

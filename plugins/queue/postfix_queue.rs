@@ -77,7 +77,7 @@ use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::mail::notify::{Notify, Return, envelope_id, original_recipient};
-use crate::net::{Endpoint, Wire};
+use crate::net::{Endpoint, Wire, turns};
 use crate::plugins::queue::message_id;
 use crate::state::{Note, Params, Transaction, UnixLines};
 
@@ -166,11 +166,8 @@ fn endpoints(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec
 
 fn queue(session: &mut Session, endpoints: &[String], flags: i64) -> io::Result<Verdict> {
     let until = end_of_waiting(session);
-    for (number, endpoint) in endpoints.iter().enumerate() {
-        // Places where nobody answers leave time for the others, and for the message.
-        let parts = (endpoints.len() - number + 1) as u32;
-        let share = until.saturating_duration_since(Instant::now()) / parts;
-        match Cleanup::open(endpoint, Instant::now() + share) {
+    for (endpoint, end) in turns(endpoints, until) {
+        match Cleanup::open(endpoint, end) {
             Ok(mut cleanup) => {
                 cleanup.wire.set_end(until);
                 let (status, reason) = cleanup.take(&session.transaction, flags, until)?;
@@ -282,17 +279,11 @@ fn of_recipient(params: &Params) -> Vec<String> {
 /// Reads names and values, each ended by NUL, up to an empty name.
 fn attributes(wire: &mut Wire, until: Instant) -> io::Result<HashMap<String, String>> {
     let mut list = HashMap::new();
-    let mut octets = 0;
+    let mut room = LONGEST_LIST;
     let mut word = |wire: &mut Wire| {
-        let mut word = vec![];
-        loop {
-            octets += 1;
-            match wire.octet(until)? {
-                0 => return Ok(String::from_utf8_lossy(&word).into_owned()),
-                _ if octets > LONGEST_LIST => return Err(io::Error::from(ErrorKind::InvalidData)),
-                octet => word.push(octet),
-            }
-        }
+        let word = wire.up_to(0, room, until)?.ok_or(ErrorKind::InvalidData)?;
+        room = room.saturating_sub(word.len() + 1);
+        io::Result::Ok(String::from_utf8_lossy(&word).into_owned())
     };
     loop {
         let name = word(wire)?;

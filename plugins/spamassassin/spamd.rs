@@ -1,10 +1,10 @@
 //! The protocol of spamd, SPAMC/1.4.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Instant;
 
-use super::strange;
+use super::wrong_answer;
 use crate::net::{Endpoint, Wire};
 use crate::state::Transaction;
 
@@ -44,18 +44,7 @@ pub(super) fn ask(
     transaction.write_message(&mut out)?;
     out.flush()?;
     drop(out);
-    let mut answer = vec![];
-    loop {
-        match wire.octet(until) {
-            Ok(octet) if answer.len() < LONGEST => answer.push(octet),
-            Ok(_) => return Err(strange("it is too long")),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                return Err(io::Error::new(error.kind(), "it does not answer"));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let answer = wire.rest(LONGEST, until)?;
     read(&String::from_utf8_lossy(&answer))
 }
 
@@ -64,9 +53,9 @@ fn read(text: &str) -> io::Result<Answer> {
     let text = text.replace("\r\n", "\n");
     let first = text.lines().next().unwrap_or_default();
     if !first.contains("EX_OK") {
-        return Err(strange(if first.is_empty() { "none at all" } else { first }));
+        return Err(wrong_answer(if first.is_empty() { "none at all" } else { first }));
     }
-    let (about, header) = text.split_once("\n\n").ok_or_else(|| strange("it is not whole"))?;
+    let (about, header) = text.split_once("\n\n").ok_or_else(|| wrong_answer("it is not whole"))?;
     let mut fields: Vec<(String, String)> = vec![];
     let mut is_ours = false;
     for line in header.lines().take_while(|line| !line.is_empty()) {
@@ -86,8 +75,8 @@ fn read(text: &str) -> io::Result<Answer> {
     }
     // Spam: True ; 15.2 / 5.0
     let spam = about.lines().find_map(|line| line.strip_prefix("Spam:"));
-    let spam = spam.ok_or_else(|| strange("no score"))?;
-    let wrong = || strange(spam.trim());
+    let spam = spam.ok_or_else(|| wrong_answer("no score"))?;
+    let wrong = || wrong_answer(spam.trim());
     let (verdict, scores) = spam.split_once(';').ok_or_else(wrong)?;
     let (score, required) = scores.split_once('/').ok_or_else(wrong)?;
     let number = |text: &str| text.trim().parse::<f64>().map_err(|_| wrong());

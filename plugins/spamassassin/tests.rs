@@ -169,7 +169,7 @@ fn without_an_answer_the_message_is_accepted() {
     let mut silent = Trial::new(&line, &[]);
     silent.message(MESSAGE);
     assert_eq!(silent.plain(Hook::DataPost), DECLINED);
-    assert!(silent.log().contains("it does not answer"), "{}", silent.log());
+    assert!(silent.log().contains("the back end does not answer"), "{}", silent.log());
 }
 
 #[test]

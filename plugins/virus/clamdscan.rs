@@ -41,7 +41,7 @@
 //!     naughty
 //! ```
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -164,7 +164,7 @@ impl Scanner {
         wire.heed(true);
         let sent = send(&mut wire, transaction);
         wire.heed(false);
-        let answer = match (sent, answer(&mut wire, until)) {
+        let answer = match (sent, wire.line(LONGEST, until)) {
             (Err(error), Err(_)) => return Err(error),
             (_, answer) => answer?,
         };
@@ -181,7 +181,7 @@ impl Scanner {
         let asked = || {
             let mut wire = Wire::connect(&self.endpoint, until)?;
             wire.write_all(b"nVERSION\n")?;
-            answer(&mut wire, until)
+            wire.line(LONGEST, until)
         };
         let version = asked().unwrap_or_default();
         match version.split('/').next() {
@@ -217,27 +217,6 @@ impl Write for Pieces<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A line of the daemon.
-fn answer(wire: &mut Wire, until: Instant) -> io::Result<String> {
-    let mut line = vec![];
-    loop {
-        match wire.octet(until) {
-            Ok(b'\n') => break,
-            Ok(octet) if line.len() < LONGEST => line.push(octet),
-            Ok(_) => return Err(io::Error::new(ErrorKind::InvalidData, "the answer is too long")),
-            Err(error) => {
-                let what = match error.kind() {
-                    ErrorKind::TimedOut => "the daemon does not answer",
-                    ErrorKind::UnexpectedEof => "the daemon closed the connection",
-                    _ => return Err(error),
-                };
-                return Err(io::Error::new(error.kind(), what));
-            }
-        }
-    }
-    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Does the header section say that there are parts (RFC 2046 5.1)?
@@ -339,9 +318,9 @@ mod tests {
         for (answer, why) in [
             ("INSTREAM size limit exceeded. ERROR\n", "the daemon says: INSTREAM size limit"),
             ("stream: OK FOUND ERROR\n", "the daemon says: stream: OK FOUND ERROR"),
-            ("", "the daemon closed the connection"),
-            ("stream: OK", "the daemon closed the connection"),
-            (&"x".repeat(LONGEST + 1), "the answer is too long"),
+            ("", "the back end closed the connection"),
+            ("stream: OK", "the back end closed the connection"),
+            (&"x".repeat(LONGEST + 1), "a line that is too long"),
         ] {
             for (args, code) in [("", Code::Declined), ("defer_on_error yes", Code::DenySoft)] {
                 let mut trial = trial(args);
@@ -359,7 +338,7 @@ mod tests {
         let mut silent = trial("defer_on_error yes timeout 1");
         let _listener = UnixListener::bind(silent.dir().join("clamd")).unwrap();
         assert_eq!(silent.plain(Hook::DataPost), later);
-        assert!(silent.log().contains("the daemon does not answer"), "{}", silent.log());
+        assert!(silent.log().contains("the back end does not answer"), "{}", silent.log());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::hook::{Session, Verdict};
 use crate::log::Level;
-use crate::net::{Endpoint, Mode, Security, Tls, Wire};
+use crate::net::{Endpoint, Mode, Security, Tls, Wire, turns};
 
 use super::{Client, Protocol, Unusable, end_of_waiting};
 
@@ -33,12 +33,9 @@ impl Backend {
         let name = session.me();
         let until = end_of_waiting(session);
         let mut why = "no server";
-        for (number, endpoint) in self.endpoints.iter().enumerate() {
+        for (endpoint, end) in turns(&self.endpoints, until) {
             session.log(Level::Info, format_args!("forwarding to {endpoint}"));
-            // Servers that are down leave time for the others, and for the message.
-            let parts = (self.endpoints.len() - number + 1) as u32;
-            let share = until.saturating_duration_since(Instant::now()) / parts;
-            match self.reach(session, endpoint, &name, Instant::now() + share) {
+            match self.reach(session, endpoint, &name, end) {
                 Ok(mut client) => {
                     client.wire.set_end(until);
                     let outcome = client.deliver(session);

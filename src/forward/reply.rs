@@ -23,17 +23,11 @@ impl Reply {
     /// `InvalidData` where it is none; else as [`Wire::octet`].
     pub(crate) fn read(wire: &mut Wire, most: Duration) -> io::Result<Reply> {
         let until = wire.within(most);
-        let (mut octets, mut lines, mut first) = (0, vec![], None);
+        let (mut room, mut lines, mut first) = (LONGEST, vec![], None);
         loop {
-            let mut line = vec![];
-            loop {
-                octets += 1;
-                match wire.octet(until)? {
-                    _ if octets > LONGEST => return Err(none("a reply is too long")),
-                    b'\n' => break,
-                    octet => line.push(octet),
-                }
-            }
+            let line =
+                wire.up_to(b'\n', room, until)?.ok_or_else(|| none("a reply is too long"))?;
+            room = room.saturating_sub(line.len() + 1);
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
             let (code, more, text) = parts(&line).ok_or_else(|| none("not a reply"))?;
             if *first.get_or_insert(code) != code {

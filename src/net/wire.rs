@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
@@ -122,6 +123,22 @@ impl Wire {
         }
         self.at += 1;
         Ok(self.input[self.at - 1])
+    }
+
+    /// What has come, waited for until `until` at most: at least one octet, and not more than up to
+    /// `end`.  `end` is left out, and said to have been there.
+    ///
+    /// # Errors
+    /// As [`Wire::octet`].
+    pub(super) fn take(&mut self, end: Option<u8>, until: Instant) -> io::Result<(&[u8], bool)> {
+        if self.at == self.input.len() {
+            self.fill(until)?;
+        }
+        let from = self.at;
+        let found = end.and_then(|end| memchr(end, &self.input[from..]));
+        let to = found.map_or(self.input.len(), |count| from + count);
+        self.at = to + usize::from(found.is_some());
+        Ok((&self.input[from..to], found.is_some()))
     }
 
     fn fill(&mut self, until: Instant) -> io::Result<()> {
