@@ -42,7 +42,7 @@
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks};
 use crate::log::Level;
-use crate::plugins::patterns::{Patterns, is_whole};
+use crate::mail::patterns::{Patterns, is_whole};
 
 const REASON: &str = "Your envelope sender is in my badmailfrom list";
 

@@ -34,8 +34,8 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::plugins::entries;
-use crate::plugins::patterns::is_whole;
+use crate::mail::entries;
+use crate::mail::patterns::is_whole;
 use crate::state::Note;
 
 /// The entry by which the sender is listed; a note of the transaction.

@@ -35,7 +35,7 @@
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, Verdict, dsn};
 use crate::log::Level;
-use crate::plugins::patterns::{Patterns, is_whole};
+use crate::mail::patterns::{Patterns, is_whole};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {

@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Header;
-use crate::plugins::dates;
+use crate::mail::dates;
 
 /// Fields of which a message has at most one (RFC 5322 3.6).
 const SINGULAR: [&str; 11] = [

@@ -81,9 +81,9 @@ use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session};
 use crate::log::Level;
+use crate::mail::entries;
 use crate::mail::host;
-use crate::plugins::entries;
-use crate::plugins::patterns::compile;
+use crate::mail::patterns::compile;
 use crate::state::Note;
 
 use self::names::Names;

@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::hook::Args;
 use crate::plugin::{Alias, Plugin};
 
-pub mod absent;
 pub mod badmailfrom;
 pub mod badmailfromto;
 pub mod badrcptto;
@@ -17,13 +16,11 @@ pub mod bogus_bounce;
 pub mod connection_time;
 pub mod content_log;
 pub mod count_unrecognized_commands;
-mod dates;
 pub mod dkim;
 pub mod dmarc;
 pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
-mod entries;
 pub mod fcrdns;
 pub mod headers;
 pub mod helo;
@@ -36,7 +33,6 @@ pub mod my_rcpt_check;
 pub mod naughty;
 pub mod noop_counter;
 pub mod parse_addr_withhelo;
-mod patterns;
 pub mod quit_fortune;
 pub mod random_error;
 pub mod rcpt_map;
@@ -67,10 +63,6 @@ pub mod auth {
     pub mod auth_vpopmail_sql;
     pub mod auth_vpopmaild;
     pub mod authdeny;
-    mod back_end;
-    mod database;
-    mod passwords;
-    mod settings;
 }
 
 /// Where the log goes.

@@ -45,9 +45,9 @@ use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
+use crate::mail::entries;
 use crate::mail::host;
-use crate::plugins::entries;
-use crate::plugins::patterns::is_whole;
+use crate::mail::patterns::is_whole;
 
 const NO_SUCH_USER: &str = "No such user.";
 

@@ -44,8 +44,8 @@ use crate::config::{Derived, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, dsn};
 use crate::log::Level;
+use crate::mail::entries::{self, first_words};
 use crate::mail::{Address, host};
-use crate::plugins::entries::{self, first_words};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {

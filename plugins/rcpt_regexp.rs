@@ -39,8 +39,8 @@ use crate::config::{Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
-use crate::plugins::entries;
-use crate::plugins::patterns::{compile, fits, is_whole, spellings};
+use crate::mail::entries;
+use crate::mail::patterns::{compile, fits, is_whole, spellings};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {

@@ -75,9 +75,9 @@ use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
 use crate::log::Level;
+use crate::mail::entries::{self, first_words};
+use crate::mail::patterns::is_whole;
 use crate::mail::{Address, host};
-use crate::plugins::entries::{self, first_words};
-use crate::plugins::patterns::is_whole;
 use crate::plugins::rcpt_ok::Ours;
 use crate::state::Note;
 

@@ -11,6 +11,7 @@
 //! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
 //! plugins     ../plugins/: the native plugins, one file each, and THE table of them
 //! plugin      what a plugin is; reads config/plugins
+//! auth        who may authenticate: hashes, databases, servers that know passwords
 //! forward     a message for another server: the client's side of SMTP and LMTP
 //! perl        the host for Perl plugins
 //! hook        THE table of hooks, what handlers see and answer, how they are run
@@ -18,7 +19,7 @@
 //! origin      who sent a message: SPF, DKIM, ARC, DMARC; pure functions
 //! net         talking to other servers and programs, every wait with a limit
 //! dns         questions to the domain name system, a batch at once
-//! mail        addresses, header sections
+//! mail        addresses and lists of them, header sections, dates
 //! config      files: values, lists, maps
 //! settings    THE table of the core's settings
 //! log, error  lines for people
@@ -29,6 +30,7 @@
 //!
 //! A plugin sees `hook`, `state`, `net`, `mail`, `config` and `log`, never `server` or the socket.
 
+mod auth;
 pub mod cli;
 pub mod config;
 pub mod dns;

@@ -1,5 +1,7 @@
 //! Plugins: what one is, where a name is looked up, and reading `config/plugins`.
 
+pub mod absent;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -8,10 +10,11 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
-use crate::plugins::absent::{ABSENT, Absent};
 use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED};
 use crate::settings::{self, LOGGING, LOGLEVEL, NO_NEW_PRIVS};
 use crate::sys::confine;
+
+use self::absent::{ABSENT, Absent};
 
 /// A native plugin: one row of [`PLUGINS`].
 #[derive(Debug)]

@@ -64,7 +64,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
-use super::back_end::{self, Clear};
+use crate::auth::back_end::{self, Clear};
 use crate::error::{Error, Result};
 use crate::forward::end_of_waiting;
 use crate::hook::{Args, Hooks, Session, Verdict};
@@ -174,9 +174,9 @@ fn check(session: &mut Session, clear: &Clear<'_>, words: Vec<String>) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::back_end::tests::{failed, has_the_common_behaviour, present};
     use crate::hook::Hook;
     use crate::net::script;
-    use crate::plugins::auth::back_end::tests::{failed, has_the_common_behaviour, present};
     use crate::testing::Trial;
 
     /// A checkpassword program: knows one user, and keeps what it reads.

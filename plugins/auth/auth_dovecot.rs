@@ -39,7 +39,7 @@ use std::path::PathBuf;
 
 use base64::prelude::*;
 
-use super::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -133,8 +133,8 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::auth::back_end::tests::{failed, has_the_common_behaviour, present};
     use crate::hook::Hook;
-    use crate::plugins::auth::back_end::tests::{failed, has_the_common_behaviour, present};
     use crate::state::Encryption;
     use crate::testing::Trial;
 

@@ -57,7 +57,7 @@
 
 use std::collections::HashMap;
 
-use super::passwords::{Password, Texts, tell, validate};
+use crate::auth::passwords::{Password, Texts, tell, validate};
 use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict, mac};
@@ -155,8 +155,8 @@ fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Pass
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::passwords::{HASHES, computed};
     use crate::hook::{Code, Scram, Secret};
-    use crate::plugins::auth::passwords::{HASHES, computed};
     use crate::testing::Trial;
 
     const USERS: &str = "good@example.com:good_pass\n\

@@ -42,7 +42,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -183,10 +183,8 @@ fn answer(talk: &mut Talk, tag: &str) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::back_end::tests::{Peer, failed, has_the_common_behaviour, present, silent};
     use crate::hook::Hook;
-    use crate::plugins::auth::back_end::tests::{
-        Peer, failed, has_the_common_behaviour, present, silent,
-    };
     use crate::testing::Trial;
 
     const HELLO: (&str, &str) = ("", "* OK [CAPABILITY IMAP4rev1] ready\r\n");

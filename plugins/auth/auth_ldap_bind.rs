@@ -65,8 +65,8 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::back_end::{self, Clear};
-use super::settings::Settings;
+use crate::auth::back_end::{self, Clear};
+use crate::auth::settings::Settings;
 use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
@@ -270,10 +270,8 @@ impl Directory {
 #[cfg(all(test, feature = "ldap"))]
 mod tests {
     use super::*;
+    use crate::auth::back_end::tests::{failed, has_the_common_behaviour, present, silent};
     use crate::hook::Hook;
-    use crate::plugins::auth::back_end::tests::{
-        failed, has_the_common_behaviour, present, silent,
-    };
     use crate::testing::Trial;
 
     fn directory(args: &str) -> Result<Directory> {

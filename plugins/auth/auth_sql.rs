@@ -60,9 +60,9 @@
 use std::io;
 use std::rc::Rc;
 
-use super::database::{Database, Kept, Query, Secret};
-use super::passwords::{Decoy, Password, Texts, tell};
-use super::settings::Settings;
+use crate::auth::database::{Database, Kept, Query, Secret};
+use crate::auth::passwords::{Decoy, Password, Texts, tell};
+use crate::auth::settings::Settings;
 use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
@@ -177,9 +177,9 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::auth::back_end::tests::{failed, present};
+    use crate::auth::passwords::computed;
     use crate::hook::{Code, Scram, Secret as Sent};
-    use crate::plugins::auth::back_end::tests::{failed, present};
-    use crate::plugins::auth::passwords::computed;
     use crate::testing::Trial;
 
     const QUERY: &str = "query SELECT password, 1 FROM users WHERE name = :user OR alias = :name\n";
@@ -393,7 +393,7 @@ mod tests {
     #[cfg(all(feature = "mysql", feature = "postgresql"))]
     #[test]
     fn silent_servers_are_not_waited_for_for_ever() {
-        use crate::plugins::auth::back_end::tests::silent;
+        use crate::auth::back_end::tests::silent;
         for driver in ["Pg", "mysql"] {
             let (_listener, port) = silent();
             let settings =

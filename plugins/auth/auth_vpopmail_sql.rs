@@ -44,8 +44,8 @@
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use super::database::{Database, Kept, Query, Row, Secret};
-use super::passwords::{Decoy, Password, Texts, tell};
+use crate::auth::database::{Database, Kept, Query, Row, Secret};
+use crate::auth::passwords::{Decoy, Password, Texts, tell};
 use crate::error::Result;
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, IntoVerdict, Session};
 use crate::log::Level;
@@ -164,8 +164,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::auth::back_end::tests::present;
     use crate::hook::{Credentials, Scram, Secret as Sent, Verdict};
-    use crate::plugins::auth::back_end::tests::present;
     use crate::testing::Trial;
 
     const HASH: &str = "$1$abcdefgh$RmHkirzYW/Ve3j6kdAK/H/";

@@ -31,7 +31,7 @@
 
 use std::io;
 
-use super::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Talk};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -81,10 +81,8 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::back_end::tests::{Peer, failed, has_the_common_behaviour, present, silent};
     use crate::hook::Hook;
-    use crate::plugins::auth::back_end::tests::{
-        Peer, failed, has_the_common_behaviour, present, silent,
-    };
     use crate::testing::Trial;
 
     const LOGIN: &str = "login ann@example.com hunter2\n";

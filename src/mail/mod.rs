@@ -2,9 +2,12 @@
 //! requests for notifications.
 
 pub mod address;
+pub(crate) mod dates;
+pub(crate) mod entries;
 pub mod header;
 pub mod host;
 pub mod notify;
+pub(crate) mod patterns;
 mod route;
 
 pub use address::Address;

@@ -51,7 +51,7 @@ const OUR_KINDS: usize = 4;
 
 /// A hash of a kind that can be checked.
 #[derive(PartialEq, Eq)]
-pub(in super::super) struct Hashed {
+pub(crate) struct Hashed {
     kind: Kind,
     text: String,
 }
@@ -59,17 +59,14 @@ pub(in super::super) struct Hashed {
 impl Hashed {
     /// Reads a password of one of our files: None where it is in clear, an error where it is a hash
     /// that cannot be checked.
-    pub(in super::super) fn parse(text: &str) -> Result<Option<Hashed>, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Option<Hashed>, &'static str> {
         let scheme = scheme(text, &SCHEMES[..OUR_SCHEMES]);
         scheme.map(|scheme| Hashed::read(&text[scheme.len()..], &KINDS[..OUR_KINDS])).transpose()
     }
 
     /// The same for what other programs have written, who have more kinds; `bare` hashes have
     /// nothing in front.
-    pub(in super::super) fn parse_any(
-        text: &str,
-        bare: bool,
-    ) -> Result<Option<Hashed>, &'static str> {
+    pub(crate) fn parse_any(text: &str, bare: bool) -> Result<Option<Hashed>, &'static str> {
         match scheme(text, &SCHEMES) {
             Some(scheme) => Hashed::read(&text[scheme.len()..], &KINDS).map(Some),
             None if bare => Hashed::read(text, &KINDS).map(Some),
@@ -103,7 +100,7 @@ impl Hashed {
     ///
     /// # Errors
     /// The hash is broken; the text tells nothing of it.
-    pub(in super::super) fn is_of(&self, password: &[u8]) -> Result<bool, String> {
+    pub(crate) fn is_of(&self, password: &[u8]) -> Result<bool, String> {
         let hash = self.text.as_str();
         #[cfg(test)]
         tests::COMPUTED.with_borrow_mut(|computed| computed.push(self.cost().to_owned()));
@@ -136,7 +133,7 @@ fn scheme(text: &str, known: &[&'static str]) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-pub(in super::super) mod tests {
+pub(crate) mod tests {
     use std::cell::RefCell;
 
     use super::*;
@@ -146,12 +143,12 @@ pub(in super::super) mod tests {
     }
 
     /// The hashes that were computed in this thread since this was last asked, each by its cost.
-    pub(in super::super::super) fn computed() -> Vec<String> {
+    pub(crate) fn computed() -> Vec<String> {
         COMPUTED.take()
     }
 
     /// Hashes of "good pass" that other programs have made.
-    pub(in super::super::super) const HASHES: [&str; 5] = [
+    pub(crate) const HASHES: [&str; 5] = [
         "{CRYPT}$5$rounds=1000$saltstring$6wvdZylXmQ/oiIOjW2XM2D8psANzHg3yCV0NCJ4r73D",
         "{crypt}$6$rounds=1000$saltstring$JhFmgMdwg/e0L2ZpOnFMLJQnjFcv2xQ.h5KPrYLB09LeIetYrtDmE6SkSkliUxQ/pTuPZv9/5I27mur9yVB.K/",
         "{SHA512-CRYPT}$6$abcdefgh$I1iYYx/ybrIv0ZNTU0owruuBnP4RbXuHRhOAdo2eO8fslZUZfsMdEIeXD1sRR6XWLXQh0X8G13Bn0ReIp44B9.",

@@ -17,16 +17,16 @@ const LONGEST: usize = 8192;
 const SHORTEST: usize = 4;
 
 /// What a client presents.  The user name has no control characters, the password no NUL.
-pub(super) struct Clear<'a> {
-    pub(super) user: &'a str,
+pub(crate) struct Clear<'a> {
+    pub(crate) user: &'a str,
     /// Not to be logged.
-    pub(super) password: &'a [u8],
+    pub(crate) password: &'a [u8],
 }
 
 impl Clear<'_> {
     /// What a back end says, unless it repeats the password, as it is or in base64: then a word about
     /// that, which may stand in the log.
-    pub(super) fn discreet<'t>(&self, text: &'t str) -> &'t str {
+    pub(crate) fn discreet<'t>(&self, text: &'t str) -> &'t str {
         let message = [b"\0", self.user.as_bytes(), b"\0", self.password].concat();
         let encoded = [self.password, &message].map(|octets| BASE64_STANDARD_NO_PAD.encode(octets));
         let is_in = |secret: &[u8]| memchr::memmem::find(text.as_bytes(), secret).is_some();
@@ -41,7 +41,7 @@ impl Clear<'_> {
 ///
 /// An error of `check` is a temporary failure.  A password with a NUL cannot be handed on, and is
 /// wrong with the text `wrong`.
-pub(super) fn register<R: IntoVerdict + 'static>(
+pub(crate) fn register<R: IntoVerdict + 'static>(
     hooks: &mut Hooks,
     wrong: &'static str,
     check: impl Fn(&mut Session, &Clear<'_>) -> R + Clone + 'static,
@@ -65,7 +65,7 @@ pub(super) fn register<R: IntoVerdict + 'static>(
 }
 
 /// A dialogue in lines with a back end, in the time that the running handler may still take.
-pub(super) struct Talk {
+pub(crate) struct Talk {
     wire: Wire,
     until: Instant,
 }
@@ -75,7 +75,7 @@ impl Talk {
     ///
     /// # Errors
     /// There is no connection; the text says where to.
-    pub(super) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Talk> {
+    pub(crate) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Talk> {
         let until = end_of_waiting(session);
         let wire = Wire::connect(endpoint, until)
             .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))?;
@@ -83,7 +83,7 @@ impl Talk {
     }
 
     /// Whether the connection is to be encrypted.
-    pub(super) fn mode(&self, endpoint: &Endpoint, security: &Security) -> Mode {
+    pub(crate) fn mode(&self, endpoint: &Endpoint, security: &Security) -> Mode {
         security.mode(endpoint, &self.wire)
     }
 
@@ -91,7 +91,7 @@ impl Talk {
     ///
     /// # Errors
     /// It fails, takes too long, or something was said that has not been read.
-    pub(super) fn encrypt(
+    pub(crate) fn encrypt(
         &mut self,
         session: &Session,
         endpoint: &Endpoint,
@@ -119,7 +119,7 @@ impl Talk {
     ///
     /// # Errors
     /// What the system says; `TimedOut`.
-    pub(super) fn say(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(crate) fn say(&mut self, text: &[u8]) -> io::Result<()> {
         self.wire.write_all(text)
     }
 
@@ -127,13 +127,13 @@ impl Talk {
     ///
     /// # Errors
     /// The back end has closed the connection, takes too long, or never ends its line.
-    pub(super) fn line(&mut self) -> io::Result<String> {
+    pub(crate) fn line(&mut self) -> io::Result<String> {
         self.wire.line(LONGEST, self.until)
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::thread::{self, JoinHandle};
@@ -159,13 +159,13 @@ pub(super) mod tests {
 
     /// A back end for one client: hears each text to the octet and then says what is beside it, and
     /// closes at the end.  Its first text may be empty.
-    pub(in super::super) struct Peer {
-        pub(in super::super) port: u16,
+    pub(crate) struct Peer {
+        pub(crate) port: u16,
         thread: JoinHandle<()>,
     }
 
     impl Peer {
-        pub(in super::super) fn start(turns: &[(&str, &str)]) -> Peer {
+        pub(crate) fn start(turns: &[(&str, &str)]) -> Peer {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             let turns: Vec<(String, String)> =
@@ -180,7 +180,7 @@ pub(super) mod tests {
         ///
         /// # Panics
         /// Something else was heard.
-        pub(in super::super) fn end(self) {
+        pub(crate) fn end(self) {
             self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     }
@@ -200,19 +200,14 @@ pub(super) mod tests {
     }
 
     /// A port on which somebody listens who never says anything.
-    pub(in super::super) fn silent() -> (TcpListener, u16) {
+    pub(crate) fn silent() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         (listener, port)
     }
 
     /// Presents a user and a password.
-    pub(in super::super) fn present(
-        trial: &mut Trial,
-        hook: Hook,
-        user: &str,
-        password: &str,
-    ) -> Verdict {
+    pub(crate) fn present(trial: &mut Trial, hook: Hook, user: &str, password: &str) -> Verdict {
         let password = Some(Secret::new(password.as_bytes()));
         let mechanism = hook.name().trim_start_matches("auth-");
         let sent = Credentials { mechanism, user, password, hash: None, ticket: "" };
@@ -223,7 +218,7 @@ pub(super) mod tests {
     ///
     /// # Panics
     /// No.
-    pub(in super::super) fn failed(trial: &Trial, verdict: &Verdict, why: &str) {
+    pub(crate) fn failed(trial: &Trial, verdict: &Verdict, why: &str) {
         assert!(verdict.is_failure(), "{verdict:?} is not: {why}");
         let log = trial.log();
         assert!(log.contains(&format!("FATAL PLUGIN ERROR: {why}")), "{why} is not in:\n{log}");
@@ -231,11 +226,7 @@ pub(super) mod tests {
 
     /// What [`register`] gives every plugin, which is `line` of config/plugins: no CRAM-MD5, no NUL
     /// in a password, and a failure without a back end.
-    pub(in super::super) fn has_the_common_behaviour(
-        line: &str,
-        files: &[(&str, &str)],
-        wrong: &str,
-    ) {
+    pub(crate) fn has_the_common_behaviour(line: &str, files: &[(&str, &str)], wrong: &str) {
         let mut trial = Trial::new(line, files);
         let hash = Some(Secret::new(b"0123456789abcdef0123456789abcdef"));
         let (mechanism, user, ticket) = ("cram-md5", "ann@example.com", "<1@example.com>");

@@ -16,7 +16,7 @@ mod sqlite;
 #[cfg(any(feature = "mysql", feature = "postgresql"))]
 mod waiting;
 
-pub(super) use self::query::Query;
+pub(crate) use self::query::Query;
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -30,7 +30,7 @@ use crate::net::{Endpoint, password_in};
 
 /// A database, and who asks it.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Database {
+pub(crate) struct Database {
     driver: &'static Driver,
     /// Its name, or for SQLite its file.
     name: String,
@@ -42,7 +42,7 @@ pub(super) struct Database {
 
 /// Where a password is taken from.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Secret {
+pub(crate) enum Secret {
     /// The first line of a file.
     File(PathBuf),
     /// It is known.
@@ -81,7 +81,7 @@ trait Connection {
 }
 
 /// The values of one row with the names of their columns; only texts count, others are None.
-pub(super) type Row = Vec<(String, Option<String>)>;
+pub(crate) type Row = Vec<(String, Option<String>)>;
 
 macro_rules! built {
     ($feature:literal, $connect:path) => {{
@@ -120,7 +120,7 @@ impl Database {
     ///
     /// # Errors
     /// It is none, or one for a database that was not built.
-    pub(super) fn new(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+    pub(crate) fn new(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
         dsn::parse(dsn, user, password)
     }
 
@@ -138,7 +138,7 @@ impl Database {
 
 /// The connection of this process, which has none at first: a parent never asks.
 #[derive(Default)]
-pub(super) struct Kept(RefCell<Option<(Database, Box<dyn Connection>)>>);
+pub(crate) struct Kept(RefCell<Option<(Database, Box<dyn Connection>)>>);
 
 impl Kept {
     /// The row that a user has in a database; None without one.
@@ -146,7 +146,7 @@ impl Kept {
     /// # Errors
     /// The database cannot be asked, does not know the answer in time, or has several rows; a kind
     /// `NotFound` where it has no such table.
-    pub(super) fn row(
+    pub(crate) fn row(
         &self,
         session: &Session,
         database: &Database,

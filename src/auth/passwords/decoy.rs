@@ -8,14 +8,14 @@ use crate::hook::{Credentials, Session, Verdict};
 
 /// Passwords like those that users have where nobody can list the users: the hashes of the last user
 /// that was seen.
-pub(in super::super) struct Decoy(RefCell<Vec<Password>>);
+pub(crate) struct Decoy(RefCell<Vec<Password>>);
 
 impl Decoy {
     /// `hash` is what users have, as far as is known before one was seen.
     ///
     /// # Errors
     /// It is no hash that can be checked.
-    pub(in super::super) fn new(hash: &str) -> Result<Decoy, &'static str> {
+    pub(crate) fn new(hash: &str) -> Result<Decoy, &'static str> {
         match Password::parse_any(hash, hash.starts_with('$'))? {
             Some(password) if password.is_hashed() => Ok(Decoy(RefCell::new(vec![password]))),
             _ => Err("a password that is not hashed"),
@@ -24,7 +24,7 @@ impl Decoy {
 
     /// Decides as [`validate`] does.  Refusing somebody whose passwords are all kept in clear costs
     /// a hash, too, since others may have one.
-    pub(in super::super) fn validate(
+    pub(crate) fn validate(
         &self,
         session: &Session,
         texts: &Texts,

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::plugins::{ALIASES, PLUGINS};
 
-    const GUIDE: &str = include_str!("../docs/upstream-plugins.md");
+    const GUIDE: &str = include_str!("../../docs/upstream-plugins.md");
 
     /// The rows of the guide's table under a heading, and the first cell of each.
     fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {

@@ -7,7 +7,7 @@ use crate::hook::Args;
 /// Names with their values.  Of a name that stands there twice the last value counts, and arguments
 /// count more than the file.
 #[derive(Debug, Clone)]
-pub(super) struct Settings(Vec<(String, String)>);
+pub(crate) struct Settings(Vec<(String, String)>);
 
 impl Settings {
     /// Reads `lines`, each a name, blanks, and a value in which blanks may be, and then `args`,
@@ -15,7 +15,7 @@ impl Settings {
     ///
     /// # Errors
     /// Another name, or one without a value.
-    pub(super) fn read(known: &[&str], lines: &Lines, args: &Args) -> Result<Settings> {
+    pub(crate) fn read(known: &[&str], lines: &Lines, args: &Args) -> Result<Settings> {
         args.only(known)?;
         let mut pairs = vec![];
         for line in lines.entries() {
@@ -36,7 +36,7 @@ impl Settings {
     }
 
     /// The value of a name.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rev().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
@@ -45,7 +45,7 @@ impl Settings {
     ///
     /// # Errors
     /// It is not.
-    pub(super) fn required(&self, name: &str) -> Result<&str> {
+    pub(crate) fn required(&self, name: &str) -> Result<&str> {
         self.get(name).ok_or_else(|| Error::new(format!("setting missing: {name}")))
     }
 }

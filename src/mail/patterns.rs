@@ -9,8 +9,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::config::Lines;
 use crate::error::{Error, Result};
+use crate::mail::entries;
 use crate::mail::{Address, host};
-use crate::plugins::entries;
 
 /// The characters that make a line a regular expression.
 const SPECIAL: [char; 9] = ['/', '^', '$', '*', '+', '!', '%', '?', '\\'];

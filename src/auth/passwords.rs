@@ -2,16 +2,16 @@
 
 mod decoy;
 mod hashes;
-pub(super) use decoy::Decoy;
+pub(crate) use decoy::Decoy;
 #[cfg(test)]
-pub(super) use hashes::tests::{HASHES, computed};
+pub(crate) use hashes::tests::{HASHES, computed};
 
 use self::hashes::Hashed;
 use crate::hook::{Credentials, DECLINED, Scram, ScramKeys, Session, Verdict};
 use crate::log::Level;
 
 /// A password that somebody keeps.
-pub(super) enum Password {
+pub(crate) enum Password {
     /// As it is, not empty.
     Clear(String),
     Hashed(Hashed),
@@ -27,7 +27,7 @@ impl Password {
     ///
     /// # Errors
     /// It is a hash that cannot be checked, or keys that are broken.
-    pub(super) fn parse(text: &str) -> Result<Option<Password>, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Option<Password>, &'static str> {
         if let Some(keys) = Password::keys(text)? {
             return Ok(Some(keys));
         }
@@ -39,7 +39,7 @@ impl Password {
     ///
     /// # Errors
     /// It is, or has to be, a hash, and cannot be checked.
-    pub(super) fn parse_any(text: &str, bare: bool) -> Result<Option<Password>, &'static str> {
+    pub(crate) fn parse_any(text: &str, bare: bool) -> Result<Option<Password>, &'static str> {
         if text.is_empty() {
             return Ok(None);
         }
@@ -86,16 +86,16 @@ impl Password {
 }
 
 /// The texts with which a plugin decides.
-pub(super) struct Texts {
+pub(crate) struct Texts {
     /// Its name.
-    pub(super) plugin: &'static str,
+    pub(crate) plugin: &'static str,
     /// It refuses, for whatever reason: the client must not learn which users there are.
-    pub(super) wrong: &'static str,
+    pub(crate) wrong: &'static str,
 }
 
 /// Decides about a user who has any of these passwords; None: there is no such user.  Where there is
 /// no password the work is that of refusing somebody who has the passwords `decoy`.
-pub(super) fn validate(
+pub(crate) fn validate(
     session: &Session,
     texts: &Texts,
     passwords: Option<&[Password]>,
@@ -141,7 +141,7 @@ pub(super) fn validate(
 }
 
 /// Says what is known for SCRAM of a user who has any of these passwords.
-pub(super) fn tell(
+pub(crate) fn tell(
     session: &Session,
     texts: &Texts,
     passwords: &[Password],

@@ -4,7 +4,7 @@ use super::Driver;
 use crate::error::{Error, Result};
 
 /// A query that has been taken apart.
-pub(in super::super) struct Query {
+pub(crate) struct Query {
     /// Texts, and after each but the last a placeholder.
     texts: Vec<String>,
     parameters: Vec<Parameter>,
@@ -30,7 +30,7 @@ impl Query {
     ///
     /// # Errors
     /// There is none of them, a quote does not end, or a parameter of the database's own is there.
-    pub(in super::super) fn parse(text: &str) -> Result<Query> {
+    pub(crate) fn parse(text: &str) -> Result<Query> {
         let mut query = Query { texts: vec![String::new()], parameters: vec![] };
         let mut quote = None;
         let mut rest = text;
