@@ -160,11 +160,11 @@ fn unsafe_code_is_in_one_folder_and_explained() {
 /// The replies that have no status: the greeting, those to HELO and EHLO, 334 and 354 (RFC 2034 4).
 const NO_STATUS: [(&str, &str); 6] = [
     ("data", "354"),
+    ("dialogue", "220"),
     ("exchange", "334"),
     ("helo", "250"),
     ("helo", "250"),
     ("passwords", "334"),
-    ("session", "220"),
 ];
 
 /// Every other reply of the core has one, with the first digit of its code.

@@ -27,7 +27,7 @@ use crate::server::pre_connection;
 use crate::server::signals::Signals;
 use crate::server::worker::Post;
 use crate::smtp;
-use crate::smtp::reply::{INTERNAL_ERROR, Reply};
+use crate::smtp::syntax::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::title;
 
 /// What tells events apart; listener `n` has the last token and `n`.

@@ -10,8 +10,8 @@ use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::children::Children;
 use crate::server::listener::Peer;
-use crate::smtp::reply::{Form, Reply, refusal};
 use crate::smtp::service;
+use crate::smtp::syntax::reply::{Form, Reply, refusal};
 
 /// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
 /// it was asked to leave before, and there is little room.  Proxies bring clients of many

@@ -1,6 +1,6 @@
 //! THE command table, and how a line becomes a command.
 
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::verb::{auth, bdat, data, helo, mail, rcpt, small, starttls, xclient};
 
 /// One row of the command table.

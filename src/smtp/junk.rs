@@ -4,7 +4,7 @@
 use crate::log::Level;
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::Command;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 
 /// How many commands brought nothing on since the last message that was accepted.
 #[derive(Debug, Default)]

@@ -5,16 +5,12 @@ use crate::hook::Plugins;
 use crate::settings::TLS_BEFORE_AUTH;
 
 pub mod command;
-pub mod dots;
-mod head;
-mod incoming;
+pub mod dialogue;
 mod junk;
 pub(crate) mod parts;
-mod proxy;
-pub mod reply;
 pub(crate) mod service;
-pub mod session;
 pub mod stream;
+pub mod syntax;
 mod tls;
 mod trace;
 pub mod waits;
@@ -27,12 +23,13 @@ mod verb {
     pub(super) mod helo;
     pub(super) mod mail;
     pub(super) mod rcpt;
+    pub(super) mod receive;
     pub(super) mod small;
     pub(super) mod starttls;
     pub(super) mod xclient;
 }
 
-pub use session::serve;
+pub use dialogue::serve;
 pub use stream::Stream;
 
 /// What the settings of the core do that nobody can want; for the log at the start, and `--check`.

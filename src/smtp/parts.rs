@@ -1,6 +1,6 @@
 //! For the fuzz targets: what only sessions use, with any octets.
 
-use crate::smtp::proxy::{missing, parse};
+use crate::smtp::syntax::proxy::{missing, parse};
 use crate::smtp::verb::{auth, mail, xclient};
 
 /// The argument of a command as MAIL, RCPT and XCLIENT read it.

@@ -8,8 +8,8 @@ mod scram;
 use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Plugins, Secret, Verdict};
 use crate::log::Level;
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
-use crate::smtp::reply::Reply;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::reply::Reply;
 
 /// One mechanism: its name, its own hook, and how it is done.
 struct Mechanism {

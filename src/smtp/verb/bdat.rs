@@ -3,10 +3,10 @@
 //! BINARYMIME is not offered: a message consists of lines, whichever way it comes.
 
 use crate::hook::{Call, Code, Hook};
-use crate::smtp::incoming::{Incoming, skip};
-use crate::smtp::reply::{Reply, refusal};
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::reply::{Reply, refusal};
 use crate::smtp::verb::data::{conclude, has_recipients};
+use crate::smtp::verb::receive::{Incoming, skip};
 
 /// The longest size of a chunk in digits: what fits into 64 bits.
 const DIGITS: usize = 19;

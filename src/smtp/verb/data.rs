@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::hook::{Call, Code, Hook, Verdict};
 use crate::log::Level;
-use crate::smtp::incoming::Incoming;
-use crate::smtp::reply::{Reply, refusal};
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::reply::{Reply, refusal};
 use crate::smtp::trace;
+use crate::smtp::verb::receive::Incoming;
 
 pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) {
     if dialogue.chunks.is_some() {

@@ -2,7 +2,7 @@
 
 use crate::hook::{CAPABILITIES, Call, Code, Hook};
 use crate::settings::DATABYTES;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::verb::{auth, mail, starttls, xclient};
 use crate::state::Hello;
 

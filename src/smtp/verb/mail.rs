@@ -4,7 +4,7 @@ use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::settings::DATABYTES;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::stream::End;
 use crate::state::Params;
 

@@ -3,7 +3,7 @@
 use crate::hook::{Call, Code, ENVELOPE_RCPT, Hook};
 use crate::mail::{Address, notify};
 use crate::settings::MAX_RECIPIENTS;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::verb::mail::{DSN, SMTPUTF8, SYNTAX, is_readable, offers_dsn, path_and_params};
 use crate::state::Params;
 

@@ -3,7 +3,7 @@
 use crate::hook::{Call, Code, Hook};
 use crate::settings::SMTPGREETING;
 use crate::smtp::command::COMMANDS;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::verb::mail::{SMTPUTF8, offers_smtputf8};
 
 pub(crate) fn rset(dialogue: &mut Dialogue, _argument: &str) {

@@ -1,7 +1,7 @@
 //! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
 
 use crate::log::Level;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::state::Note;
 use crate::sys::deadline;
 

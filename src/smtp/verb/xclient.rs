@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::log::Level;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::service;
-use crate::smtp::session::Dialogue;
 use crate::smtp::verb::starttls::TLS_ENABLED;
 use crate::sys::title;
 

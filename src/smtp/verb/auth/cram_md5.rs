@@ -3,8 +3,8 @@
 use super::exchange::{challenge, malformed, random, refuse, refuse_with};
 use super::passwords::is_user;
 use super::{Mechanism, Outcome, Presented, ask};
-use crate::smtp::reply::Reply;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::reply::Reply;
 
 /// The length of a digest in hexadecimal digits.
 const DIGEST: usize = 32;

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::MOST_FAILURES;
 use crate::log::Level;
-use crate::smtp::reply::Reply;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::reply::Reply;
 use crate::smtp::waits::State;
 
 /// The longest line of an exchange in octets (RFC 4954 4).

@@ -3,7 +3,7 @@
 use super::exchange::{challenge, decoded, random, refuse, response};
 use super::{Mechanism, Outcome, Presented, ask};
 use crate::hook::{Code, Verdict};
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 
 /// The longest password in octets.  Hashing a longer one would cost more than the client's line.
 const LONGEST_PASSWORD: usize = 1024;

@@ -2,18 +2,16 @@
 //! knows of the password, which is not sent.  Whoever guesses user names cannot tell those that
 //! there are from others before the end, at which all are refused alike.
 
-mod messages;
-
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use self::messages::{Binding, First, Last};
 use super::exchange::{challenge, decoded, discreet_challenge, malformed, random, refuse};
 use super::passwords::is_user;
 use super::{Mechanism, Outcome};
 use crate::hook::{Call, Code, Scram, Verdict, mac};
 use crate::log::Level;
 use crate::settings::SCRAM_SECRET;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::scram::{Binding, First, Last};
 
 /// The kind of channel binding that is done (RFC 9266).
 const BINDING: &str = "tls-exporter";

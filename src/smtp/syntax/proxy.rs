@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
 use crate::log::Level;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::stream::End;
 use crate::smtp::waits::{State, Wait};
 use crate::sys::title;
@@ -27,7 +27,7 @@ const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
 /// The client's end and ours; None where the proxy speaks for itself or does not know them.
-pub(super) type Ends = Option<(SocketAddr, SocketAddr)>;
+pub(crate) type Ends = Option<(SocketAddr, SocketAddr)>;
 
 /// Reads the header of a proxy, and makes the session one with the client for which it speaks.
 ///
@@ -72,7 +72,7 @@ fn header(dialogue: &mut Dialogue, wait: &mut Option<Wait>) -> Result<Ends, &'st
 }
 
 /// How many more octets are part of the header for certain; 0: it is complete.
-pub(super) fn missing(header: &[u8]) -> Result<usize, &'static str> {
+pub(crate) fn missing(header: &[u8]) -> Result<usize, &'static str> {
     let begins = |with: &[u8]| header.iter().zip(with).all(|(one, other)| one == other);
     if begins(V2) {
         return Ok(match header.get(V2_START - 2..V2_START) {
@@ -97,7 +97,7 @@ pub(super) fn missing(header: &[u8]) -> Result<usize, &'static str> {
 }
 
 /// Reads a header that is complete.
-pub(super) fn parse(header: &[u8]) -> Result<Ends, &'static str> {
+pub(crate) fn parse(header: &[u8]) -> Result<Ends, &'static str> {
     const MALFORMED: &str = "it is malformed";
     if header.starts_with(V1) {
         check_v1(header).ok_or(MALFORMED)?;

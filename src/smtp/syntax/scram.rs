@@ -7,21 +7,21 @@ const LONGEST: usize = 512;
 
 /// The client's first message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct First {
-    pub(super) binding: Binding,
+pub(crate) struct First {
+    pub(crate) binding: Binding,
     /// As whom the client wants to act, where it says so.
-    pub(super) identity: Option<String>,
-    pub(super) user: String,
-    pub(super) nonce: String,
+    pub(crate) identity: Option<String>,
+    pub(crate) user: String,
+    pub(crate) nonce: String,
     /// What is before the message proper, which the client has to repeat.
-    pub(super) header: String,
+    pub(crate) header: String,
     /// The message proper.
-    pub(super) bare: String,
+    pub(crate) bare: String,
 }
 
 /// What the client says of channel binding.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Binding {
+pub(crate) enum Binding {
     /// It cannot do it, `n`.
     None,
     /// It thinks that the server does not offer it, `y`.
@@ -31,18 +31,18 @@ pub(super) enum Binding {
 }
 
 /// The client's last message.  It has no Debug: it gives away how a password can be guessed.
-pub(super) struct Last {
+pub(crate) struct Last {
     /// The header and what binds to the channel.
-    pub(super) bound: Vec<u8>,
-    pub(super) nonce: String,
-    pub(super) proof: [u8; 32],
+    pub(crate) bound: Vec<u8>,
+    pub(crate) nonce: String,
+    pub(crate) proof: [u8; 32],
     /// The message without the proof.
-    pub(super) unproved: String,
+    pub(crate) unproved: String,
 }
 
 impl First {
     /// Reads it; None: it is none, or wants an extension (`m=`) that nobody knows.
-    pub(super) fn parse(octets: &[u8]) -> Option<First> {
+    pub(crate) fn parse(octets: &[u8]) -> Option<First> {
         let text = std::str::from_utf8(octets).ok()?;
         let (binding, rest) = text.split_once(',')?;
         let (identity, bare) = rest.split_once(',')?;
@@ -73,7 +73,7 @@ impl First {
 
 impl Last {
     /// Reads it; None: it is none.
-    pub(super) fn parse(octets: &[u8]) -> Option<Last> {
+    pub(crate) fn parse(octets: &[u8]) -> Option<Last> {
         let text = std::str::from_utf8(octets).ok()?;
         let (unproved, proof) = text.rsplit_once(",p=")?;
         let mut parts = unproved.split(',');

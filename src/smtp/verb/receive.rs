@@ -7,11 +7,11 @@ use crate::hook::{Call, Hook};
 use crate::log::Level;
 use crate::mail::Header;
 use crate::settings::{BARE_NEWLINE, BareNewline, DATABYTES, MAX_LINE_LENGTH};
-use crate::smtp::dots::{Dots, Progress};
-use crate::smtp::head::{End, Head};
-use crate::smtp::reply::Reply;
-use crate::smtp::session::Dialogue;
+use crate::smtp::dialogue::Dialogue;
 use crate::smtp::stream;
+use crate::smtp::syntax::head::{End, Head};
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::syntax::transparency::{Dots, Progress};
 use crate::smtp::waits::State;
 use crate::state::Transaction;
 

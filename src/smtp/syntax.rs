@@ -1,0 +1,8 @@
+//! What stands on the wire, read and written: octets in, values out.  Nothing here does I/O, and the
+//! fuzz targets take it as it is.
+
+pub(crate) mod head;
+pub(crate) mod proxy;
+pub mod reply;
+pub(crate) mod scram;
+pub mod transparency;
