@@ -38,14 +38,15 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     if args.at_most(1).is_err() {
         hooks.log(Level::Warn, "Ignoring additional arguments.");
     }
-    hooks.unrecognized_command(move |session, command, _words| {
+    // A client that goes on after a refused AUTH says its password here: no word is logged.
+    hooks.unrecognized_command(move |session, _command, _words| {
         let count = session.connection.notes.get(UNREC_CMD_COUNT).unwrap_or(0) + 1;
         session.connection.notes.set(UNREC_CMD_COUNT, count);
         if count < max {
-            session.log(Level::Info, format_args!("'{command}', ({count})"));
+            session.log(Level::Info, format_args!("({count})"));
             return DECLINED;
         }
-        session.log(Level::Info, format_args!("fail, '{command}' ({count})"));
+        session.log(Level::Info, format_args!("fail ({count})"));
         Verdict::deny_disconnect(format!(
             "Closing connection, {count} unrecognized commands. Perhaps you should read RFC 2821?"
         ))

@@ -352,6 +352,10 @@ mod tests {
         trial.session.forget_secrets();
         trial.session.log(Level::Info, "xY7/ab=");
         assert_eq!(trial.log(), "it is ....\n...\nno dots\n......\nxY7/ab=");
+        trial.session.keep_password(b"password");
+        trial.session.keep_password(b"Pass word 1");
+        trial.session.log(Level::Info, "wrong password: pass word 1");
+        assert!(trial.log().ends_with("\nwrong password: ..."));
         // Dots of the client's own come to an end as well.
         trial.session.keep_secret("....");
         trial.session.log(Level::Info, "...........");

@@ -14,6 +14,9 @@ use crate::mail::Address;
 /// A shorter word is part of others.
 const SHORTEST: usize = 4;
 
+/// "password" itself has 8 octets.
+const SHORTEST_PASSWORD: usize = 9;
+
 /// What the log shows in the place of a secret: shorter than one, and none.
 const HIDDEN: &str = "...";
 
@@ -117,6 +120,14 @@ impl Session {
         let words = std::iter::once(text.trim()).chain(text.split_whitespace());
         let words = words.filter(|word| word.len() >= SHORTEST);
         self.secrets.extend(words.map(str::to_ascii_lowercase));
+    }
+
+    /// The same for a password as a whole.  A short one may be a word of our own lines, and a gap
+    /// there would tell it.
+    pub(crate) fn keep_password(&mut self, password: &[u8]) {
+        if password.len() >= SHORTEST_PASSWORD {
+            self.secrets.push(String::from_utf8_lossy(password).to_ascii_lowercase());
+        }
     }
 
     /// Nothing is a secret any more: another command begins.

@@ -62,7 +62,7 @@ fn check(
         return refuse(dialogue, "Authentication invalid");
     }
     if password != user.as_bytes() {
-        dialogue.session.keep_secret(&String::from_utf8_lossy(&password));
+        dialogue.session.keep_password(&password);
     }
     let is_too_long = password.len() > LONGEST_PASSWORD;
     if is_too_long {
