@@ -150,7 +150,7 @@ fn load_into(
     for name in plugins.files() {
         config.load(name).map(drop).or_else(&mut *failed)?;
     }
-    plugins.warm(config);
+    plugins.before_fork(config);
     for problem in config.take_problems() {
         plugins.log(Level::Error, problem);
     }

@@ -79,7 +79,7 @@ impl LateHooks {
 }
 
 /// Brings something that processes inherit up to date; see [`Hooks::before_fork`].
-pub(crate) type Warmer = Box<dyn Fn(&Config) -> bool>;
+pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
 
 /// All loaded plugins with their handlers: what is built once at start-up and inherited by every
 /// process.
@@ -90,7 +90,7 @@ pub struct Plugins {
     incoming: Vec<Handler<IncomingFn>>,
     forks: Vec<Handler<ForkFn>>,
     loggers: Vec<(Level, Handler<LogFn>)>,
-    warmers: Vec<Warmer>,
+    before_fork: Vec<BeforeFork>,
     forked: Vec<Forked>,
     let_go: Vec<Forked>,
     tls: Option<Rc<TlsFn>>,
@@ -132,8 +132,8 @@ impl Plugins {
         self.tls = hooks.take_tls().or(self.tls.take());
         let late = hooks.take_late().into_iter();
         self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
-        let (handlers, warmers, names, lines) = hooks.into_parts();
-        self.warmers.extend(warmers);
+        let (handlers, before_fork, names, lines) = hooks.into_parts();
+        self.before_fork.extend(before_fork);
         self.files.extend(names);
         for (position, (hook, kind)) in handlers.into_iter().enumerate() {
             let id = self.count;
@@ -205,11 +205,11 @@ impl Plugins {
 
     /// Reads what the plugins will want from the configuration now, so that processes made later
     /// inherit it.  True: processes that were made before are out of date.
-    pub fn warm(&self, config: &Config) -> bool {
+    pub fn before_fork(&self, config: &Config) -> bool {
         for name in &self.files {
             config.list(name);
         }
-        self.warmers.iter().filter(|warmer| warmer(config)).count() > 0
+        self.before_fork.iter().filter(|run| run(config)).count() > 0
     }
 
     /// Asks the `pre-connection` handlers, in the parent.

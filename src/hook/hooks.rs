@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 
 use crate::config::{Config, Derived, Lines};
 use crate::error::{Error, Result};
-use crate::hook::chain::{LateHooks, SessionFn, Warmer};
+use crate::hook::chain::{BeforeFork, LateHooks, SessionFn};
 use crate::hook::{
     Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Kind, Parent,
     Parsed, Received, Scram, Session, Verdict,
@@ -46,7 +46,7 @@ pub struct Hooks {
     find: fn(&str) -> Option<Register>,
     handlers: Handlers,
     parents: Vec<Parent>,
-    warmers: Vec<Warmer>,
+    before_fork: Vec<BeforeFork>,
     names: Vec<Cow<'static, str>>,
     lines: Vec<(Level, String)>,
     tls: Option<Rc<TlsFn>>,
@@ -95,7 +95,7 @@ impl Hooks {
             find,
             handlers: vec![],
             parents: vec![],
-            warmers: vec![],
+            before_fork: vec![],
             names: vec![],
             lines: vec![],
             tls: None,
@@ -292,7 +292,7 @@ impl Hooks {
     /// Runs in the parent, at most once a second, before a client gets a process: brings up to date
     /// what processes inherit.  True: those that were made before are to serve no more clients.
     pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {
-        self.warmers.push(Box::new(run));
+        self.before_fork.push(Box::new(run));
     }
 
     /// Says what the `queue` handlers of this plugin are able to do.  The core offers an extension
@@ -388,9 +388,9 @@ impl Hooks {
         let name = name.into();
         self.names.push(name.clone());
         let derived = Rc::new(Derived::new(name, parse));
-        let warm = derived.clone();
-        self.warmers.push(Box::new(move |config| {
-            warm.of(&config.list(warm.name()));
+        let read = derived.clone();
+        self.before_fork.push(Box::new(move |config| {
+            read.of(&config.list(read.name()));
             false
         }));
         derived
@@ -437,8 +437,8 @@ impl Hooks {
             .and_then(|()| hooks.check())
             .map_err(|error| error.within(parent))?;
         let abilities = hooks.abilities();
-        let (handlers, warmers, names, lines) = hooks.into_parts();
-        self.warmers.extend(warmers);
+        let (handlers, before_fork, names, lines) = hooks.into_parts();
+        self.before_fork.extend(before_fork);
         self.names.extend(names);
         self.lines.extend(lines);
         Ok(Parent::new(handlers, abilities))
@@ -453,13 +453,13 @@ impl Hooks {
     #[allow(clippy::type_complexity)]
     pub(crate) fn into_parts(
         self,
-    ) -> (Handlers, Vec<Warmer>, Vec<Cow<'static, str>>, Vec<(Level, String)>) {
+    ) -> (Handlers, Vec<BeforeFork>, Vec<Cow<'static, str>>, Vec<(Level, String)>) {
         let mut handlers = self.handlers;
         let own: HashSet<Hook> = handlers.iter().map(|(hook, _)| *hook).collect();
         for parent in self.parents {
             handlers.extend(parent.inherited(&own));
         }
-        (handlers, self.warmers, self.names, self.lines)
+        (handlers, self.before_fork, self.names, self.lines)
     }
 
     fn host_parse(

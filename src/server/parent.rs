@@ -3,6 +3,7 @@
 //! Everything that happens arrives as a readable descriptor, is dealt with in a fixed order, and
 //! never waits.  The parent alone knows who is connected.
 
+mod inherit;
 mod processes;
 
 use std::io;
@@ -26,7 +27,6 @@ use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
 use crate::server::signals::Signals;
 use crate::server::worker::Post;
-use crate::smtp;
 use crate::smtp::syntax::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::title;
 
@@ -98,7 +98,7 @@ pub(crate) struct Parent {
     overload: Overload,
     short_until: Option<Instant>,
     stopping: Option<Instant>,
-    warmed: Instant,
+    preloaded: Instant,
 }
 
 impl Parent {
@@ -131,7 +131,7 @@ impl Parent {
             overload: Overload::new(Instant::now()),
             short_until: None,
             stopping: None,
-            warmed: Instant::now(),
+            preloaded: Instant::now(),
         })
     }
 
@@ -150,7 +150,7 @@ impl Parent {
             let now = Instant::now();
             if self.stopping.is_none() {
                 // Something that processes inherit may have ended, too.
-                self.warm();
+                self.preload();
                 dispatch.balance(self, now);
                 let has_room = dispatch.has_room(self);
                 self.listen_while(has_room, now);
@@ -272,7 +272,7 @@ impl Parent {
                 Err(error) if is_of_one_client(&error) => continue,
                 Err(error) => return self.failed_to_accept(&error),
             };
-            self.warm();
+            self.preload();
             // Those who have taken their time do not get the last places again.
             let stands_back = self.overload.stands_back(peer.remote.0, Instant::now())
                 && self.children.busy() * 4 >= dispatch.most() * 3;
@@ -300,22 +300,6 @@ impl Parent {
                     self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
                 }
                 Report::Done { leaving } => dispatch.done(self, pid, leaving),
-            }
-        }
-    }
-
-    /// Reads changed configuration before a client gets a process, so that this need not.
-    fn warm(&mut self) {
-        let now = Instant::now();
-        if now.duration_since(self.warmed) >= Duration::from_secs(1) {
-            self.warmed = now;
-            self.shared.config.refresh();
-            smtp::warm(&self.shared.config);
-            if self.shared.plugins.warm(&self.shared.config) {
-                self.replace_children();
-            }
-            for problem in self.shared.config.take_problems() {
-                self.log(Level::Error, problem);
             }
         }
     }

@@ -205,7 +205,7 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     }
     let Permissions(mode) = config.setting(SPOOL_PERMS);
     let (spool, warning) = Spool::open(&config.expand(&config.setting(SPOOL_DIR)), mode)?;
-    smtp::warm(config);
+    smtp::preload(config);
     let plugins = plugin::load(config)?;
     if let Some(level) = stderr_level {
         plugins.set_stderr_level(level);

@@ -47,7 +47,7 @@ pub(crate) fn warnings(config: &Config, plugins: &Plugins) -> Vec<&'static str> 
 
 /// Does once, in the parent, what every new process would have to do again: reads the files that
 /// sessions look at and the time zone, and finds out what the processor can do.
-pub(crate) fn warm(config: &Config) {
+pub(crate) fn preload(config: &Config) {
     config.preload();
     trace::date();
     std::hint::black_box(memchr::memchr2(b'\r', b'\n', &[b'x'; 64]));

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Reads the system's time zone, once: the parent does it for all its workers.
-pub(crate) fn warm() -> TimeZone {
+fn zone() -> TimeZone {
     ZONE.with(|zone| zone.get_or_init(TimeZone::system).clone())
 }
 
@@ -103,7 +103,7 @@ fn readable(session: &Session, text: String) -> String {
 
 /// Now, as RFC 5322 3.3 has it.
 pub(crate) fn date() -> String {
-    let now = Timestamp::now().to_zoned(warm());
+    let now = Timestamp::now().to_zoned(zone());
     rfc2822::to_string(&now).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".into())
 }
 

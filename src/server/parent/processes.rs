@@ -12,7 +12,6 @@ use nix::unistd::Pid;
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
-use crate::server::manager::Manager;
 use crate::server::parent::{Dispatch, Parent};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::Post;
@@ -110,7 +109,7 @@ impl Parent {
         let config = self.shared.config.anew();
         match plugin::load(&config) {
             Ok(plugins) => {
-                smtp::warm(&config);
+                smtp::preload(&config);
                 for warning in smtp::warnings(&config, &plugins) {
                     plugins.log(Level::Warn, warning);
                 }
@@ -160,19 +159,5 @@ impl Parent {
         for (pid, _) in self.children.iter_mut() {
             let _ = kill(Pid::from_raw(pid), signal);
         }
-    }
-
-    /// In a new child: lets go of everything that is the parent's.
-    pub(super) fn leave_behind(&mut self) {
-        self.children.forget_all();
-        self.listeners.clear();
-        self.poll = None;
-        self.reports = None;
-        self.pid_file = None;
-        self.manager = Manager::none();
-        if let Some(signals) = self.signals.take() {
-            signals.leave();
-        }
-        self.shared.plugins.leave_parent();
     }
 }
