@@ -19,8 +19,10 @@ use nix::sys::socket::{
 use crate::server::listener::Peer;
 use crate::sys::descriptors;
 
-/// Both ends as octets: twice an IPv6 (or mapped IPv4) address and a port.
-const JOB: usize = 36;
+/// A client as octets: [`TCP`] or 0, and both ends: each an IPv6 (or mapped IPv4) address and a port.
+const JOB: usize = 1 + 2 * END;
+const END: usize = 18;
+const TCP: u8 = 1;
 
 /// What a child says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,10 +103,12 @@ pub(crate) fn receive_report(reports: &OwnedFd) -> Option<(i32, Report)> {
 
 fn encode(peer: &Peer) -> [u8; JOB] {
     let mut octets = [0; JOB];
-    for (half, (ip, port)) in octets.chunks_exact_mut(JOB / 2).zip([peer.remote, peer.local]) {
+    let Peer::Tcp { remote, local } = peer else { return octets };
+    octets[0] = TCP;
+    for (half, (ip, port)) in octets[1..].chunks_exact_mut(END).zip([remote, local]) {
         let ip = match ip {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
+            IpAddr::V6(ip) => *ip,
         };
         half[..16].copy_from_slice(&ip.octets());
         half[16..].copy_from_slice(&port.to_be_bytes());
@@ -118,7 +122,10 @@ fn decode(octets: &[u8; JOB]) -> Peer {
         ip.copy_from_slice(&half[..16]);
         (IpAddr::V6(Ipv6Addr::from(ip)).to_canonical(), u16::from_be_bytes([half[16], half[17]]))
     };
-    Peer { remote: end(&octets[..JOB / 2]), local: end(&octets[JOB / 2..]) }
+    match octets[0] {
+        TCP => Peer::Tcp { remote: end(&octets[1..1 + END]), local: end(&octets[1 + END..]) },
+        _ => Peer::Unix,
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +135,15 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn peer() -> Peer {
-        Peer { remote: ([192, 0, 2, 1].into(), 40000), local: (Ipv6Addr::LOCALHOST.into(), 25) }
+        let remote = ([192, 0, 2, 1].into(), 40000);
+        Peer::Tcp { remote, local: (Ipv6Addr::LOCALHOST.into(), 25) }
+    }
+
+    #[test]
+    fn every_peer_comes_back_from_its_octets() {
+        for peer in [peer(), Peer::Unix] {
+            assert_eq!(decode(&encode(&peer)), peer);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{stderr, stdin, stdout};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
@@ -11,7 +11,7 @@ use nix::unistd::dup2_stderr;
 
 use crate::error::{Error, Result};
 use crate::hook::Shared;
-use crate::server::listener::Peer;
+use crate::server::listener::{End, Peer, has_path};
 use crate::smtp::stream::is_same;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
@@ -52,19 +52,16 @@ pub(crate) fn protect_client() {
 
 /// Who the client is: what tcpserver says in the environment, else what the socket says.
 fn connection(input: &OwnedFd) -> Connection {
-    let peer = socket_peer(input);
-    let end = |ip: &str, port: &str, known: Option<(IpAddr, u16)>| {
-        let ip_here = variable(ip).and_then(|text| text.parse().ok());
+    let (remote, local) = socket_peer(input).unwrap_or(Peer::Unix).ends();
+    let end = |ip: &str, port: &str, known: End| {
+        let ip = variable(ip).and_then(|text| text.parse().ok());
         let port = variable(port).and_then(|text| text.parse().ok());
-        match (ip_here, known) {
-            (Some(ip), _) => (ip, port.unwrap_or(0)),
-            (None, Some(known)) => known,
-            (None, None) => (IpAddr::from([127, 0, 0, 1]), 0),
-        }
+        ip.map_or(known, |ip| (ip, port.unwrap_or(0)))
     };
-    let remote = end("TCPREMOTEIP", "TCPREMOTEPORT", peer.map(|peer| peer.remote));
-    let local = end("TCPLOCALIP", "TCPLOCALPORT", peer.map(|peer| peer.local));
-    let connection = Connection::new(remote, local);
+    let remote = end("TCPREMOTEIP", "TCPREMOTEPORT", remote);
+    let local = end("TCPLOCALIP", "TCPLOCALPORT", local);
+    let mut connection = Connection::new(remote, local);
+    connection.by_path = local.1 == 0 && has_path(input);
     let (host, user) = (variable("TCPREMOTEHOST"), variable("TCPREMOTEINFO"));
     match (host, variable("TCPREMOTEIP")) {
         (Some(host), _) => connection.with_look_up().with_remote(Some(host), user),
@@ -87,5 +84,5 @@ fn socket_peer(input: &OwnedFd) -> Option<Peer> {
     };
     let remote = getpeername::<SockaddrStorage>(input.as_raw_fd()).ok()?;
     let local = getsockname::<SockaddrStorage>(input.as_raw_fd()).ok()?;
-    Some(Peer::new(address(remote)?, address(local)?))
+    Some(Peer::tcp(address(remote)?, address(local)?))
 }

@@ -34,35 +34,57 @@ const EVERYBODY: Mode = Mode::S_IRUSR
 /// How many clients the kernel keeps waiting while we are busy.
 const BACKLOG: i32 = 1024;
 
-/// Both ends of a connection.
+/// An address and a port.
+pub(crate) type End = (IpAddr, u16);
+
+/// Who a client is, and where it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
-    pub(crate) remote: (IpAddr, u16),
-    pub(crate) local: (IpAddr, u16),
+pub(crate) enum Peer {
+    /// A client on the network: both ends of the connection.
+    Tcp { remote: End, local: End },
+    /// A client of a socket in the file system: somebody on this machine.
+    Unix,
 }
 
 impl Peer {
     /// IPv4 clients of a dual-stack listener become plain IPv4 clients here, once and for all.
-    pub(crate) fn new(remote: SocketAddr, local: SocketAddr) -> Peer {
+    pub(crate) fn tcp(remote: SocketAddr, local: SocketAddr) -> Peer {
         let plain = |end: SocketAddr| (end.ip().to_canonical(), end.port());
-        Peer { remote: plain(remote), local: plain(local) }
+        Peer::Tcp { remote: plain(remote), local: plain(local) }
     }
 
-    /// A client of a socket in the file system: somebody on this machine, without ports.
-    pub(crate) fn unix() -> Peer {
-        let here = (IpAddr::from(Ipv4Addr::LOCALHOST), 0);
-        Peer { remote: here, local: here }
+    /// The client's address, if it has one with whose others it counts.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp { remote, .. } => Some(remote.0),
+            Peer::Unix => None,
+        }
     }
 
-    /// Is it such a client?
-    pub(crate) fn is_unix(&self) -> bool {
-        *self == Peer::unix()
-    }
-
-    /// The address with whose others the client counts.  Clients of a socket in the file system are
-    /// not held against those of the loopback interface.
+    /// The address with whose others the client counts.  Clients of a path are not held against those
+    /// of the loopback interface.
     pub(crate) fn counts_as(&self) -> IpAddr {
-        if self.is_unix() { Ipv4Addr::UNSPECIFIED.into() } else { self.remote.0 }
+        self.ip().unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// Both ends as sessions and plugins see them, the client's first: those of a client of a path are
+    /// the loopback address without ports.
+    pub(crate) fn ends(&self) -> (End, End) {
+        let here = (Ipv4Addr::LOCALHOST.into(), 0);
+        match self {
+            Peer::Tcp { remote, local } => (*remote, *local),
+            Peer::Unix => (here, here),
+        }
+    }
+}
+
+/// For the log.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp { remote, .. } => remote.0.fmt(f),
+            Peer::Unix => f.write_str("a client of a path"),
+        }
     }
 }
 
@@ -82,9 +104,9 @@ impl Listener {
             Listener::Tcp(listener, own) => {
                 let (client, remote) = listener.accept()?;
                 let local = if own.ip().is_unspecified() { client.local_addr()? } else { *own };
-                Ok((client.into(), Peer::new(remote, local)))
+                Ok((client.into(), Peer::tcp(remote, local)))
             }
-            Listener::Unix(listener) => Ok((listener.accept()?.0.into(), Peer::unix())),
+            Listener::Unix(listener) => Ok((listener.accept()?.0.into(), Peer::Unix)),
         }
     }
 
@@ -223,6 +245,11 @@ fn bind_path(path: &str, account: Option<&Account>) -> Result<Listener> {
     Ok(Listener::Unix(fd.into()))
 }
 
+/// Has this socket, or the one that accepted it, a place in the file system?
+pub(crate) fn has_path(socket: &OwnedFd) -> bool {
+    getsockname::<UnixAddr>(socket.as_raw_fd()).is_ok_and(|own| own.path().is_some())
+}
+
 fn is_left_over(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refuses = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
@@ -305,9 +332,8 @@ mod tests {
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_nonblocking(false).unwrap();
         let (_, peer) = listener.accept().unwrap();
-        assert_eq!(peer.remote.0, IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(peer.local, ([127, 0, 0, 1].into(), port));
-        assert!(!peer.is_unix());
+        assert_eq!(peer.ip(), Some([127, 0, 0, 1].into()));
+        assert_eq!(peer.ends().1, ([127, 0, 0, 1].into(), port));
     }
 
     #[test]
@@ -323,7 +349,7 @@ mod tests {
         assert_eq!(listeners[0].accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         let _client = UnixStream::connect(&path).unwrap();
         let (_, peer) = listeners[0].accept().unwrap();
-        assert!(peer.is_unix() && peer.remote.0.is_loopback());
+        assert!(peer == Peer::Unix && peer.ends().0.0.is_loopback());
         let error = listen().unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen on {path}: ")), "{error}");
         drop(listeners);

@@ -274,7 +274,8 @@ impl Parent {
             };
             self.preload();
             // Those who have taken their time do not get the last places again.
-            let stands_back = self.overload.stands_back(peer.remote.0, Instant::now())
+            let now = Instant::now();
+            let stands_back = peer.ip().is_some_and(|ip| self.overload.stands_back(ip, now))
                 && self.children.busy() * 4 >= dispatch.most() * 3;
             let (children, most) = (&self.children, self.max_from_ip);
             match pre_connection::check(&peer, children, most, stands_back, &self.shared) {

@@ -24,8 +24,12 @@ pub(crate) fn check(
     stands_back: bool,
     shared: &Shared,
 ) -> Option<Reply> {
-    let ip = peer.remote.0;
-    let is_free = |config| peer.is_unix() || service::is_proxy(ip, peer.local.1, config);
+    let (remote, local) = peer.ends();
+    let ip = remote.0;
+    let is_free = |config| match peer {
+        Peer::Tcp { .. } => service::is_proxy(ip, local.1, config),
+        Peer::Unix => true,
+    };
     let max_from_ip = match max_from_ip > 0 && is_free(&shared.config) {
         true => 0,
         false => max_from_ip,
@@ -44,7 +48,7 @@ pub(crate) fn check(
         return None;
     }
     let others: Vec<IpAddr> = children.addresses().collect();
-    let incoming = Incoming::new(peer.remote, peer.local, max_from_ip, &others, &shared.config);
+    let incoming = Incoming::new(remote, local, max_from_ip, &others, &shared.config);
     let verdict = shared.plugins.pre_connection(&incoming);
     refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0)
 }

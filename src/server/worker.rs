@@ -9,7 +9,7 @@ use crate::hook::Shared;
 use crate::log::Level;
 use crate::server::growth::{self, Growth};
 use crate::server::handoff;
-use crate::server::listener::Peer;
+use crate::server::listener::{Peer, has_path};
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
 use crate::sys::tally::Tally;
@@ -88,20 +88,21 @@ fn begin(post: &Post, shared: &Shared, duty: Duty) {
 
 /// How many octets of messages there were.
 fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) -> u64 {
-    let mut connection = Connection::new(peer.remote, peer.local);
+    let (remote, local) = peer.ends();
+    let mut connection = Connection::new(remote, local);
     if duty.rdns {
         connection = connection.with_look_up();
     }
-    if peer.is_unix() {
+    if *peer == Peer::Unix {
+        connection.by_path = has_path(&client);
         // Clients of other listeners inherit it.
         stream::prepare(&client);
     }
-    let stream = Stream::new(client).until(&stop::PARENT).counted(tally);
+    let stream = Stream::new(client).until(&stop::PARENT).on_close(move || tally.left());
     let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
     served.unwrap_or_else(|_| {
         let why = crate::sys::panics::last();
-        let ip = peer.remote.0;
-        shared.plugins.log(Level::Crit, format_args!("the session from {ip} failed: {why}"));
+        shared.plugins.log(Level::Crit, format_args!("the session from {peer} failed: {why}"));
         crate::sys::fork::exit(EXIT_BUG)
     })
 }

@@ -91,7 +91,7 @@ impl Dialogue {
     /// From the greeting, or what comes before it, to the last reply.  False: a proxy did not say who
     /// the client is, and there was no session.
     fn run(&mut self) -> bool {
-        let service = Service::of(&mut self.session, self.stream.has_path());
+        let service = Service::of(&mut self.session);
         self.is_lmtp = service.is_lmtp;
         if service.proxy_first
             && let Err(why) = proxy::unwrap(self)

@@ -20,9 +20,8 @@ pub(crate) struct Service {
 impl Service {
     /// What is spoken with the client of `session`, which came to a path in the file system or to
     /// a port.
-    pub(crate) fn of(session: &mut Session, has_path: bool) -> Service {
+    pub(crate) fn of(session: &mut Session) -> Service {
         let (ip, port) = (session.connection.remote_ip, session.connection.local_port);
-        let has_path = has_path && port == 0;
         let has_tls = session.plugins().tls().is_some();
         Service {
             proxy_first: session.setting(PROXY_FROM).contains(ip) && {
@@ -30,7 +29,7 @@ impl Service {
                 ports.is_empty() || ports.contains(port)
             },
             tls_first: has_tls && session.setting(TLS_PORTS).contains(port),
-            is_lmtp: has_path || session.setting(LMTP_PORTS).contains(port),
+            is_lmtp: session.connection.by_path || session.setting(LMTP_PORTS).contains(port),
         }
     }
 }
@@ -73,16 +72,17 @@ mod tests {
         {
             let files = [("proxy_from", "192.0.2.1"), ("proxy_ports", ports)];
             let mut trial = Trial::new("", &files);
-            assert_eq!(Service::of(&mut trial.session, false).proxy_first, found, "{ports:?}");
+            assert_eq!(Service::of(&mut trial.session).proxy_first, found, "{ports:?}");
         }
     }
 
     #[test]
     fn a_path_and_the_ports_named_speak_lmtp() {
         let mut trial = Trial::new("", &[("lmtp_ports", "24")]);
-        for (has_path, port, found) in [(false, 25, false), (false, 24, true), (true, 0, true)] {
+        for (by_path, port, found) in [(false, 25, false), (false, 24, true), (true, 0, true)] {
             trial.session.connection.local_port = port;
-            assert_eq!(Service::of(&mut trial.session, has_path).is_lmtp, found, "{port}");
+            trial.session.connection.by_path = by_path;
+            assert_eq!(Service::of(&mut trial.session).is_lmtp, found, "{port}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod wait;
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use memchr::memchr;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown, UnixAddr, getsockname, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{MsgFlags, Shutdown, setsockopt, shutdown, sockopt};
 use nix::unistd::read;
 use rustls::ServerConfig;
 
@@ -20,7 +21,6 @@ use crate::smtp::tls::{Failed, Tls};
 use crate::smtp::waits::{State, Wait, Waits};
 use crate::state::Encryption;
 use crate::sys::stop::Stop;
-use crate::sys::tally::Tally;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
@@ -55,8 +55,8 @@ pub struct Stream {
     output: Option<OwnedFd>,
     /// Whether the server wants sessions to end.
     stop: Option<&'static Stop>,
-    /// Where it is noted that the client leaves.
-    tally: Option<Tally>,
+    /// What happens when the client is leaving.
+    on_close: OnClose,
     /// What was read; from `at` on it was not used yet.
     buffer: Vec<u8>,
     at: usize,
@@ -67,6 +67,15 @@ pub struct Stream {
     pub(crate) waits: Waits,
     /// Why nothing can be said to the client any more.
     broken: Option<End>,
+}
+
+/// See [`Stream::on_close`].
+struct OnClose(Option<Box<dyn FnOnce()>>);
+
+impl fmt::Debug for OnClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnClose")
+    }
 }
 
 /// How long the kernel lets a read wait (SO_RCVTIMEO).
@@ -86,7 +95,7 @@ impl Stream {
             input: Rc::new(socket),
             output: None,
             stop: None,
-            tally: None,
+            on_close: OnClose(None),
             buffer: Vec::new(),
             at: 0,
             out: Vec::with_capacity(512),
@@ -109,15 +118,11 @@ impl Stream {
         self
     }
 
-    /// The same stream; at its end it is noted that the client leaves.
-    pub fn counted(mut self, tally: Tally) -> Stream {
-        self.tally = Some(tally);
+    /// The same stream; `run` runs once, when all has been said to the client and the connection is
+    /// about to be closed: the client may be back before `run` returns.
+    pub fn on_close(mut self, run: impl FnOnce() + 'static) -> Stream {
+        self.on_close = OnClose(Some(Box::new(run)));
         self
-    }
-
-    /// Is it a socket that clients find in the file system?
-    pub(crate) fn has_path(&self) -> bool {
-        getsockname::<UnixAddr>(self.input.as_raw_fd()).is_ok_and(|own| own.path().is_some())
     }
 
     /// The descriptor on which the client reads.
@@ -228,8 +233,8 @@ impl Stream {
             tls.close(&mut writer);
         }
         // Not before: who takes no replies has not left.
-        if let Some(tally) = self.tally {
-            tally.left();
+        if let Some(run) = self.on_close.0.take() {
+            run();
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Connection {
     pub encryption: Option<Encryption>,
     /// Notes that last as long as the connection.
     pub notes: Notes,
+    /// Did the client come by a socket in the file system?
+    pub(crate) by_path: bool,
     remote_host: OnceCell<String>,
     remote_user: Option<String>,
     looks_up: bool,
@@ -83,6 +85,7 @@ impl Connection {
             auth_mechanism: None,
             encryption: None,
             notes: Notes::default(),
+            by_path: false,
             remote_host: OnceCell::new(),
             remote_user: None,
             looks_up: false,
