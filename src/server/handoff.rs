@@ -2,18 +2,15 @@
 //!
 //! They go over Unix sockets that keep them apart (SOCK_SEQPACKET).  Each worker of a pool has one
 //! for its jobs; when the parent closes its end, the worker finishes what it is doing and ends.  All
-//! children report over the same one; the kernel says which of them it was.
+//! children report over the same one.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixCredentials, recvmsg, send, sendmsg, setsockopt, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
 };
 
 use crate::server::listener::Peer;
@@ -24,11 +21,14 @@ const JOB: usize = 1 + 2 * END;
 const END: usize = 18;
 const TCP: u8 = 1;
 
+/// The report that is not the text about an overdue handler.
+const WAKE: &[u8] = b"W";
+
 /// What a child says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// The session is over.  `leaving`: this worker has served its time and ends.
-    Done { leaving: bool },
+    /// There is room for a client again: a look at the scoreboard says where.
+    Wake,
     /// A handler passed its deadline; the text says which.  The child is gone.
     Overdue(String),
 }
@@ -40,16 +40,6 @@ pub(crate) enum Report {
 pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
     socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)
-}
-
-/// The pair for reports.
-///
-/// # Errors
-/// No descriptors are left.
-pub(crate) fn reports() -> nix::Result<(OwnedFd, OwnedFd)> {
-    let pair = pair()?;
-    setsockopt(&pair.0, PassCred, &true)?;
-    Ok(pair)
 }
 
 /// Parent: passes a client to a worker.
@@ -76,29 +66,19 @@ pub(crate) fn receive_job(link: &OwnedFd) -> Option<(OwnedFd, Peer)> {
     }
 }
 
-/// Child: tells the parent something.
-pub(crate) fn send_done(reports: &OwnedFd, leaving: bool) {
-    let flags = MsgFlags::MSG_NOSIGNAL;
-    let _ = send(reports.as_raw_fd(), &[b'D', u8::from(leaving)], flags);
+/// Child: wakes the parent, which has asked for that.
+pub(crate) fn wake(reports: &OwnedFd) {
+    let _ = send(reports.as_raw_fd(), WAKE, MsgFlags::MSG_NOSIGNAL);
 }
 
-/// Parent: the next report and the process id of the child that made it; None when there is none.
-pub(crate) fn receive_report(reports: &OwnedFd) -> Option<(i32, Report)> {
+/// Parent: the next report; None when there is none.
+pub(crate) fn receive_report(reports: &OwnedFd) -> Option<Report> {
     let mut octets = [0; 512];
-    let mut space = cmsg_space!(UnixCredentials);
-    let mut slices = [IoSliceMut::new(&mut octets)];
-    let flags = MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<()>(reports.as_raw_fd(), &mut slices, Some(&mut space), flags).ok()?;
-    let pid = message.cmsgs().ok()?.find_map(|control| match control {
-        ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
-        _ => None,
-    })?;
-    let count = message.bytes;
-    let report = match &octets[..count] {
-        [b'D', leaving] => Report::Done { leaving: *leaving != 0 },
+    let count = recv(reports.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT).ok()?;
+    Some(match &octets[..count] {
+        WAKE => Report::Wake,
         text => Report::Overdue(String::from_utf8_lossy(text).trim().to_owned()),
-    };
-    Some((pid, report))
+    })
 }
 
 fn encode(peer: &Peer) -> [u8; JOB] {
@@ -160,18 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn reports_come_back_with_who_made_them() {
-        let (parent, child) = reports().unwrap();
-        let own = nix::unistd::getpid().as_raw();
+    fn reports_come_one_by_one() {
+        let (parent, child) = pair().unwrap();
         assert_eq!(receive_report(&parent), None);
-        send_done(&child, true);
+        wake(&child);
         let text = b" (rcpt) slow: passed its deadline";
         send(child.as_raw_fd(), text, MsgFlags::empty()).unwrap();
-        assert_eq!(receive_report(&parent), Some((own, Report::Done { leaving: true })));
-        assert_eq!(
-            receive_report(&parent),
-            Some((own, Report::Overdue("(rcpt) slow: passed its deadline".into())))
-        );
+        assert_eq!(receive_report(&parent), Some(Report::Wake));
+        let text = "(rcpt) slow: passed its deadline".to_owned();
+        assert_eq!(receive_report(&parent), Some(Report::Overdue(text)));
         assert_eq!(receive_report(&parent), None);
     }
 

@@ -53,18 +53,13 @@ impl Peer {
         Peer::Tcp { remote: plain(remote), local: plain(local) }
     }
 
-    /// The client's address, if it has one with whose others it counts.
+    /// The address with whose others the client counts.  Clients of a path have none: they are not held
+    /// against those of the loopback interface.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Tcp { remote, .. } => Some(remote.0),
             Peer::Unix => None,
         }
-    }
-
-    /// The address with whose others the client counts.  Clients of a path are not held against those
-    /// of the loopback interface.
-    pub(crate) fn counts_as(&self) -> IpAddr {
-        self.ip().unwrap_or(Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// Both ends as sessions and plugins see them, the client's first: those of a client of a path are
@@ -148,14 +143,12 @@ impl fmt::Display for Listener {
 pub(crate) fn bind_all(
     addresses: &[String],
     ports: &[u16],
-    default: u16,
     account: Option<&Account>,
 ) -> Result<Vec<Listener>> {
     let passed = from_systemd()?;
     if !passed.is_empty() {
         return Ok(passed);
     }
-    let ports = if ports.is_empty() { &[default] } else { ports };
     let (paths, addresses): (Vec<_>, Vec<_>) =
         addresses.iter().partition(|address| address.starts_with('/'));
     let mut wanted: Vec<SocketAddr> = vec![];
@@ -340,7 +333,7 @@ mod tests {
     fn a_path_is_taken_over_from_nobody_but_the_dead() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lmtp").display().to_string();
-        let listen = || bind_all(std::slice::from_ref(&path), &[], 25, None);
+        let listen = || bind_all(std::slice::from_ref(&path), &[25], None);
         drop(listen().unwrap());
         assert!(Path::new(&path).exists());
         let listeners = listen().unwrap();
@@ -358,6 +351,6 @@ mod tests {
         assert!(listen().is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let long = format!("/{}", "x".repeat(200));
-        assert!(bind_all(&[long], &[], 25, None).is_err());
+        assert!(bind_all(&[long], &[25], None).is_err());
     }
 }

@@ -3,7 +3,6 @@
 mod backoff;
 mod certificate;
 mod check;
-mod children;
 mod console;
 mod daemonize;
 mod environment;
@@ -21,7 +20,7 @@ mod pre_connection;
 mod prefork;
 mod privileges;
 mod rights;
-mod seats;
+mod scoreboard;
 mod signals;
 mod startup;
 mod worker;

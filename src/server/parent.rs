@@ -12,21 +12,20 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::unistd::getpid;
 
 use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::server::backoff::Backoff;
-use crate::server::children::{Child, Children};
 use crate::server::handoff::{self, Report};
 use crate::server::listener::{Listener, Peer};
 use crate::server::manager::Manager;
 use crate::server::overload::Overload;
 use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
+use crate::server::scoreboard::{Scoreboard, Slot};
 use crate::server::signals::Signals;
-use crate::server::worker::Post;
+use crate::server::worker::Duty;
 use crate::smtp::syntax::reply::{INTERNAL_ERROR, Reply};
 use crate::sys::title;
 
@@ -58,21 +57,20 @@ pub(crate) trait Dispatch {
     /// How many clients there may be at a time.
     fn most(&self) -> usize;
     /// Is there a process, or room for one, for another client?
-    fn has_room(&mut self, parent: &mut Parent) -> bool;
+    fn has_room(&self, parent: &Parent) -> bool;
     /// Gives an accepted client to a process.
-    fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: &Peer);
-    /// Finds out who has served its client without saying so.
-    fn look(&mut self, _parent: &mut Parent) {}
-    /// A process says that it has served its client.
-    fn done(&mut self, _parent: &mut Parent, _pid: i32, _leaving: bool) {}
-    /// A process has ended as it should not have.
-    fn died(&mut self, _parent: &mut Parent, _child: &Child) {}
+    fn take(&mut self, parent: &mut Parent, client: OwnedFd, peer: Peer);
     /// Something has changed: are there enough processes, or too many?
     fn balance(&mut self, _parent: &mut Parent, _now: Instant) {}
+    /// A process has ended as it should not have.
+    fn died(&mut self, _parent: &mut Parent, _slot: &Slot) {}
 }
 
 /// What only a parent has, and no child keeps.
 pub(crate) struct Held {
+    pub(crate) listeners: Vec<Listener>,
+    /// The parent's end of the socket for reports.
+    pub(crate) reports: OwnedFd,
     pub(crate) signals: Signals,
     pub(crate) pid_file: Option<PidFile>,
     pub(crate) manager: Manager,
@@ -81,7 +79,7 @@ pub(crate) struct Held {
 /// The state of a parent process.
 pub(crate) struct Parent {
     pub(crate) shared: Shared,
-    pub(crate) children: Children,
+    pub(crate) board: Scoreboard,
     pub(crate) backoff: Backoff,
     max_from_ip: usize,
     grace: Duration,
@@ -90,9 +88,8 @@ pub(crate) struct Parent {
     signals: Option<Signals>,
     pid_file: Option<PidFile>,
     manager: Manager,
-    /// Our end of the socket for reports; None in a child.
     reports: Option<OwnedFd>,
-    post: Post,
+    duty: Duty,
     listening: bool,
     said_full: Option<Instant>,
     overload: Overload,
@@ -102,30 +99,35 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
+    /// A parent that has nobody yet.  `max_from_ip`: how many connections an address may have, 0: any
+    /// number; `grace`: how long sessions may take to end when it stops.
+    ///
+    /// # Errors
+    /// The kernel does not let us wait for events.
     pub(crate) fn new(
         shared: Shared,
-        listeners: Vec<Listener>,
         held: Held,
+        board: Scoreboard,
+        duty: Duty,
         max_from_ip: usize,
         grace: Duration,
     ) -> io::Result<Parent> {
         let poll = Poll::new()?;
-        let (reports, post) = handoff::reports()?;
         watch(&poll, held.signals.as_fd(), SIGNALS)?;
-        watch(&poll, reports.as_fd(), REPORTS)?;
+        watch(&poll, held.reports.as_fd(), REPORTS)?;
         Ok(Parent {
             shared,
-            children: Children::default(),
+            board,
             backoff: Backoff::default(),
             max_from_ip,
             grace,
             poll: Some(poll),
-            listeners,
+            listeners: held.listeners,
             signals: Some(held.signals),
             pid_file: held.pid_file,
             manager: held.manager,
-            reports: Some(reports),
-            post: Post { parent: getpid(), reports: post },
+            reports: Some(held.reports),
+            duty,
             listening: false,
             said_full: None,
             overload: Overload::new(Instant::now()),
@@ -152,12 +154,12 @@ impl Parent {
                 // Something that processes inherit may have ended, too.
                 self.preload();
                 dispatch.balance(self, now);
-                let has_room = dispatch.has_room(self);
+                let has_room = self.has_room(&*dispatch);
                 self.listen_while(has_room, now);
                 if !has_room {
                     self.make_room(now);
                 }
-            } else if self.children.is_empty() {
+            } else if self.board.is_empty() {
                 if let Some(pid_file) = self.pid_file.take() {
                     pid_file.release();
                 }
@@ -166,10 +168,10 @@ impl Parent {
             self.kill_late(now);
             self.show();
             self.wait(&mut events)?;
-            dispatch.look(self);
+            self.look();
             let tokens = || events.iter().map(|event| event.token().0);
             if tokens().any(|token| token == REPORTS) {
-                self.hear(dispatch);
+                self.hear();
             }
             if tokens().any(|token| token == SIGNALS) {
                 self.signalled(dispatch);
@@ -192,7 +194,7 @@ impl Parent {
     fn wait(&mut self, events: &mut Events) -> Result<()> {
         let odd = !self.listening || self.stopping.is_some() || self.short_until.is_some();
         let Some(poll) = &mut self.poll else { return Ok(()) };
-        let wait = match self.children.busy() {
+        let wait = match self.board.busy() {
             _ if odd => SOON,
             0 => SELDOM,
             _ => AT_WORK,
@@ -213,7 +215,7 @@ impl Parent {
         let wanted = room && self.short_until.is_none();
         if !room && self.said_full.is_none_or(|said| now.duration_since(said) > SAY_AGAIN) {
             self.said_full = Some(now);
-            let busy = self.children.len() - self.children.idle();
+            let busy = self.board.len() - self.board.idle();
             self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
         }
         self.set_listening(wanted);
@@ -225,13 +227,15 @@ impl Parent {
     fn make_room(&mut self, now: Instant) {
         let waits = || self.listeners.iter().any(Listener::has_client);
         let Some(limit) = self.overload.limit(waits, now) else { return };
-        for _ in 0..self.children.len().div_ceil(8) {
-            let Some(pid) = self.children.longest_busy(limit) else { return };
-            if let Some(ip) = self.children.get_mut(pid).and_then(|child| child.client) {
-                self.log(Level::Notice, format_args!("others wait: {ip} is asked to leave"));
-                self.overload.asked(ip, now);
+        for _ in 0..self.board.len().div_ceil(8) {
+            let Some(place) = self.board.longest_busy(limit) else { return };
+            if let Some(peer) = self.board.get_mut(place).and_then(|slot| slot.client) {
+                self.log(Level::Notice, format_args!("others wait: {peer} is asked to leave"));
+                if let Some(ip) = peer.ip() {
+                    self.overload.asked(ip, now);
+                }
             }
-            self.dismiss(pid);
+            self.dismiss(place);
         }
     }
 
@@ -262,7 +266,7 @@ impl Parent {
             if self.stopping.is_some() {
                 return;
             }
-            if !dispatch.has_room(self) {
+            if !self.has_room(&*dispatch) {
                 return self.set_listening(false);
             }
             let Some(listener) = self.listeners.get(number) else { return };
@@ -276,11 +280,11 @@ impl Parent {
             // Those who have taken their time do not get the last places again.
             let now = Instant::now();
             let stands_back = peer.ip().is_some_and(|ip| self.overload.stands_back(ip, now))
-                && self.children.busy() * 4 >= dispatch.most() * 3;
-            let (children, most) = (&self.children, self.max_from_ip);
-            match pre_connection::check(&peer, children, most, stands_back, &self.shared) {
+                && self.board.busy() * 4 >= dispatch.most() * 3;
+            let (board, most) = (&self.board, self.max_from_ip);
+            match pre_connection::check(&peer, board, most, stands_back, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
-                None => dispatch.take(self, client, &peer),
+                None => dispatch.take(self, client, peer),
             }
         }
         self.set_listening(false);
@@ -293,20 +297,42 @@ impl Parent {
         self.set_listening(false);
     }
 
-    /// Hears what children report.
-    fn hear(&mut self, dispatch: &mut dyn Dispatch) {
-        while let Some((pid, report)) = self.reports.as_ref().and_then(handoff::receive_report) {
+    /// Is there room for another client?  If not, the parent is woken when there is.
+    fn has_room(&mut self, dispatch: &dyn Dispatch) -> bool {
+        self.look();
+        let has_room = dispatch.has_room(self);
+        if self.board.ask(!has_room) {
+            // Who was done just before that wakes nobody.
+            self.look();
+            return dispatch.has_room(self);
+        }
+        has_room
+    }
+
+    /// Finds out who is done.
+    fn look(&mut self) {
+        for place in self.board.look() {
+            self.backoff.worked();
+            if self.board.get_mut(place).is_some_and(|slot| slot.outdated) {
+                self.dismiss(place);
+            }
+        }
+    }
+
+    /// Hears what workers report; one that only wakes the parent has done so.
+    fn hear(&mut self) {
+        while let Some(report) = self.reports.as_ref().and_then(handoff::receive_report) {
             match report {
+                Report::Wake => {}
                 Report::Overdue(text) => {
                     self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
                 }
-                Report::Done { leaving } => dispatch.done(self, pid, leaving),
             }
         }
     }
 
     fn show(&mut self) {
-        let (busy, idle) = (self.children.busy(), self.children.idle());
+        let (busy, idle) = (self.board.busy(), self.board.idle());
         let state = if self.stopping.is_some() { "stopping" } else { "parent" };
         title::set(format_args!("{state}, {busy} busy, {idle} waiting"));
     }

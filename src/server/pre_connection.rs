@@ -1,17 +1,20 @@
 //! What is decided about a client before it costs a process: the core's own limit, then the
 //! `pre-connection` hook.  This runs in the parent, so nothing here waits.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
-use crate::server::children::Children;
 use crate::server::listener::Peer;
+use crate::server::scoreboard::Scoreboard;
 use crate::smtp::service;
 use crate::smtp::syntax::reply::{Form, Reply, refusal};
+
+/// What plugins see among the addresses of others for a client that has none.
+const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
 /// it was asked to leave before, and there is little room.  Proxies bring clients of many
@@ -19,7 +22,7 @@ use crate::smtp::syntax::reply::{Form, Reply, refusal};
 /// file system.
 pub(crate) fn check(
     peer: &Peer,
-    children: &Children,
+    board: &Scoreboard,
     max_from_ip: usize,
     stands_back: bool,
     shared: &Shared,
@@ -34,7 +37,7 @@ pub(crate) fn check(
         true => 0,
         false => max_from_ip,
     };
-    if max_from_ip > 0 && children.connections_from(ip) >= max_from_ip {
+    if max_from_ip > 0 && board.connections_from(ip) >= max_from_ip {
         shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));
         let text = format!("too many connections from {ip}, try again later");
         let verdict = Verdict::denysoft(text);
@@ -47,7 +50,8 @@ pub(crate) fn check(
     if !shared.plugins.has(Hook::PreConnection) {
         return None;
     }
-    let others: Vec<IpAddr> = children.addresses().collect();
+    let address = |client: Peer| client.ip().unwrap_or(NOBODYS);
+    let others: Vec<IpAddr> = board.clients().map(address).collect();
     let incoming = Incoming::new(remote, local, max_from_ip, &others, &shared.config);
     let verdict = shared.plugins.pre_connection(&incoming);
     refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::getpid;
 
 use crate::cli;
 use crate::config::Config;
@@ -16,15 +17,16 @@ use crate::log::Level;
 use crate::plugin;
 use crate::server::console::warn;
 use crate::server::forkserver::Forkserver;
+use crate::server::listener::Listener;
 use crate::server::manager::Manager;
 use crate::server::parent::{Dispatch, Held, Parent};
 use crate::server::pid_file::PidFile;
 use crate::server::prefork::Prefork;
 use crate::server::privileges::{self, Account};
-use crate::server::seats::Seats;
+use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
-use crate::server::{check, daemonize, environment, inetd, listener, oneshot};
+use crate::server::{check, daemonize, environment, handoff, inetd, listener, oneshot};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
@@ -39,8 +41,8 @@ struct Setup {
     daemon: cli::Daemon,
     addresses: Vec<String>,
     ports: Vec<u16>,
-    default_port: u16,
     max_from_ip: usize,
+    /// By how much to raise the parent's priority.
     renice: i32,
     debug: bool,
 }
@@ -65,19 +67,13 @@ pub fn forkserver() -> ExitCode {
         program: "qpsmtpd-forkserver",
         daemon: options.daemon,
         addresses: options.listen_address,
-        ports: options.port,
-        default_port: 2525,
+        ports: or_default(options.port, 2525),
         max_from_ip: options.max_from_ip,
         renice: 0,
         debug: false,
     };
     let limit = options.limit_connections.max(1);
-    let duty = Duty { rdns: true, lifetime: 1, renice: 0 };
-    let done = seats(limit).and_then(|seats| {
-        let dispatch = |duty| -> Box<dyn Dispatch> { Box::new(Forkserver { limit, duty, seats }) };
-        run_parent(&setup, duty, dispatch)
-    });
-    finish(setup.program, done)
+    finish(setup.program, run_parent(&setup, &mut Forkserver { limit }))
 }
 
 /// The program `qpsmtpd-prefork`.
@@ -90,46 +86,36 @@ pub fn prefork() -> ExitCode {
         program: "qpsmtpd-prefork",
         daemon: options.daemon,
         addresses: options.listen_address,
-        ports: options.port,
-        default_port: 25,
+        ports: or_default(options.port, 25),
         max_from_ip: options.max_from_ip,
         renice: options.renice_parent,
         debug: options.debug,
     };
     let most = options.children.max(1);
-    let idle = options.idle_children.clamp(1, most);
-    let duty = Duty { rdns: true, lifetime: options.child_lifetime, renice: 0 };
-    let done = seats(most).and_then(|seats| {
-        let dispatch = |duty| -> Box<dyn Dispatch> {
-            Box::new(Prefork { most, idle, duty, surplus: None, seats })
-        };
-        run_parent(&setup, duty, dispatch)
-    });
-    finish(setup.program, done)
+    let mut pool = Prefork::new(most, options.idle_children, options.child_lifetime);
+    finish(setup.program, run_parent(&setup, &mut pool))
 }
 
-fn seats(most: usize) -> Result<Seats> {
-    Seats::new(most)
-        .map_err(|error| Error::new(format!("no memory for {most} sessions at a time: {error}")))
+fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
+    if ports.is_empty() { vec![default] } else { ports }
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.
-fn run_parent(
-    setup: &Setup,
-    duty: Duty,
-    dispatch: impl FnOnce(Duty) -> Box<dyn Dispatch>,
-) -> Result<()> {
+fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     prepare_process(setup.program, true);
     let config = Config::from_env();
     config.reachable()?;
     if setup.daemon.common.check {
         return check::run(&config, privileges::account(setup.daemon.user.as_deref())?.as_ref());
     }
-    let daemon = setup.daemon.detach.then(daemonize::begin).transpose()?;
+    let most = dispatch.most();
+    let no_memory = |error| format!("no memory for {most} sessions at a time: {error}");
+    let board = Scoreboard::new(most).map_err(|error| Error::new(no_memory(error)))?;
+    let background = setup.daemon.detach.then(daemonize::begin).transpose()?;
+
     let account = privileges::account(setup.daemon.user.as_deref())?;
     let account = account.as_ref();
-    let listeners =
-        listener::bind_all(&setup.addresses, &setup.ports, setup.default_port, account)?;
+    let listeners = listener::bind_all(&setup.addresses, &setup.ports, account)?;
     let pid_file = setup.daemon.pid_file.as_deref();
     let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
     let renice = descriptors::raise_priority(setup.renice);
@@ -139,18 +125,21 @@ fn run_parent(
     let shared = load(&config, setup.debug.then_some(Level::Debug))?;
     shared.spool.sweep_dead();
     let signals = Signals::install().map_err(|error| Error::new(format!("signals: {error}")))?;
-    let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
-    announce(setup, &addresses, &shared);
+    announce(setup, &listeners, &shared);
+    let no_socket = |error| Error::new(format!("no socket for reports: {error}"));
+    let (reports, own) = handoff::pair().map_err(no_socket)?;
+    let held = Held { listeners, reports, signals, pid_file, manager };
+    let rdns = !setup.daemon.no_rdns;
+    let duty = Duty { parent: getpid(), reports: own, rdns, renice };
     let grace = Duration::from_secs(setup.daemon.grace);
-    let held = Held { signals, pid_file, manager };
-    let mut parent = Parent::new(shared, listeners, held, setup.max_from_ip, grace)
+    let mut parent = Parent::new(shared, held, board, duty, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
-    let mut dispatch = dispatch(Duty { rdns: !setup.daemon.no_rdns, renice, ..duty });
-    if let Some(daemon) = daemon {
-        daemon.ready();
+
+    if let Some(background) = background {
+        background.ready();
     }
     parent.is_ready();
-    parent.run(&mut *dispatch)
+    parent.run(dispatch)
 }
 
 fn run_inetd(options: &cli::Inetd) -> Result<()> {
@@ -219,12 +208,14 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool) })
 }
 
-fn announce(setup: &Setup, addresses: &[String], shared: &Shared) {
+/// Says where clients are waited for, and who serves them.
+fn announce(setup: &Setup, listeners: &[Listener], shared: &Shared) {
+    let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     let folder = shared.config.folder();
     let folder = folder.display();
     if !setup.daemon.quiet {
         warn(format_args!("{}: the configuration is in {folder}", setup.program));
-        for address in addresses {
+        for address in &addresses {
             warn(format_args!("{}: listening on {address}", setup.program));
         }
     }

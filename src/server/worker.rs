@@ -10,99 +10,101 @@ use crate::log::Level;
 use crate::server::growth::{self, Growth};
 use crate::server::handoff;
 use crate::server::listener::{Peer, has_path};
+use crate::server::scoreboard::Row;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
-use crate::sys::tally::Tally;
-use crate::sys::{deadline, descriptors, stop, title};
+use crate::sys::fork::exit;
+use crate::sys::{deadline, descriptors, panics, stop, title};
 
 /// The exit status of a child in which the core itself failed.
 const EXIT_BUG: i32 = 70;
 
-/// What a child needs to know besides what all sessions share.
-#[derive(Clone, Copy, Debug)]
+/// What every worker of a parent is told: whose it is, and how it serves.
+#[derive(Debug)]
 pub(crate) struct Duty {
+    pub(crate) parent: Pid,
+    /// Where it makes its reports.
+    pub(crate) reports: OwnedFd,
     /// Look up the names of clients?
     pub(crate) rdns: bool,
-    /// After so many clients a worker of a pool ends.
-    pub(crate) lifetime: u64,
-    /// By how much the parent raised its priority, which is not for children.
+    /// By how much the parent raised its priority, which is not for workers.
     pub(crate) renice: i32,
 }
 
-/// Where a child stands: who its parent is, and where it makes its reports.
-#[derive(Debug)]
-pub(crate) struct Post {
-    pub(crate) parent: Pid,
-    pub(crate) reports: OwnedFd,
+/// A worker, in its own process.
+pub(crate) struct Worker<'a> {
+    pub(crate) duty: &'a Duty,
+    pub(crate) row: Row,
+    pub(crate) shared: &'a Shared,
 }
 
-/// A process for one client.
-pub(crate) fn one_client(
-    client: OwnedFd,
-    peer: &Peer,
-    tally: Tally,
-    post: &Post,
-    shared: &Shared,
-    duty: Duty,
-) {
-    begin(post, shared, duty);
-    session(client, peer, tally, shared, duty);
-}
+impl Worker<'_> {
+    /// Serves one client.
+    pub(crate) fn one_client(&self, client: OwnedFd, peer: &Peer) {
+        self.begin();
+        self.session(client, peer);
+    }
 
-/// A process of a pool: serves the clients that come as `jobs` until it is told to end.
-pub(crate) fn pool(jobs: OwnedFd, tally: Tally, post: &Post, shared: &Shared, duty: Duty) {
-    begin(post, shared, duty);
-    let growth = Growth::begin();
-    for served in 1..=duty.lifetime.max(1) {
-        title::set("waiting");
-        let Some((client, peer)) = handoff::receive_job(&jobs) else { return };
-        let octets = session(client, &peer, tally, shared, duty);
-        let is_big = octets >= growth::BIG && is_too_big(&growth, shared);
-        if is_big || served == duty.lifetime.max(1) || stop::PARENT.is_wished() {
-            return handoff::send_done(&post.reports, true);
-        }
-        if tally.done() {
-            handoff::send_done(&post.reports, false);
+    /// Serves the clients that come as `jobs`, up to `lifetime` of them, until it is told to end.
+    pub(crate) fn pool(&self, jobs: &OwnedFd, lifetime: u64) {
+        self.begin();
+        let growth = Growth::begin();
+        for served in 1..=lifetime.max(1) {
+            title::waits();
+            let Some((client, peer)) = handoff::receive_job(jobs) else { return };
+            let octets = self.session(client, &peer);
+            let is_big = octets >= growth::BIG && self.is_too_big(&growth);
+            if is_big || served == lifetime.max(1) || stop::PARENT.is_wished() {
+                // The end of the process says it all.
+                return;
+            }
+            if self.row.is_done() {
+                handoff::wake(&self.duty.reports);
+            }
         }
     }
-}
 
-/// After a session with a lot of mail: processes of plugins that keep too much are let go; is this one
-/// to go, too?
-fn is_too_big(growth: &Growth, shared: &Shared) -> bool {
-    shared.plugins.let_go();
-    let Some(octets) = growth.too_much() else { return false };
-    let grown = octets >> 20;
-    shared.plugins.log(Level::Info, format_args!("this process has grown by {grown} MiB and ends"));
-    true
-}
-
-fn begin(post: &Post, shared: &Shared, duty: Duty) {
-    descriptors::raise_priority(-duty.renice);
-    descriptors::ignore_group_signals();
-    stop::install(post.parent);
-    deadline::install(Some(post.reports.as_raw_fd()));
-    shared.plugins.confine();
-    shared.plugins.post_fork(&shared.config);
-}
-
-/// How many octets of messages there were.
-fn session(client: OwnedFd, peer: &Peer, tally: Tally, shared: &Shared, duty: Duty) -> u64 {
-    let (remote, local) = peer.ends();
-    let mut connection = Connection::new(remote, local);
-    if duty.rdns {
-        connection = connection.with_look_up();
+    /// After a session with a lot of mail: processes of plugins that keep too much are let go; is this
+    /// one to go, too?
+    fn is_too_big(&self, growth: &Growth) -> bool {
+        let plugins = &self.shared.plugins;
+        plugins.let_go();
+        let Some(octets) = growth.too_much() else { return false };
+        let grown = octets >> 20;
+        plugins.log(Level::Info, format_args!("this process has grown by {grown} MiB and ends"));
+        true
     }
-    if *peer == Peer::Unix {
-        connection.by_path = has_path(&client);
-        // Clients of other listeners inherit it.
-        stream::prepare(&client);
+
+    fn begin(&self) {
+        descriptors::raise_priority(-self.duty.renice);
+        descriptors::ignore_group_signals();
+        stop::install(self.duty.parent);
+        deadline::install(Some(self.duty.reports.as_raw_fd()));
+        title::share(self.row.does());
+        self.shared.plugins.confine();
+        self.shared.plugins.post_fork(&self.shared.config);
     }
-    let stream = Stream::new(client).until(&stop::PARENT).on_close(move || tally.left());
-    let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, shared)));
-    served.unwrap_or_else(|_| {
-        let why = crate::sys::panics::last();
-        shared.plugins.log(Level::Crit, format_args!("the session from {peer} failed: {why}"));
-        crate::sys::fork::exit(EXIT_BUG)
-    })
+
+    /// Returns how many octets of messages there were.
+    fn session(&self, client: OwnedFd, peer: &Peer) -> u64 {
+        let (remote, local) = peer.ends();
+        let mut connection = Connection::new(remote, local);
+        if self.duty.rdns {
+            connection = connection.with_look_up();
+        }
+        if *peer == Peer::Unix {
+            connection.by_path = has_path(&client);
+            // Clients of other listeners inherit it.
+            stream::prepare(&client);
+        }
+        let row = self.row;
+        let stream = Stream::new(client).until(&stop::PARENT).on_close(move || row.client_left());
+        let served = catch_unwind(AssertUnwindSafe(|| serve(stream, connection, self.shared)));
+        served.unwrap_or_else(|_| {
+            let why = panics::last();
+            let text = format_args!("the session from {peer} failed: {why}");
+            self.shared.plugins.log(Level::Crit, text);
+            exit(EXIT_BUG)
+        })
+    }
 }

@@ -10,5 +10,4 @@ pub mod panics;
 pub mod resolve;
 pub mod shared;
 pub mod stop;
-pub mod tally;
 pub mod title;

@@ -7,6 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Display, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A stretch of this process's memory that `ps` reads.
 struct Area {
@@ -20,6 +22,7 @@ struct Area {
 thread_local! {
     static AREA: RefCell<Option<Area>> = const { RefCell::new(None) };
     static PROGRAM: Cell<&'static str> = const { Cell::new("qpsmtpd") };
+    static STATE: Cell<&'static [AtomicU64]> = const { Cell::new(&[]) };
 }
 
 /// Finds the memory of the title; titles begin with `program`.  To be called once, before there
@@ -38,9 +41,21 @@ pub fn init(program: &'static str) {
     AREA.with(|slot| *slot.borrow_mut() = (area.len > 1).then_some(area));
 }
 
+/// What this process does is said in `cells`, too, from now on: other processes that share them can
+/// read it there.
+pub fn share(cells: &'static [AtomicU64]) {
+    STATE.set(cells);
+}
+
 /// Shows `PROGRAM: state` as this process's command line.
 pub fn set(state: impl Display) {
     write_title(false, |title| write!(title, "{}: {state}", PROGRAM.get()));
+}
+
+/// Shows that this process waits for a client.
+pub fn waits() {
+    set("waiting");
+    say(STATE.get(), "waiting");
 }
 
 /// Shows `PROGRAM: client connected`, and lets the client stay there for [`does`].
@@ -57,6 +72,22 @@ pub fn serves(client: impl Display) {
 /// Shows what is done for the client.  It costs little, since it happens with every command.
 pub fn does(word: &str) {
     write_title(true, |title| title.write_str(word));
+    say(STATE.get(), word);
+}
+
+/// Puts the beginning of `word` into `cells`, eight octets into each.
+pub fn say(cells: &[AtomicU64], word: &str) {
+    let mut octets = word.bytes();
+    for cell in cells {
+        let eight = [(); 8].map(|()| octets.next().unwrap_or(0));
+        cell.store(u64::from_le_bytes(eight), Relaxed);
+    }
+}
+
+/// What [`say`] has put there; while that happens, the end may be that of another word.
+pub fn said(cells: &[AtomicU64]) -> String {
+    let octets = cells.iter().flat_map(|cell| cell.load(Relaxed).to_le_bytes());
+    octets.take_while(|octet| *octet != 0).map(char::from).collect()
 }
 
 /// Writes a title, or only what comes after the client, and returns where it ends.
@@ -117,6 +148,21 @@ mod tests {
         assert!(start < end && env_start <= env_end);
         let shown = std::fs::read("/proc/self/cmdline").unwrap();
         assert_eq!(shown.len(), end - start);
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_said() {
+        let cells = [const { AtomicU64::new(0) }; 2];
+        assert_eq!(said(&cells), "");
+        for (word, found) in [
+            ("an unknown command", "an unknown comma"),
+            ("STARTTLS", "STARTTLS"),
+            ("connected", "connected"),
+            ("", ""),
+        ] {
+            say(&cells, word);
+            assert_eq!(said(&cells), found);
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Parent {
 
     /// In a new process: lets go of everything that is the parent's.
     pub(super) fn leave_behind(&mut self) {
-        self.children.forget_all();
+        self.board.close_links();
         self.listeners.clear();
         self.poll = None;
         self.reports = None;

@@ -1,7 +1,6 @@
 //! How the parent's processes begin and end, and what it does when it is told to stop or to read its
 //! configuration again.
 
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,10 @@ use nix::unistd::Pid;
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
+use crate::server::listener::Peer;
 use crate::server::parent::{Dispatch, Parent};
 use crate::server::signals::{Event, Signals};
-use crate::server::worker::Post;
+use crate::server::worker::Worker;
 use crate::smtp;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::stop;
@@ -23,25 +23,27 @@ use crate::sys::stop;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 impl Parent {
-    /// Makes a child process, which runs `duty` and ends.  `link`: our end of the socket for its
-    /// jobs.  Returns the child's id; None when there can be no more processes now.
+    /// Makes a worker, which does `work` and ends.  `client`: whom it serves from the beginning; `link`:
+    /// our end of the socket for its jobs.  Returns its place on the scoreboard; None when there can be
+    /// no more processes now.
     pub(crate) fn spawn(
         &mut self,
-        client: Option<IpAddr>,
+        client: Option<Peer>,
         link: nix::Result<Option<OwnedFd>>,
-        duty: impl FnOnce(&Post, &Shared),
-    ) -> Option<i32> {
+        work: impl FnOnce(&Worker<'_>),
+    ) -> Option<usize> {
+        let (place, row) = self.board.free()?;
         let made = link.and_then(|link| Ok((link, fork()?)));
         match made {
             Ok((link, Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                duty(&self.post, &self.shared);
+                work(&Worker { duty: &self.duty, row, shared: &self.shared });
                 exit(0);
             }
             Ok((link, Forked::Parent(pid))) => {
-                self.children.add(pid, link, client);
-                Some(pid.as_raw())
+                self.board.add(place, pid.as_raw(), link, client);
+                Some(place)
             }
             Err(error) => {
                 let wait = self.backoff.failed(Instant::now()).as_secs();
@@ -54,12 +56,12 @@ impl Parent {
         }
     }
 
-    /// Tells a child to end when it has finished with its client.
-    pub(crate) fn dismiss(&mut self, pid: i32) {
-        if let Some(child) = self.children.get_mut(pid).filter(|child| !child.dismissed) {
-            child.dismissed = true;
-            child.link = None;
-            let _ = kill(Pid::from_raw(pid), stop::SIGNAL);
+    /// Tells a worker to end when it has finished with its client.
+    pub(crate) fn dismiss(&mut self, place: usize) {
+        if let Some(slot) = self.board.get_mut(place).filter(|slot| !slot.dismissed) {
+            slot.dismissed = true;
+            slot.link = None;
+            let _ = kill(Pid::from_raw(slot.pid), stop::SIGNAL);
         }
     }
 
@@ -88,19 +90,19 @@ impl Parent {
                 _ => return,
             };
             // What it said at its end comes first.
-            self.hear(dispatch);
-            let Some(child) = self.children.remove(pid) else { continue };
+            self.hear();
+            let Some(slot) = self.board.remove(pid) else { continue };
             let Some(how) = how else {
                 self.backoff.worked();
                 continue;
             };
             let swept = self.shared.spool.sweep(pid as u32);
-            let client = child.client.map_or("waiting".into(), |ip| format!("serving {ip}"));
+            let client = slot.client.map_or("waiting".into(), |peer| format!("serving {peer}"));
             self.log(
                 Level::Error,
                 format_args!("process {pid}, {client}, {how}; {swept} spool files removed"),
             );
-            dispatch.died(self, &child);
+            dispatch.died(self, &slot);
         }
     }
 
@@ -126,11 +128,11 @@ impl Parent {
 
     /// Lets go of the children that there are, as soon as they serve nobody.
     pub(super) fn replace_children(&mut self) {
-        for (_, child) in self.children.iter_mut() {
-            child.outdated = true;
+        for slot in self.board.iter_mut() {
+            slot.outdated = true;
         }
-        while let Some(pid) = self.children.take_longest_waiting() {
-            self.dismiss(pid);
+        while let Some(place) = self.board.take_longest_waiting() {
+            self.dismiss(place);
         }
     }
 
@@ -142,12 +144,11 @@ impl Parent {
         self.stopping = Some(now + self.grace);
         self.set_listening(false);
         self.listeners.clear();
-        let busy = self.children.busy();
+        let busy = self.board.busy();
         self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
         self.manager.tell("STOPPING=1");
-        let pids: Vec<i32> = self.children.iter_mut().map(|(pid, _)| pid).collect();
-        for pid in pids {
-            self.dismiss(pid);
+        for place in self.board.places() {
+            self.dismiss(place);
         }
     }
 
@@ -156,8 +157,8 @@ impl Parent {
     pub(super) fn kill_late(&mut self, now: Instant) {
         let Some(until) = self.stopping.filter(|until| now >= *until) else { return };
         let signal = if now < until + LAST_WORDS { stop::DEMAND } else { Signal::SIGKILL };
-        for (pid, _) in self.children.iter_mut() {
-            let _ = kill(Pid::from_raw(pid), signal);
+        for slot in self.board.iter_mut() {
+            let _ = kill(Pid::from_raw(slot.pid), signal);
         }
     }
 }
