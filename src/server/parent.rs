@@ -6,6 +6,7 @@
 mod inherit;
 mod processes;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -90,7 +91,10 @@ pub(crate) struct Parent {
     manager: Manager,
     reports: Option<OwnedFd>,
     duty: Duty,
-    listening: bool,
+    /// At which listeners clients may wait: from when the kernel says so until none was found.
+    ready: BTreeSet<usize>,
+    /// Are clients taken?
+    is_open: bool,
     said_full: Option<Instant>,
     overload: Overload,
     short_until: Option<Instant>,
@@ -115,6 +119,9 @@ impl Parent {
         let poll = Poll::new()?;
         watch(&poll, held.signals.as_fd(), SIGNALS)?;
         watch(&poll, held.reports.as_fd(), REPORTS)?;
+        for (number, listener) in held.listeners.iter().enumerate() {
+            watch(&poll, listener.as_fd(), LISTENERS + number)?;
+        }
         Ok(Parent {
             shared,
             board,
@@ -128,7 +135,8 @@ impl Parent {
             manager: held.manager,
             reports: Some(held.reports),
             duty,
-            listening: false,
+            ready: BTreeSet::new(),
+            is_open: false,
             said_full: None,
             overload: Overload::new(Instant::now()),
             short_until: None,
@@ -155,7 +163,7 @@ impl Parent {
                 self.preload();
                 dispatch.balance(self, now);
                 let has_room = self.has_room(&*dispatch);
-                self.listen_while(has_room, now);
+                self.open_while(has_room, now);
                 if !has_room {
                     self.make_room(now);
                 }
@@ -170,14 +178,15 @@ impl Parent {
             self.wait(&mut events)?;
             self.look();
             let tokens = || events.iter().map(|event| event.token().0);
+            self.ready.extend(tokens().filter_map(|token| token.checked_sub(LISTENERS)));
             if tokens().any(|token| token == REPORTS) {
                 self.hear();
             }
             if tokens().any(|token| token == SIGNALS) {
                 self.signalled(dispatch);
             }
-            for token in tokens().filter(|token| *token >= LISTENERS) {
-                self.accept(dispatch, token - LISTENERS);
+            for number in 0..self.listeners.len() {
+                self.accept(dispatch, number);
             }
         }
     }
@@ -192,10 +201,12 @@ impl Parent {
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<()> {
-        let odd = !self.listening || self.stopping.is_some() || self.short_until.is_some();
+        let odd = !self.is_open || self.stopping.is_some();
         let Some(poll) = &mut self.poll else { return Ok(()) };
         let wait = match self.board.busy() {
             _ if odd => SOON,
+            // Only what else has happened has its turn.
+            _ if !self.ready.is_empty() => Duration::ZERO,
             0 => SELDOM,
             _ => AT_WORK,
         };
@@ -207,18 +218,17 @@ impl Parent {
         }
     }
 
-    /// Listens while there is room; the kernel keeps the others waiting.
-    fn listen_while(&mut self, room: bool, now: Instant) {
+    /// Takes clients while there is room; the kernel keeps the others waiting.
+    fn open_while(&mut self, room: bool, now: Instant) {
         if self.short_until.is_some_and(|until| now >= until) {
             self.short_until = None;
         }
-        let wanted = room && self.short_until.is_none();
+        self.is_open = room && self.short_until.is_none();
         if !room && self.said_full.is_none_or(|said| now.duration_since(said) > SAY_AGAIN) {
             self.said_full = Some(now);
             let busy = self.board.len() - self.board.idle();
             self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
         }
-        self.set_listening(wanted);
     }
 
     /// Somebody waits and there is no room: the clients that have been here longest are to leave,
@@ -239,40 +249,19 @@ impl Parent {
         }
     }
 
-    fn set_listening(&mut self, wanted: bool) {
-        if wanted == self.listening {
-            return;
-        }
-        for (number, listener) in self.listeners.iter().enumerate() {
-            let Some(poll) = &self.poll else { continue };
-            let changed = match wanted {
-                true => watch(poll, listener.as_fd(), LISTENERS + number),
-                false => {
-                    let fd = listener.as_fd().as_raw_fd();
-                    poll.registry().deregister(&mut SourceFd(&fd))
-                }
-            };
-            if let Err(error) = changed {
-                self.log(Level::Error, format_args!("listening on {listener}: {error}"));
-            }
-        }
-        self.listening = wanted;
-    }
-
-    /// Takes clients that wait, as far as there is room.  That more have come is told only once, so
-    /// who is left waiting is told of again when listening begins again.
+    /// Takes clients that may wait at a listener, as far as there is room.
     fn accept(&mut self, dispatch: &mut dyn Dispatch, number: usize) {
         for _ in 0..CLIENTS {
-            if self.stopping.is_some() {
+            if !self.ready.contains(&number) || !self.is_open || !self.has_room(&*dispatch) {
                 return;
-            }
-            if !self.has_room(&*dispatch) {
-                return self.set_listening(false);
             }
             let Some(listener) = self.listeners.get(number) else { return };
             let (client, peer) = match listener.accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready.remove(&number);
+                    return;
+                }
                 Err(error) if is_of_one_client(&error) => continue,
                 Err(error) => return self.failed_to_accept(&error),
             };
@@ -287,14 +276,13 @@ impl Parent {
                 None => dispatch.take(self, client, peer),
             }
         }
-        self.set_listening(false);
     }
 
     /// Descriptors or memory have run out: the listener is left alone for a moment.
     fn failed_to_accept(&mut self, error: &io::Error) {
         self.log(Level::Error, format_args!("cannot accept: {error}; next try in 1 s"));
         self.short_until = Some(Instant::now() + BREATHER);
-        self.set_listening(false);
+        self.is_open = false;
     }
 
     /// Is there room for another client?  If not, the parent is woken when there is.
@@ -338,9 +326,14 @@ impl Parent {
     }
 }
 
-/// Events come when something changes, not as long as there is something to read.
+/// An event says once that there is something to read: who hears of it reads until there is nothing,
+/// or remembers that it has not.
 fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
     poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(token), Interest::READABLE)
+}
+
+fn forget(poll: &Poll, fd: BorrowedFd<'_>) {
+    let _ = poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
 }
 
 /// Has only this client gone wrong?

@@ -1,7 +1,7 @@
 //! How the parent's processes begin and end, and what it does when it is told to stop or to read its
 //! configuration again.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +12,7 @@ use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
 use crate::server::listener::Peer;
-use crate::server::parent::{Dispatch, Parent};
+use crate::server::parent::{Dispatch, Parent, forget};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::Worker;
 use crate::smtp;
@@ -142,7 +142,11 @@ impl Parent {
             return;
         }
         self.stopping = Some(now + self.grace);
-        self.set_listening(false);
+        self.is_open = false;
+        if let Some(poll) = &self.poll {
+            // Sockets that systemd passed stay open there, and would go on telling of clients.
+            self.listeners.iter().for_each(|listener| forget(poll, listener.as_fd()));
+        }
         self.listeners.clear();
         let busy = self.board.busy();
         self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
