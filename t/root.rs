@@ -9,7 +9,7 @@ use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, Server, say};
+use crate::harness::{Config, Model, PATIENCE, Server, poll, say};
 
 /// A folder of root's that everybody may look into, with a file that nobody else may read.
 fn roots() -> Option<TempDir> {
@@ -228,10 +228,14 @@ fn rights_are_given_up_unless_somebody_needs_them() {
             client.hello();
             for pid in server.parent().children() {
                 let flag = if confined { "1" } else { "0" };
-                assert_eq!(status(pid, "NoNewPrivs"), flag, "{model} {plugins} {setting:?}");
-                if geteuid().is_root() {
+                // A process that was made just now is at it still.
+                let is_so = || {
                     let bounds = status(pid, "CapBnd").trim_matches('0').is_empty();
-                    assert_eq!(bounds, confined, "{model} {plugins} {setting:?}");
+                    let bounds = bounds == confined || !geteuid().is_root();
+                    (bounds && status(pid, "NoNewPrivs") == flag).then_some(())
+                };
+                assert!(poll(PATIENCE, is_so).is_some(), "{model} {plugins} {setting:?}");
+                if geteuid().is_root() {
                     // Its memory and descriptors are root's to look at.
                     let owner = fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid();
                     assert_eq!(owner, 0);
