@@ -324,7 +324,8 @@ fn what_clients_say_is_harmless_in_the_log() {
     let server = Server::start(&config, Model::Prefork);
     let mut client = server.connect();
     client.hello();
-    client.ask("FOO\x1b[2J\x07 injected\rline", "500");
+    client.say("HELO FOO\x1b[2J\x07 injected\rline");
+    client.reply();
     client.quit();
     server.log().wait_for("disconnect from");
     let log = server.log().text();
