@@ -64,7 +64,6 @@ use nix::unistd::{User, geteuid};
 
 use self::spamd::Answer;
 use crate::error::{Error, Result};
-use crate::forward::end_of_waiting;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::net::Endpoint;
@@ -195,7 +194,7 @@ impl Filter {
             session.log(Level::Info, format_args!("skip, too large ({size})"));
             return None;
         }
-        let until = end_of_waiting(session);
+        let until = session.deadline();
         match spamd::ask(&self.endpoint, until, user, &session.transaction) {
             Ok(answer) => Some(answer),
             Err(error) => {

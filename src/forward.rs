@@ -17,9 +17,8 @@ pub(crate) use peer::Peer;
 pub(crate) use reply::{Reply, unable};
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::hook::Session;
 use crate::net::Wire;
 
 /// The longest wait for the greeting, and for the reply to a command (RFC 5321 4.5.3.2.1-4).
@@ -56,13 +55,6 @@ impl Reply {
         let details = self.shown();
         if self.is_ok() { Ok(self) } else { Err(Unusable::new(what, details)) }
     }
-}
-
-/// When waiting for others has to end, so that there is time left to say so: a little before the
-/// handler is overdue.
-pub(crate) fn end_of_waiting(session: &Session) -> Instant {
-    let left = session.time_left();
-    Instant::now() + left - (left / 10).min(Duration::from_secs(1))
 }
 
 /// A server that has greeted.

@@ -66,7 +66,6 @@ use nix::unistd::geteuid;
 
 use crate::auth::back_end::{self, Clear};
 use crate::error::{Error, Result};
-use crate::forward::end_of_waiting;
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::net::Program;
@@ -144,7 +143,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, words: Vec<String>) -> io::Re
     let mut command = Command::new("/bin/sh");
     command.args(["-c", FROM_3, "sh"]).args(&words);
     command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
-    let mut program = Program::start(command, input, output, end_of_waiting(session))?;
+    let mut program = Program::start(command, input, output, session.deadline())?;
     let text = [clear.user.as_bytes(), b"\0", clear.password, b"\0Y123456\0"].concat();
     match program.write_all(&text) {
         // One that does not read everything says why with its status.

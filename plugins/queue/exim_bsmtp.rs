@@ -50,7 +50,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::forward::{CrlfLines, Dots, Reply, end_of_waiting};
+use crate::forward::{CrlfLines, Dots, Reply};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::net::Program;
@@ -81,7 +81,7 @@ fn queue(session: &mut Session, exim: &Path, host: &str) -> io::Result<Verdict> 
     let (output, stdout) = pipe()?;
     let mut command = Command::new(exim);
     command.arg("-bS").stdin(stdin).stdout(stdout.try_clone()?).stderr(stdout);
-    let mut program = match Program::start(command, message, output, end_of_waiting(session)) {
+    let mut program = match Program::start(command, message, output, session.deadline()) {
         Ok(program) => program,
         Err(error) => {
             session.log(Level::Error, format_args!("cannot run {}: {error}", exim.display()));

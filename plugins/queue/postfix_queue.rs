@@ -72,7 +72,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
-use crate::forward::{Reply, end_of_waiting};
+use crate::forward::Reply;
 use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
@@ -165,7 +165,7 @@ fn endpoints(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec
 }
 
 fn queue(session: &mut Session, endpoints: &[String], flags: i64) -> io::Result<Verdict> {
-    let until = end_of_waiting(session);
+    let until = session.deadline();
     for (endpoint, end) in turns(endpoints, until) {
         match Cleanup::open(endpoint, end) {
             Ok(mut cleanup) => {

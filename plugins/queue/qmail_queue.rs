@@ -47,7 +47,6 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
-use crate::forward::end_of_waiting;
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
@@ -124,7 +123,7 @@ fn queue(session: &mut Session, path: &Path) -> io::Result<Verdict> {
     let (output, stderr) = pipe()?;
     let mut command = Command::new(path);
     command.stdin(stdin).stdout(stdout).stderr(stderr);
-    let mut program = match Program::start(command, message, output, end_of_waiting(session)) {
+    let mut program = match Program::start(command, message, output, session.deadline()) {
         Ok(program) => program,
         Err(error) => {
             session.log(Level::Error, format_args!("cannot run {}: {error}", path.display()));

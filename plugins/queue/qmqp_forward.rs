@@ -37,7 +37,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::forward::{CrlfLines, end_of_waiting, lost, unable};
+use crate::forward::{CrlfLines, lost, unable};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
@@ -69,7 +69,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn forward(session: &mut Session, endpoint: &Endpoint) -> Verdict {
     session.log(Level::Info, format_args!("forwarding to {endpoint}"));
-    let mut wire = match Wire::connect(endpoint, end_of_waiting(session)) {
+    let mut wire = match Wire::connect(endpoint, session.deadline()) {
         Ok(wire) => wire,
         Err(error) => {
             session.log(Level::Error, format_args!("Failed to connect to {endpoint}: {error}"));

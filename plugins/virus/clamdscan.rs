@@ -46,7 +46,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::forward::end_of_waiting;
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::net::{Endpoint, Wire, parse_port};
@@ -123,7 +122,7 @@ impl Scanner {
             session.log(Level::Notice, "skip, not multipart");
             return DECLINED;
         }
-        let until = end_of_waiting(session);
+        let until = session.deadline();
         match self.scan(&session.transaction, until) {
             Ok(None) => {
                 session.log(Level::Info, "pass, clean");

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 
-use crate::forward::end_of_waiting;
 use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
 use crate::log::Level;
 use crate::net::{Endpoint, Mode, Security, Tls, Wire};
@@ -76,7 +75,7 @@ impl Talk {
     /// # Errors
     /// There is no connection; the text says where to.
     pub(crate) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Talk> {
-        let until = end_of_waiting(session);
+        let until = session.deadline();
         let wire = Wire::connect(endpoint, until)
             .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))?;
         Ok(Talk { wire, until })

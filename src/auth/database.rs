@@ -24,7 +24,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::forward::end_of_waiting;
 use crate::hook::Session;
 use crate::net::{Endpoint, password_in};
 
@@ -153,7 +152,7 @@ impl Kept {
         query: &Query,
         user: &str,
     ) -> io::Result<Option<Row>> {
-        let until = end_of_waiting(session);
+        let until = session.deadline();
         let (text, values) = (query.text(database.driver), query.values(user));
         let mut rows = self.rows(database, &text, &values, until)?.into_iter();
         match (rows.next(), rows.next()) {

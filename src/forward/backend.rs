@@ -7,7 +7,7 @@ use crate::hook::{Session, Verdict};
 use crate::log::Level;
 use crate::net::{Endpoint, Mode, Security, Tls, Wire, turns};
 
-use super::{Client, Protocol, Unusable, end_of_waiting};
+use super::{Client, Protocol, Unusable};
 
 /// The longest wait for a handshake; there has to be time for another connection after it.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ impl Backend {
     /// there is none; then nobody has seen the message.
     pub(crate) fn hand_over(&self, session: &mut Session) -> Verdict {
         let name = session.me();
-        let until = end_of_waiting(session);
+        let until = session.deadline();
         let mut why = "no server";
         for (endpoint, end) in turns(&self.endpoints, until) {
             session.log(Level::Info, format_args!("forwarding to {endpoint}"));

@@ -9,7 +9,6 @@ use ldap3::{
 };
 
 use super::{Answer, Directory};
-use crate::forward::end_of_waiting;
 use crate::hook::Session;
 use crate::net::{Endpoint, password_in, tcp, unix};
 
@@ -28,7 +27,7 @@ const NOBODY: &str = "cn=nobody has this name";
 impl Directory {
     /// Looks up the user, in lower case, and binds as that.
     pub(super) fn ask(&self, session: &Session, user: &str, password: &str) -> io::Result<Answer> {
-        let end = end_of_waiting(session);
+        let end = session.deadline();
         self.dialogue(end, user, password).map_err(|error| {
             let why = match error.kind() {
                 ErrorKind::TimedOut => "the server does not answer".to_owned(),

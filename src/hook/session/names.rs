@@ -1,10 +1,13 @@
 //! The domain name system as plugins ask it.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Session;
 use crate::dns::{Answer, Dns, Question, Resolver};
+
+/// The most time that a handler is left to say what came of waiting.
+const SAYS: Duration = Duration::from_secs(1);
 
 /// Asks for a handler: what is asked at once is answered before the handler has to end.
 pub struct Names {
@@ -19,14 +22,39 @@ impl Session {
         Names { resolver: self.connection.resolver(), deadline: self.deadline() }
     }
 
-    /// When the running handler has to end: the limit for anything it waits for.
+    /// When waiting for others has to end: a little before the running handler is overdue, so that
+    /// there is time left to say what came of it.
     pub fn deadline(&self) -> Instant {
-        self.current.map_or_else(Instant::now, |current| current.until)
+        let left = self.time_left();
+        Instant::now() + left - (left / 10).min(SAYS)
     }
 }
 
 impl Dns for Names {
     fn ask(&self, questions: &[Question]) -> Vec<Answer> {
         self.resolver.until(self.deadline).ask(questions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{DECLINED, Hook};
+    use crate::testing::Trial;
+
+    #[test]
+    fn waiting_for_others_ends_before_the_handler_is_overdue() {
+        let register = |hooks: &mut crate::hook::Hooks, _: &crate::hook::Args| {
+            hooks.connect(|session| {
+                let deadline = session.deadline();
+                let overdue = Instant::now() + session.time_left();
+                assert!(deadline < overdue, "{:?}", overdue - deadline);
+                DECLINED
+            });
+            Ok(())
+        };
+        let mut trial = Trial::with(register, "", &[]);
+        assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert!(trial.session.deadline() <= Instant::now());
     }
 }
