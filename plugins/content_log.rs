@@ -23,8 +23,8 @@
 //!     logging/file, queue/maildir
 //! ```
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -37,7 +37,7 @@ use crate::hook::{Args, DECLINED, Hooks};
 use crate::log::Level;
 use crate::plugins::logging::file;
 use crate::settings::yes_or_no;
-use crate::state::{Transaction, UnixLines};
+use crate::state::Transaction;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -72,17 +72,11 @@ fn append(path: &Path, transaction: &Transaction) -> io::Result<()> {
     // Other processes write to it, too.
     let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
     let before = file.metadata()?.len();
-    let done = write(&file, transaction);
+    let done = transaction.write_lf(&mut &*file);
     if done.is_err() {
         let _ = file.set_len(before);
     }
     done
-}
-
-fn write(file: &File, transaction: &Transaction) -> io::Result<()> {
-    let mut out = UnixLines::new(BufWriter::new(file));
-    transaction.write_message(&mut out)?;
-    out.flush()
 }
 
 #[cfg(test)]

@@ -62,7 +62,6 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::host_name;
 use crate::plugins::queue::queued;
-use crate::state::UnixLines;
 
 /// How much of a message is written at a time, in octets.
 const CHUNK: usize = 128 * 1024;
@@ -317,9 +316,7 @@ fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<
     for recipient in recipients {
         writeln!(out, "Delivered-To: {}", recipient.address())?;
     }
-    let mut lines = UnixLines::new(out);
-    session.transaction.write_message(&mut lines)?;
-    lines.flush()
+    session.transaction.write_lf(&mut out)
 }
 
 /// The Maildir of a recipient, as a path that stays below the one it is joined to.

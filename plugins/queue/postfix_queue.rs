@@ -79,7 +79,7 @@ use crate::mail::Address;
 use crate::mail::notify::{Notify, Return, envelope_id, original_recipient};
 use crate::net::{Endpoint, Wire, turns};
 use crate::plugins::queue::message_id;
-use crate::state::{Note, Params, Transaction, UnixLines};
+use crate::state::{Note, Params, Transaction};
 
 /// The flags that cleanup was given for this transaction, as a number.
 pub const FLAGS: Note<i64> = Note::new("postfix-queue-flags");
@@ -239,9 +239,7 @@ impl Cleanup {
             records.put(b'R', recipient.address().as_bytes())?;
         }
         records.put(b'M', b"")?;
-        let mut lines = UnixLines::new(&mut records);
-        transaction.write_message(&mut lines)?;
-        lines.flush()?;
+        transaction.write_lf(&mut records)?;
         records.put(b'X', b"")?;
         records.put(b'E', b"")?;
         records.out.flush()?;

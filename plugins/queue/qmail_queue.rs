@@ -41,7 +41,7 @@
 //! ```
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, ErrorKind, PipeWriter, Write, pipe};
+use std::io::{self, ErrorKind, PipeWriter, Write, pipe};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,13 +52,9 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::net::Program;
 use crate::plugins::queue::message_id;
-use crate::state::UnixLines;
 
 /// Where qmail lives, unless $QMAIL says otherwise.
 const HOME: &str = "/var/qmail";
-
-/// How much of a message is written at a time, in octets.
-const CHUNK: usize = 64 * 1024;
 
 /// The status of a program that could not be started.
 const NOT_STARTED: i32 = 6;
@@ -154,10 +150,7 @@ fn queue(session: &mut Session, path: &Path) -> io::Result<Verdict> {
 /// Writes the message and then the envelope, the protocol of qmail-queue(8).
 fn send(session: &Session, program: &mut Program, envelope: PipeWriter) -> io::Result<()> {
     let transaction = &session.transaction;
-    let mut out = UnixLines::new(BufWriter::with_capacity(CHUNK, &mut *program));
-    transaction.write_message(&mut out)?;
-    out.flush()?;
-    drop(out);
+    transaction.write_lf(program)?;
     program.next_input(envelope)?;
     let sender = transaction.sender().map(Address::address).unwrap_or_default();
     let mut text = format!("F{sender}\0");

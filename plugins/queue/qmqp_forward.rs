@@ -42,7 +42,7 @@ use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::net::{Endpoint, Wire, parse_port};
-use crate::state::{Transaction, UnixLines};
+use crate::state::{Counter, Transaction, UnixLines};
 
 /// How much of a message is written at a time, in octets.
 const CHUNK: usize = 64 * 1024;
@@ -136,20 +136,6 @@ fn write_unix<W: Write>(transaction: &Transaction, mut out: W) -> io::Result<W> 
     transaction.write_message(&mut lines)?;
     lines.finish()?.flush()?;
     Ok(out)
-}
-
-/// Counts octets.
-struct Counter(u64);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The answer: what is in a netstring.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::perl::Serving;
 use crate::perl::wire::Item;
-use crate::state::{Transaction, UnixLines};
+use crate::state::{Counter, Transaction, UnixLines};
 
 /// The whole message with `\n` line ends, which Perl plugins have always seen, and may change.
 pub(super) struct LfFile {
@@ -176,17 +176,7 @@ impl Drop for LfFile {
 /// # Errors
 /// The spool file cannot be read.
 pub(super) fn lf_length(transaction: &Transaction) -> io::Result<u64> {
-    struct Count(u64);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len() as u64;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
+    let mut count = Counter(0);
     let mut lines = UnixLines::new(&mut count);
     transaction.body.copy_from(0, &mut lines)?;
     lines.flush()?;

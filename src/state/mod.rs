@@ -14,4 +14,5 @@ pub use notes::{Note, Notes, Value};
 pub use results::Results;
 pub use spool::Spool;
 pub use transaction::{Params, Transaction};
+pub(crate) use unix_lines::Counter;
 pub use unix_lines::UnixLines;

@@ -2,12 +2,15 @@
 
 use std::any::Any;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::mail::{Address, Header};
-use crate::state::{Body, Notes, Results, Spool};
+use crate::state::{Body, Counter, Notes, Results, Spool, UnixLines};
+
+/// How much of a message is written at a time, in octets.
+const PIECE: usize = 64 * 1024;
 
 /// The parameters of a MAIL or RCPT command (RFC 5321 4.1.2): keywords in lower case, each with
 /// its value where it has one.
@@ -186,6 +189,28 @@ impl Transaction {
         self.body.copy_from(self.body.start(), out)
     }
 
+    /// Writes the same with lines that end in LF, as programs of this machine want them, in large
+    /// pieces; a CR or an LF alone stays as it is.  At the end `out` is flushed.
+    ///
+    /// # Errors
+    /// Reading the spool file or writing to `out`.
+    pub fn write_lf(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut lines = UnixLines::new(BufWriter::with_capacity(PIECE, out));
+        self.write_message(&mut lines)?;
+        lines.flush()
+    }
+
+    /// How many octets [`Transaction::write_lf`] writes.  The message is read for that.
+    ///
+    /// # Errors
+    /// Reading the spool file.
+    pub fn lf_len(&self) -> io::Result<u64> {
+        let mut lines = UnixLines::new(Counter(0));
+        self.write_message(&mut lines)?;
+        lines.flush()?;
+        Ok(lines.into_inner().0)
+    }
+
     /// How many octets [`Transaction::write_message`] writes.
     pub fn message_len(&self) -> u64 {
         self.header.byte_len() as u64 + self.body.len() - self.body.start()
@@ -342,6 +367,20 @@ mod tests {
         transaction.write_message(&mut out).unwrap();
         assert_eq!(out, b"X-Seen: yes\r\nSubject:  x\r\n\r\ntext\r\n");
         assert_eq!(transaction.message_len(), out.len() as u64);
+        let mut out = vec![];
+        transaction.write_lf(&mut out).unwrap();
+        assert_eq!(out, b"X-Seen: yes\nSubject:  x\n\ntext\n");
+        assert_eq!(transaction.lf_len().unwrap(), out.len() as u64);
+    }
+
+    #[test]
+    fn lf_messages_keep_what_is_no_line_end() {
+        let (_dir, mut transaction) = transaction();
+        transaction.body.write(b"a\rb\nc\r\r\nd\r").unwrap();
+        let mut out = vec![];
+        transaction.write_lf(&mut out).unwrap();
+        assert_eq!(out, b"a\rb\nc\r\nd\r");
+        assert_eq!(transaction.lf_len().unwrap(), out.len() as u64);
     }
 
     #[test]

@@ -2,6 +2,20 @@
 
 use std::io::{self, Write};
 
+/// Counts octets.
+pub(crate) struct Counter(pub(crate) u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes every CRLF as LF, and a CR or an LF alone as it is.
 ///
 /// The last octet of a piece may be a CR that is only written with the next piece, so the message
@@ -17,6 +31,11 @@ impl<W: Write> UnixLines<W> {
     /// Writes to `out`, in many small pieces.
     pub fn new(out: W) -> UnixLines<W> {
         UnixLines { out, held: false }
+    }
+
+    /// What is below, after a flush.
+    pub(super) fn into_inner(self) -> W {
+        self.out
     }
 }
 
