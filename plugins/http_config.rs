@@ -3,7 +3,7 @@
 //!     http_config - takes configuration files from a web server
 //!
 //! SYNOPSIS
-//!     http_config URL... [ttl SECONDS] [deadline SECONDS]
+//!     http_config URL... [ttl SECONDS] [deadline SECONDS] [ca FILE]
 //!
 //! DESCRIPTION
 //!     When somebody in a session asks for the configuration file NAME, the page URLNAME is fetched
@@ -28,9 +28,11 @@
 //!     does not answer for one that has nothing.
 //!
 //! ARGUMENTS
-//!     URL                begins with http://; https:// is refused, as there is no TLS yet
+//!     URL                begins with http:// or https://; a certificate has to be valid
 //!     ttl SECONDS        how long to remember; 60 by default, 0 for not at all
 //!     deadline SECONDS   how long all URLs together may take; 5 by default
+//!     ca FILE            the authorities for https://, certificates in PEM, in place of those that
+//!                        the system knows.  They are read at the start.
 //!
 //! SEE ALSO
 //!     user_config, docs/config.md
@@ -38,13 +40,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::time::{Duration, Instant};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Verdict};
 use crate::log::Level;
+use crate::net::{Http, Page, Uri, file_named, roots};
 
 /// How long a server that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -55,9 +58,12 @@ const LARGEST: u64 = 1024 * 1024;
 /// How many names are remembered.
 const MOST: usize = 1000;
 
+/// The arguments that have names.
+const NAMES: [&str; 3] = ["ttl", "deadline", "ca"];
+
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let source = Source::from_args(args)?;
+    let source = Source::from_args(args, hooks.config())?;
     hooks.on(Hook::Config, move |session, call| {
         let Call::Config(name) = call else { return DECLINED };
         session.log(Level::Debug, format_args!("asked for {name}"));
@@ -74,6 +80,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 type Found = Option<Vec<String>>;
 
 struct Source {
+    http: Http,
     servers: Vec<Server>,
     ttl: Duration,
     deadline: Duration,
@@ -83,20 +90,20 @@ struct Source {
 
 /// One URL.
 struct Server {
-    host: String,
-    port: u16,
-    /// The path without the name.
-    path: String,
+    /// All of it but the name.
+    url: String,
+    /// Its host and port.
+    shown: String,
     /// When and why it failed.
     failed: RefCell<Option<(Instant, String)>>,
 }
 
 impl Source {
-    fn from_args(args: &Args) -> Result<Source> {
+    fn from_args(args: &Args, config: &Config) -> Result<Source> {
         let words = args.positional();
-        let (urls, pairs) = words
-            .split_at(words.iter().take_while(|word| !["ttl", "deadline"].contains(word)).count());
-        Args::new(pairs.iter().copied()).only(&["ttl", "deadline"])?;
+        let (urls, pairs) =
+            words.split_at(words.iter().take_while(|word| !NAMES.contains(word)).count());
+        Args::new(pairs.iter().copied()).only(&NAMES)?;
         if urls.is_empty() {
             return Err(Error::new("argument missing: a URL"));
         }
@@ -104,7 +111,14 @@ impl Source {
         if deadline == 0 {
             return Err(Error::new("argument deadline has the value '0' (known: 1 or more)"));
         }
+        let ca = args.named("ca").map(|file| file_named(file, config));
+        let is_https = urls.iter().any(|url| url.starts_with("https://"));
+        if ca.is_some() && !is_https {
+            return Err(Error::new("the argument ca is for https://"));
+        }
+        let roots = if is_https { roots(ca.as_deref())? } else { vec![] };
         Ok(Source {
+            http: Http::new(&roots),
             servers: urls.iter().map(|url| Server::parse(url)).collect::<Result<_>>()?,
             ttl: Duration::from_secs(args.parsed("ttl", 60u32)?.into()),
             deadline: Duration::from_secs(deadline.into()),
@@ -127,7 +141,7 @@ impl Source {
         let mut failed = None;
         let mut found = None;
         for server in &self.servers {
-            match server.ask(name, until, self.pause) {
+            match server.ask(&self.http, name, until, self.pause) {
                 Ok(lines) => found = lines,
                 Err(why) => failed = Some(why),
             }
@@ -149,13 +163,13 @@ impl Source {
 
 impl Server {
     fn parse(url: &str) -> Result<Server> {
-        if url.starts_with("https://") {
-            let why = "https:// cannot be used yet, as there is no TLS; use http://";
-            return Err(Error::new(format!("'{url}': {why}")));
-        }
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or_else(|| Error::new(format!("'{url}' is not a URL that begins with http://")))?;
+        let schemes = [("http://", 80u16), ("https://", 443)];
+        let found = schemes
+            .iter()
+            .find_map(|(scheme, port)| Some((*scheme, url.strip_prefix(scheme)?, *port)));
+        let (scheme, rest, default) = found.ok_or_else(|| {
+            Error::new(format!("'{url}' is not a URL that begins with http:// or https://"))
+        })?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let wrong = |why: &str| Error::new(format!("a URL {why}"));
@@ -171,19 +185,23 @@ impl Server {
             None => (authority, ""),
         };
         let port = match port.trim_start_matches(':') {
-            "" => 80,
+            "" => default,
             port => port.parse().map_err(|_| wrong(&format!("cannot have the port '{port}'")))?,
         };
         if host.is_empty() {
             return Err(wrong("needs a host"));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Server { host: host.to_owned(), port, path, failed: RefCell::default() })
+        let shown = format!("{host}:{port}");
+        let url = format!("{scheme}{shown}{path}");
+        url.parse::<Uri>().map_err(|error| wrong(&format!("cannot be '{url}': {error}")))?;
+        Ok(Server { url, shown, failed: RefCell::default() })
     }
 
     /// What the server has under `name`, unless it failed less than `pause` ago.
     fn ask(
         &self,
+        http: &Http,
         name: &str,
         until: Instant,
         pause: Duration,
@@ -193,94 +211,23 @@ impl Server {
         {
             return Err(why.clone());
         }
-        let answer = self.get(name, until).and_then(|answer| page(&answer));
-        let answer = answer.map_err(|why| format!("{}:{}: {why}", self.host, self.port));
+        let url = format!("{}{}", self.url, escaped(name));
+        let answer = http.get(&url, LARGEST, until).and_then(text);
+        let answer = answer.map_err(|why| format!("{}: {why}", self.shown));
         self.failed.replace(answer.as_ref().err().map(|why| (Instant::now(), why.clone())));
-        Ok(answer?.map(|page| lines(&page)).filter(|lines| !lines.is_empty()))
-    }
-
-    /// The server's whole answer (RFC 1945 5).
-    fn get(&self, name: &str, until: Instant) -> io::Result<Vec<u8>> {
-        let mut stream = self.connect(until)?;
-        let request = format!(
-            "GET {}{} HTTP/1.0\r\nHost: {}:{}\r\nUser-Agent: qpsmtpd/{}\r\n\r\n",
-            self.path,
-            escaped(name),
-            self.host,
-            self.port,
-            env!("CARGO_PKG_VERSION"),
-        );
-        stream.set_write_timeout(Some(left(until)?))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = vec![];
-        let mut piece = [0; 8192];
-        loop {
-            stream.set_read_timeout(Some(left(until)?))?;
-            match stream.read(&mut piece) {
-                Ok(0) => return Ok(answer),
-                Ok(count) => answer.extend_from_slice(&piece[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
-            }
-            if answer.len() as u64 > LARGEST {
-                return Err(io::Error::other("the answer is too large"));
-            }
-        }
-    }
-
-    fn connect(&self, until: Instant) -> io::Result<TcpStream> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let mut failed = io::Error::other("the host has no address");
-        for address in (host, self.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, left(until)?) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+        Ok(answer?.map(|text| lines(&text)).filter(|lines| !lines.is_empty()))
     }
 }
 
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// The page in an answer (RFC 1945 6); None where there is no such page.
-fn page(answer: &[u8]) -> io::Result<Option<String>> {
-    let wrong = |why: &str| io::Error::other(why.to_owned());
-    let end = |separator: &[u8]| {
-        let at = answer.windows(separator.len()).position(|window| window == separator)?;
-        Some((at, at + separator.len()))
-    };
-    let (end, start) = end(b"\r\n\r\n")
-        .or_else(|| end(b"\n\n"))
-        .ok_or_else(|| wrong("the answer is not HTTP, or cut off"))?;
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let mut fields = head.lines();
-    let status = fields.next().unwrap_or("");
-    let code = status.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    match code {
-        Some("200") => {}
-        Some("204" | "404" | "410") => return Ok(None),
-        _ => return Err(wrong(&format!("the answer is '{status}'"))),
+/// What a page says; None where there is no such page.
+fn text(page: Page) -> io::Result<Option<String>> {
+    match page.status {
+        200 => String::from_utf8(page.content)
+            .map(Some)
+            .map_err(|_| io::Error::other("the answer is not UTF-8")),
+        204 | 404 | 410 => Ok(None),
+        status => Err(io::Error::other(format!("the answer is '{status} {}'", page.reason))),
     }
-    let mut body = &answer[start..];
-    for (name, value) in fields.filter_map(|field| field.split_once(':')) {
-        if name.eq_ignore_ascii_case("Transfer-Encoding") {
-            return Err(wrong("the answer has a transfer encoding, which HTTP/1.0 has not"));
-        }
-        if name.eq_ignore_ascii_case("Content-Length") {
-            let length: usize =
-                value.trim().parse().map_err(|_| wrong("the answer has a wrong length"))?;
-            body = body.get(..length).ok_or_else(|| wrong("the answer is cut off"))?;
-        }
-    }
-    let text = String::from_utf8(body.to_vec()).map_err(|_| wrong("the answer is not UTF-8"))?;
-    Ok(Some(text))
 }
 
 /// The lines of a page as those of a file.
@@ -306,7 +253,11 @@ fn escaped(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::testing::Trial;
-    use std::net::TcpListener;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::thread::{self, JoinHandle};
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -314,23 +265,56 @@ mod tests {
     /// A web server that gives these answers, one a connection, and in the end the first lines of
     /// the requests.
     fn server(answers: Vec<String>) -> (u16, JoinHandle<Vec<String>>) {
+        served(answers, Ok)
+    }
+
+    /// The same over what `wrap` makes of each connection.
+    fn served<S: Read + Write>(
+        answers: Vec<String>,
+        wrap: impl Fn(TcpStream) -> io::Result<S> + Send + 'static,
+    ) -> (u16, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = thread::spawn(move || {
             let serve = |answer: String| {
-                let (mut stream, _) = listener.accept().unwrap();
+                let mut stream = wrap(listener.accept().unwrap().0).unwrap();
                 let mut request = vec![];
                 while !request.ends_with(b"\r\n\r\n") {
                     let mut byte = [0];
-                    stream.read_exact(&mut byte).unwrap();
+                    if stream.read_exact(&mut byte).is_err() {
+                        return String::new();
+                    }
                     request.push(byte[0]);
                 }
-                stream.write_all(answer.as_bytes()).unwrap();
+                // A client that has read enough closes the connection.
+                let _ = stream.write_all(answer.as_bytes());
                 String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
             };
             answers.into_iter().map(serve).collect()
         });
         (port, requests)
+    }
+
+    /// The same under TLS, and the file with its certificate.
+    fn secure_server(
+        answers: Vec<String>,
+    ) -> (u16, JoinHandle<Vec<String>>, tempfile::NamedTempFile) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let (port, requests) = served(answers, move |stream| {
+            let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+            Ok(StreamOwned::new(connection, stream))
+        });
+        (port, requests, file)
     }
 
     fn ok(body: &str) -> String {
@@ -342,7 +326,8 @@ mod tests {
     }
 
     fn source(line: &str) -> Source {
-        let source = Source::from_args(&Args::new(line.split_whitespace())).unwrap();
+        let args = Args::new(line.split_whitespace());
+        let source = Source::from_args(&args, &Config::new(vec![])).unwrap();
         Source { pause: Duration::ZERO, ..source }
     }
 
@@ -357,7 +342,40 @@ mod tests {
             assert_eq!(source.lines("me", PATIENCE), Ok(None));
         }
         let wanted = ["/c/rcpt%20hosts", "/?n=rcpt%20hosts", "/c/me", "/?n=me"];
-        assert_eq!(requests.join().unwrap(), wanted.map(|path| format!("GET {path} HTTP/1.0")));
+        assert_eq!(requests.join().unwrap(), wanted.map(|path| format!("GET {path} HTTP/1.1")));
+    }
+
+    #[test]
+    fn pages_are_fetched_under_tls_from_servers_that_are_known() {
+        let (port, requests, ca) = secure_server(vec![ok("a\n")]);
+        let ca = ca.path().display();
+        let known = source(&format!("https://localhost:{port}/c/ ca {ca}"));
+        assert_eq!(known.lines("me", PATIENCE), Ok(Some(vec!["a".to_owned()])));
+        assert_eq!(requests.join().unwrap(), ["GET /c/me HTTP/1.1"]);
+
+        let (port, requests, other) = secure_server(vec![ok("a\n")]);
+        let other_ca = source(&format!("https://localhost:{port}/c/ ca {ca}"));
+        let error = other_ca.lines("me", PATIENCE).unwrap_err();
+        assert!(error.contains("certificate"), "{error}");
+        assert_eq!(requests.join().unwrap(), [""]);
+
+        let (port, requests, ca) = secure_server(vec![ok("a\n")]);
+        let ca = ca.path().display();
+        let other_name = source(&format!("https://127.0.0.1:{port}/c/ ca {ca}"));
+        let error = other_name.lines("me", PATIENCE).unwrap_err();
+        assert!(error.contains("certificate"), "{error}");
+        assert_eq!(requests.join().unwrap(), [""]);
+        drop(other);
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let whole = format!("{chunked}3\r\na\nb\r\n2\r\nc\n\r\n0\r\n\r\n");
+        let (port, requests) = server(vec![whole]);
+        let found = source(&format!("http://127.0.0.1:{port}/")).lines("x", PATIENCE);
+        assert_eq!(found, Ok(Some(vec!["a".to_owned(), "bc".to_owned()])));
+        requests.join().unwrap();
     }
 
     #[test]
@@ -373,14 +391,15 @@ mod tests {
     #[test]
     fn what_is_no_good_answer_is_an_error() {
         for (answer, why) in [
-            ("", "not HTTP, or cut off"),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n", "not HTTP, or cut off"),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nabc", "the answer is cut off"),
-            ("HTTP/1.0 200 OK\r\nContent-Length: x\r\n\r\nabc", "a wrong length"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "transfer encoding"),
-            ("HTTP/1.0 500 Oops\r\n\r\n", "the answer is 'HTTP/1.0 500 Oops'"),
-            ("HTTP/1.0 302 There\r\nLocation: /\r\n\r\n", "302 There"),
-            ("220 mx ESMTP\r\n\r\n", "the answer is '220 mx ESMTP'"),
+            ("", "cut off"),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n", "cut off"),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nabc", "cut off"),
+            ("HTTP/1.0 200 OK\r\nContent-Length: x\r\n\r\nabc", "the answer is not HTTP"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", "cut off"),
+            ("HTTP/1.0 500 Oops\r\n\r\n", "the answer is '500 Internal Server Error'"),
+            ("HTTP/1.0 302 There\r\nLocation: /\r\n\r\n", "the answer is '302 Found'"),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n\u{e9}", "the answer is not UTF-8"),
+            ("220 mx ESMTP\r\n\r\n", "the answer is not HTTP"),
         ] {
             let (port, requests) = server(vec![answer.into()]);
             let error = source(&format!("http://127.0.0.1:{port}/")).lines("x", PATIENCE);
@@ -413,7 +432,7 @@ mod tests {
         let source = source(&format!("http://127.0.0.1:{port}/"));
         let source = Source { pause: Duration::from_secs(3600), ..source };
         for name in ["x", "x", "y"] {
-            assert!(source.lines(name, PATIENCE).unwrap_err().contains("503 Later"));
+            assert!(source.lines(name, PATIENCE).unwrap_err().contains("503 Service Unavailable"));
         }
         assert_eq!(requests.join().unwrap().len(), 1);
     }
@@ -443,14 +462,15 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        for (url, host, port, path) in [
-            ("http://a.test", "a.test", 80, "/"),
-            ("http://a.test:8080/x/", "a.test", 8080, "/x/"),
-            ("http://[::1]/", "[::1]", 80, "/"),
-            ("http://[::1]:81?n=", "[::1]", 81, "/?n="),
+        for (url, whole, shown) in [
+            ("http://a.test", "http://a.test:80/", "a.test:80"),
+            ("https://a.test", "https://a.test:443/", "a.test:443"),
+            ("http://a.test:8080/x/", "http://a.test:8080/x/", "a.test:8080"),
+            ("http://[::1]/", "http://[::1]:80/", "[::1]:80"),
+            ("https://[::1]:81?n=", "https://[::1]:81/?n=", "[::1]:81"),
         ] {
             let server = Server::parse(url).unwrap();
-            assert_eq!((&*server.host, server.port, &*server.path), (host, port, path), "{url}");
+            assert_eq!((&*server.url, &*server.shown), (whole, shown), "{url}");
         }
     }
 
@@ -459,7 +479,9 @@ mod tests {
         for (line, why) in [
             ("http_config", "argument missing: a URL"),
             ("http_config ttl 5", "argument missing: a URL"),
-            ("http_config https://a.test/", "https:// cannot be used yet"),
+            ("http_config http://a.test/ ca /x", "the argument ca is for https://"),
+            ("http_config https://a.test/ ca /no/such.pem", "/no/such.pem: "),
+            ("http_config http://a.test:80:81/", "a URL cannot "),
             ("http_config http://a.test/ ftp://a.test/", "'ftp://a.test/' is not a URL"),
             ("http_config http://u:secret@a.test/", "cannot have a user name"),
             ("http_config http://a.test:x/", "cannot have the port 'x'"),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io, str};
+use std::{fmt, fs, io, str};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -181,27 +181,45 @@ pub(crate) fn password_in(file: &Path) -> io::Result<String> {
     Ok(line.to_owned())
 }
 
+/// The certificates of the authorities in the file `ca`, or those of the system.
+///
+/// # Errors
+/// There are none, or they cannot be read.
+pub(crate) fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
+    let Some(file) = ca else {
+        let roots = rustls_native_certs::load_native_certs().certs;
+        if roots.is_empty() {
+            return Err(Error::new("the system has no root certificates; see the argument ca"));
+        }
+        return Ok(roots);
+    };
+    let wrong = |error: &dyn fmt::Display| Error::new(format!("{}: {error}", file.display()));
+    let roots = CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))?;
+    let roots: Vec<_> =
+        roots.collect::<std::result::Result<_, _>>().map_err(|error| wrong(&error))?;
+    if roots.is_empty() {
+        return Err(wrong(&"no certificate in it"));
+    }
+    Ok(roots)
+}
+
 /// Believes in certificates of the authorities in `ca`, or in those of the system.
 ///
 /// # Errors
 /// There are none, or they cannot be read.
 pub(crate) fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
+    let mut store = RootCertStore::empty();
+    let found = roots(ca.as_deref())?;
     match ca {
         Some(file) => {
-            let wrong =
-                |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", file.display()));
-            for root in CertificateDer::pem_file_iter(&file).map_err(|error| wrong(&error))? {
-                let root = root.map_err(|error| wrong(&error))?;
-                roots.add(root).map_err(|error| wrong(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong(&"no certificate in it"));
+            for root in found {
+                let added = store.add(root);
+                added.map_err(|error| Error::new(format!("{}: {error}", file.display())))?;
             }
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
+            store.add_parsable_certificates(found);
+            if store.is_empty() {
                 return Err(Error::new("the system has no root certificates; see the argument ca"));
             }
         }
@@ -209,7 +227,7 @@ pub(crate) fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(format!("TLS: {error}")))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok(Arc::new(builder.with_root_certificates(store).with_no_client_auth()))
 }
 
 /// Believes in every certificate.

@@ -241,7 +241,10 @@ fn is_again(error: &io::Error) -> bool {
 }
 
 /// How long until `until`.
-fn left(until: Instant) -> io::Result<Duration> {
+///
+/// # Errors
+/// `TimedOut`: it is over.
+pub(super) fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
