@@ -27,6 +27,10 @@
 //!         192.0.2.0/24        DENY Sorry, known spam only source
 //!         2001:db8:bad::/48   DENYSOFT Come back later
 //!
+//!     DENY is a reply 550 and DENYSOFT 451 in the place of the greeting, and the connection is
+//!     closed, as with the plugin of the same name in Perl.  RFC 5321 3.1 has 554 for the former; it
+//!     is the first digit that clients go by: mail is returned, or tried again later.
+//!
 //!     Here 192.0.2.4 is exempt from the DENY of its network.  A line with an address or a code
 //!     that cannot be read is written to the log and skipped.
 //!

@@ -20,6 +20,9 @@
 //!     Clients resume earlier sessions, whatever process serves them: the parent makes the keys of
 //!     the tickets.
 //!
+//!     A client that asks for something that is no host name, "mx.test:587" for one, breaks RFC 6066 3
+//!     and gets an alert; the log says what it asked for.
+//!
 //!     For trying out, `qpsmtpd --make-certificate config/ssl` makes a certificate that nobody
 //!     has signed.
 //!

@@ -20,6 +20,10 @@ pub struct Inetd {
     /// Run the session as this user; by default, as who starts it
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
+    /// A handler was overdue, and this program takes the place of the process: writes that to the
+    /// log and removes what is left of the session
+    #[arg(long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
+    pub overdue: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,

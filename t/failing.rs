@@ -1,11 +1,12 @@
 //! Plugins that panic, err, or loop: the client gets a temporary failure, and everybody else lives.
 
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use qpsmtpd::error::Result;
@@ -13,6 +14,8 @@ use qpsmtpd::hook::{Args, DECLINED, Hook, Hooks, OK, Register, Verdict};
 use qpsmtpd::log::Level;
 use qpsmtpd::sys::{deadline, panics};
 use qpsmtpd::testing::Trial;
+
+use crate::harness::{Config, Model};
 
 /// Plays `lines` to a session with one plugin; the replies, the greeting first.
 fn play(register: Register, args: &'static str, lines: &[&str]) -> Vec<String> {
@@ -149,39 +152,118 @@ fn a_failure_is_logged_whatever_level_the_plugins_lines_have() {
 }
 
 /// The alarm ends its process, so the session runs in one: this test binary again, with the client
-/// as its standard input.
+/// as its standard input.  What it says on standard error comes back with the client.
+fn looping(name: &str, folder: &Path) -> (TcpStream, Child) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env("T_LOOPS_AT_MAIL", folder)
+        .env("TMPDIR", folder)
+        .stdin(Stdio::from(OwnedFd::from(server)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (client, child)
+}
+
+/// It has ended for that reason; what it said.
+fn overdue(child: Child) -> String {
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(deadline::EXIT_OVERDUE));
+    String::from_utf8_lossy(&done.stderr).into_owned()
+}
+
+fn all_of(client: impl Read) -> Vec<String> {
+    BufReader::new(client).lines().map_while(std::result::Result::ok).collect()
+}
+
 #[test]
 fn a_loop_past_its_deadline_ends_one_process_with_421() {
+    let name = "failing::a_loop_past_its_deadline_ends_one_process_with_421";
     if env::var_os("T_LOOPS_AT_MAIL").is_some() {
         let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
         deadline::install(None);
         Trial::with(loops_at_mail, "timeout 1", &[("me", "mx.test")]).serve(socket);
         return;
     }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let name = "failing::a_loop_past_its_deadline_ends_one_process_with_421";
-    let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env("T_LOOPS_AT_MAIL", "1")
-        .env("TMPDIR", folder.path())
-        .stdin(Stdio::from(OwnedFd::from(server)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut replies = BufReader::new(client.try_clone().unwrap()).lines();
-    assert!(replies.next().unwrap().unwrap().starts_with("220 "));
-    (&client).write_all(format!("HELO x\r\n{MAIL}\r\n").as_bytes()).unwrap();
-    let mut rest = vec![];
-    for line in replies {
-        rest.push(line.unwrap());
-    }
-    assert_eq!(rest.last().unwrap(), "421 4.3.0 Internal error - try again later");
-    let done = child.wait_with_output().unwrap();
-    assert_eq!(done.status.code(), Some(deadline::EXIT_OVERDUE));
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let (mut client, child) = looping(name, folder.path());
+    client.write_all(format!("HELO x\r\n{MAIL}\r\n").as_bytes()).unwrap();
+    let replies = all_of(&client);
+    assert_eq!(replies.last().unwrap(), "421 4.3.0 Internal error - try again later");
+    let said = overdue(child);
     assert!(said.contains("(mail) trial: passed its deadline"), "{said}");
+}
+
+/// A process without a parent becomes a program that tells.
+#[test]
+fn a_loop_past_its_deadline_is_told_where_there_is_no_parent() {
+    let name = "failing::a_loop_past_its_deadline_is_told_where_there_is_no_parent";
+    if env::var_os("T_LOOPS_AT_MAIL").is_some() {
+        let args: Vec<String> = env::args().collect();
+        if args.iter().any(|word| word == "trial") {
+            let told = format!("told: {}\n", args[4..].join(" "));
+            std::io::stderr().write_all(told.as_bytes()).unwrap();
+            std::process::exit(deadline::EXIT_OVERDUE);
+        }
+        let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        deadline::install_alone(&["/proc/self/exe", "--exact", name, "--nocapture"]);
+        Trial::with(loops_at_mail, "timeout 1", &[("me", "mx.test")]).serve(socket);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (mut client, child) = looping(name, folder.path());
+    client.write_all(format!("HELO x\r\n{MAIL}\r\n").as_bytes()).unwrap();
+    let replies = all_of(&client);
+    assert_eq!(replies.last().unwrap(), "421 4.3.0 Internal error - try again later");
+    let said = overdue(child);
+    let pattern = regex::Regex::new(r"(?m)^told: [0-9a-f]+\.[0-9a-f]+\.0 mail trial$").unwrap();
+    assert!(pattern.is_match(&said), "{said}");
+}
+
+/// What loops has interrupted nothing that the thread which says goodbye needs.
+#[test]
+fn a_loop_past_its_deadline_ends_tls_with_421() {
+    let name = "failing::a_loop_past_its_deadline_ends_tls_with_421";
+    if let Some(folder) = env::var_os("T_LOOPS_AT_MAIL") {
+        fn under_tls(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let certs = args.required(0, "a folder")?;
+            qpsmtpd::plugins::tls::register(hooks, &Args::new(["certs", certs]))?;
+            loops_at_mail(hooks, args)
+        }
+        let socket: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        deadline::install(None);
+        let args = format!("{}/ssl timeout 1", Path::new(&folder).display());
+        Trial::with(under_tls, &args, &[("me", "mx.test")]).serve(socket);
+        return;
+    }
+    let config = crate::tls::config();
+    let (client, child) = looping(name, &config.path("."));
+    crate::tls::starttls(&client, "");
+    let mut client = crate::tls::Client::new(client, &crate::tls::believer(&config), "mail.test");
+    client.ask("EHLO client.test");
+    assert_eq!(client.ask(MAIL), "421 4.3.0 Internal error - try again later\r\n");
+    client.ends();
+    let said = overdue(child);
+    assert!(said.contains("(mail) trial: passed its deadline"), "{said}");
+}
+
+/// The program that takes the place of one that was overdue writes to the log that there is, and
+/// cleans up.
+#[test]
+fn what_was_overdue_is_logged_and_its_files_are_removed() {
+    let config = Config::new().set("logging", "logging/file {work}/log");
+    let script = "echo x > \"$1/1:$$:0\"; exec \"$0\" --overdue 6b1.2f.0 mail trial";
+    let mut command = config.command("sh");
+    command.args(["-c", script, Model::Inetd.program()]).arg(config.path("spool"));
+    let status = command.status().unwrap();
+    assert_eq!(status.code(), Some(deadline::EXIT_OVERDUE));
+    let log = std::fs::read_to_string(config.path("log")).unwrap();
+    let line =
+        "[6b1.2f.0] (mail) trial: FATAL PLUGIN ERROR: passed its deadline, the session was ended\n";
+    assert!(log.ends_with(line), "{log}");
+    config.nothing_left().unwrap();
 }

@@ -78,6 +78,11 @@ impl Client {
         self.reply()
     }
 
+    /// The server has closed the connection, and has said so before.
+    pub(crate) fn ends(&mut self) {
+        assert_eq!(self.0.read(&mut [0]).unwrap(), 0);
+    }
+
     /// Sends one message, and QUIT.
     pub(crate) fn deliver(&mut self) {
         assert!(self.ask("EHLO client.test").starts_with("250-"));
@@ -269,6 +274,26 @@ fn a_command_instead_of_a_handshake_ends_the_session() {
 }
 
 /// Another process serves the client the second time.
+/// Some clients ask for `HOST:PORT`, which is no server name (RFC 6066 3).
+#[test]
+fn a_server_name_that_is_none_is_told() {
+    let config = config();
+    let server = Server::start(&config, Model::Prefork);
+    let stream = connect(&server);
+    starttls(&stream, "");
+    let list = |octets: usize, content: &[u8]| {
+        let length = content.len().to_be_bytes();
+        [&length[length.len() - octets..], content].concat()
+    };
+    let names = list(2, &[&[0][..], &list(2, b"mx.test:587")].concat());
+    let extensions = [&[0, 0][..], &list(2, &names)].concat();
+    let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0], &list(2, &extensions)];
+    let message = [&[1][..], &list(3, &body.concat())].concat();
+    (&stream).write_all(&[&[22, 3, 1][..], &list(2, &message)].concat()).unwrap();
+    server.log().wait_for("the server name it asked for is 'mx.test:587'");
+    server.stop().unwrap();
+}
+
 #[test]
 fn sessions_are_resumed_by_any_process() {
     for model in Model::PARENTS {

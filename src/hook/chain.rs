@@ -267,6 +267,18 @@ impl Plugins {
         }
     }
 
+    /// Writes that a handler of that session was overdue, which has ended its process.
+    pub(crate) fn log_overdue(&self, session: &str, hook: &str, plugin: &str) {
+        self.write_log(&Record {
+            level: Level::Crit,
+            hook: Some(hook),
+            plugin: Some(plugin),
+            session,
+            text: &format!("FATAL PLUGIN ERROR: {}", deadline::PASSED),
+            ..Record::default()
+        });
+    }
+
     /// Where there are no logging plugins: up to which level lines go to standard error.
     pub(crate) fn set_stderr_level(&self, level: Level) {
         self.stderr_level.set(Some(level));

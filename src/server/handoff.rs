@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 
 use crate::server::listener::Peer;
-use crate::sys::descriptors;
+use crate::sys::{deadline, descriptors};
 
 /// A client as octets: [`TCP`] or 0, and both ends: each an IPv6 (or mapped IPv4) address and a port.
 const JOB: usize = 1 + 2 * END;
@@ -29,8 +29,16 @@ const WAKE: &[u8] = b"W";
 pub(crate) enum Report {
     /// There is room for a client again: a look at the scoreboard says where.
     Wake,
-    /// A handler passed its deadline; the text says which.  The child is gone.
-    Overdue(String),
+    /// A handler passed its deadline; the child is gone.
+    Overdue(Overdue),
+}
+
+/// Which handler was overdue, in which session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) session: String,
+    pub(crate) hook: String,
+    pub(crate) plugin: String,
 }
 
 /// A new pair of sockets: the parent's end and that of one child, or all.
@@ -77,7 +85,14 @@ pub(crate) fn receive_report(reports: &OwnedFd) -> Option<Report> {
     let count = recv(reports.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT).ok()?;
     Some(match &octets[..count] {
         WAKE => Report::Wake,
-        text => Report::Overdue(String::from_utf8_lossy(text).trim().to_owned()),
+        told => {
+            let mut texts = told.chunks(deadline::LONGEST);
+            let mut next = || {
+                let text = texts.next().and_then(|text| text.split(|octet| *octet == 0).next());
+                String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+            };
+            Report::Overdue(Overdue { session: next(), hook: next(), plugin: next() })
+        }
     })
 }
 
@@ -144,11 +159,16 @@ mod tests {
         let (parent, child) = pair().unwrap();
         assert_eq!(receive_report(&parent), None);
         wake(&child);
-        let text = b" (rcpt) slow: passed its deadline";
-        send(child.as_raw_fd(), text, MsgFlags::empty()).unwrap();
+        let told = ["6b1.2f.0", "rcpt", "slow"].map(|text| {
+            let mut octets = [0; deadline::LONGEST];
+            octets[..text.len()].copy_from_slice(text.as_bytes());
+            octets
+        });
+        send(child.as_raw_fd(), &told.concat(), MsgFlags::empty()).unwrap();
         assert_eq!(receive_report(&parent), Some(Report::Wake));
-        let text = "(rcpt) slow: passed its deadline".to_owned();
-        assert_eq!(receive_report(&parent), Some(Report::Overdue(text)));
+        let [session, hook, plugin] = ["6b1.2f.0", "rcpt", "slow"].map(str::to_owned);
+        let overdue = Report::Overdue(Overdue { session, hook, plugin });
+        assert_eq!(receive_report(&parent), Some(overdue));
         assert_eq!(receive_report(&parent), None);
     }
 

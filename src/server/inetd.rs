@@ -34,11 +34,21 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
     shared.spool.sweep_dead();
     stop::install_alone();
     let stream = stream.until(&stop::PARENT);
-    deadline::install(None);
+    deadline::install_alone(&["/proc/self/exe", "--overdue"]);
     shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);
     serve(stream, connection, shared);
     Ok(())
+}
+
+/// Takes the place of a process of which a handler was overdue: writes that to the log, and removes
+/// what the process has left in the spool.
+pub(crate) fn log_overdue(shared: &Shared, told: &[String]) -> ! {
+    if let [session, hook, plugin] = told {
+        shared.plugins.log_overdue(session, hook, plugin);
+    }
+    shared.spool.sweep(std::process::id());
+    std::process::exit(deadline::EXIT_OVERDUE);
 }
 
 /// Under inetd and xinetd standard error is the client, too: nothing may be written there.

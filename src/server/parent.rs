@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::server::backoff::Backoff;
-use crate::server::handoff::{self, Report};
+use crate::server::handoff::{self, Overdue, Report};
 use crate::server::listener::{Listener, Peer};
 use crate::server::manager::Manager;
 use crate::server::overload::Overload;
@@ -312,8 +312,8 @@ impl Parent {
         while let Some(report) = self.reports.as_ref().and_then(handoff::receive_report) {
             match report {
                 Report::Wake => {}
-                Report::Overdue(text) => {
-                    self.log(Level::Crit, format_args!("FATAL PLUGIN ERROR {text}"));
+                Report::Overdue(Overdue { session, hook, plugin }) => {
+                    self.shared.plugins.log_overdue(&session, &hook, &plugin);
                 }
             }
         }

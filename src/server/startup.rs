@@ -158,7 +158,11 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
         None => None,
     };
     become_account_before_load(&config, account.as_ref())?;
-    inetd::run(&load(&config, None)?)
+    let shared = load(&config, None)?;
+    if !options.overdue.is_empty() {
+        inetd::log_overdue(&shared, &options.overdue);
+    }
+    inetd::run(&shared)
 }
 
 /// Takes nothing from the starter that was not meant for us.

@@ -64,6 +64,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
     let mut dialogue = Dialogue::new(session, stream);
+    deadline::set_session(dialogue.session.id());
     let done = catch_unwind(AssertUnwindSafe(|| dialogue.run()));
     if done.is_err() {
         dialogue.copies = 1;
@@ -78,6 +79,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     deadline::set_client(None);
     let session = &mut dialogue.session;
     session.run(Hook::PostConnection, &Call::Nothing);
+    deadline::set_session("");
     if !matches!(done, Ok(false)) {
         session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
     }

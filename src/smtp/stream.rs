@@ -20,6 +20,7 @@ use self::wait::{Writer, is_sending};
 use crate::smtp::tls::{Failed, Tls};
 use crate::smtp::waits::{State, Wait, Waits};
 use crate::state::Encryption;
+use crate::sys::deadline;
 use crate::sys::stop::Stop;
 
 /// How many octets are read at a time while commands are expected, and while a message is.
@@ -206,6 +207,9 @@ impl Stream {
         }
         tls.send(&mut self.parts().2).map_err(Failed::new)?;
         let encryption = tls.encryption();
+        if let Ok(output) = self.output().try_clone_to_owned() {
+            deadline::set_farewell(tls.farewell(output, deadline::REPLY));
+        }
         self.tls = Some(tls);
         Ok(encryption)
     }

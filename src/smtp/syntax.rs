@@ -5,4 +5,5 @@ pub(crate) mod head;
 pub(crate) mod proxy;
 pub mod reply;
 pub(crate) mod scram;
+pub(crate) mod sni;
 pub mod transparency;
