@@ -24,7 +24,7 @@
 //!     headers, naughty
 //! ```
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 
@@ -34,23 +34,12 @@ const ACTIONS: [(&str, Code); 3] =
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let word = match args.positional()[..] {
-        [word] => Some(word),
-        _ => {
-            args.only(&["action"])?;
-            args.named("action")
-        }
+    let args = match args.positional()[..] {
+        [word] => &Args::new(["action", word]),
+        _ => args,
     };
-    let named =
-        |(name, _): &&(&str, Code)| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
-    let action = match (ACTIONS.iter().find(named), word) {
-        (Some((_, code)), _) => Some(*code),
-        (None, Some(word)) => {
-            let known = ACTIONS.map(|row| row.0).join(", ");
-            return Err(Error::new(format!("no action '{word}' (known: {known})")));
-        }
-        (None, None) => None,
-    };
+    args.only(&["action"])?;
+    let action = args.one_of("action", &ACTIONS.map(|(name, code)| (name, Some(code))), None)?;
     hooks.data_post(move |session| {
         if !session.transaction.sender().is_some_and(|sender| sender.is_null()) {
             session.log(Level::Info, "pass, not a null sender");
@@ -175,8 +164,11 @@ mod tests {
     #[test]
     fn wrong_arguments_are_refused() {
         for (line, why) in [
-            ("bogus_bounce refuse", "no action 'refuse' (known: log, deny, denysoft)"),
-            ("bogus_bounce action refuse", "no action 'refuse'"),
+            (
+                "bogus_bounce refuse",
+                "argument action has the value 'refuse' (known: log, deny, denysoft)",
+            ),
+            ("bogus_bounce action refuse", "has the value 'refuse'"),
             ("bogus_bounce deny soft", "unknown argument 'deny'"),
         ] {
             let error = Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line}"));

@@ -93,6 +93,10 @@ struct Rules {
     code: Option<Code>,
 }
 
+/// The actions, with the verdict of each; None: the log tells.
+const ACTIONS: [(&str, Option<Code>); 3] =
+    [("deny", Some(Code::Deny)), ("denysoft", Some(Code::DenySoft)), ("log", None)];
+
 impl Rules {
     fn from_args(args: &Args) -> Result<Rules> {
         let text = args.named("wait").unwrap_or("1");
@@ -103,15 +107,10 @@ impl Rules {
         if wait >= Duration::from_secs(limit) {
             return Err(Error::new(format!("argument wait has to be below timeout, {limit}")));
         }
-        let action = args.named("action").filter(|_| args.named("reject").is_none());
-        let code = match action.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("deny") => Some(Code::Deny),
-            Some("denysoft") => Some(Code::DenySoft),
-            Some("log") => None,
-            Some(other) => {
-                let text = format!("argument action has the value '{other}'");
-                return Err(Error::new(format!("{text} (known: deny, denysoft, log)")));
-            }
+        let deny = Some(Code::Deny);
+        let code = match args.named("reject") {
+            None => args.one_of("action", &ACTIONS, deny)?,
+            Some(_) => deny,
         };
         Ok(Rules { wait, code })
     }
@@ -124,10 +123,7 @@ fn places(args: &Args) -> Result<(bool, bool)> {
         match place.to_ascii_uppercase().as_str() {
             "CONNECT" => at_connect = true,
             "DATA" => at_data = true,
-            _ => {
-                let text = format!("argument check-at has the value '{place}'");
-                return Err(Error::new(format!("{text} (known: CONNECT, DATA)")));
-            }
+            _ => return Err(Error::value("check-at", place, "CONNECT, DATA")),
         }
     }
     Ok((at_connect || !at_data, at_data))

@@ -27,7 +27,7 @@
 //!     naughty_reject_type   of the connection: what the plugin that marked it asks for
 //! ```
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
 use crate::log::Level;
 
@@ -37,12 +37,7 @@ const STAGES: [Hook; 5] = [Hook::Connect, Hook::Mail, Hook::Rcpt, Hook::Data, Ho
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    let stage = args.named("reject").unwrap_or("rcpt");
-    let named = |hook: &&Hook| hook.name().eq_ignore_ascii_case(stage);
-    let stage = *STAGES.iter().find(named).ok_or_else(|| {
-        let known = STAGES.map(Hook::name).join(", ");
-        Error::new(format!("argument reject has the value '{stage}' (known: {known})"))
-    })?;
+    let stage = args.one_of("reject", &STAGES.map(|hook| (hook.name(), hook)), Hook::Rcpt)?;
     hooks.on(stage, |session, _call| refuse(session));
     if stage != Hook::DataPost {
         hooks.data_post(refuse);

@@ -87,18 +87,15 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// The level that the arguments name.
 fn level(args: &Args) -> Result<Option<u8>> {
-    let wrong = |name: &str, word: &str, known: &str| {
-        Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
-    };
     match (args.named("spf_deny"), args.named("reject")) {
         (Some("1"), _) => Ok(Some(3)),
         (Some("2"), _) => Ok(Some(4)),
         (Some("0") | None, None) => Ok(None),
         (Some("0") | None, Some(word)) => match word.parse() {
             Ok(level @ 0..=MOST) => Ok(Some(level)),
-            _ => Err(wrong("reject", word, "0 to 6")),
+            _ => Err(Error::value("reject", word, "0 to 6")),
         },
-        (Some(word), _) => Err(wrong("spf_deny", word, "0, 1, 2")),
+        (Some(word), _) => Err(Error::value("spf_deny", word, "0, 1, 2")),
     }
 }
 

@@ -126,17 +126,9 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     hooks.uses_config(&["subject_prefix"]);
     let socket = args.named("spamd_socket").unwrap_or("localhost:783");
-    let old = match args.named("leave_old_headers").unwrap_or("rename") {
-        word if word.eq_ignore_ascii_case("drop") => Old::Drop,
-        word if word.eq_ignore_ascii_case("rename") => Old::Rename,
-        word if word.eq_ignore_ascii_case("keep") => Old::Keep,
-        word => return Err(wrong("leave_old_headers", word, "drop, rename, keep")),
-    };
-    let adds_fields = match args.named("headers") {
-        None => true,
-        Some("none") => false,
-        Some(word) => return Err(wrong("headers", word, "none")),
-    };
+    let old = [("drop", Old::Drop), ("rename", Old::Rename), ("keep", Old::Keep)];
+    let old = args.one_of("leave_old_headers", &old, Old::Rename)?;
+    let adds_fields = args.one_of("headers", &[("none", false)], true)?;
     let munge = args.parsed("munge_subject_threshold", 0.0)?;
     let filter = Filter {
         endpoint: Endpoint::parse(socket, None)?,
@@ -152,10 +144,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn wrong(name: &str, word: &str, known: &str) -> Error {
-    Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
-}
-
 fn reject(args: &Args) -> Result<Reject> {
     match args.named("reject").or(args.named("reject_threshold")) {
         None => Ok(Reject::Never),
@@ -163,7 +151,7 @@ fn reject(args: &Args) -> Result<Reject> {
         Some(word) => match word.parse() {
             Ok(0.0) => Ok(Reject::Never),
             Ok(score) if f64::is_finite(score) => Ok(Reject::From(score)),
-            _ => Err(wrong("reject", word, "a score, userprefs")),
+            _ => Err(Error::value("reject", word, "a score, userprefs")),
         },
     }
 }

@@ -483,14 +483,11 @@ impl Session {
     fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, verdict: &Verdict) {
         let name = &plugins.loaded(plugin).name;
         if plugins.wants(Level::Debug) {
+            let (code, text) = (verdict.code(), verdict.text());
+            let comma = if text.is_empty() { "" } else { ", " };
             self.log(
                 Level::Debug,
-                format_args!(
-                    "Plugin {name}, hook {} returned {}, {}",
-                    hook.name(),
-                    verdict.code(),
-                    verdict.text()
-                ),
+                format_args!("Plugin {name}, hook {} returned {code}{comma}{text}", hook.name()),
             );
         }
         let listener = if verdict.code().is_deny() { Hook::Deny } else { Hook::Ok };

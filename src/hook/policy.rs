@@ -32,6 +32,30 @@ pub const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");
 pub const AUTHENTICATION_RESULTS: Note<String> = Note::new("authentication_results");
 
 impl Session {
+    /// Logs `pass, WHY` for a client, an address or a message that stood the plugin's test;
+    /// DECLINED.  An empty `why` is left out.
+    pub fn pass(&self, why: impl Display) -> Verdict {
+        self.log_result("pass", why)
+    }
+
+    /// Logs `skip, WHY` where the plugin's test does not apply; DECLINED.
+    pub fn skip(&self, why: impl Display) -> Verdict {
+        self.log_result("skip", why)
+    }
+
+    /// Logs `fail, WHY` for what did not stand the plugin's test; DECLINED.  The plugins that
+    /// refuse by their argument `reject` do the same with [`Session::get_reject`].
+    pub fn fail(&self, why: impl Display) -> Verdict {
+        self.log_result("fail", why)
+    }
+
+    fn log_result(&self, result: &str, why: impl Display) -> Verdict {
+        let why = why.to_string();
+        let comma = if why.is_empty() { "" } else { ", " };
+        self.log(Level::Info, format_args!("{result}{comma}{why}"));
+        DECLINED
+    }
+
     /// Refuses by the running plugin's arguments `reject` and `reject_type`: now, later
     /// (`naughty`), or not at all (`0`).  `text` is for the client.
     pub fn get_reject(&mut self, text: &str) -> Verdict {
