@@ -25,8 +25,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
+use crate::hook::{Args, Code, Hooks, Session, Verdict};
 
 /// The actions, with the verdict of each.
 const ACTIONS: [(&str, Code); 3] =
@@ -42,8 +41,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let action = args.one_of("action", &ACTIONS.map(|(name, code)| (name, Some(code))), None)?;
     hooks.data_post(move |session| {
         if !session.transaction.sender().is_some_and(|sender| sender.is_null()) {
-            session.log(Level::Info, "pass, not a null sender");
-            return DECLINED;
+            return session.pass("not a null sender");
         }
         let recipients = session.transaction.recipients();
         if recipients.len() != 1 {
@@ -57,8 +55,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             let text = "a bounce return path must be empty (RFC 3834)";
             return refuse(session, action, text, "the bounce has a Return-Path");
         }
-        session.log(Level::Info, "pass, single recipient, empty Return-Path");
-        DECLINED
+        session.pass("single recipient, empty Return-Path")
     });
     Ok(())
 }
@@ -68,8 +65,7 @@ fn refuse(session: &mut Session, action: Option<Code>, text: &'static str, why: 
     let is_told = session.settings().is_some_and(|settings| settings.reject.is_some());
     let action = action.filter(|code| code.is_deny());
     if !is_told && action.is_none() {
-        session.log(Level::Info, format_args!("fail, tolerated, {why}"));
-        return DECLINED;
+        return session.fail(format_args!("tolerated, {why}"));
     }
     let verdict = session.get_reject_logged(text, why);
     if !verdict.code().is_deny() {

@@ -49,7 +49,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::state::Note;
 
 /// 1 if the client talked early; a note of the connection.
@@ -134,8 +133,7 @@ fn before_greeting(session: &mut Session, rules: &Rules, deferred: bool) -> Verd
         return DECLINED;
     }
     if let Some(karma) = session.connection.notes.get(KARMA_HISTORY).filter(|karma| *karma > 5) {
-        session.log(Level::Info, format_args!("skip, karma {karma}"));
-        return DECLINED;
+        return session.skip(format_args!("karma {karma}"));
     }
     look(session, rules, if deferred { remember } else { refuse })
 }
@@ -151,16 +149,14 @@ fn look(
     if session.client_is_talking(wait) {
         return then(session, rules);
     }
-    session.log(Level::Info, "pass, not spontaneous");
-    DECLINED
+    session.pass("not spontaneous")
 }
 
 /// Leaves it to MAIL.
 fn remember(session: &mut Session, _rules: &Rules) -> Verdict {
     session.connection.notes.set(EARLYTALKER, 1);
     session.adjust_karma(-1);
-    session.log(Level::Info, "fail, to be refused at MAIL");
-    DECLINED
+    session.fail("to be refused at MAIL")
 }
 
 fn refuse(session: &mut Session, rules: &Rules) -> Verdict {
@@ -169,10 +165,7 @@ fn refuse(session: &mut Session, rules: &Rules) -> Verdict {
     let detail = "remote started talking before we said hello";
     match rules.code {
         Some(code) => session.get_reject_as(code, TEXT, detail),
-        None => {
-            session.log(Level::Info, format_args!("fail, tolerated, {detail}"));
-            DECLINED
-        }
+        None => session.fail(format_args!("tolerated, {detail}")),
     }
 }
 

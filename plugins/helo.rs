@@ -116,8 +116,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         });
         let fault = fault.or_else(|| in_dns(session, host, policy));
         let Some((text, detail)) = fault else {
-            session.log(Level::Info, "pass");
-            return DECLINED;
+            return session.pass("");
         };
         session.adjust_karma(-1);
         session.get_reject_as(Code::DenyDisconnect, &text, detail)

@@ -54,7 +54,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         let connections = client.connections_from(ip) + 1;
         if max > 0 && connections > max {
             let text = format!("too many connections from {ip}");
-            client.log(Level::Info, format_args!("fail: {text} ({connections} > {max})"));
+            client.log(Level::Info, format_args!("fail, {text} ({connections} > {max})"));
             return Verdict::denysoft(format!("{text}, try again later"));
         }
         let rules = client.derived(&rules);
@@ -101,7 +101,7 @@ mod tests {
         let text = "too many connections from 192.0.2.1, try again later";
         is(trial.pre_connection("192.0.2.1", &others, 2), Code::DenySoft, text);
         assert!(trial.log().contains(
-            "(pre-connection) hosts_allow: fail: too many connections from 192.0.2.1 (3 > 2)"
+            "(pre-connection) hosts_allow: fail, too many connections from 192.0.2.1 (3 > 2)"
         ));
         is(trial.pre_connection("192.0.2.1", &others, 3), Code::Declined, "");
         is(trial.pre_connection("192.0.2.1", &others, 0), Code::Declined, "");

@@ -28,7 +28,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
+use crate::hook::{Args, Code, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
 use crate::log::Level;
 
 /// The moments at which a client can be refused.
@@ -47,8 +47,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn refuse(session: &mut Session) -> Verdict {
     let Some(text) = session.connection.notes.get(NAUGHTY).filter(|text| !text.is_empty()) else {
-        session.log(Level::Info, "pass");
-        return DECLINED;
+        return session.pass("");
     };
     session.log(Level::Info, "disconnecting");
     let default = session.get_reject_type(Code::DenyDisconnect);

@@ -59,7 +59,6 @@ use ipnet::IpNet;
 use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, Verdict};
-use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -79,8 +78,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         let ip = session.connection.remote_ip.to_canonical();
         if session.derived(&never).find(ip).is_some() {
             session.connection.relay_client = false;
-            session.log(Level::Info, format_args!("fail, disabled by norelayclients ({ip})"));
-            return;
+            return session.fail(format_args!("disabled by norelayclients ({ip})"));
         }
         let why = if by_environment {
             Some("enabled by env".to_owned())
@@ -92,8 +90,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         };
         session.connection.relay_client |= why.is_some();
         match why {
-            Some(why) => session.log(Level::Info, format_args!("pass, {why}")),
-            None => session.log(Level::Info, "skip, no match"),
+            Some(why) => session.pass(why),
+            None => session.skip("no match"),
         }
     });
     if args.flag("only", false) {

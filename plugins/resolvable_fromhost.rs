@@ -44,7 +44,6 @@ use crate::config::Lines;
 use crate::dns::{Answer, Dns, Kind, Question, Record};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::settings::network;
 use crate::state::Note;
 
@@ -74,8 +73,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         if sender.is_null() {
             session.transaction.notes.set(RESULT, "null".into());
-            session.log(Level::Info, "pass, null sender");
-            return DECLINED;
+            return session.pass("null sender");
         }
         let host = sender.host().to_owned();
         session.transaction.notes.set(HOST, host.clone());
@@ -105,8 +103,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
     match found {
         Found::Good(how) => {
             session.transaction.notes.set(RESULT, how.into());
-            session.log(Level::Info, format_args!("pass, {host} has {how}"));
-            DECLINED
+            session.pass(format_args!("{host} has {how}"))
         }
         Found::Bad(why) => {
             session.transaction.notes.set(RESULT, why.clone());
@@ -118,10 +115,9 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
             session.transaction.notes.set(RESULT, why.clone());
             let reject = session.settings().and_then(|settings| settings.reject.clone());
             if matches!(reject.as_deref(), Some("0" | "naughty")) {
-                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
-                return DECLINED;
+                return session.fail(format_args!("tolerated, {why}"));
             }
-            session.log(Level::Info, format_args!("fail, {why}"));
+            session.fail(&why);
             let text = format!("Could not resolve {host}, try again later");
             Verdict::new(Code::DenySoft, text)
         }

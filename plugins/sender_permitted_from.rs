@@ -113,7 +113,7 @@ fn check(session: &mut Session, sender: &Address, level: u8) -> Verdict {
             judge(session, sender, &of_sender.finding, level)
         }
         (None, of_helo) => {
-            session.log(Level::Info, "skip, null sender");
+            session.skip("null sender");
             if let Some(of_helo) = of_helo {
                 note(session, "helo", &of_helo);
             }
@@ -139,8 +139,7 @@ fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) 
             session.adjust_karma(1);
             let host = sender.host().to_ascii_lowercase();
             session.transaction.notes.set(SPF_PASS_HOST, host);
-            session.log(Level::Info, format_args!("pass, {why}"));
-            return DECLINED;
+            return session.pass(&why);
         }
         Outcome::Fail if level >= 3 => (Code::Deny, format!("SPF - forgery: {why}")),
         Outcome::Fail if level >= 2 => (Code::DenySoft, format!("SPF - fail: {why}")),
@@ -161,7 +160,7 @@ fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) 
         session.log(Level::Info, format_args!("{word}, tolerated, {name}, {why}"));
         return DECLINED;
     }
-    session.log(Level::Info, format_args!("fail, {name}, {why}"));
+    session.fail(format_args!("{name}, {why}"));
     Verdict::new(code, text)
 }
 

@@ -179,7 +179,7 @@ impl Filter {
         }
         let size = session.transaction.message_len();
         if size > self.most {
-            session.log(Level::Info, format_args!("skip, too large ({size})"));
+            session.skip(format_args!("too large ({size})"));
             return None;
         }
         let until = session.deadline();
@@ -271,7 +271,7 @@ impl Filter {
             Reject::Spam => (answer.is_spam, answer.required),
         };
         if refuses {
-            session.log(Level::Info, format_args!("fail, {status}, > {limit}, learn={learn}"));
+            session.fail(format_args!("{status}, > {limit}, learn={learn}"));
             let code = session.get_reject_type(Code::Deny);
             return Verdict::new(code, "spam score exceeded threshold");
         }

@@ -109,10 +109,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
             for list in &LISTS {
                 let (own, has_own) = own_list(session, recipient, list);
                 if is_ours && has_own && list.contains(&own, session, recipient) {
-                    session.log(
-                        Level::Info,
-                        format_args!("pass, {recipient} has it in {}", list.file),
-                    );
+                    session.pass(format_args!("{recipient} has it in {}", list.file));
                     return OK;
                 }
                 let server = if has_own { session.config(list.file) } else { own };
@@ -132,7 +129,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         if session.derived(&hosts).contain(ip) {
             return accept(session, Found::Host);
         }
-        session.log(Level::Debug, format_args!("skip: {ip} is not whitelisted"));
+        session.log(Level::Debug, format_args!("skip, {ip} is not whitelisted"));
         DECLINED
     });
     hooks.hello(move |session, host| {
@@ -187,7 +184,7 @@ fn accept(session: &mut Session, found: Found) -> Verdict {
             "recipient in whitelistrcpt"
         }
     };
-    session.log(Level::Info, format_args!("pass, {why}"));
+    session.pass(&why);
     OK
 }
 

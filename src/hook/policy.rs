@@ -75,11 +75,11 @@ impl Session {
         };
         let reject = self.settings().and_then(|settings| settings.reject.clone());
         if self.settings().is_some_and(|settings| !settings.rejects()) {
-            self.log(Level::Info, format_args!("fail, tolerated{detail}"));
+            self.fail(format_args!("tolerated{detail}"));
             return DECLINED;
         }
         if reject.as_deref() == Some("naughty") {
-            self.log(Level::Info, format_args!("fail, NAUGHTY{detail}"));
+            self.fail(format_args!("NAUGHTY{detail}"));
             let verdict = self.store_deferred_reject(text);
             if default != Code::Deny && !self.connection.notes.is_true(NAUGHTY_REJECT_TYPE) {
                 self.connection.notes.set(NAUGHTY_REJECT_TYPE, reject_type_word(default).into());
@@ -144,7 +144,7 @@ impl Session {
         if self.setting(RECIPIENT_ROUTES) == "accept" {
             return None;
         }
-        self.log(Level::Info, format_args!("fail: {recipient} could be a route"));
+        self.fail(format_args!("{recipient} could be a route"));
         Some(dsn::relaying_denied(""))
     }
 
@@ -198,8 +198,26 @@ fn reject_type_word(code: Code) -> &'static str {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::hook::{Args, Hooks, OK};
+    use crate::hook::{Args, Call, Hook, Hooks, OK};
     use crate::testing::Trial;
+
+    fn talking(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.connect(|session| session.skip("nothing to do"));
+        hooks.helo(|session, host| session.fail(format_args!("{host} is odd")));
+        hooks.quit(|session| session.pass(""));
+        Ok(())
+    }
+
+    #[test]
+    fn results_are_logged_in_one_form_and_decide_nothing() {
+        let mut trial = Trial::with(talking, "", &[("loglevel", "LOGINFO")]);
+        assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert_eq!(trial.call(Hook::Helo, &Call::Host("x")), DECLINED);
+        assert_eq!(trial.plain(Hook::Quit), DECLINED);
+        let wanted = "(connect) trial: skip, nothing to do\n(helo) trial: fail, x is odd\n\
+            (quit) trial: pass";
+        assert_eq!(trial.log(), wanted);
+    }
 
     /// Takes everybody's mail for everybody.
     fn generous(hooks: &mut Hooks, _args: &Args) -> Result<()> {
