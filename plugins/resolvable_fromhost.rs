@@ -38,13 +38,11 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::config::Lines;
 use crate::dns::{Answer, Dns, Kind, Question, Record};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::settings::network;
+use crate::settings::{Networks, network};
 use crate::state::Note;
 
 const RESULT: Note<String> = Note::new("resolvable_fromhost");
@@ -91,10 +89,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 /// The networks of a list.
-fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Vec<IpNet> {
+fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Networks {
     let networks = lines.entries().map(|line| {
         let found = network(&line.text);
-        found.ok_or_else(|| Error::at(&line.file, line.number, "no address or network"))
+        let wrong = || format!("no address or network: '{}'", line.text);
+        found.ok_or_else(|| Error::at(&line.file, line.number, wrong()))
     });
     networks.filter_map(|network| network.map_err(|problem| problems.push(problem)).ok()).collect()
 }
@@ -125,7 +124,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
 }
 
 /// Asks for exchangers and addresses of a domain at once, then for the addresses of all exchangers.
-fn look_up(dns: &impl Dns, host: &str, invalid: &[IpNet]) -> Found {
+fn look_up(dns: &impl Dns, host: &str, invalid: &Networks) -> Found {
     let kinds = [Kind::Mx, Kind::A, Kind::Aaaa];
     let answers = dns.ask(&kinds.map(|kind| Question::new(host, kind)));
     let mut exchangers: Vec<(u16, &str)> = Vec::new();
@@ -148,8 +147,8 @@ fn look_up(dns: &impl Dns, host: &str, invalid: &[IpNet]) -> Found {
     usable(&dns.ask(&questions), "mx", host, invalid)
 }
 
-fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &[IpNet]) -> Found {
-    let is_valid = |ip: IpAddr| !invalid.iter().any(|network| network.contains(&ip));
+fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &Networks) -> Found {
+    let is_valid = |ip: IpAddr| !invalid.contains(ip);
     if answers.iter().flat_map(Answer::addresses).any(is_valid) {
         return Found::Good(how);
     }
