@@ -209,7 +209,7 @@ mod tests {
         let mut hooks = Hooks::new(Config::new(vec![]), |_| None);
         register(&mut hooks, &Args::default()).unwrap();
         let mut registered: Vec<Hook> =
-            hooks.into_parts().0.iter().map(|(hook, _)| *hook).collect();
+            hooks.registered().handlers.iter().map(|(hook, _)| *hook).collect();
         registered.sort_by_key(|hook| *hook as usize);
         assert_eq!(registered, TABLE.map(|row| row.hook));
     }

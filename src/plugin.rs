@@ -217,8 +217,10 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     let args = Args::new(implied.iter().copied().chain(words));
     let settings = Settings::from_args(&args).map_err(place)?;
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    (plugin.register)(&mut hooks, &args).and_then(|()| hooks.check()).map_err(place)?;
-    plugins.add(instance, settings, hooks);
+    let registered = (plugin.register)(&mut hooks, &args)
+        .and_then(|()| hooks.into_registration())
+        .map_err(place)?;
+    plugins.add(instance, settings, registered);
     Ok(())
 }
 
@@ -266,8 +268,8 @@ fn load_perl(
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
     if let Err(error) = perl.load(&mut hooks, instance, source, &perl::own_arguments(words)) {
         // What it had to say before may be why.
-        for (level, text) in hooks.into_parts().3 {
-            plugins.log(level, format_args!("{instance}: {text}"));
+        for (level, text) in &hooks.registered().lines {
+            plugins.log(*level, format_args!("{instance}: {text}"));
         }
         let missing = perl::missing_module(&error.to_string());
         return Err(match (missing, source) {
@@ -281,7 +283,8 @@ fn load_perl(
             _ => error.within(instance),
         });
     }
-    plugins.add(instance, perl::settings(words, perl.time_limit()), hooks);
+    let registered = hooks.into_registration()?;
+    plugins.add(instance, perl::settings(words, perl.time_limit()), registered);
     Ok(())
 }
 

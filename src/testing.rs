@@ -100,8 +100,7 @@ impl Trial {
             let find = |name: &str| Some(plugin::find(name)?.0.register);
             let mut hooks = Hooks::new(config.clone(), find);
             register(&mut hooks, &args)?;
-            hooks.check()?;
-            loaded.add("trial", Settings::from_args(&args)?, hooks);
+            loaded.add("trial", Settings::from_args(&args)?, hooks.into_registration()?);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"))
@@ -260,7 +259,7 @@ impl Trial {
             kept.borrow_mut().push(record.line().trim_start().to_owned());
             DECLINED
         });
-        plugins.add("the trial's log", Settings::from_args(&Args::default())?, hooks);
+        plugins.add("the trial's log", Settings::default(), hooks.into_registration()?);
         let loaded = load(&mut plugins, &config, &dir);
         loaded.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
         let (spool, _) = Spool::open(&dir.join("spool"), 0o700)?;

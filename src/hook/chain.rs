@@ -8,38 +8,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::config::Config;
-use crate::hook::hooks::{Forked, TlsFn};
+use crate::hook::registration::{
+    BeforeFork, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration, SessionFn, TlsFn,
+};
 use crate::hook::settings::OnError;
 use crate::hook::{
-    Ability, Call, Code, DECLINED, Hook, HookResult, Hooks, Incoming, Session, Settings,
+    Ability, Call, Code, DECLINED, Hook, HookResult, Incoming, Session, Settings, TABLE, Verdict,
 };
-use crate::hook::{TABLE, Verdict};
 use crate::log::{self, Level, Record};
 use crate::sys::{confine, deadline};
-
-pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
-pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
-pub(crate) type ForkFn = dyn Fn(&Config) -> Verdict;
-pub(crate) type LogFn = dyn Fn(&Record<'_>) -> Verdict;
-
-/// A handler with the arguments of its hook.
-pub(crate) enum Kind {
-    Session(Rc<SessionFn>),
-    Incoming(Rc<IncomingFn>),
-    Fork(Rc<ForkFn>),
-    Log(Level, Rc<LogFn>),
-}
-
-impl Clone for Kind {
-    fn clone(&self) -> Kind {
-        match self {
-            Kind::Session(run) => Kind::Session(run.clone()),
-            Kind::Incoming(run) => Kind::Incoming(run.clone()),
-            Kind::Fork(run) => Kind::Fork(run.clone()),
-            Kind::Log(level, run) => Kind::Log(*level, run.clone()),
-        }
-    }
-}
 
 /// One plugin as loaded: a name and its settings.
 #[derive(Debug)]
@@ -64,23 +41,6 @@ impl<F: ?Sized> Handler<F> {
     }
 }
 
-/// The hooks for which handlers came after all plugins were loaded: a bit for each hook.
-#[derive(Debug, Default)]
-pub(crate) struct LateHooks(Cell<u64>);
-
-impl LateHooks {
-    pub(crate) fn set(&self, hooks: impl Iterator<Item = Hook>) {
-        self.0.set(hooks.fold(0, |bits, hook| bits | 1 << hook as u8));
-    }
-
-    fn has(&self, hook: Hook) -> bool {
-        self.0.get() >> hook as u8 & 1 == 1
-    }
-}
-
-/// Brings something that processes inherit up to date; see [`Hooks::before_fork`].
-pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
-
 /// All loaded plugins with their handlers: what is built once at start-up and inherited by every
 /// process.
 #[derive(Default)]
@@ -91,8 +51,8 @@ pub struct Plugins {
     forks: Vec<Handler<ForkFn>>,
     loggers: Vec<(Level, Handler<LogFn>)>,
     before_fork: Vec<BeforeFork>,
-    forked: Vec<Forked>,
-    let_go: Vec<Forked>,
+    at_fork: Vec<LetGo>,
+    after_much_mail: Vec<LetGo>,
     tls: Option<Rc<TlsFn>>,
     files: BTreeSet<Cow<'static, str>>,
     late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
@@ -121,27 +81,25 @@ impl Plugins {
         Plugins { is_check: true, ..Plugins::new(level.max(Level::Warn)) }
     }
 
-    /// Adds a plugin: all that its register function put into `hooks`.
-    pub(crate) fn add(&mut self, name: &str, settings: Settings, mut hooks: Hooks) {
+    /// Adds a plugin with all that it registered.
+    pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
         let plugin = self.loaded.len() as u16;
-        let abilities = hooks.abilities();
-        let first = hooks.take_first();
-        self.forked.extend(hooks.take_forked());
-        self.let_go.extend(hooks.take_let_go());
+        let abilities = registered.abilities;
         self.loaded.push(Loaded { name: name.into(), settings, abilities });
-        self.tls = hooks.take_tls().or(self.tls.take());
-        let late = hooks.take_late().into_iter();
+        self.at_fork.extend(registered.at_fork);
+        self.before_fork.extend(registered.before_fork);
+        self.after_much_mail.extend(registered.after_much_mail);
+        self.files.extend(registered.reads);
+        self.tls = registered.tls.or(self.tls.take());
+        let late = registered.late.into_iter();
         self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
-        let (handlers, before_fork, names, lines) = hooks.into_parts();
-        self.before_fork.extend(before_fork);
-        self.files.extend(names);
-        for (position, (hook, kind)) in handlers.into_iter().enumerate() {
+        for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
             let id = self.count;
             self.count += 1;
             match kind {
                 Kind::Session(run) => {
                     let chain = &mut self.handlers[hook as usize];
-                    let at = if first.contains(&position) { 0 } else { chain.len() };
+                    let at = if registered.first.contains(&place) { 0 } else { chain.len() };
                     chain.insert(at, Handler { plugin, id, run });
                 }
                 Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
@@ -153,7 +111,7 @@ impl Plugins {
                 self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));
             }
         }
-        for (level, text) in lines {
+        for (level, text) in registered.lines {
             let level = self.loaded(plugin).settings.adjust(level);
             self.log_as(Some(plugin), None, level, &text);
         }
@@ -230,7 +188,7 @@ impl Plugins {
 
     /// In a new process: lets go of what is the parent's.
     pub(crate) fn leave_parent(&self) {
-        self.forked.iter().for_each(|run| run());
+        self.at_fork.iter().for_each(|run| run());
     }
 
     /// No plugin starts programs that need more rights than the process that starts them.
@@ -250,7 +208,7 @@ impl Plugins {
 
     /// After a session with a lot of mail: lets go of what has grown.
     pub(crate) fn let_go(&self) {
-        self.let_go.iter().for_each(|run| run());
+        self.after_much_mail.iter().for_each(|run| run());
     }
 
     /// Runs the `post-fork` handlers, in a new worker process.

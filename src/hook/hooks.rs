@@ -10,9 +10,9 @@ use rustls::ServerConfig;
 
 use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
-use crate::hook::chain::{BeforeFork, LateHooks, SessionFn};
+use crate::hook::registration::{Kind, LateHooks, Registration};
 use crate::hook::{
-    Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Kind, Parent,
+    Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Parent,
     Parsed, Received, Scram, Session, Verdict,
 };
 use crate::log::{Level, Record};
@@ -22,21 +22,6 @@ use crate::state::Params;
 /// A plugin's one public function: reads the arguments and registers handlers.
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
 
-pub(super) type Handlers = Vec<(Hook, Kind)>;
-
-/// Runs in a process that was just forked.
-pub(crate) type Forked = Box<dyn Fn()>;
-
-/// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ability {
-    /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
-    Smtputf8,
-    /// Hands on what senders ask about delivery status notifications (RFC 3461), to whom it hands
-    /// messages to.
-    Dsn,
-}
-
 /// The handlers of one plugin, in the making.
 ///
 /// Every method registers one handler; a hook may have several.  Handlers return a [`Verdict`],
@@ -44,23 +29,11 @@ pub enum Ability {
 pub struct Hooks {
     config: Config,
     find: fn(&str) -> Option<Register>,
-    handlers: Handlers,
+    registered: Registration,
     parents: Vec<Parent>,
-    before_fork: Vec<BeforeFork>,
-    names: Vec<Cow<'static, str>>,
-    lines: Vec<(Level, String)>,
-    tls: Option<Rc<TlsFn>>,
-    abilities: Vec<Ability>,
-    first: Vec<usize>,
-    forked: Vec<Forked>,
-    let_go: Vec<Forked>,
-    late: Vec<(Rc<LateHooks>, Rc<SessionFn>)>,
     /// Why the plugin cannot be loaded, though its `register` returned Ok.
     problem: Option<Error>,
 }
-
-/// Chooses certificates and parameters for a client that wants TLS.
-pub(crate) type TlsFn = dyn Fn(&mut Session) -> std::result::Result<Arc<ServerConfig>, String>;
 
 /// Handlers that only see the session.
 macro_rules! plain_hooks {
@@ -90,22 +63,8 @@ macro_rules! hooks_with {
 
 impl Hooks {
     pub(crate) fn new(config: Config, find: fn(&str) -> Option<Register>) -> Hooks {
-        Hooks {
-            config,
-            find,
-            handlers: vec![],
-            parents: vec![],
-            before_fork: vec![],
-            names: vec![],
-            lines: vec![],
-            tls: None,
-            abilities: vec![],
-            first: vec![],
-            forked: vec![],
-            let_go: vec![],
-            late: vec![],
-            problem: None,
-        }
+        let registered = Registration::default();
+        Hooks { config, find, registered, parents: vec![], problem: None }
     }
 
     plain_hooks! {
@@ -261,13 +220,13 @@ impl Hooks {
     /// In the parent, after accept: may refuse a client before it costs a process.
     pub fn pre_connection<R: IntoVerdict>(&mut self, run: impl Fn(&Incoming<'_>) -> R + 'static) {
         let run = Rc::new(move |incoming: &Incoming<'_>| run(incoming).into_verdict());
-        self.handlers.push((Hook::PreConnection, Kind::Incoming(run)));
+        self.registered.handlers.push((Hook::PreConnection, Kind::Incoming(run)));
     }
 
     /// In each new worker process: the place to open what must not be shared between processes.
     pub fn post_fork<R: IntoVerdict>(&mut self, run: impl Fn(&Config) -> R + 'static) {
         let run = Rc::new(move |config: &Config| run(config).into_verdict());
-        self.handlers.push((Hook::PostFork, Kind::Fork(run)));
+        self.registered.handlers.push((Hook::PostFork, Kind::Fork(run)));
     }
 
     /// A log line up to `most` was written; OK keeps it from the logging plugins that follow.
@@ -277,7 +236,7 @@ impl Hooks {
         run: impl Fn(&Record<'_>) -> R + 'static,
     ) {
         let run = Rc::new(move |record: &Record<'_>| run(record).into_verdict());
-        self.handlers.push((Hook::Logging, Kind::Log(most, run)));
+        self.registered.handlers.push((Hook::Logging, Kind::Log(most, run)));
     }
 
     /// Offers TLS: `choose` gives certificates and parameters for each client, and the core does
@@ -286,53 +245,34 @@ impl Hooks {
         &mut self,
         choose: impl Fn(&mut Session) -> std::result::Result<Arc<ServerConfig>, String> + 'static,
     ) {
-        self.tls = Some(Rc::new(choose));
+        self.registered.tls = Some(Rc::new(choose));
     }
 
     /// Runs in the parent, at most once a second, before a client gets a process: brings up to date
     /// what processes inherit.  True: those that were made before are to serve no more clients.
     pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {
-        self.before_fork.push(Box::new(run));
+        self.registered.before_fork.push(Box::new(run));
     }
 
     /// Says what the `queue` handlers of this plugin are able to do.  The core offers an extension
     /// only if all plugins that queue are.
     pub fn can(&mut self, ability: Ability) {
-        self.abilities.push(ability);
-    }
-
-    /// What its `queue` handlers are able to do, be they its own or a parent's.
-    pub(crate) fn abilities(&self) -> Vec<Ability> {
-        if self.handlers.iter().any(|(hook, _)| *hook == Hook::Queue) {
-            return self.abilities.clone();
-        }
-        let mut parents = self.parents.iter().filter_map(Parent::abilities);
-        let first = parents.next().unwrap_or_default().to_vec();
-        parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
+        self.registered.abilities.push(ability);
     }
 
     /// The handler registered last is to run before those of the plugins loaded so far.
     pub(crate) fn put_first(&mut self) {
-        self.first.extend(self.handlers.len().checked_sub(1));
-    }
-
-    /// Which of its own handlers, by position, are to run first.
-    pub(crate) fn take_first(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.first)
+        self.registered.first.extend(self.registered.handlers.len().checked_sub(1));
     }
 
     /// Runs in each new process before anything else: the place to let go of what is the parent's.
     pub(crate) fn at_fork(&mut self, run: impl Fn() + 'static) {
-        self.forked.push(Box::new(run));
+        self.registered.at_fork.push(Box::new(run));
     }
 
     /// Runs in a worker after a session with a lot of mail: the place to let go of what has grown.
     pub(crate) fn after_much_mail(&mut self, run: impl Fn() + 'static) {
-        self.let_go.push(Box::new(run));
-    }
-
-    pub(crate) fn take_let_go(&mut self) -> Vec<Forked> {
-        std::mem::take(&mut self.let_go)
+        self.registered.after_much_mail.push(Box::new(run));
     }
 
     /// Runs at the end of the chains of `hooks`, which may become others at any time.
@@ -341,19 +281,7 @@ impl Hooks {
         hooks: Rc<LateHooks>,
         run: impl Fn(&mut Session, &Call<'_>) -> Verdict + 'static,
     ) {
-        self.late.push((hooks, Rc::new(run)));
-    }
-
-    pub(crate) fn take_late(&mut self) -> Vec<(Rc<LateHooks>, Rc<SessionFn>)> {
-        std::mem::take(&mut self.late)
-    }
-
-    pub(crate) fn take_forked(&mut self) -> Vec<Forked> {
-        std::mem::take(&mut self.forked)
-    }
-
-    pub(crate) fn take_tls(&mut self) -> Option<Rc<TlsFn>> {
-        self.tls.take()
+        self.registered.late.push((hooks, Rc::new(run)));
     }
 
     /// Any hook of a session, with its arguments as they are.  A plugin that names `logging`,
@@ -365,7 +293,7 @@ impl Hooks {
             let why = format!("handlers of {name} see no session: Hooks::{method} is for them");
             self.problem.get_or_insert_with(|| Error::new(why));
         }
-        self.handlers.push((hook, Kind::Session(Rc::new(run))));
+        self.registered.handlers.push((hook, Kind::Session(Rc::new(run))));
     }
 
     /// The configuration, for what a plugin wants to know when it is loaded.
@@ -375,7 +303,7 @@ impl Hooks {
 
     /// Says that sessions will read these files, so that they are read before processes are made.
     pub fn uses_config(&mut self, names: &[&'static str]) {
-        self.names.extend(names.iter().map(|name| Cow::Borrowed(*name)));
+        self.registered.reads.extend(names.iter().map(|name| Cow::Borrowed(*name)));
     }
 
     /// A value that `parse` makes of a configuration file, made anew only when the file changed.
@@ -386,10 +314,10 @@ impl Hooks {
         parse: impl Fn(&Lines) -> T + 'static,
     ) -> Rc<Derived<T>> {
         let name = name.into();
-        self.names.push(name.clone());
+        self.registered.reads.push(name.clone());
         let derived = Rc::new(Derived::new(name, parse));
         let read = derived.clone();
-        self.before_fork.push(Box::new(move |config| {
+        self.registered.before_fork.push(Box::new(move |config| {
             read.of(&config.list(read.name()));
             false
         }));
@@ -428,7 +356,7 @@ impl Hooks {
 
     /// Writes to the log once the plugin is loaded.
     pub fn log(&mut self, level: Level, text: impl Display) {
-        self.lines.push((level, text.to_string()));
+        self.registered.lines.push((level, text.to_string()));
     }
 
     /// Makes this plugin a child of another: it has all the parent's handlers but those for hooks
@@ -447,33 +375,37 @@ impl Hooks {
         let register =
             (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
         let mut hooks = Hooks::new(self.config.clone(), self.find);
-        register(&mut hooks, args)
-            .and_then(|()| hooks.check())
+        let registered = register(&mut hooks, args)
+            .and_then(|()| hooks.into_registration())
             .map_err(|error| error.within(parent))?;
-        let abilities = hooks.abilities();
-        let (handlers, before_fork, names, lines) = hooks.into_parts();
-        self.before_fork.extend(before_fork);
-        self.names.extend(names);
-        self.lines.extend(lines);
-        Ok(Parent::new(handlers, abilities))
+        self.registered.before_fork.extend(registered.before_fork);
+        self.registered.reads.extend(registered.reads);
+        self.registered.lines.extend(registered.lines);
+        Ok(Parent::new(registered.handlers, registered.abilities))
     }
 
-    /// Can the plugin be loaded with what its `register` did?
-    pub(crate) fn check(&mut self) -> Result<()> {
-        self.problem.take().map_or(Ok(()), Err)
+    /// What the plugin's `register` has registered so far, without what it inherits.
+    pub(crate) fn registered(&self) -> &Registration {
+        &self.registered
     }
 
-    /// Handlers, what to read before processes are made, and lines for the log.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn into_parts(
-        self,
-    ) -> (Handlers, Vec<BeforeFork>, Vec<Cow<'static, str>>, Vec<(Level, String)>) {
-        let mut handlers = self.handlers;
-        let own: HashSet<Hook> = handlers.iter().map(|(hook, _)| *hook).collect();
-        for parent in self.parents {
-            handlers.extend(parent.inherited(&own));
+    /// All that the plugin registered, with what it inherits.
+    ///
+    /// # Errors
+    /// The plugin cannot be loaded with what its `register` did.
+    pub(crate) fn into_registration(self) -> Result<Registration> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
         }
-        (handlers, self.before_fork, self.names, self.lines)
+        let mut all = self.registered;
+        if !all.has(Hook::Queue) {
+            all.abilities = inherited_abilities(&self.parents);
+        }
+        let own: HashSet<Hook> = all.handlers.iter().map(|(hook, _)| *hook).collect();
+        for parent in &self.parents {
+            all.handlers.extend(parent.inherited(&own));
+        }
+        Ok(all)
     }
 
     fn host_parse(
@@ -516,6 +448,13 @@ impl Hooks {
             _ => DECLINED,
         });
     }
+}
+
+/// What all parents are able to do from whom a child inherits its `queue` handlers.
+fn inherited_abilities(parents: &[Parent]) -> Vec<Ability> {
+    let mut parents = parents.iter().filter_map(Parent::abilities);
+    let first = parents.next().unwrap_or_default().to_vec();
+    parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
 }
 
 /// The method that registers handlers of a hook that runs outside of sessions.

@@ -11,6 +11,7 @@ pub mod dsn;
 mod hooks;
 mod parent;
 mod policy;
+mod registration;
 mod scram;
 mod session;
 mod settings;
@@ -19,15 +20,16 @@ mod verdict;
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use chain::Plugins;
-pub use hooks::{Ability, Hooks, Register};
+pub use hooks::{Hooks, Register};
 pub use parent::Parent;
 pub use policy::*;
+pub use registration::Ability;
 pub use scram::{Scram, ScramKeys};
 pub use session::{Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
-pub(crate) use chain::{Kind, LateHooks};
+pub(crate) use registration::LateHooks;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use crate::hook::hooks::Handlers;
-use crate::hook::{Ability, Call, DECLINED, Hook, Kind, Session, TABLE, Verdict};
+use crate::hook::registration::{Handlers, Kind};
+use crate::hook::{Ability, Call, DECLINED, Hook, Session, TABLE, Verdict};
 use crate::mail::Address;
 use crate::state::Params;
 
