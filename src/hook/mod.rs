@@ -6,12 +6,14 @@
 
 mod args;
 mod call;
-mod chain;
 pub mod dsn;
 mod hooks;
+mod logging;
 mod parent;
+mod plugins;
 mod policy;
 mod registration;
+mod run;
 mod scram;
 mod session;
 mod settings;
@@ -19,9 +21,9 @@ mod verdict;
 
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
-pub use chain::Plugins;
 pub use hooks::{Hooks, Register};
 pub use parent::Parent;
+pub use plugins::Plugins;
 pub use policy::*;
 pub use registration::Ability;
 pub use scram::{Scram, ScramKeys};

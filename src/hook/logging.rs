@@ -1,0 +1,92 @@
+//! Who gets the lines of the log.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::hook::{Code, Hook, Plugins, Verdict};
+use crate::log::{self, Level, Record};
+use crate::sys::deadline;
+
+impl Plugins {
+    /// Writes a line of the core's own, outside any session.
+    pub fn log(&self, level: Level, text: impl fmt::Display) {
+        if self.wants(level) {
+            self.log_as(None, None, level, &text.to_string());
+        }
+    }
+
+    /// Writes that a handler of that session was overdue, which has ended its process.
+    pub(crate) fn log_overdue(&self, session: &str, hook: &str, plugin: &str) {
+        self.write_log(&Record {
+            level: Level::Crit,
+            hook: Some(hook),
+            plugin: Some(plugin),
+            session,
+            text: &format!("FATAL PLUGIN ERROR: {}", deadline::PASSED),
+            ..Record::default()
+        });
+    }
+
+    /// Where there are no logging plugins: up to which level lines go to standard error.
+    pub(crate) fn set_stderr_level(&self, level: Level) {
+        self.stderr_level.set(Some(level));
+    }
+
+    /// Is there anybody who would keep a line of that level?
+    pub fn wants(&self, level: Level) -> bool {
+        if self.loggers.is_empty() {
+            self.stderr_level.get().is_some_and(|most| level <= most)
+        } else {
+            self.loggers.iter().any(|(most, _)| level <= *most)
+        }
+    }
+
+    /// Hands a line to the logging plugins, or to standard error where there are none.
+    pub(crate) fn write_log(&self, record: &Record<'_>) {
+        if self.loggers.is_empty() {
+            if self.stderr_level.get().is_some_and(|most| record.level <= most) {
+                log::to_stderr(record);
+            }
+            return;
+        }
+        if self.logging.replace(true) {
+            return;
+        }
+        for (most, handler) in &self.loggers {
+            if record.level > *most {
+                continue;
+            }
+            let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(record)))
+                .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
+            if verdict.is_failure() && self.broken_loggers.borrow_mut().insert(handler.plugin) {
+                let name = &self.loaded(handler.plugin).name;
+                let text = format!("FATAL PLUGIN ERROR: {}", verdict.text());
+                log::to_stderr(&Record {
+                    level: Level::Crit,
+                    hook: Some(Hook::Logging.name()),
+                    plugin: Some(name),
+                    text: &log::clean(&text),
+                    ..record.clone()
+                });
+                log::to_stderr(record);
+            }
+            if verdict.code() == Code::Ok {
+                break;
+            }
+        }
+        self.logging.set(false);
+    }
+
+    pub(super) fn log_as(&self, plugin: Option<u16>, hook: Option<Hook>, level: Level, text: &str) {
+        let plugin = plugin.map(|plugin| self.loaded(plugin));
+        self.write_log(&Record {
+            level,
+            hook: hook.map(Hook::name),
+            plugin: plugin.map(|plugin| &*plugin.name),
+            session: "",
+            transaction: 0,
+            peer: None,
+            text: &log::clean(text),
+        });
+    }
+}

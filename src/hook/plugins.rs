@@ -1,0 +1,214 @@
+//! The loaded plugins and their handlers.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::hook::registration::{
+    BeforeFork, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration, SessionFn, TlsFn,
+};
+use crate::hook::{Ability, Hook, Settings, TABLE};
+use crate::log::{self, Level};
+use crate::sys::confine;
+
+/// One plugin as loaded: a name and its settings.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: Rc<str>,
+    pub(crate) settings: Settings,
+    abilities: Vec<Ability>,
+}
+
+/// A handler, and whose it is.
+pub(super) struct Handler<F: ?Sized> {
+    pub(super) plugin: u16,
+    pub(super) id: u16,
+    pub(super) run: Rc<F>,
+}
+
+/// The id of a handler that stands for those that came after all plugins were loaded.
+const LATE: u16 = u16::MAX;
+
+impl<F: ?Sized> Handler<F> {
+    pub(super) fn is_late(&self) -> bool {
+        self.id == LATE
+    }
+}
+
+/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
+/// process.
+#[derive(Default)]
+pub struct Plugins {
+    loaded: Vec<Loaded>,
+    pub(super) handlers: Vec<Vec<Handler<SessionFn>>>,
+    pub(super) incoming: Vec<Handler<IncomingFn>>,
+    pub(super) forks: Vec<Handler<ForkFn>>,
+    pub(super) loggers: Vec<(Level, Handler<LogFn>)>,
+    before_fork: Vec<BeforeFork>,
+    at_fork: Vec<LetGo>,
+    after_much_mail: Vec<LetGo>,
+    tls: Option<Rc<TlsFn>>,
+    files: BTreeSet<Cow<'static, str>>,
+    late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
+    count: u16,
+    pub(super) stderr_level: Cell<Option<Level>>,
+    pub(super) logging: Cell<bool>,
+    is_check: bool,
+    confined: Cell<bool>,
+    pub(super) broken_loggers: RefCell<HashSet<u16>>,
+}
+
+impl Plugins {
+    /// No plugins; the log goes to standard error up to `level`.
+    pub fn new(level: Level) -> Plugins {
+        log::prepare_stderr();
+        Plugins {
+            handlers: TABLE.iter().map(|_| vec![]).collect(),
+            stderr_level: Cell::new(Some(level)),
+            ..Plugins::default()
+        }
+    }
+
+    /// No plugins, for finding out which can be loaded: logging plugins get no lines, and those
+    /// up to `level`, warnings in any case, go to standard error.
+    pub(crate) fn without_loggers(level: Level) -> Plugins {
+        Plugins { is_check: true, ..Plugins::new(level.max(Level::Warn)) }
+    }
+
+    /// Adds a plugin with all that it registered.
+    pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
+        let plugin = self.loaded.len() as u16;
+        let abilities = registered.abilities;
+        self.loaded.push(Loaded { name: name.into(), settings, abilities });
+        self.at_fork.extend(registered.at_fork);
+        self.before_fork.extend(registered.before_fork);
+        self.after_much_mail.extend(registered.after_much_mail);
+        self.files.extend(registered.reads);
+        self.tls = registered.tls.or(self.tls.take());
+        let late = registered.late.into_iter();
+        self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
+        for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
+            let id = self.count;
+            self.count += 1;
+            match kind {
+                Kind::Session(run) => {
+                    let chain = &mut self.handlers[hook as usize];
+                    let at = if registered.first.contains(&place) { 0 } else { chain.len() };
+                    chain.insert(at, Handler { plugin, id, run });
+                }
+                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
+                Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
+                Kind::Log(..) if self.is_check => {}
+                Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
+            }
+            if hook != Hook::Logging {
+                self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));
+            }
+        }
+        for (level, text) in registered.lines {
+            let level = self.loaded(plugin).settings.adjust(level);
+            self.log_as(Some(plugin), None, level, &text);
+        }
+    }
+
+    /// Who chooses certificates, if TLS is offered.
+    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
+        self.tls.clone()
+    }
+
+    /// Has any plugin a handler for `hook`?
+    pub fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::PreConnection => !self.incoming.is_empty(),
+            Hook::PostFork => !self.forks.is_empty(),
+            Hook::Logging => !self.loggers.is_empty(),
+            _ => !self.handlers[hook as usize].is_empty() || self.is_late(hook),
+        }
+    }
+
+    /// Is there a plugin that queues, and are all that do able to do this?
+    pub fn can(&self, ability: Ability) -> bool {
+        let queues = &self.handlers[Hook::Queue as usize];
+        let able = |plugin: u16| self.loaded(plugin).abilities.contains(&ability);
+        !queues.is_empty()
+            && queues.iter().all(|handler| able(handler.plugin))
+            && !self.is_late(Hook::Queue)
+    }
+
+    /// Have handlers for this hook come after all plugins were loaded?
+    pub(super) fn is_late(&self, hook: Hook) -> bool {
+        self.late.iter().any(|(hooks, _)| hooks.has(hook))
+    }
+
+    /// What runs them, after all others.
+    pub(super) fn late(&self) -> impl Iterator<Item = &Handler<SessionFn>> {
+        self.late.iter().map(|(_, handler)| handler)
+    }
+
+    /// The names of the loaded plugins, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().map(|plugin| &*plugin.name)
+    }
+
+    /// The configuration files that the plugins say they read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|name| &**name)
+    }
+
+    /// Reads what the plugins will want from the configuration now, so that processes made later
+    /// inherit it.  True: processes that were made before are out of date.
+    pub fn before_fork(&self, config: &Config) -> bool {
+        for name in &self.files {
+            config.list(name);
+        }
+        self.before_fork.iter().filter(|run| run(config)).count() > 0
+    }
+
+    /// In a new process: lets go of what is the parent's.
+    pub(crate) fn leave_parent(&self) {
+        self.at_fork.iter().for_each(|run| run());
+    }
+
+    /// No plugin starts programs that need more rights than the process that starts them.
+    pub(crate) fn need_no_privileges(&self) {
+        self.confined.set(true);
+    }
+
+    /// In a process that serves: what it starts gets no more rights than it has itself, unless a
+    /// plugin needs that.
+    pub(crate) fn confine(&self) {
+        if self.confined.get()
+            && let Err(error) = confine::no_new_privileges()
+        {
+            self.log(Level::Error, format_args!("no_new_privs: {error}"));
+        }
+    }
+
+    /// After a session with a lot of mail: lets go of what has grown.
+    pub(crate) fn let_go(&self) {
+        self.after_much_mail.iter().for_each(|run| run());
+    }
+
+    pub(crate) fn loaded(&self, plugin: u16) -> &Loaded {
+        &self.loaded[plugin as usize]
+    }
+
+    /// Handler ids are below this; one octet per handler holds its result.
+    pub(crate) fn handler_count(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(crate) fn handler_of(&self, plugin: &str, hook: Hook) -> Option<usize> {
+        let named = |handler: &&Handler<_>| &*self.loaded[handler.plugin as usize].name == plugin;
+        self.handlers[hook as usize].iter().find(named).map(|handler| handler.id as usize)
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
