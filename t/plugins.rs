@@ -176,6 +176,6 @@ fn plugins_that_are_not_there_say_what_became_of_them() {
         let help = help.args(["--help-plugin", name]).output().unwrap();
         let text = String::from_utf8_lossy(&help.stdout).into_owned();
         assert!(help.status.success() && text.starts_with(why), "{text}");
-        assert!(said.ends_with(&text), "{said}");
+        assert!(said.contains(text.trim_end()), "{said}");
     }
 }
