@@ -86,21 +86,23 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
     session.connection.notes.set(RESULT, result.into());
     session.connection.notes.set(PASS_DOMAINS, passed);
     let detail = findings.iter().map(shown).collect::<Vec<_>>().join("; ");
-    Ok(match result {
+    match result {
         "pass" => {
             session.adjust_karma(1);
-            session.pass(detail)
+            session.log(Level::Info, format_args!("pass, {detail}"));
         }
-        "none" => session.skip("no signature"),
-        "temperror" => session.fail(format_args!("tolerated, {detail}")),
+        "none" => session.log(Level::Info, "skip, no signature"),
+        "temperror" => session.log(Level::Info, format_args!("fail, tolerated, {detail}")),
         _ => {
             let asked = session.settings().and_then(|settings| settings.reject.clone());
-            match asked {
-                None => session.fail(format_args!("tolerated, {detail}")),
-                Some(_) => session.get_reject_logged("DKIM signature invalid", detail),
+            if asked.is_none() {
+                session.log(Level::Info, format_args!("fail, tolerated, {detail}"));
+            } else {
+                return Ok(session.get_reject_logged("DKIM signature invalid", detail));
             }
         }
-    })
+    }
+    Ok(DECLINED)
 }
 
 /// A signature in a few words.
@@ -115,11 +117,11 @@ fn shown(finding: &Finding) -> String {
 
 fn sign(session: &mut Session) -> std::io::Result<()> {
     let Some(author) = session.authors().into_iter().next() else {
-        session.skip("no author with a domain");
+        session.log(Level::Info, "skip, no author with a domain");
         return Ok(());
     };
     let Some((domain, keys)) = keys::of_domain(session, &author)? else {
-        session.skip(format_args!("no key for {author}"));
+        session.log(Level::Info, format_args!("skip, no key for {author}"));
         return Ok(());
     };
     let mut hash = dkim::TextHash::default();

@@ -80,7 +80,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
         }
         match environment.as_deref() {
             Some("") => {
-                return session.skip("RBLSMTPD is set and empty");
+                session.log(Level::Info, "skip, RBLSMTPD is set and empty");
+                return DECLINED;
             }
             Some(text) => {
                 let text = with_address(session, text.trim_start_matches('-'));
@@ -89,7 +90,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
             None => {}
         }
         if is_allowed(session) {
-            return session.skip("dnsbl_allow");
+            session.log(Level::Info, "skip, dnsbl_allow");
+            return DECLINED;
         }
         let zones = session.derived(&zones);
         check(session, code, &zones, threshold)
@@ -133,11 +135,14 @@ fn check(session: &mut Session, code: Code, zones: &[Zone], threshold: i64) -> V
         }
     }
     let Some((zone, text)) = found.filter(|_| weight >= threshold) else {
-        if names.is_empty() {
-            return session.pass("");
+        match names.is_empty() {
+            true => session.log(Level::Info, "pass"),
+            false => {
+                let names = names.join(", ");
+                session.log(Level::Info, format_args!("pass, {weight} of {threshold}, {names}"));
+            }
         }
-        let names = names.join(", ");
-        return session.pass(format_args!("{weight} of {threshold}, {names}"));
+        return DECLINED;
     };
     session.adjust_karma(-1);
     let text = match (&zone.text, text) {

@@ -37,6 +37,7 @@ use std::net::IpAddr;
 use crate::dns::{Answer, Dns, Question, is_near};
 use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
 use crate::state::Note;
 
 const FCRDNS: Note<String> = Note::new("fcrdns");
@@ -53,7 +54,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         let ip = session.connection.remote_ip;
         if ip.is_loopback() {
-            return session.skip("this machine");
+            session.log(Level::Info, "skip, this machine");
+            return DECLINED;
         }
         let (result, why) = iprev(&session.dns(), ip);
         session.store_auth_results(&format!(
@@ -70,13 +72,18 @@ fn judge(session: &mut Session, result: &str, why: &str) -> Verdict {
         "pass" => {
             session.adjust_karma(1);
             session.connection.notes.set(FCRDNS, why.to_owned());
-            session.pass(&why)
+            session.log(Level::Info, format_args!("pass, {why}"));
+            DECLINED
         }
-        "temperror" => session.skip(&why),
+        "temperror" => {
+            session.log(Level::Info, format_args!("skip, {why}"));
+            DECLINED
+        }
         _ => {
             session.adjust_karma(-1);
             if session.settings().is_none_or(|settings| settings.reject.is_none()) {
-                return session.fail(format_args!("tolerated, {why}"));
+                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
+                return DECLINED;
             }
             session.get_reject_as(Code::DenySoft, "no name leads back to your address", why)
         }

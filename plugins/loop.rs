@@ -19,6 +19,7 @@
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, dsn};
+use crate::log::Level;
 use crate::plugins::maximum;
 
 /// Registers the plugin; see its manual above.
@@ -31,7 +32,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         if (hops as i64) < max {
             return DECLINED;
         }
-        session.fail(format_args!("{hops} hops"));
+        session.log(Level::Info, format_args!("fail, {hops} hops"));
         dsn::verdict("too_many_hops", None, None).unwrap_or(DECLINED)
     });
     Ok(())

@@ -49,6 +49,7 @@
 //!     rcpt_ok
 //! ```
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -58,7 +59,7 @@ use ipnet::IpNet;
 use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, Verdict};
-use crate::settings::Networks;
+use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -78,7 +79,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         let ip = session.connection.remote_ip.to_canonical();
         if session.derived(&never).find(ip).is_some() {
             session.connection.relay_client = false;
-            return session.fail(format_args!("disabled by norelayclients ({ip})"));
+            session.log(Level::Info, format_args!("fail, disabled by norelayclients ({ip})"));
+            return;
         }
         let why = if by_environment {
             Some("enabled by env".to_owned())
@@ -90,8 +92,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         };
         session.connection.relay_client |= why.is_some();
         match why {
-            Some(why) => session.pass(why),
-            None => session.skip("no match"),
+            Some(why) => session.log(Level::Info, format_args!("pass, {why}")),
+            None => session.log(Level::Info, "skip, no match"),
         }
     });
     if args.flag("only", false) {
@@ -105,32 +107,35 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
 /// The clients of one file.
 #[derive(Debug, Default)]
 struct Clients {
-    /// Addresses, and first numbers of some.
-    octets: Networks,
-    /// Networks.
-    blocks: Networks,
+    addresses: HashSet<IpAddr>,
+    /// Networks, and how they were written: `octet` for first numbers, `cidr`.
+    networks: Vec<(IpNet, &'static str)>,
 }
 
 impl Clients {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Clients {
-        let (mut octets, mut blocks) = (vec![], vec![]);
+        let mut clients = Clients::default();
         for line in lines.entries() {
             let word = line.text.split_whitespace().next().unwrap_or_default();
-            if let Some(network) = network(word) {
-                if word.contains('/') { &mut blocks } else { &mut octets }.push(network);
+            if let Ok(address) = word.parse::<IpAddr>() {
+                clients.addresses.insert(address.to_canonical());
+            } else if let Some(network) = network(word) {
+                clients.networks.push((network, "cidr"));
             } else if let Some(network) = prefix(word) {
-                octets.push(network);
+                clients.networks.push((network, "octet"));
             } else {
                 let text = format!("no address, first numbers of one, or network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
-        Clients { octets: octets.into_iter().collect(), blocks: blocks.into_iter().collect() }
+        clients
     }
 
     fn find(&self, ip: IpAddr) -> Option<&'static str> {
-        let lists = [("octet", &self.octets), ("cidr", &self.blocks)];
-        lists.into_iter().find(|(_, list)| list.contains(ip)).map(|(how, _)| how)
+        if self.addresses.contains(&ip) {
+            return Some("octet");
+        }
+        self.networks.iter().find(|(network, _)| network.contains(&ip)).map(|(_, how)| *how)
     }
 }
 

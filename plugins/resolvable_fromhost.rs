@@ -38,11 +38,14 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::config::Lines;
 use crate::dns::{Answer, Dns, Kind, Question, Record};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::settings::{Networks, network};
+use crate::log::Level;
+use crate::settings::network;
 use crate::state::Note;
 
 const RESULT: Note<String> = Note::new("resolvable_fromhost");
@@ -71,7 +74,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         if sender.is_null() {
             session.transaction.notes.set(RESULT, "null".into());
-            return session.pass("null sender");
+            session.log(Level::Info, "pass, null sender");
+            return DECLINED;
         }
         let host = sender.host().to_owned();
         session.transaction.notes.set(HOST, host.clone());
@@ -89,11 +93,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 /// The networks of a list.
-fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Networks {
+fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Vec<IpNet> {
     let networks = lines.entries().map(|line| {
         let found = network(&line.text);
-        let wrong = || format!("no address or network: '{}'", line.text);
-        found.ok_or_else(|| Error::at(&line.file, line.number, wrong()))
+        found.ok_or_else(|| Error::at(&line.file, line.number, "no address or network"))
     });
     networks.filter_map(|network| network.map_err(|problem| problems.push(problem)).ok()).collect()
 }
@@ -102,7 +105,8 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
     match found {
         Found::Good(how) => {
             session.transaction.notes.set(RESULT, how.into());
-            session.pass(format_args!("{host} has {how}"))
+            session.log(Level::Info, format_args!("pass, {host} has {how}"));
+            DECLINED
         }
         Found::Bad(why) => {
             session.transaction.notes.set(RESULT, why.clone());
@@ -114,9 +118,10 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
             session.transaction.notes.set(RESULT, why.clone());
             let reject = session.settings().and_then(|settings| settings.reject.clone());
             if matches!(reject.as_deref(), Some("0" | "naughty")) {
-                return session.fail(format_args!("tolerated, {why}"));
+                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
+                return DECLINED;
             }
-            session.fail(&why);
+            session.log(Level::Info, format_args!("fail, {why}"));
             let text = format!("Could not resolve {host}, try again later");
             Verdict::new(Code::DenySoft, text)
         }
@@ -124,7 +129,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
 }
 
 /// Asks for exchangers and addresses of a domain at once, then for the addresses of all exchangers.
-fn look_up(dns: &impl Dns, host: &str, invalid: &Networks) -> Found {
+fn look_up(dns: &impl Dns, host: &str, invalid: &[IpNet]) -> Found {
     let kinds = [Kind::Mx, Kind::A, Kind::Aaaa];
     let answers = dns.ask(&kinds.map(|kind| Question::new(host, kind)));
     let mut exchangers: Vec<(u16, &str)> = Vec::new();
@@ -147,8 +152,8 @@ fn look_up(dns: &impl Dns, host: &str, invalid: &Networks) -> Found {
     usable(&dns.ask(&questions), "mx", host, invalid)
 }
 
-fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &Networks) -> Found {
-    let is_valid = |ip: IpAddr| !invalid.contains(ip);
+fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &[IpNet]) -> Found {
+    let is_valid = |ip: IpAddr| !invalid.iter().any(|network| network.contains(&ip));
     if answers.iter().flat_map(Answer::addresses).any(is_valid) {
         return Found::Good(how);
     }

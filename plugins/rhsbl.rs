@@ -55,7 +55,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return DECLINED;
         }
         if sender.is_null() {
-            return session.pass("null sender");
+            session.log(Level::Info, "pass, null sender");
+            return DECLINED;
         }
         let zones = session.derived(&zones);
         let helo = session.connection.hello_host.clone();
@@ -69,7 +70,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
                 return verdict;
             }
         }
-        session.pass("")
+        session.log(Level::Info, "pass");
+        DECLINED
     });
     Ok(())
 }

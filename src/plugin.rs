@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hook, Hooks, Plugins, Register, Settings};
+use crate::hook::{Args, Hook, Hooks, Origin, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED};
-use crate::settings::{self, LOGGING, LOGLEVEL, NO_NEW_PRIVS};
+use crate::settings::{self, LOGGING, LOGLEVEL, NO_NEW_PRIVS, PERL_PLUGINS};
 use crate::sys::confine;
 
 use self::absent::{ABSENT, Absent};
@@ -147,6 +147,11 @@ fn load_into(
     }
     Error::all(missing).map_or(Ok(()), &mut *failed)?;
     perl.serve().or_else(&mut *failed)?;
+    let known: Vec<&str> = plugins.names_from(Origin::Known).collect();
+    if !known.is_empty() {
+        let text = "native plugins answer for known Perl files (see perl_plugins): ";
+        plugins.log(Level::Notice, format_args!("{text}{}", known.join(" ")));
+    }
     for name in plugins.files() {
         config.load(name).map(drop).or_else(&mut *failed)?;
     }
@@ -186,16 +191,34 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     let Some(instance) = words.next() else { return Ok(()) };
     let name = without_number(instance);
     let place = |error: Error| error.within(instance);
-    let words: Vec<&str> = words.collect();
+    let mut words: Vec<&str> = words.collect();
+    let is_kept = perl::take_kept(&mut words);
     if name.contains("::") {
         return load_perl(plugins, perl, config, instance, &Source::Module(name), &words);
     }
-    if let Some((path, implied)) = perl_file(config, name) {
+    let found = perl_file(config, name);
+    if is_kept && found.is_none() {
+        let nowhere = nowhere(config);
+        return Err(place(Error::new(format!("'perl always' is in the line, and {nowhere}"))));
+    }
+    if let Some((path, implied)) = found {
+        let file = path.display();
         let words: Vec<&str> = implied.iter().copied().chain(words.iter().copied()).collect();
+        let keeps_all = is_kept || config.setting(PERL_PLUGINS) == "always";
+        let known = perl::known(&path).filter(|_| !keeps_all).and_then(find);
+        if let Some((plugin, implied)) = known {
+            let args = Args::new(implied.iter().copied().chain(words.iter().copied()));
+            let Err(why) = load_native(plugins, config, instance, plugin, &args) else {
+                plugins.set_origin(Origin::Known);
+                return Ok(());
+            };
+            let text =
+                format!("{file} stays, as the native '{}' refuses the line: {why}", plugin.name);
+            plugins.log(Level::Warn, text);
+        }
         let Some(why) = perl::cannot_work(&path) else {
             return load_perl(plugins, perl, config, instance, &Source::File(&path), &words);
         };
-        let file = path.display();
         let Some((plugin, _)) = find(name) else {
             let other = other_perl_file(config, name).unwrap_or_default();
             return Err(place(Error::new(format!("{file} cannot work here: {why}{other}"))));
@@ -206,22 +229,36 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         );
     }
     let Some((plugin, implied)) = find(name) else {
-        let folders = perl::dirs(config).iter().map(|dir| dir.display().to_string()).collect();
-        let folders: Vec<String> = folders;
-        let nowhere = format!("there is no Perl file of that name in {}", folders.join(", "));
+        let nowhere = nowhere(config);
         return Err(match absent(name) {
             Some(absent) => Error::missing(format!("{absent}; {nowhere}")),
             None => Error::missing(format!("no plugin '{name}': it is not native, and {nowhere}")),
         });
     };
     let args = Args::new(implied.iter().copied().chain(words));
-    let settings = Settings::from_args(&args).map_err(place)?;
+    load_native(plugins, config, instance, plugin, &args).map_err(place)
+}
+
+fn load_native(
+    plugins: &mut Plugins,
+    config: &Config,
+    instance: &str,
+    plugin: &Plugin,
+    args: &Args,
+) -> Result<()> {
+    let settings = Settings::from_args(args)?;
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    let registered = (plugin.register)(&mut hooks, &args)
-        .and_then(|()| hooks.into_registration())
-        .map_err(place)?;
+    let registered =
+        (plugin.register)(&mut hooks, args).and_then(|()| hooks.into_registration())?;
     plugins.add(instance, settings, registered);
     Ok(())
+}
+
+/// Where Perl files were looked for in vain.
+fn nowhere(config: &Config) -> String {
+    let folders = perl::dirs(config).iter().map(|dir| dir.display().to_string()).collect();
+    let folders: Vec<String> = folders;
+    format!("there is no Perl file of that name in {}", folders.join(", "))
 }
 
 /// `name:1` is another instance of `name`.
@@ -285,6 +322,7 @@ fn load_perl(
     }
     let registered = hooks.into_registration()?;
     plugins.add(instance, perl::settings(words, perl.time_limit()), registered);
+    plugins.set_origin(Origin::Perl);
     Ok(())
 }
 
@@ -327,10 +365,7 @@ mod tests {
                 "config/plugins:2: plugin 'virus/sophie' will not be native: ",
             ),
             ("logging/apache:1 x\n", "config/plugins:1: plugin 'logging/apache' is obsolete: "),
-            (
-                "ident/geoip2\n",
-                "config/plugins:1: plugin 'ident/geoip' is not native yet: it needs a reader",
-            ),
+            ("async/uribl\n", "config/plugins:1: plugin 'uribl' is not native yet: it needs DNS"),
             ("rcpt_ok \u{e9}\n", "config/plugins:1: character 'é'"),
         ] {
             let found = load_config(&[("plugins", plugins)]).unwrap_err().to_string();
@@ -349,19 +384,26 @@ mod tests {
     #[test]
     fn a_perl_file_that_cannot_work_gives_way_to_a_native_plugin_or_is_refused() {
         let perl = tempfile::tempdir().unwrap();
-        std::fs::create_dir(perl.path().join("ident")).unwrap();
-        for name in ["earlytalker", "chatter", "ident/geoip2"] {
+        std::fs::create_dir(perl.path().join("async")).unwrap();
+        for name in ["earlytalker", "chatter", "async/uribl"] {
             std::fs::write(perl.path().join(name), "my $line = <STDIN>;\n").unwrap();
         }
-        std::fs::write(perl.path().join("ident/geoip"), "sub hook_connect { }\n").unwrap();
+        std::fs::write(perl.path().join("uribl"), "sub hook_connect { }\n").unwrap();
         let dirs = format!("{}\n", perl.path().display());
         let load = |line: &str| load_config(&[("plugins", line), ("plugin_dirs", dirs.as_str())]);
         assert_eq!(load("earlytalker\n").unwrap().names().collect::<Vec<_>>(), ["earlytalker"]);
         let error = load("chatter\n").unwrap_err().to_string();
         assert!(error.starts_with("config/plugins:1: chatter: /"), "{error}");
         assert!(error.contains("cannot work here: it reads from the client's socket"), "{error}");
-        let error = load("ident/geoip2\n").unwrap_err().to_string();
-        assert!(error.ends_with("it reads from the client's socket; 'ident/geoip' can"), "{error}");
+        let error = load("async/uribl\n").unwrap_err().to_string();
+        assert!(error.ends_with("it reads from the client's socket; 'uribl' can"), "{error}");
+    }
+
+    #[test]
+    fn a_line_keeps_a_perl_file_only_where_there_is_one() {
+        let error = load_config(&[("plugins", "rcpt_ok perl always\n")]).unwrap_err().to_string();
+        let start = "config/plugins:1: rcpt_ok: 'perl always' is in the line, and there is no Perl";
+        assert!(error.starts_with(start), "{error}");
     }
 
     #[test]

@@ -103,6 +103,8 @@ table! {
         "the logging plugins; without one the log goes to standard error";
     PLUGIN_DIRS: Words = "plugin_dirs", Folders, Default::Without("none"), Reload,
         "folders with Perl plugins, see [perl.md](perl.md)";
+    PERL_PLUGINS: &'static str = "perl_plugins", Word(&["auto", "always"]), Default::Is("auto"), Reload,
+        "`auto`: a Perl file that a release of Perl qpsmtpd has, unchanged, is answered by the native plugin; `always`: every Perl file is run, see [perl.md](perl.md)";
     PERL_TIMEOUT: Duration = "perl_timeout", Seconds, Default::Is("300"), Reload,
         "how long a handler of a Perl plugin without the argument `timeout` may take; its Perl process is killed after that, and the client gets a temporary failure";
     LOGLEVEL: Level = "loglevel", LogLevel, Default::Is("4"), Reload,

@@ -96,7 +96,7 @@ fn every_line_of_a_session_has_its_id() {
             let entries: Vec<_> = log.lines().filter(|line| line.contains(id)).collect();
             assert!(entries[0].ends_with(&format!("[{id}] connect from 127.0.0.1")), "{log}");
             assert!(entries.last().unwrap().contains("disconnect from 127.0.0.1"), "{log}");
-            let refused = format!("[{id}] (rcpt) rcpt_ok: fail, elsewhere.test not in rcpthosts");
+            let refused = format!("[{id}] (rcpt) rcpt_ok: fail: elsewhere.test not in rcpthosts");
             assert_eq!(entries.iter().filter(|line| line.ends_with(&refused)).count(), 1);
         }
     }
@@ -159,7 +159,7 @@ fn debug_plugin_shows_one_plugin() {
     let config = Config::new().set("logging", logging);
     let server = Server::start(&config, Model::Inetd);
     session(server.connect());
-    let wanted = "(rcpt) rcpt_ok: pass, example.com in rcpthosts as example.com";
+    let wanted = "(rcpt) rcpt_ok: pass: example.com in rcpthosts as example.com";
     server.log().wait_for(wanted);
     let log = server.log().clone();
     server.stop().unwrap();
@@ -332,7 +332,9 @@ fn fail2ban_finds_them_in_the_log_of_the_plugin_in_perl() {
         let folder = config.path("plugins/logging");
         fs::create_dir_all(&folder).unwrap();
         fs::copy("/usr/share/qpsmtpd/plugins/logging/file", folder.join("perl-file")).unwrap();
-        let line = format!("logging/perl-file loglevel LOGINFO {arguments} {{work}}/Maildir/log");
+        let line = format!(
+            "logging/perl-file perl always loglevel LOGINFO {arguments} {{work}}/Maildir/log"
+        );
         let config = config.set("logging", &line);
         let filter = config.path("qpsmtpd.conf");
         fs::write(&filter, fail2ban_files().0).unwrap();

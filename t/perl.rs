@@ -3,6 +3,12 @@
 // Every plugin can be loaded, or the guide says why not.
 mod loading;
 
+// Files of releases, which native plugins answer for.
+mod known;
+
+// Debian's configuration as it is installed.
+mod installed;
+
 // The same dialogues.
 mod dialogues;
 

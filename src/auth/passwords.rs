@@ -110,15 +110,15 @@ pub(crate) fn validate(
         if passwords.is_none() {
             return Verdict::declined(texts.wrong);
         }
-        session.fail("missing password");
+        session.log(Level::Info, "fail: missing password");
         return Verdict::deny(texts.wrong);
     };
     if sent.password.is_none() && sent.ticket.is_empty() {
-        session.log(Level::Error, "skip, missing ticket");
+        session.log(Level::Error, "skip: missing ticket");
         return Verdict::declined(texts.wrong);
     }
     if sent.password.is_none() && passwords.iter().all(Password::is_hashed) {
-        session.skip("CRAM-MD5 cannot be checked with a hashed password");
+        session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
         return Verdict::declined(texts.wrong);
     }
     let mut broken = None;
@@ -126,7 +126,7 @@ pub(crate) fn validate(
         match password.is_presented(sent) {
             Ok(true) => {
                 let what = if sent.password.is_some() { "clear" } else { "hash" };
-                session.pass(format_args!("{what} match"));
+                session.log(Level::Info, format_args!("pass: {what} match"));
                 return Verdict::ok(texts.plugin);
             }
             Ok(false) => {}
@@ -136,7 +136,7 @@ pub(crate) fn validate(
     if let Some(why) = broken {
         return Verdict::failure(why);
     }
-    session.fail("wrong password");
+    session.log(Level::Info, "fail: wrong password");
     Verdict::deny(texts.wrong)
 }
 
@@ -152,7 +152,10 @@ pub(crate) fn tell(
         Some(Password::Clear(password)) => scram.password(password),
         Some(Password::Scram(keys)) => scram.keys(keys.clone()),
         _ if passwords.is_empty() => DECLINED,
-        _ => session.skip("SCRAM cannot be checked with a hashed password"),
+        _ => {
+            session.log(Level::Info, "skip: SCRAM cannot be checked with a hashed password");
+            DECLINED
+        }
     };
     told.with_text(texts.plugin)
 }

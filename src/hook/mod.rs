@@ -23,7 +23,7 @@ pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use hooks::{Hooks, Register};
 pub use parent::Parent;
-pub use plugins::Plugins;
+pub use plugins::{Origin, Plugins};
 pub use policy::*;
 pub use registration::Ability;
 pub use scram::{Scram, ScramKeys};

@@ -20,6 +20,18 @@ pub(crate) struct Loaded {
     pub(crate) name: Rc<str>,
     pub(crate) settings: Settings,
     abilities: Vec<Ability>,
+    origin: Origin,
+}
+
+/// What a loaded plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A native plugin.
+    Native,
+    /// A native plugin instead of a Perl file that a release of Perl qpsmtpd has.
+    Known,
+    /// A Perl plugin.
+    Perl,
 }
 
 /// A handler, and whose it is.
@@ -82,7 +94,8 @@ impl Plugins {
     pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
         let plugin = self.loaded.len() as u16;
         let abilities = registered.abilities;
-        self.loaded.push(Loaded { name: name.into(), settings, abilities });
+        let origin = Origin::Native;
+        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin });
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);
@@ -146,6 +159,19 @@ impl Plugins {
     /// What runs them, after all others.
     pub(super) fn late(&self) -> impl Iterator<Item = &Handler<SessionFn>> {
         self.late.iter().map(|(_, handler)| handler)
+    }
+
+    /// Says where the plugin that was added last comes from, if it is not plainly native.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        if let Some(last) = self.loaded.last_mut() {
+            last.origin = origin;
+        }
+    }
+
+    /// The names of the loaded plugins that come from there, in order.
+    pub fn names_from(&self, origin: Origin) -> impl Iterator<Item = &str> {
+        let plugins = self.loaded.iter().filter(move |plugin| plugin.origin == origin);
+        plugins.map(|plugin| &*plugin.name)
     }
 
     /// The names of the loaded plugins, in order.

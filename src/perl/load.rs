@@ -194,6 +194,13 @@ pub fn own_arguments<'a>(words: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
+/// Takes the words `perl always` out of a plugin's arguments: the line wants the Perl file, be it a
+/// known one or not.  Were they there?
+pub fn take_kept(words: &mut Vec<&str>) -> bool {
+    let at = words.windows(2).position(|pair| pair == ["perl", "always"]);
+    at.inspect(|at| drop(words.drain(*at..at + 2))).is_some()
+}
+
 /// Where Perl plugins are looked for: the folders of `config/plugin_dirs`, then `plugins/` beside
 /// the configuration.
 pub fn dirs(config: &Config) -> Vec<PathBuf> {
@@ -231,6 +238,20 @@ fn in_session(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_can_keep_its_perl_file() {
+        for (line, rest, is_kept) in [
+            ("reject 0 perl always", "reject 0", true),
+            ("perl always reject 0", "reject 0", true),
+            ("perl reject always", "perl reject always", false),
+            ("perl", "perl", false),
+        ] {
+            let mut words = line.split(' ').collect();
+            assert_eq!(take_kept(&mut words), is_kept, "{line}");
+            assert_eq!(words.join(" "), rest);
+        }
+    }
 
     #[test]
     fn a_plugin_has_the_time_that_its_argument_says_or_the_usual_one() {

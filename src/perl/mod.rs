@@ -17,6 +17,7 @@
 
 mod answers;
 mod file;
+mod known;
 mod link;
 mod load;
 mod mirror;
@@ -41,7 +42,8 @@ use mirror::Mirror;
 use process::Process;
 use wire::Item;
 
-pub use load::{Source, dirs, own_arguments, settings};
+pub use known::known;
+pub use load::{Source, dirs, own_arguments, settings, take_kept};
 pub use source::{cannot_work, missing_module};
 
 /// How long loading one plugin may take.

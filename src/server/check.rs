@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 
 use crate::config::{BYTE_ORDER_MARK, Config};
 use crate::error::{Error, Result};
+use crate::hook::Origin;
 use crate::plugin;
 use crate::server::console::{say, warn};
 use crate::server::privileges;
@@ -43,6 +44,15 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
     typos::find(config, &known).iter().for_each(warn);
     all_but_last(errors)?;
     say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
+    for (origin, what) in [
+        (Origin::Known, "native plugins instead of known Perl files"),
+        (Origin::Perl, "Perl plugins"),
+    ] {
+        let names: Vec<&str> = plugins.names_from(origin).collect();
+        if !names.is_empty() {
+            say(&format!("{what}: {}\n", names.join(" ")));
+        }
+    }
     Ok(())
 }
 

@@ -17,10 +17,11 @@ const GUIDE: &str = include_str!("../../docs/perl.md");
 const NO_PLUGINS: [&str; 3] = ["karma_tool", "registry.txt", "tls_cert"];
 
 /// Plugins that need arguments, or whose usual ones name what is not here.
-const ARGUMENTS: [(&str, &str); 20] = [
+const ARGUMENTS: [(&str, &str); 21] = [
     ("async/queue/smtp-forward", "127.0.0.1"),
     ("auth/auth_checkpassword", "checkpw /bin/true true /bin/true"),
     ("auth/auth_cvm_unix_local", "enable_smtp yes cvm_socket {work}/socket"),
+    ("auth/auth_ldap_bind", "ldap_base ou=people,dc=example,dc=com"),
     ("http_config", "http://127.0.0.1:1/"),
     ("dspam", "dspam_bin /bin/true"),
     ("ident/p0f", "{work}/socket"),
@@ -63,11 +64,39 @@ const MODULE: &str = "\nsub import {
 ";
 
 #[test]
-fn debians_plugins_load_as_the_guide_says() {
+fn debians_plugins_are_native_or_perl_as_the_guide_says() {
     if !super::perl_qpsmtpd() {
         return;
     }
     let config = set_up();
+    let guide = guide();
+    let here = |state: &str| -> BTreeSet<&str> {
+        let rows = guide.iter().filter(|(_, row)| row.here == state);
+        rows.map(|(name, _)| name.as_str()).collect()
+    };
+    let lines: Vec<String> = names()
+        .iter()
+        .filter(|name| !here("no").contains(name.as_str()))
+        .map(|name| line(&config, name))
+        .collect();
+    let (ok, log) = check(&config, &lines.join("\n"));
+    assert!(ok, "not all can be loaded: {}", tail(&log));
+    let said = |start: &str| -> BTreeSet<&str> {
+        let line = log.lines().find_map(|line| line.strip_prefix(start));
+        line.unwrap_or_default().split(' ').collect()
+    };
+    assert_eq!(said("native plugins instead of known Perl files: "), here("native"), "{log}");
+    assert_eq!(said("Perl plugins: "), here("Perl"), "{log}");
+    let notice = "native plugins answer for known Perl files (see perl_plugins): ";
+    assert_eq!(log.matches(notice).count(), 1, "{log}");
+}
+
+#[test]
+fn debians_plugins_load_as_the_guide_says() {
+    if !super::perl_qpsmtpd() {
+        return;
+    }
+    let config = set_up().set("perl_plugins", "always");
     let lines: BTreeMap<String, String> =
         names().into_iter().map(|name| (name.clone(), line(&config, &name))).collect();
     let guide = guide();
@@ -79,7 +108,13 @@ fn debians_plugins_load_as_the_guide_says() {
     for name in guide.keys().filter(|name| !lines.contains_key(*name)) {
         wrong.push(format!("{name} is in the guide and no plugin"));
     }
-    let is = |name: &str, state: &str| guide.get(name).is_some_and(|row| row.0 == state);
+    let is = |name: &str, state: &str| {
+        guide.get(name).is_some_and(|row| match state {
+            "native" => row.as_perl == "no" && row.here == "native",
+            "no" => row.as_perl == "no" && row.here == "no",
+            _ => row.as_perl == state,
+        })
+    };
     // The parent of check_earlytalker is the native earlytalker, which registers otherwise.
     // Those that log take the lines about hooks away from the others.
     for is_logging in [false, true] {
@@ -93,7 +128,7 @@ fn debians_plugins_load_as_the_guide_says() {
         }
         for (name, _) in good {
             if is(name, "native") {
-                let (_, why) = &guide[name];
+                let why = &guide[name].why;
                 let warning = format!("{PLUGINS}/{name} cannot work here: {why}; the native '");
                 if !log.contains(&warning) {
                     wrong.push(format!("{name}: nothing in the log says {warning}"));
@@ -106,8 +141,8 @@ fn debians_plugins_load_as_the_guide_says() {
             }
         }
     }
-    for (name, (_, why)) in guide.iter().filter(|(_, row)| row.0 == "no") {
-        let Some(line) = lines.get(name) else { continue };
+    for name in guide.keys().filter(|name| is(name, "no")) {
+        let (why, Some(line)) = (&guide[name].why, lines.get(name)) else { continue };
         let (ok, log) = check(&config, line);
         if ok || !log.contains(why) {
             wrong.push(format!("{name} is not refused with {why:?}: {}", tail(&log)));
@@ -196,14 +231,22 @@ fn line(config: &Config, name: &str) -> String {
     format!("{name} {arguments}").trim_end().replace("{work}", work)
 }
 
-/// The rows of the guide: state and note by name.
-fn guide() -> BTreeMap<String, (String, String)> {
+/// A row of the guide.
+struct Row {
+    here: String,
+    as_perl: String,
+    why: String,
+}
+
+/// The rows of the guide by name.
+fn guide() -> BTreeMap<String, Row> {
     let (_, table) = GUIDE.split_once("\n## Debian's plugins\n").expect("the guide has this part");
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [name, state, why] = cells[..] else { panic!("{row}") };
-        (name.trim_matches('`').to_owned(), (state.to_owned(), why.to_owned()))
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+        let [name, here, as_perl, why] =
+            std::array::from_fn(|_| cells.next().unwrap_or_else(|| panic!("{row}")));
+        (name.trim_matches('`').to_owned(), Row { here, as_perl, why })
     })
     .collect()
 }

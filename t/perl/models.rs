@@ -25,7 +25,7 @@ fn perl_plugins_work_in_every_model() {
         return;
     }
     for model in Model::ALL {
-        let config = Config::new().set("plugin_dirs", super::PLUGINS);
+        let config = Config::new().set("plugin_dirs", super::PLUGINS).set("perl_plugins", "always");
         let check = config.program("check", CHECKPASSWORD).display().to_string();
         let queue = config.program("Maildir/queue", QUEUE).display().to_string();
         let config = config.set("hosts_allow", "127.0.0.2 DENY go away").set(

@@ -68,6 +68,7 @@ fn set_up(case: &Case) -> (Config, Dns) {
     let dns = Dns::start(&case.dns);
     let mut config = Config::new()
         .set("plugin_dirs", super::PLUGINS)
+        .set("perl_plugins", "always")
         .set("plugins", &case.plugins.join("\n"))
         .env("RES_NAMESERVERS", "127.0.0.1")
         .env("RES_OPTIONS", &format!("port:{}", dns.port()))
