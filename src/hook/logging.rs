@@ -1,9 +1,10 @@
 //! Who gets the lines of the log.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::hook::{Code, Hook, Plugins, Verdict};
+use crate::hook::run::guarded;
+use crate::hook::verdict::Failure;
+use crate::hook::{Code, Hook, Plugins};
 use crate::log::{self, Level, Record};
 use crate::sys::deadline;
 
@@ -22,7 +23,7 @@ impl Plugins {
             hook: Some(hook),
             plugin: Some(plugin),
             session,
-            text: &format!("FATAL PLUGIN ERROR: {}", deadline::PASSED),
+            text: &Failure::new(deadline::PASSED).to_string(),
             ..Record::default()
         });
     }
@@ -56,22 +57,22 @@ impl Plugins {
             if record.level > *most {
                 continue;
             }
-            let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(record)))
-                .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
-            if verdict.is_failure() && self.broken_loggers.borrow_mut().insert(handler.plugin) {
-                let name = &self.loaded(handler.plugin).name;
-                let text = format!("FATAL PLUGIN ERROR: {}", verdict.text());
-                log::to_stderr(&Record {
-                    level: Level::Crit,
-                    hook: Some(Hook::Logging.name()),
-                    plugin: Some(name),
-                    text: &log::clean(&text),
-                    ..record.clone()
-                });
-                log::to_stderr(record);
-            }
-            if verdict.code() == Code::Ok {
-                break;
+            let plugin = self.loaded(handler.plugin);
+            match guarded(plugin, Hook::Logging, || (handler.run)(record)) {
+                Ok(verdict) if verdict.code() == Code::Ok => break,
+                Ok(_) => {}
+                Err(failure) => {
+                    if self.broken_loggers.borrow_mut().insert(handler.plugin) {
+                        log::to_stderr(&Record {
+                            level: Level::Crit,
+                            hook: Some(Hook::Logging.name()),
+                            plugin: Some(&plugin.name),
+                            text: &log::clean(&failure.to_string()),
+                            ..record.clone()
+                        });
+                        log::to_stderr(record);
+                    }
+                }
             }
         }
         self.logging.set(false);

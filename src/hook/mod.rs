@@ -9,6 +9,7 @@ mod call;
 pub mod dsn;
 mod hooks;
 mod logging;
+mod outcome;
 mod parent;
 mod plugins;
 mod policy;

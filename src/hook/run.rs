@@ -3,25 +3,28 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
-use crate::hook::plugins::Handler;
+use crate::hook::outcome::Outcome;
+use crate::hook::plugins::{Handler, Loaded};
 use crate::hook::registration::SessionFn;
-use crate::hook::settings::OnError;
+use crate::hook::verdict::Failure;
 use crate::hook::{
     Call, Code, DECLINED, Hook, HookResult, Incoming, Plugins, Session, Settings, Verdict,
 };
 use crate::log::Level;
-use crate::sys::deadline;
+use crate::sys::{deadline, panics};
 
 impl Plugins {
     /// Asks the `pre-connection` handlers, in the parent.
     pub fn pre_connection(&self, incoming: &Incoming<'_>) -> Verdict {
         for handler in &self.incoming {
-            let verdict =
-                self.guarded(handler.plugin, Hook::PreConnection, || (handler.run)(incoming));
+            let done = guarded(self.loaded(handler.plugin), Hook::PreConnection, || {
+                (handler.run)(incoming)
+            });
             for (level, text) in incoming.take_lines() {
                 let level = self.loaded(handler.plugin).settings.adjust(level);
                 self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
             }
+            let verdict = self.judged(handler.plugin, Hook::PreConnection, done);
             if verdict.ends_chain() {
                 return verdict;
             }
@@ -32,24 +35,33 @@ impl Plugins {
     /// Runs the `post-fork` handlers, in a new worker process.
     pub fn post_fork(&self, config: &Config) {
         for handler in &self.forks {
-            self.guarded(handler.plugin, Hook::PostFork, || (handler.run)(config));
+            let plugin = self.loaded(handler.plugin);
+            let done = guarded(plugin, Hook::PostFork, || (handler.run)(config));
+            self.judged(handler.plugin, Hook::PostFork, done);
         }
     }
 
-    /// Runs a handler outside a session; a failure is logged and, by `on_error`, refuses.
-    fn guarded(&self, plugin: u16, hook: Hook, run: impl FnOnce() -> Verdict) -> Verdict {
-        let verdict = catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
-        if !verdict.is_failure() {
-            return verdict;
-        }
-        let text = format!("FATAL PLUGIN ERROR: {}", verdict.text());
-        self.log_as(Some(plugin), Some(hook), Level::Crit, &text);
-        match self.loaded(plugin).settings.on_error {
-            OnError::Tempfail => Verdict::failure(""),
-            OnError::Ignore => DECLINED,
-        }
+    /// A failure outside of sessions is logged and, by `on_error`, refuses.
+    fn judged(&self, plugin: u16, hook: Hook, done: Result<Verdict, Failure>) -> Verdict {
+        done.unwrap_or_else(|failure| {
+            self.log_as(Some(plugin), Some(hook), Level::Crit, &failure.to_string());
+            self.loaded(plugin).settings.verdict_of_failure()
+        })
     }
+}
+
+/// Runs a handler of any hook.  A process that serves clients ends when the handler is overdue.
+///
+/// # Errors
+/// The handler says so, or it panicked.
+pub(super) fn guarded(
+    plugin: &Loaded,
+    hook: Hook,
+    run: impl FnOnce() -> Verdict,
+) -> Result<Verdict, Failure> {
+    let _alarm = deadline::arm(&plugin.name, hook.name(), plugin.settings.timeout);
+    let verdict = catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::new(panics::last()))?;
+    verdict.decided()
 }
 
 impl Session {
@@ -106,18 +118,16 @@ impl Session {
         call: &Call<'_>,
     ) -> Verdict {
         let plugin = plugins.loaded(handler.plugin);
-        let timeout = plugin.settings.timeout;
-        let outer = self.enter(handler.plugin, hook, timeout);
-        let said = self.responses().len();
-        let alarm = deadline::arm(&plugin.name, hook.name(), timeout);
-        let verdict = catch_unwind(AssertUnwindSafe(|| (handler.run)(self, call)))
-            .unwrap_or_else(|_| Verdict::failure(crate::sys::panics::last()));
-        let verdict = self.without_route(verdict, hook, call);
-        drop(alarm);
-        let verdict = self.judged(verdict, &plugin.settings, said);
+        let outer = self.enter(handler.plugin, hook, plugin.settings.timeout);
+        let before = self.outcome().clone();
+        let done = guarded(plugin, hook, || {
+            let verdict = (handler.run)(self, call);
+            self.without_route(verdict, hook, call)
+        });
+        let verdict = self.judged(done, &plugin.settings, before);
         self.leave(outer);
         if hook == Hook::Queue && verdict.code() == Code::Declined {
-            self.take_recipient_verdicts();
+            self.outcome_mut().each.clear();
         }
         if !handler.is_late() {
             self.keep_result(hook, handler.id as usize, verdict.code());
@@ -125,23 +135,23 @@ impl Session {
         verdict
     }
 
-    /// A failure is logged here, and so is one that happened below, while a configuration hook
-    /// ran on behalf of this handler: what it decided without that value is not to be trusted.
-    /// Nor is what it has answered, after the `said` responses of those before: there is one reply
-    /// to a command.
-    fn judged(&mut self, verdict: Verdict, settings: &Settings, said: usize) -> Verdict {
+    /// A failure is logged here, and the handler loses all that it has said: the outcome is what it
+    /// was `before`.  So it is where a configuration hook failed that ran on behalf of this handler:
+    /// what the handler decided without that value is not to be trusted.
+    fn judged(
+        &mut self,
+        done: Result<Verdict, Failure>,
+        settings: &Settings,
+        before: Outcome,
+    ) -> Verdict {
         let below = self.take_nested_failure();
-        if !verdict.is_failure() && !below {
-            return verdict;
+        match done {
+            Ok(verdict) if !below => return verdict,
+            Ok(_) => {}
+            Err(failure) => self.log_at(Level::Crit, failure),
         }
-        self.unsay(said);
-        if verdict.is_failure() {
-            self.log_at(Level::Crit, format_args!("FATAL PLUGIN ERROR: {}", verdict.text()));
-        }
-        match settings.on_error {
-            OnError::Tempfail => Verdict::failure(""),
-            OnError::Ignore => DECLINED,
-        }
+        *self.outcome_mut() = before;
+        settings.verdict_of_failure()
     }
 
     /// Refuses a recipient that a plugin, whichever it is, accepts although a later hop could take
@@ -168,6 +178,69 @@ impl Session {
         if plugins.has(listener) && hook != listener {
             let result = HookResult { plugin: name, hook: hook.name(), verdict };
             self.run_chain(listener, &Call::Result(&result), false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::{Args, Call, Code, DECLINED, Hook, Hooks, OK, Verdict};
+    use crate::mail::Address;
+    use crate::testing::Trial;
+
+    /// A handler that fails has said nothing, however much it did before.
+    #[test]
+    fn a_failed_handler_loses_all_that_it_said() {
+        fn says_and_fails(hooks: &mut Hooks, _args: &Args) -> crate::error::Result<()> {
+            hooks.rcpt(|session, address, _| {
+                if address.host() == "sound.example" {
+                    session.respond(250, "from the first");
+                }
+            });
+            hooks.rcpt(|session, address, _| {
+                session.respond(250, "well done");
+                session.disconnect();
+                session.recipient_verdict(0, OK);
+                session.replace_address(Address::new("other", "example.net"));
+                match address.host() {
+                    "panics.example" => panic!("no way"),
+                    "sound.example" => Ok(DECLINED),
+                    _ => Err("no way"),
+                }
+            });
+            hooks.rcpt(|_, address, _| Verdict::deny(address.to_string()));
+            Ok(())
+        }
+        let mut trial = Trial::with(says_and_fails, "on_error ignore", &[]);
+        for host in ["panics.example", "errs.example"] {
+            assert_eq!(trial.rcpt(&format!("<a@{host}>")).text(), format!("<a@{host}>"));
+            let outcome = trial.session.outcome();
+            assert!(outcome.said.is_empty() && outcome.each.is_empty(), "{outcome:?}");
+            assert!(outcome.address.is_none() && !outcome.hang_up, "{outcome:?}");
+        }
+        assert_eq!(trial.rcpt("<a@sound.example>").text(), "<other@example.net>");
+        assert_eq!(trial.session.outcome().said.len(), 2);
+        assert!(trial.session.outcome().hang_up);
+    }
+
+    /// Handlers that see no session are run as all others are.
+    #[test]
+    fn a_failure_outside_of_sessions_is_logged_and_refuses_as_within() {
+        fn fails(hooks: &mut Hooks, _args: &Args) -> crate::error::Result<()> {
+            hooks.pre_connection(|_| -> Verdict { panic!("before") });
+            hooks.post_fork(|_| Err::<Verdict, _>("after"));
+            hooks.connect(|_| Err::<Verdict, _>("within"));
+            Ok(())
+        }
+        for (args, code) in [("", Code::DenySoft), ("on_error ignore", Code::Declined)] {
+            let mut trial = Trial::with(fails, args, &[]);
+            trial.take_log();
+            assert_eq!(trial.pre_connection("192.0.2.1", &[], 0).code(), code, "{args}");
+            trial.post_fork();
+            assert_eq!(trial.call(Hook::Connect, &Call::Nothing).code(), code, "{args}");
+            let log = trial.log();
+            let failures = log.lines().filter(|line| line.contains("trial: FATAL PLUGIN ERROR: "));
+            assert_eq!(failures.count(), 3, "{log}");
         }
     }
 }

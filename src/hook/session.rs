@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::dns::Resolver;
+use crate::hook::outcome::Outcome;
 use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
@@ -48,11 +49,8 @@ pub struct Session {
     results: [Vec<Option<Code>>; 2],
     greeted: Option<Greeted>,
     secrets: Vec<String>,
-    responses: Vec<(u16, String)>,
-    recipient_verdicts: BTreeMap<usize, Verdict>,
+    outcome: Outcome,
     nested_failure: Cell<bool>,
-    replaced: Option<Address>,
-    hangs_up: bool,
     since: Instant,
     ear: Option<Ear>,
     has_sent_ahead: bool,
@@ -96,11 +94,8 @@ impl Session {
             results: [none.clone(), none],
             greeted: None,
             secrets: vec![],
-            responses: vec![],
-            recipient_verdicts: BTreeMap::new(),
+            outcome: Outcome::default(),
             nested_failure: Cell::new(false),
-            replaced: None,
-            hangs_up: false,
             since: Instant::now(),
             ear: None,
             has_sent_ahead: false,
@@ -118,24 +113,24 @@ impl Session {
     /// Answers the client in the core's stead; the handler then returns DONE.  Lines of `text`
     /// become lines of the reply.
     pub fn respond(&mut self, code: u16, text: impl Into<String>) {
-        self.responses.push((code, text.into()));
+        self.outcome.said.push((code, text.into()));
     }
 
     /// Closes the connection after what has been said so far, once the running handler has
     /// returned.
     pub fn disconnect(&mut self) {
-        self.hangs_up = true;
+        self.outcome.hang_up = true;
     }
 
     /// In a handler of `mail` or `rcpt`: puts another address in the place of the one that the
     /// handlers are asked about, and in that of the one that those which follow are asked about.
     pub fn replace_address(&mut self, address: Address) {
-        self.replaced = Some(address);
+        self.outcome.address = Some(address);
     }
 
     /// What was said with [`Session::respond`] and is not on its way yet, in order.
     pub fn responses(&self) -> &[(u16, String)] {
-        &self.responses
+        &self.outcome.said
     }
 
     /// At `queue`: what becomes of one recipient, by its place in the transaction's recipients, where
@@ -144,12 +139,12 @@ impl Session {
     /// counts, which must not be OK then unless everybody has the message.  If the handler
     /// declines, it has said nothing.
     pub fn recipient_verdict(&mut self, place: usize, verdict: Verdict) {
-        self.recipient_verdicts.insert(place, verdict);
+        self.outcome.each.insert(place, verdict);
     }
 
     /// What was said with [`Session::recipient_verdict`].
     pub fn recipient_verdicts(&self) -> &BTreeMap<usize, Verdict> {
-        &self.recipient_verdicts
+        &self.outcome.each
     }
 
     /// A TCP connection to another server.  Connecting, each read and each write fail when they

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, args};
+use crate::hook::{Args, Code, DECLINED, Verdict, args};
 use crate::log::Level;
 
 /// How long a handler may take where its plugin has no argument `timeout`.  Senders wait ten
@@ -106,6 +106,14 @@ impl Settings {
     /// May this plugin refuse anything?  True unless it has `reject 0`.
     pub fn rejects(&self) -> bool {
         self.reject.as_deref().is_none_or(args::is_yes)
+    }
+
+    /// What comes of a handler that failed.
+    pub(crate) fn verdict_of_failure(&self) -> Verdict {
+        match self.on_error {
+            OnError::Tempfail => Verdict::failure(""),
+            OnError::Ignore => DECLINED,
+        }
     }
 
     pub(crate) fn adjust(&self, level: Level) -> Level {

@@ -167,6 +167,14 @@ impl Verdict {
         self.failed
     }
 
+    /// The verdict of a handler that has decided.
+    ///
+    /// # Errors
+    /// The handler failed.
+    pub(crate) fn decided(self) -> Result<Verdict, Failure> {
+        if self.failed { Err(Failure::new(self.text)) } else { Ok(self) }
+    }
+
     /// The same code with another text.
     pub fn with_text(self, text: impl Into<Cow<'static, str>>) -> Verdict {
         Verdict { text: text.into(), ..self }
@@ -201,6 +209,22 @@ impl Verdict {
             ends: false,
             reply: None,
         }
+    }
+}
+
+/// Why a handler has decided nothing, for the log.
+#[derive(Debug)]
+pub(crate) struct Failure(Cow<'static, str>);
+
+impl Failure {
+    pub(crate) fn new(why: impl Into<Cow<'static, str>>) -> Failure {
+        Failure(why.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FATAL PLUGIN ERROR: {}", self.0)
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session};
+use crate::hook::outcome::Outcome;
 use crate::hook::{Call, Code, Hook, Plugins, Verdict};
 use crate::log::{self, Level, Record};
 use crate::mail::Address;
@@ -58,16 +59,11 @@ impl Session {
     }
 
     pub(crate) fn take_recipient_verdicts(&mut self) -> BTreeMap<usize, Verdict> {
-        std::mem::take(&mut self.recipient_verdicts)
-    }
-
-    /// Takes back all but the first `said` responses.
-    pub(crate) fn unsay(&mut self, said: usize) {
-        self.responses.truncate(said);
+        std::mem::take(&mut self.outcome.each)
     }
 
     pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
-        std::mem::take(&mut self.responses)
+        std::mem::take(&mut self.outcome.said)
     }
 
     /// A transaction begins: its number, counted from 1.
@@ -97,16 +93,25 @@ impl Session {
         self.shared.spool.name()
     }
 
+    /// What has been said so far, which waits for the one who speaks to the client.
+    pub(crate) fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    pub(crate) fn outcome_mut(&mut self) -> &mut Outcome {
+        &mut self.outcome
+    }
+
     pub(crate) fn replaced_address(&self) -> Option<Address> {
-        self.replaced.clone()
+        self.outcome.address.clone()
     }
 
     pub(crate) fn take_replaced(&mut self) -> Option<Address> {
-        self.replaced.take()
+        self.outcome.address.take()
     }
 
     pub(crate) fn take_hang_up(&mut self) -> bool {
-        std::mem::take(&mut self.hangs_up)
+        std::mem::take(&mut self.outcome.hang_up)
     }
 
     /// Another client speaks from now on: what plugins have said so far was about the last one.

@@ -1,0 +1,20 @@
+//! What comes of asking a hook.
+
+use std::collections::BTreeMap;
+
+use crate::hook::Verdict;
+use crate::mail::Address;
+
+/// What handlers said and did beside their verdicts.  A handler that fails has said nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// Replies with which plugins answer the client themselves, in order: code and text.
+    pub(crate) said: Vec<(u16, String)>,
+    /// Is the connection to be closed?
+    pub(crate) hang_up: bool,
+    /// At `mail` and `rcpt`: the address in the place of the one that was asked about.
+    pub(crate) address: Option<Address>,
+    /// At `queue`: what becomes of single recipients, by their place, where that differs from the
+    /// verdict.
+    pub(crate) each: BTreeMap<usize, Verdict>,
+}
