@@ -65,8 +65,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return DECLINED;
         }
         let Some(entry) = list.find(sender) else {
-            session.log(Level::Info, "pass");
-            return DECLINED;
+            return session.pass("");
         };
         session.adjust_karma(-1);
         let reason = if entry.reason.is_empty() { REASON } else { &entry.reason };
@@ -103,7 +102,7 @@ mod tests {
             trial.log().contains("(mail) badmailfrom: fail, <any@EVIL.test> matches @evil.test")
         );
         assert_eq!(trial.mail("<good@example.net>").code(), Code::Declined);
-        assert!(trial.log().ends_with("returned DECLINED, "));
+        assert!(trial.log().ends_with("returned DECLINED"));
         assert!(trial.log().contains("(mail) badmailfrom: pass"));
     }
 

@@ -72,7 +72,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         let senders = session.transaction.sender().map(names_of).into_iter().flatten();
         let mut closed = senders.filter_map(|name| list.get(&name));
         if closed.any(|recipients| recipients.contains(&recipient)) {
-            session.log(Level::Info, format_args!("fail, {recipient} is closed to this sender"));
+            session.fail(format_args!("{recipient} is closed to this sender"));
             return Verdict::deny(format!("mail to {recipient} not accepted here"));
         }
         session.log(Level::Debug, "pass, recipient not listed");

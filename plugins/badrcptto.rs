@@ -34,7 +34,6 @@
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, Verdict, dsn};
-use crate::log::Level;
 use crate::mail::patterns::{Patterns, is_whole};
 
 /// Registers the plugin; see its manual above.
@@ -46,20 +45,17 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return DECLINED;
         }
         if !is_whole(recipient) {
-            session.log(Level::Info, "skip: missing host or user");
-            return DECLINED;
+            return session.skip("missing host or user");
         }
         let list = session.derived(&list);
         if list.is_empty() {
-            session.log(Level::Info, "skip, empty config");
-            return DECLINED;
+            return session.skip("empty config");
         }
         let Some(entry) = list.find(recipient) else {
-            session.log(Level::Info, "pass");
-            return DECLINED;
+            return session.pass("");
         };
         session.adjust_karma(-2);
-        session.log(Level::Info, format_args!("fail, {recipient} matches {}", entry.bad));
+        session.fail(format_args!("{recipient} matches {}", entry.bad));
         if entry.reason.is_empty() {
             dsn::no_such_user(&format!("mail to {} not accepted here", entry.bad))
         } else {
@@ -97,7 +93,7 @@ mod tests {
     fn postmaster_and_immune_clients_pass() {
         let mut trial = Trial::new("badrcptto", &[("badrcptto", "^")]);
         assert_eq!(trial.rcpt("<postmaster>").code(), Code::Declined);
-        assert!(trial.log().contains("skip: missing host or user"));
+        assert!(trial.log().contains("skip, missing host or user"));
         assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Deny);
         trial.session.transaction.notes.set(WHITELISTSENDER, "yes".into());
         assert_eq!(trial.rcpt("<a@example.com>").code(), Code::Declined);

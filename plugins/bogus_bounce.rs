@@ -24,9 +24,8 @@
 //!     headers, naughty
 //! ```
 
-use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
+use crate::error::Result;
+use crate::hook::{Args, Code, Hooks, Session, Verdict};
 
 /// The actions, with the verdict of each.
 const ACTIONS: [(&str, Code); 3] =
@@ -34,27 +33,15 @@ const ACTIONS: [(&str, Code); 3] =
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let word = match args.positional()[..] {
-        [word] => Some(word),
-        _ => {
-            args.only(&["action"])?;
-            args.named("action")
-        }
+    let args = match args.positional()[..] {
+        [word] => &Args::new(["action", word]),
+        _ => args,
     };
-    let named =
-        |(name, _): &&(&str, Code)| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
-    let action = match (ACTIONS.iter().find(named), word) {
-        (Some((_, code)), _) => Some(*code),
-        (None, Some(word)) => {
-            let known = ACTIONS.map(|row| row.0).join(", ");
-            return Err(Error::new(format!("no action '{word}' (known: {known})")));
-        }
-        (None, None) => None,
-    };
+    args.only(&["action"])?;
+    let action = args.one_of("action", &ACTIONS.map(|(name, code)| (name, Some(code))), None)?;
     hooks.data_post(move |session| {
         if !session.transaction.sender().is_some_and(|sender| sender.is_null()) {
-            session.log(Level::Info, "pass, not a null sender");
-            return DECLINED;
+            return session.pass("not a null sender");
         }
         let recipients = session.transaction.recipients();
         if recipients.len() != 1 {
@@ -68,8 +55,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             let text = "a bounce return path must be empty (RFC 3834)";
             return refuse(session, action, text, "the bounce has a Return-Path");
         }
-        session.log(Level::Info, "pass, single recipient, empty Return-Path");
-        DECLINED
+        session.pass("single recipient, empty Return-Path")
     });
     Ok(())
 }
@@ -79,8 +65,7 @@ fn refuse(session: &mut Session, action: Option<Code>, text: &'static str, why: 
     let is_told = session.settings().is_some_and(|settings| settings.reject.is_some());
     let action = action.filter(|code| code.is_deny());
     if !is_told && action.is_none() {
-        session.log(Level::Info, format_args!("fail, tolerated, {why}"));
-        return DECLINED;
+        return session.fail(format_args!("tolerated, {why}"));
     }
     let verdict = session.get_reject_logged(text, why);
     if !verdict.code().is_deny() {
@@ -175,8 +160,11 @@ mod tests {
     #[test]
     fn wrong_arguments_are_refused() {
         for (line, why) in [
-            ("bogus_bounce refuse", "no action 'refuse' (known: log, deny, denysoft)"),
-            ("bogus_bounce action refuse", "no action 'refuse'"),
+            (
+                "bogus_bounce refuse",
+                "argument action has the value 'refuse' (known: log, deny, denysoft)",
+            ),
+            ("bogus_bounce action refuse", "has the value 'refuse'"),
             ("bogus_bounce deny soft", "unknown argument 'deny'"),
         ] {
             let error = Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line}"));

@@ -46,7 +46,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             session.log(Level::Info, format_args!("({count})"));
             return DECLINED;
         }
-        session.log(Level::Info, format_args!("fail ({count})"));
+        session.log(Level::Info, format_args!("fail, {count}"));
         Verdict::deny_disconnect(format!(
             "Closing connection, {count} unrecognized commands. Perhaps you should read RFC 2821?"
         ))
@@ -83,7 +83,7 @@ mod tests {
             "Closing connection, 3 unrecognized commands. Perhaps you should read RFC 2821?"
         );
         assert!(trial.log().contains("count_unrecognized_commands: (2)"));
-        assert!(trial.log().contains("count_unrecognized_commands: fail (3)"));
+        assert!(trial.log().contains("count_unrecognized_commands: fail, 3"));
     }
 
     #[test]

@@ -86,23 +86,21 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
     session.connection.notes.set(RESULT, result.into());
     session.connection.notes.set(PASS_DOMAINS, passed);
     let detail = findings.iter().map(shown).collect::<Vec<_>>().join("; ");
-    match result {
+    Ok(match result {
         "pass" => {
             session.adjust_karma(1);
-            session.log(Level::Info, format_args!("pass, {detail}"));
+            session.pass(detail)
         }
-        "none" => session.log(Level::Info, "skip, no signature"),
-        "temperror" => session.log(Level::Info, format_args!("fail, tolerated, {detail}")),
+        "none" => session.skip("no signature"),
+        "temperror" => session.fail(format_args!("tolerated, {detail}")),
         _ => {
             let asked = session.settings().and_then(|settings| settings.reject.clone());
-            if asked.is_none() {
-                session.log(Level::Info, format_args!("fail, tolerated, {detail}"));
-            } else {
-                return Ok(session.get_reject_logged("DKIM signature invalid", detail));
+            match asked {
+                None => session.fail(format_args!("tolerated, {detail}")),
+                Some(_) => session.get_reject_logged("DKIM signature invalid", detail),
             }
         }
-    }
-    Ok(DECLINED)
+    })
 }
 
 /// A signature in a few words.
@@ -117,11 +115,11 @@ fn shown(finding: &Finding) -> String {
 
 fn sign(session: &mut Session) -> std::io::Result<()> {
     let Some(author) = session.authors().into_iter().next() else {
-        session.log(Level::Info, "skip, no author with a domain");
+        session.skip("no author with a domain");
         return Ok(());
     };
     let Some((domain, keys)) = keys::of_domain(session, &author)? else {
-        session.log(Level::Info, format_args!("skip, no key for {author}"));
+        session.skip(format_args!("no key for {author}"));
         return Ok(());
     };
     let mut hash = dkim::TextHash::default();

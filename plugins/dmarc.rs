@@ -42,7 +42,6 @@
 
 use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::origin::dmarc::{Finding, Outcome, Policy};
 use crate::state::Note;
 
@@ -71,8 +70,7 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
     };
     let Some(worst) = findings.iter().max_by_key(severity) else {
         session.transaction.notes.set(RESULT, "none".into());
-        session.log(Level::Info, "skip, no author with a domain");
-        return DECLINED;
+        return session.skip("no author with a domain");
     };
     let name = worst.outcome.name();
     session.transaction.notes.set(RESULT, name.into());
@@ -80,31 +78,25 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
     match worst.outcome {
         Outcome::Pass => {
             session.adjust_karma(1);
-            session.log(Level::Info, format_args!("pass, {domain}"));
-            DECLINED
+            session.pass(&domain)
         }
-        Outcome::None => {
-            session.log(Level::Info, format_args!("skip, {domain} has no record"));
-            DECLINED
-        }
+        Outcome::None => session.skip(format_args!("{domain} has no record")),
         Outcome::Fail => {
             session.adjust_karma(-3);
             if worst.policy == Policy::Reject {
                 let detail = format!("{domain} p={policy}, {why}");
                 return session.get_reject_logged("failed DMARC policy", detail);
             }
-            session.log(Level::Info, format_args!("fail, tolerated, {domain} p={policy}, {why}"));
-            DECLINED
+            session.fail(format_args!("tolerated, {domain} p={policy}, {why}"))
         }
         Outcome::TempError => {
             let rejects = session.settings().is_none_or(|settings| settings.rejects());
             if worst.policy == Policy::Reject && rejects {
-                session.log(Level::Info, format_args!("fail, {domain} p={policy}, {why}"));
+                session.fail(format_args!("{domain} p={policy}, {why}"));
                 let text = "DMARC could not be checked, try again later";
                 return Verdict::new(Code::DenySoft, text.to_owned());
             }
-            session.log(Level::Info, format_args!("fail, tolerated, {domain}, {why}"));
-            DECLINED
+            session.fail(format_args!("tolerated, {domain}, {why}"))
         }
     }
 }

@@ -80,8 +80,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
         }
         match environment.as_deref() {
             Some("") => {
-                session.log(Level::Info, "skip, RBLSMTPD is set and empty");
-                return DECLINED;
+                return session.skip("RBLSMTPD is set and empty");
             }
             Some(text) => {
                 let text = with_address(session, text.trim_start_matches('-'));
@@ -90,8 +89,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
             None => {}
         }
         if is_allowed(session) {
-            session.log(Level::Info, "skip, dnsbl_allow");
-            return DECLINED;
+            return session.skip("dnsbl_allow");
         }
         let zones = session.derived(&zones);
         check(session, code, &zones, threshold)
@@ -135,14 +133,11 @@ fn check(session: &mut Session, code: Code, zones: &[Zone], threshold: i64) -> V
         }
     }
     let Some((zone, text)) = found.filter(|_| weight >= threshold) else {
-        match names.is_empty() {
-            true => session.log(Level::Info, "pass"),
-            false => {
-                let names = names.join(", ");
-                session.log(Level::Info, format_args!("pass, {weight} of {threshold}, {names}"));
-            }
+        if names.is_empty() {
+            return session.pass("");
         }
-        return DECLINED;
+        let names = names.join(", ");
+        return session.pass(format_args!("{weight} of {threshold}, {names}"));
     };
     session.adjust_karma(-1);
     let text = match (&zone.text, text) {

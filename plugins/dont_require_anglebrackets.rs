@@ -14,7 +14,6 @@
 
 use crate::error::Result;
 use crate::hook::{Args, Hooks, Session};
-use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -29,7 +28,7 @@ fn mend(session: &mut Session, path: &str, command: &str) -> Option<String> {
         return None;
     }
     session.adjust_karma(-2);
-    session.log(Level::Info, format_args!("fail, added {command} angle brackets"));
+    session.fail(format_args!("added {command} angle brackets"));
     Some(format!("<{path}>"))
 }
 

@@ -49,7 +49,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::state::Note;
 
 /// 1 if the client talked early; a note of the connection.
@@ -93,6 +92,10 @@ struct Rules {
     code: Option<Code>,
 }
 
+/// The actions, with the verdict of each; None: the log tells.
+const ACTIONS: [(&str, Option<Code>); 3] =
+    [("deny", Some(Code::Deny)), ("denysoft", Some(Code::DenySoft)), ("log", None)];
+
 impl Rules {
     fn from_args(args: &Args) -> Result<Rules> {
         let text = args.named("wait").unwrap_or("1");
@@ -103,15 +106,10 @@ impl Rules {
         if wait >= Duration::from_secs(limit) {
             return Err(Error::new(format!("argument wait has to be below timeout, {limit}")));
         }
-        let action = args.named("action").filter(|_| args.named("reject").is_none());
-        let code = match action.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("deny") => Some(Code::Deny),
-            Some("denysoft") => Some(Code::DenySoft),
-            Some("log") => None,
-            Some(other) => {
-                let text = format!("argument action has the value '{other}'");
-                return Err(Error::new(format!("{text} (known: deny, denysoft, log)")));
-            }
+        let deny = Some(Code::Deny);
+        let code = match args.named("reject") {
+            None => args.one_of("action", &ACTIONS, deny)?,
+            Some(_) => deny,
         };
         Ok(Rules { wait, code })
     }
@@ -124,10 +122,7 @@ fn places(args: &Args) -> Result<(bool, bool)> {
         match place.to_ascii_uppercase().as_str() {
             "CONNECT" => at_connect = true,
             "DATA" => at_data = true,
-            _ => {
-                let text = format!("argument check-at has the value '{place}'");
-                return Err(Error::new(format!("{text} (known: CONNECT, DATA)")));
-            }
+            _ => return Err(Error::value("check-at", place, "CONNECT, DATA")),
         }
     }
     Ok((at_connect || !at_data, at_data))
@@ -138,8 +133,7 @@ fn before_greeting(session: &mut Session, rules: &Rules, deferred: bool) -> Verd
         return DECLINED;
     }
     if let Some(karma) = session.connection.notes.get(KARMA_HISTORY).filter(|karma| *karma > 5) {
-        session.log(Level::Info, format_args!("skip, karma {karma}"));
-        return DECLINED;
+        return session.skip(format_args!("karma {karma}"));
     }
     look(session, rules, if deferred { remember } else { refuse })
 }
@@ -155,16 +149,14 @@ fn look(
     if session.client_is_talking(wait) {
         return then(session, rules);
     }
-    session.log(Level::Info, "pass, not spontaneous");
-    DECLINED
+    session.pass("not spontaneous")
 }
 
 /// Leaves it to MAIL.
 fn remember(session: &mut Session, _rules: &Rules) -> Verdict {
     session.connection.notes.set(EARLYTALKER, 1);
     session.adjust_karma(-1);
-    session.log(Level::Info, "fail, to be refused at MAIL");
-    DECLINED
+    session.fail("to be refused at MAIL")
 }
 
 fn refuse(session: &mut Session, rules: &Rules) -> Verdict {
@@ -173,10 +165,7 @@ fn refuse(session: &mut Session, rules: &Rules) -> Verdict {
     let detail = "remote started talking before we said hello";
     match rules.code {
         Some(code) => session.get_reject_as(code, TEXT, detail),
-        None => {
-            session.log(Level::Info, format_args!("fail, tolerated, {detail}"));
-            DECLINED
-        }
+        None => session.fail(format_args!("tolerated, {detail}")),
     }
 }
 

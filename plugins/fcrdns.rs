@@ -37,7 +37,6 @@ use std::net::IpAddr;
 use crate::dns::{Answer, Dns, Question, is_near};
 use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::state::Note;
 
 const FCRDNS: Note<String> = Note::new("fcrdns");
@@ -54,8 +53,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         let ip = session.connection.remote_ip;
         if ip.is_loopback() {
-            session.log(Level::Info, "skip, this machine");
-            return DECLINED;
+            return session.skip("this machine");
         }
         let (result, why) = iprev(&session.dns(), ip);
         session.store_auth_results(&format!(
@@ -72,18 +70,13 @@ fn judge(session: &mut Session, result: &str, why: &str) -> Verdict {
         "pass" => {
             session.adjust_karma(1);
             session.connection.notes.set(FCRDNS, why.to_owned());
-            session.log(Level::Info, format_args!("pass, {why}"));
-            DECLINED
+            session.pass(&why)
         }
-        "temperror" => {
-            session.log(Level::Info, format_args!("skip, {why}"));
-            DECLINED
-        }
+        "temperror" => session.skip(&why),
         _ => {
             session.adjust_karma(-1);
             if session.settings().is_none_or(|settings| settings.reject.is_none()) {
-                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
-                return DECLINED;
+                return session.fail(format_args!("tolerated, {why}"));
             }
             session.get_reject_as(Code::DenySoft, "no name leads back to your address", why)
         }

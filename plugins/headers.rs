@@ -39,7 +39,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
 use crate::mail::Header;
 use crate::mail::dates;
 
@@ -91,7 +90,7 @@ impl Rules {
 /// So many days; None for 0, which is no limit.
 fn days(name: &str, text: &str) -> Result<Option<SignedDuration>> {
     let number: u16 = text.parse().map_err(|_| {
-        Error::new(format!("argument {name} has the value '{text}' (known: a number of days)"))
+        Error::new(format!("argument {name} has the value '{text}', which is no number of days"))
     })?;
     Ok((number > 0).then(|| SignedDuration::from_hours(24 * i64::from(number))))
 }
@@ -116,8 +115,7 @@ fn judge(session: &mut Session, rules: &Rules) -> Verdict {
         session.adjust_karma(-1);
     }
     if wrong.is_empty() {
-        session.log(Level::Info, "pass");
-        return DECLINED;
+        return session.pass("");
     }
     session.get_reject_logged(&wrong.join("\n"), wrong.join("; "))
 }
@@ -138,7 +136,7 @@ fn bad_date(session: &Session, text: &str, rules: &Rules) -> Option<String> {
         return None;
     }
     let Some(date) = dates::parse(text) else {
-        session.log(Level::Info, format_args!("skip, date not parseable ({text})"));
+        session.skip(format_args!("date not parseable ({text})"));
         return None;
     };
     let age = Timestamp::now().duration_since(date);

@@ -92,7 +92,7 @@ const FORWARD_MATCH: Note<bool> = Note::new("helo_forward_match");
 const REVERSE_MATCH: Note<bool> = Note::new("helo_reverse_match");
 
 /// The policies; each has the checks of those before it.
-const POLICIES: [&str; 3] = ["lenient", "rfc", "strict"];
+const POLICIES: [(&str, usize); 3] = [("lenient", 0), ("rfc", 1), ("strict", 2)];
 
 /// The characters that make a line of badhelo a regular expression.
 const SPECIAL: &[char] = &['{', '}', '[', ']', '(', ')', '^', '$', '|', '*', '+', '?', '\\', '!'];
@@ -100,11 +100,7 @@ const SPECIAL: &[char] = &['{', '}', '[', ']', '(', ')', '^', '$', '|', '*', '+'
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["policy"])?;
-    let policy = args.named("policy").unwrap_or(POLICIES[0]);
-    let policy = POLICIES.iter().position(|known| policy == *known).ok_or_else(|| {
-        let known = POLICIES.join(", ");
-        Error::new(format!("argument policy has the value '{policy}' (known: {known})"))
-    })?;
+    let policy = args.one_of("policy", &POLICIES, 0)?;
     let badhelo = hooks.derived_checked("badhelo", BadHelo::parse);
     hooks.hello(move |session, host| {
         if session.is_immune() {
@@ -120,8 +116,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         });
         let fault = fault.or_else(|| in_dns(session, host, policy));
         let Some((text, detail)) = fault else {
-            session.log(Level::Info, "pass");
-            return DECLINED;
+            return session.pass("");
         };
         session.adjust_karma(-1);
         session.get_reject_as(Code::DenyDisconnect, &text, detail)

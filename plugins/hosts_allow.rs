@@ -40,21 +40,21 @@
 
 use ipnet::IpNet;
 
-use crate::config::{Line, Lines, network};
-use crate::error::{Error, Result};
+use crate::config::{Line, network, word_and_rest};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    let rules = hooks.derived_checked("hosts_allow", parse);
+    let rules = hooks.rows("hosts_allow", rule);
     hooks.pre_connection(move |client| {
         let (ip, max) = (client.remote_ip, client.max_conn_ip);
         let connections = client.connections_from(ip) + 1;
         if max > 0 && connections > max {
             let text = format!("too many connections from {ip}");
-            client.log(Level::Info, format_args!("fail: {text} ({connections} > {max})"));
+            client.log(Level::Info, format_args!("fail, {text} ({connections} > {max})"));
             return Verdict::denysoft(format!("{text}, try again later"));
         }
         let rules = client.derived(&rules);
@@ -77,20 +77,12 @@ struct Rule {
     text: String,
 }
 
-fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Rule> {
-    let placed =
-        |line: &Line| rule(&line.text).map_err(|error| error.or_at(&line.file, line.number));
-    let rules = lines.entries().map(placed);
-    rules.filter_map(|rule| rule.map_err(|problem| problems.push(problem)).ok()).collect()
-}
-
-fn rule(line: &str) -> Result<Rule> {
-    let (address, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let rest = rest.trim_start();
-    let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+fn rule(line: &Line) -> Result<Rule> {
+    let (address, rest) = line.word_and_rest();
+    let (code, text) = word_and_rest(rest);
     let network = network(address).ok_or_else(|| format!("no address or network: '{address}'"))?;
     let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
-    Ok(Rule { network, code, text: text.trim_start().to_owned() })
+    Ok(Rule { network, code, text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -109,7 +101,7 @@ mod tests {
         let text = "too many connections from 192.0.2.1, try again later";
         is(trial.pre_connection("192.0.2.1", &others, 2), Code::DenySoft, text);
         assert!(trial.log().contains(
-            "(pre-connection) hosts_allow: fail: too many connections from 192.0.2.1 (3 > 2)"
+            "(pre-connection) hosts_allow: fail, too many connections from 192.0.2.1 (3 > 2)"
         ));
         is(trial.pre_connection("192.0.2.1", &others, 3), Code::Declined, "");
         is(trial.pre_connection("192.0.2.1", &others, 0), Code::Declined, "");

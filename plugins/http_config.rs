@@ -109,7 +109,7 @@ impl Source {
         }
         let deadline = args.parsed("deadline", 5u32)?;
         if deadline == 0 {
-            return Err(Error::new("argument deadline has the value '0' (known: 1 or more)"));
+            return Err(Error::value("deadline", 0, "1 or more"));
         }
         let ca = args.named("ca").map(|file| file_named(file, config));
         let is_https = urls.iter().any(|url| url.starts_with("https://"));

@@ -19,7 +19,6 @@
 
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, dsn};
-use crate::log::Level;
 use crate::plugins::maximum;
 
 /// Registers the plugin; see its manual above.
@@ -32,7 +31,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         if (hops as i64) < max {
             return DECLINED;
         }
-        session.log(Level::Info, format_args!("fail, {hops} hops"));
+        session.fail(format_args!("{hops} hops"));
         dsn::verdict("too_many_hops", None, None).unwrap_or(DECLINED)
     });
     Ok(())

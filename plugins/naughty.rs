@@ -27,8 +27,8 @@
 //!     naughty_reject_type   of the connection: what the plugin that marked it asks for
 //! ```
 
-use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
+use crate::error::Result;
+use crate::hook::{Args, Code, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
 use crate::log::Level;
 
 /// The moments at which a client can be refused.
@@ -37,12 +37,7 @@ const STAGES: [Hook; 5] = [Hook::Connect, Hook::Mail, Hook::Rcpt, Hook::Data, Ho
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    let stage = args.named("reject").unwrap_or("rcpt");
-    let named = |hook: &&Hook| hook.name().eq_ignore_ascii_case(stage);
-    let stage = *STAGES.iter().find(named).ok_or_else(|| {
-        let known = STAGES.map(Hook::name).join(", ");
-        Error::new(format!("argument reject has the value '{stage}' (known: {known})"))
-    })?;
+    let stage = args.one_of("reject", &STAGES.map(|hook| (hook.name(), hook)), Hook::Rcpt)?;
     hooks.on(stage, |session, _call| refuse(session));
     if stage != Hook::DataPost {
         hooks.data_post(refuse);
@@ -52,8 +47,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn refuse(session: &mut Session) -> Verdict {
     let Some(text) = session.connection.notes.get(NAUGHTY).filter(|text| !text.is_empty()) else {
-        session.log(Level::Info, "pass");
-        return DECLINED;
+        return session.pass("");
     };
     session.log(Level::Info, "disconnecting");
     let default = session.get_reject_type(Code::DenyDisconnect);

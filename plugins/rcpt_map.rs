@@ -41,7 +41,7 @@ use std::collections::HashMap;
 use std::path::absolute;
 use std::rc::Rc;
 
-use crate::config::{Line, Lines};
+use crate::config::{Line, Lines, word_and_rest};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
@@ -120,10 +120,9 @@ fn parse(lines: &Lines, domain: &str, problems: &mut Vec<Error>) -> Map {
 }
 
 fn entry(line: &Line) -> Result<(String, Verdict)> {
-    let (address, rest) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
-    let rest = rest.trim_start();
-    let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let answer = answer(code, text.trim())?;
+    let (address, rest) = line.word_and_rest();
+    let (code, text) = word_and_rest(rest);
+    let answer = answer(code, text)?;
     Ok((entries::address(address)?, answer))
 }
 

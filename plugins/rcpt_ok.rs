@@ -43,7 +43,6 @@ use std::rc::Rc;
 use crate::config::{Derived, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, dsn};
-use crate::log::Level;
 use crate::mail::entries::{self, first_words};
 use crate::mail::{Address, host};
 
@@ -56,17 +55,17 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return refused;
         }
         if session.may_relay() {
-            session.log(Level::Info, "pass: the client may relay");
+            session.pass("the client may relay");
             return OK;
         }
         match ours.has(session, recipient) {
             Some(why) => {
-                session.log(Level::Info, format_args!("pass: {why}"));
+                session.pass(&why);
                 OK
             }
             None => {
                 let host = recipient.canonical_host();
-                session.log(Level::Info, format_args!("fail: {host} not in rcpthosts"));
+                session.fail(format_args!("{host} not in rcpthosts"));
                 dsn::relaying_denied("")
             }
         }

@@ -35,8 +35,8 @@
 
 use regex::Regex;
 
-use crate::config::{Line, Lines};
-use crate::error::{Error, Result};
+use crate::config::{Line, word_and_rest};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Verdict};
 use crate::log::Level;
 use crate::mail::entries;
@@ -45,7 +45,7 @@ use crate::mail::patterns::{compile, fits, is_whole, spellings};
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    let rules = hooks.derived_checked("rcpt_regexp", parse);
+    let rules = hooks.rows("rcpt_regexp", Rule::read);
     hooks.rcpt(move |session, recipient, _params| {
         if !is_whole(recipient) {
             return DECLINED;
@@ -71,11 +71,10 @@ struct Rule {
 
 impl Rule {
     fn read(line: &Line) -> Result<Rule> {
-        let (who, rest) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
-        let rest = rest.trim_start();
-        let (code, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let (who, rest) = line.word_and_rest();
+        let (code, text) = word_and_rest(rest);
         let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
-        let answer = Verdict::new(code, text.trim().to_owned());
+        let answer = Verdict::new(code, text.to_owned());
         match who.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             Some(pattern) => {
                 Ok(Rule { who: who.to_owned(), regex: Some(compile(pattern)?), answer })
@@ -87,13 +86,6 @@ impl Rule {
     fn fits(&self, address: &str, spellings: &[Option<String>]) -> bool {
         self.regex.as_ref().map_or(self.who == address, |regex| fits(regex, spellings))
     }
-}
-
-fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Rule> {
-    let placed =
-        |line: &Line| Rule::read(line).map_err(|error| error.or_at(&line.file, line.number));
-    let rules = lines.entries().map(placed);
-    rules.filter_map(|rule| rule.map_err(|problem| problems.push(problem)).ok()).collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,6 @@
 //!     rcpt_ok
 //! ```
 
-use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -59,7 +58,7 @@ use ipnet::IpNet;
 use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, Verdict};
-use crate::log::Level;
+use crate::settings::Networks;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -79,8 +78,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         let ip = session.connection.remote_ip.to_canonical();
         if session.derived(&never).find(ip).is_some() {
             session.connection.relay_client = false;
-            session.log(Level::Info, format_args!("fail, disabled by norelayclients ({ip})"));
-            return;
+            return session.fail(format_args!("disabled by norelayclients ({ip})"));
         }
         let why = if by_environment {
             Some("enabled by env".to_owned())
@@ -92,8 +90,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         };
         session.connection.relay_client |= why.is_some();
         match why {
-            Some(why) => session.log(Level::Info, format_args!("pass, {why}")),
-            None => session.log(Level::Info, "skip, no match"),
+            Some(why) => session.pass(why),
+            None => session.skip("no match"),
         }
     });
     if args.flag("only", false) {
@@ -107,35 +105,32 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
 /// The clients of one file.
 #[derive(Debug, Default)]
 struct Clients {
-    addresses: HashSet<IpAddr>,
-    /// Networks, and how they were written: `octet` for first numbers, `cidr`.
-    networks: Vec<(IpNet, &'static str)>,
+    /// Addresses, and first numbers of some.
+    octets: Networks,
+    /// Networks.
+    blocks: Networks,
 }
 
 impl Clients {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Clients {
-        let mut clients = Clients::default();
+        let (mut octets, mut blocks) = (vec![], vec![]);
         for line in lines.entries() {
             let word = line.text.split_whitespace().next().unwrap_or_default();
-            if let Ok(address) = word.parse::<IpAddr>() {
-                clients.addresses.insert(address.to_canonical());
-            } else if let Some(network) = network(word) {
-                clients.networks.push((network, "cidr"));
+            if let Some(network) = network(word) {
+                if word.contains('/') { &mut blocks } else { &mut octets }.push(network);
             } else if let Some(network) = prefix(word) {
-                clients.networks.push((network, "octet"));
+                octets.push(network);
             } else {
                 let text = format!("no address, first numbers of one, or network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
-        clients
+        Clients { octets: octets.into_iter().collect(), blocks: blocks.into_iter().collect() }
     }
 
     fn find(&self, ip: IpAddr) -> Option<&'static str> {
-        if self.addresses.contains(&ip) {
-            return Some("octet");
-        }
-        self.networks.iter().find(|(network, _)| network.contains(&ip)).map(|(_, how)| *how)
+        let lists = [("octet", &self.octets), ("cidr", &self.blocks)];
+        lists.into_iter().find(|(_, list)| list.contains(ip)).map(|(how, _)| how)
     }
 }
 

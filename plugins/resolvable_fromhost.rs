@@ -38,14 +38,11 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::config::Lines;
 use crate::dns::{Answer, Dns, Kind, Question, Record};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::log::Level;
-use crate::settings::network;
+use crate::settings::{Networks, network};
 use crate::state::Note;
 
 const RESULT: Note<String> = Note::new("resolvable_fromhost");
@@ -74,8 +71,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         if sender.is_null() {
             session.transaction.notes.set(RESULT, "null".into());
-            session.log(Level::Info, "pass, null sender");
-            return DECLINED;
+            return session.pass("null sender");
         }
         let host = sender.host().to_owned();
         session.transaction.notes.set(HOST, host.clone());
@@ -93,10 +89,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 /// The networks of a list.
-fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Vec<IpNet> {
+fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Networks {
     let networks = lines.entries().map(|line| {
         let found = network(&line.text);
-        found.ok_or_else(|| Error::at(&line.file, line.number, "no address or network"))
+        let wrong = || format!("no address or network: '{}'", line.text);
+        found.ok_or_else(|| Error::at(&line.file, line.number, wrong()))
     });
     networks.filter_map(|network| network.map_err(|problem| problems.push(problem)).ok()).collect()
 }
@@ -105,8 +102,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
     match found {
         Found::Good(how) => {
             session.transaction.notes.set(RESULT, how.into());
-            session.log(Level::Info, format_args!("pass, {host} has {how}"));
-            DECLINED
+            session.pass(format_args!("{host} has {how}"))
         }
         Found::Bad(why) => {
             session.transaction.notes.set(RESULT, why.clone());
@@ -118,10 +114,9 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
             session.transaction.notes.set(RESULT, why.clone());
             let reject = session.settings().and_then(|settings| settings.reject.clone());
             if matches!(reject.as_deref(), Some("0" | "naughty")) {
-                session.log(Level::Info, format_args!("fail, tolerated, {why}"));
-                return DECLINED;
+                return session.fail(format_args!("tolerated, {why}"));
             }
-            session.log(Level::Info, format_args!("fail, {why}"));
+            session.fail(&why);
             let text = format!("Could not resolve {host}, try again later");
             Verdict::new(Code::DenySoft, text)
         }
@@ -129,7 +124,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
 }
 
 /// Asks for exchangers and addresses of a domain at once, then for the addresses of all exchangers.
-fn look_up(dns: &impl Dns, host: &str, invalid: &[IpNet]) -> Found {
+fn look_up(dns: &impl Dns, host: &str, invalid: &Networks) -> Found {
     let kinds = [Kind::Mx, Kind::A, Kind::Aaaa];
     let answers = dns.ask(&kinds.map(|kind| Question::new(host, kind)));
     let mut exchangers: Vec<(u16, &str)> = Vec::new();
@@ -152,8 +147,8 @@ fn look_up(dns: &impl Dns, host: &str, invalid: &[IpNet]) -> Found {
     usable(&dns.ask(&questions), "mx", host, invalid)
 }
 
-fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &[IpNet]) -> Found {
-    let is_valid = |ip: IpAddr| !invalid.iter().any(|network| network.contains(&ip));
+fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &Networks) -> Found {
+    let is_valid = |ip: IpAddr| !invalid.contains(ip);
     if answers.iter().flat_map(Answer::addresses).any(is_valid) {
         return Found::Good(how);
     }

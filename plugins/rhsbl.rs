@@ -55,8 +55,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return DECLINED;
         }
         if sender.is_null() {
-            session.log(Level::Info, "pass, null sender");
-            return DECLINED;
+            return session.pass("null sender");
         }
         let zones = session.derived(&zones);
         let helo = session.connection.hello_host.clone();
@@ -70,8 +69,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
                 return verdict;
             }
         }
-        session.log(Level::Info, "pass");
-        DECLINED
+        session.pass("")
     });
     Ok(())
 }

@@ -87,18 +87,15 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// The level that the arguments name.
 fn level(args: &Args) -> Result<Option<u8>> {
-    let wrong = |name: &str, word: &str, known: &str| {
-        Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
-    };
     match (args.named("spf_deny"), args.named("reject")) {
         (Some("1"), _) => Ok(Some(3)),
         (Some("2"), _) => Ok(Some(4)),
         (Some("0") | None, None) => Ok(None),
         (Some("0") | None, Some(word)) => match word.parse() {
             Ok(level @ 0..=MOST) => Ok(Some(level)),
-            _ => Err(wrong("reject", word, "0 to 6")),
+            _ => Err(Error::value("reject", word, "0 to 6")),
         },
-        (Some(word), _) => Err(wrong("spf_deny", word, "0, 1, 2")),
+        (Some(word), _) => Err(Error::value("spf_deny", word, "0, 1, 2")),
     }
 }
 
@@ -116,7 +113,7 @@ fn check(session: &mut Session, sender: &Address, level: u8) -> Verdict {
             judge(session, sender, &of_sender.finding, level)
         }
         (None, of_helo) => {
-            session.log(Level::Info, "skip, null sender");
+            session.skip("null sender");
             if let Some(of_helo) = of_helo {
                 note(session, "helo", &of_helo);
             }
@@ -142,8 +139,7 @@ fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) 
             session.adjust_karma(1);
             let host = sender.host().to_ascii_lowercase();
             session.transaction.notes.set(SPF_PASS_HOST, host);
-            session.log(Level::Info, format_args!("pass, {why}"));
-            return DECLINED;
+            return session.pass(&why);
         }
         Outcome::Fail if level >= 3 => (Code::Deny, format!("SPF - forgery: {why}")),
         Outcome::Fail if level >= 2 => (Code::DenySoft, format!("SPF - fail: {why}")),
@@ -164,7 +160,7 @@ fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) 
         session.log(Level::Info, format_args!("{word}, tolerated, {name}, {why}"));
         return DECLINED;
     }
-    session.log(Level::Info, format_args!("fail, {name}, {why}"));
+    session.fail(format_args!("{name}, {why}"));
     Verdict::new(code, text)
 }
 

@@ -126,17 +126,9 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     hooks.uses_config(&["subject_prefix"]);
     let socket = args.named("spamd_socket").unwrap_or("localhost:783");
-    let old = match args.named("leave_old_headers").unwrap_or("rename") {
-        word if word.eq_ignore_ascii_case("drop") => Old::Drop,
-        word if word.eq_ignore_ascii_case("rename") => Old::Rename,
-        word if word.eq_ignore_ascii_case("keep") => Old::Keep,
-        word => return Err(wrong("leave_old_headers", word, "drop, rename, keep")),
-    };
-    let adds_fields = match args.named("headers") {
-        None => true,
-        Some("none") => false,
-        Some(word) => return Err(wrong("headers", word, "none")),
-    };
+    let old = [("drop", Old::Drop), ("rename", Old::Rename), ("keep", Old::Keep)];
+    let old = args.one_of("leave_old_headers", &old, Old::Rename)?;
+    let adds_fields = args.one_of("headers", &[("none", false)], true)?;
     let munge = args.parsed("munge_subject_threshold", 0.0)?;
     let filter = Filter {
         endpoint: Endpoint::parse(socket, None)?,
@@ -152,10 +144,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn wrong(name: &str, word: &str, known: &str) -> Error {
-    Error::new(format!("argument {name} has the value '{word}' (known: {known})"))
-}
-
 fn reject(args: &Args) -> Result<Reject> {
     match args.named("reject").or(args.named("reject_threshold")) {
         None => Ok(Reject::Never),
@@ -163,7 +151,7 @@ fn reject(args: &Args) -> Result<Reject> {
         Some(word) => match word.parse() {
             Ok(0.0) => Ok(Reject::Never),
             Ok(score) if f64::is_finite(score) => Ok(Reject::From(score)),
-            _ => Err(wrong("reject", word, "a score, userprefs")),
+            _ => Err(Error::value("reject", word, "a score, userprefs")),
         },
     }
 }
@@ -191,7 +179,7 @@ impl Filter {
         }
         let size = session.transaction.message_len();
         if size > self.most {
-            session.log(Level::Info, format_args!("skip, too large ({size})"));
+            session.skip(format_args!("too large ({size})"));
             return None;
         }
         let until = session.deadline();
@@ -283,7 +271,7 @@ impl Filter {
             Reject::Spam => (answer.is_spam, answer.required),
         };
         if refuses {
-            session.log(Level::Info, format_args!("fail, {status}, > {limit}, learn={learn}"));
+            session.fail(format_args!("{status}, > {limit}, learn={learn}"));
             let code = session.get_reject_type(Code::Deny);
             return Verdict::new(code, "spam score exceeded threshold");
         }

@@ -69,8 +69,6 @@ use std::collections::HashSet;
 use std::env;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::config::{Lines, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
@@ -79,6 +77,7 @@ use crate::mail::entries::{self, first_words};
 use crate::mail::patterns::is_whole;
 use crate::mail::{Address, host};
 use crate::plugins::rcpt_ok::Ours;
+use crate::settings::Networks;
 use crate::state::Note;
 
 /// 1 if the environment variable WHITELISTCLIENT is set; a note of the connection.
@@ -109,10 +108,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
             for list in &LISTS {
                 let (own, has_own) = own_list(session, recipient, list);
                 if is_ours && has_own && list.contains(&own, session, recipient) {
-                    session.log(
-                        Level::Info,
-                        format_args!("pass, {recipient} has it in {}", list.file),
-                    );
+                    session.pass(format_args!("{recipient} has it in {}", list.file));
                     return OK;
                 }
                 let server = if has_own { session.config(list.file) } else { own };
@@ -132,7 +128,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
         if session.derived(&hosts).contain(ip) {
             return accept(session, Found::Host);
         }
-        session.log(Level::Debug, format_args!("skip: {ip} is not whitelisted"));
+        session.log(Level::Debug, format_args!("skip, {ip} is not whitelisted"));
         DECLINED
     });
     hooks.hello(move |session, host| {
@@ -187,7 +183,7 @@ fn accept(session: &mut Session, found: Found) -> Verdict {
             "recipient in whitelistrcpt"
         }
     };
-    session.log(Level::Info, format_args!("pass, {why}"));
+    session.pass(&why);
     OK
 }
 
@@ -268,37 +264,33 @@ fn has_address(words: &HashSet<String>, address: &Address) -> bool {
 
 /// config/whitelisthosts.
 struct Hosts {
-    addresses: HashSet<IpAddr>,
-    networks: Vec<IpNet>,
+    networks: Networks,
     /// Beginnings of addresses, in lower case, each with a dot or a colon at its end.
     beginnings: Vec<String>,
 }
 
 impl Hosts {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Hosts {
-        let mut hosts = Hosts { addresses: HashSet::new(), networks: vec![], beginnings: vec![] };
+        let (mut networks, mut beginnings) = (vec![], vec![]);
         for line in lines.entries() {
             let word = line.text.split_whitespace().next().unwrap_or_default();
             let in_address = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
-            if let Ok(address) = word.parse::<IpAddr>() {
-                hosts.addresses.insert(address.to_canonical());
-            } else if let Some(network) = network(word) {
-                hosts.networks.push(network);
+            if let Some(network) = network(word) {
+                networks.push(network);
             } else if word.chars().all(in_address) && !word.is_empty() {
                 let end = if word.contains(':') { ':' } else { '.' };
-                hosts.beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
+                beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
                 let text = format!("no address, beginning of one, or network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
-        hosts
+        Hosts { networks: networks.into_iter().collect(), beginnings }
     }
 
     fn contain(&self, ip: IpAddr) -> bool {
         let text = ip.to_string();
-        self.addresses.contains(&ip)
-            || self.networks.iter().any(|network| network.contains(&ip))
+        self.networks.contains(ip)
             || self.beginnings.iter().any(|beginning| text.starts_with(beginning))
     }
 }

@@ -24,7 +24,7 @@ mod values;
 
 pub use crate::settings::network;
 pub use derived::Derived;
-pub use lines::{Line, Lines};
+pub use lines::{Line, Lines, word_and_rest};
 pub use map::Map;
 pub use values::Shown;
 

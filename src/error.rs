@@ -24,6 +24,15 @@ impl Error {
         Error { place: None, text: one_line(&text.to_string()), is_missing: false, others: vec![] }
     }
 
+    /// The argument or setting `name` has a value that is none of those it may have.
+    pub fn value(
+        name: impl fmt::Display,
+        value: impl fmt::Display,
+        known: impl fmt::Display,
+    ) -> Error {
+        Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
+    }
+
     /// Something has to be installed first.
     pub fn missing(text: impl fmt::Display) -> Error {
         Error { is_missing: true, ..Error::new(text) }

@@ -96,7 +96,7 @@ fn every_line_of_a_session_has_its_id() {
             let entries: Vec<_> = log.lines().filter(|line| line.contains(id)).collect();
             assert!(entries[0].ends_with(&format!("[{id}] connect from 127.0.0.1")), "{log}");
             assert!(entries.last().unwrap().contains("disconnect from 127.0.0.1"), "{log}");
-            let refused = format!("[{id}] (rcpt) rcpt_ok: fail: elsewhere.test not in rcpthosts");
+            let refused = format!("[{id}] (rcpt) rcpt_ok: fail, elsewhere.test not in rcpthosts");
             assert_eq!(entries.iter().filter(|line| line.ends_with(&refused)).count(), 1);
         }
     }
@@ -159,7 +159,7 @@ fn debug_plugin_shows_one_plugin() {
     let config = Config::new().set("logging", logging);
     let server = Server::start(&config, Model::Inetd);
     session(server.connect());
-    let wanted = "(rcpt) rcpt_ok: pass: example.com in rcpthosts as example.com";
+    let wanted = "(rcpt) rcpt_ok: pass, example.com in rcpthosts as example.com";
     server.log().wait_for(wanted);
     let log = server.log().clone();
     server.stop().unwrap();

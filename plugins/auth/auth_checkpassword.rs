@@ -159,11 +159,11 @@ fn check(session: &mut Session, clear: &Clear<'_>, words: Vec<String>) -> io::Re
     match ended.status()? {
         0 => {
             session.connection.notes.set(AUTHUSER, clear.user.to_owned());
-            session.log(Level::Info, "pass");
+            session.pass("");
             Ok(Verdict::ok("auth_checkpassword"))
         }
         1 if !by_sudo => {
-            session.log(Level::Notice, "fail: wrong password");
+            session.log(Level::Notice, "fail, wrong password");
             Ok(Verdict::deny(WRONG))
         }
         status => Err(io::Error::other(format!("exit status {status} of {}", words.join(" ")))),

@@ -72,7 +72,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
         let (verb, id) = (fields.next().unwrap_or(""), fields.next());
         match (verb, id) {
             ("OK", Some("1")) => {
-                session.log(Level::Info, "pass");
+                session.pass("");
                 return Ok(Verdict::ok("auth_dovecot"));
             }
             ("FAIL", Some("1")) => {
@@ -82,7 +82,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
                 }
                 let reason = fields.iter().find_map(|field| field.strip_prefix("reason="));
                 let reason = clear.discreet(reason.unwrap_or("wrong password"));
-                session.log(Level::Notice, format_args!("fail: {reason}"));
+                session.log(Level::Notice, format_args!("fail, {reason}"));
                 return Ok(Verdict::deny(WRONG));
             }
             // A later word on the server itself.

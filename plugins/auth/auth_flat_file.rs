@@ -61,7 +61,6 @@ use crate::auth::passwords::{Password, Texts, tell, validate};
 use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, Session, Verdict, mac};
-use crate::log::Level;
 use crate::mail::host::address_key;
 
 /// Registers the plugin; see its manual above.
@@ -131,7 +130,7 @@ fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Users {
 
 fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
     if sent.password.is_none() && sent.hash.is_none() {
-        session.log(Level::Info, "fail: missing password");
+        session.fail("missing password");
         return Verdict::deny("authflat - missing password");
     }
     let user = address_key(sent.user);
@@ -142,12 +141,12 @@ fn check(session: &Session, users: &Users, sent: &Credentials<'_>) -> Verdict {
 /// The password of a user, by the name as it is looked up; none for one that nobody can present.
 fn find<'a>(session: &Session, users: &'a Users, user: &str) -> Option<&'a [Password]> {
     if !user.contains('@') {
-        session.log(Level::Info, "fail: missing domain");
+        session.fail("missing domain");
         return None;
     }
     let found = users.passwords.get(user);
     if found.is_none() {
-        session.log(Level::Info, format_args!("fail: no such user: {user}"));
+        session.fail(format_args!("no such user: {user}"));
     }
     found.map(Option::as_slice)
 }
@@ -218,10 +217,10 @@ mod tests {
             is(clear(trial, user, password), code, text);
         }
         for line in [
-            "(auth-plain) auth/auth_flat_file: pass: clear match",
-            "fail: wrong password",
-            "fail: missing domain",
-            "fail: no such user: nobody@example.com",
+            "(auth-plain) auth/auth_flat_file: pass, clear match",
+            "fail, wrong password",
+            "fail, missing domain",
+            "fail, no such user: nobody@example.com",
         ] {
             assert!(trial.log().contains(line), "{line}");
         }
@@ -247,13 +246,13 @@ mod tests {
         let digest = "b913a602c7eda7a495b4e6e7334d3890";
         let (user, trial) = ("tim@example.com", &mut trial());
         is(cram(trial, user, digest, ticket), Code::Ok, "auth_flat_file");
-        assert!(trial.log().contains("(auth-cram-md5) auth/auth_flat_file: pass: hash match"));
+        assert!(trial.log().contains("(auth-cram-md5) auth/auth_flat_file: pass, hash match"));
         is(cram(trial, user, &digest.replace('0', "1"), ticket), Code::Deny, WRONG);
         is(cram(trial, user, "", ticket), Code::Deny, WRONG);
         is(cram(trial, user, digest, "<1@example>"), Code::Deny, WRONG);
         is(cram(trial, "good@example.com", digest, ticket), Code::Deny, WRONG);
         is(cram(trial, user, digest, ""), Code::Declined, WRONG);
-        assert!(trial.log().contains("skip: missing ticket"));
+        assert!(trial.log().contains("skip, missing ticket"));
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn check(
         "OK" => {
             // It is authenticated now, whatever comes of this.
             let _ = talk.say(b"a2 LOGOUT\r\n");
-            session.log(Level::Info, "pass");
+            session.pass("");
             Ok(Verdict::ok("auth_imap"))
         }
         "NO" => match text.strip_prefix('[').and_then(|text| text.split([']', ' ']).next()) {
@@ -138,7 +138,7 @@ fn check(
                 let user = clear.user;
                 session.log(
                     Level::Notice,
-                    format_args!("fail: invalid password for {user} at {endpoint}"),
+                    format_args!("fail, invalid password for {user} at {endpoint}"),
                 );
                 Ok(Verdict::deny(WRONG))
             }

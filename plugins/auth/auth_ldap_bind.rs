@@ -240,21 +240,21 @@ fn check(session: &mut Session, clear: &Clear<'_>, directory: &Directory) -> io:
     let name = user.split('@').next().unwrap_or_default();
     let password = std::str::from_utf8(clear.password).unwrap_or_default();
     if name.is_empty() || password.is_empty() {
-        session.log(Level::Notice, "fail: no user name, or no password");
+        session.log(Level::Notice, "fail, no user name, or no password");
         return Ok(Verdict::deny(WRONG));
     }
     match directory.ask(session, &user, password)? {
         Answer::Right => {
-            session.log(Level::Info, format_args!("pass: {user} auth success"));
+            session.pass(format_args!("{user} auth success"));
             Ok(Verdict::ok("authldap"))
         }
         Answer::Nobody => {
-            session.log(Level::Notice, "fail: user not found");
+            session.log(Level::Notice, "fail, user not found");
             Ok(Verdict::declined(WRONG))
         }
         Answer::Wrong(why) => {
             let why = clear.discreet(&why);
-            session.log(Level::Notice, format_args!("fail: error in user bind: {why}"));
+            session.log(Level::Notice, format_args!("fail, error in user bind: {why}"));
             Ok(Verdict::deny(WRONG))
         }
     }

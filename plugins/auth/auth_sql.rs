@@ -159,7 +159,7 @@ fn find(
 ) -> io::Result<Option<Option<Password>>> {
     let user = user.to_lowercase();
     let Some(row) = kept.row(session, &users.database, &users.query, &user)? else {
-        session.log(Level::Info, format_args!("fail: no such user: {user}"));
+        session.fail(format_args!("no such user: {user}"));
         return Ok(None);
     };
     let text = row.into_iter().next().and_then(|(_, value)| value).unwrap_or_default();

@@ -102,7 +102,7 @@ fn find(
 ) -> io::Result<Option<Vec<Password>>> {
     let user = user.to_lowercase();
     let Some((_, domain)) = user.split_once('@') else {
-        session.log(Level::Info, format_args!("skip: missing domain: {user}"));
+        session.skip(format_args!("missing domain: {user}"));
         return Ok(None);
     };
     let database = database(|name| session.config_value(name)).map_err(io::Error::other)?;
@@ -114,7 +114,7 @@ fn find(
         },
     };
     let Some(row) = row else {
-        session.log(Level::Info, format_args!("fail: no such user: {user}"));
+        session.fail(format_args!("no such user: {user}"));
         return Ok(None);
     };
     Ok(Some(passwords(&row, |what| {
@@ -212,7 +212,7 @@ mod tests {
         }
         let log = trial.log();
         assert!(log.contains("old@example.com has a password hash of another kind"), "{log}");
-        assert!(log.contains("skip: missing domain: ann"), "{log}");
+        assert!(log.contains("skip, missing domain: ann"), "{log}");
     }
 
     #[test]

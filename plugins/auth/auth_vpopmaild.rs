@@ -55,7 +55,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::Result<Verdict> {
     let cannot_be_said = |octet: &u8| octet.is_ascii_whitespace() || octet.is_ascii_control();
     if clear.user.as_bytes().iter().chain(clear.password).any(cannot_be_said) {
-        session.log(Level::Info, "skip: vpopmaild takes no spaces");
+        session.skip("vpopmaild takes no spaces");
         return Ok(Verdict::declined("auth_vpopmaild"));
     }
     let mut talk = Talk::connect(session, endpoint)?;
@@ -67,12 +67,12 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
     // Lines about the user may follow, which nobody needs.
     let answer = talk.line()?;
     if answer.starts_with("+OK") {
-        session.log(Level::Info, "pass");
+        session.pass("");
         return Ok(Verdict::ok("auth_vpopmaild"));
     }
     // A server that repeats what it was told must not put it into the log.
     if answer.starts_with("-ERR") {
-        session.log(Level::Notice, "fail: wrong password");
+        session.log(Level::Notice, "fail, wrong password");
         return Ok(Verdict::deny(WRONG));
     }
     Err(protocol_error("neither +OK nor -ERR"))

@@ -24,7 +24,7 @@ use crate::log::Level;
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
     hooks.auth(|session, sent| {
-        session.log(Level::Warn, "fail: cannot authenticate");
+        session.log(Level::Warn, "fail, cannot authenticate");
         Verdict::declined(format!("{} is not free to abuse my relay", sent.user))
     });
     Ok(())
@@ -48,7 +48,7 @@ mod tests {
         };
         let verdict = trial.call(Hook::Auth, &Call::Credentials(&sent));
         assert_eq!(verdict, Verdict::declined("ann@example.com is not free to abuse my relay"));
-        assert!(trial.log().contains("(auth) auth/authdeny: fail: cannot authenticate"));
+        assert!(trial.log().contains("(auth) auth/authdeny: fail, cannot authenticate"));
         assert!(!trial.log().contains("right"));
         assert!(Trial::load("auth/authdeny all", &[]).is_err());
     }

@@ -28,7 +28,7 @@ fn hello(trial: &mut Trial, host: &str) -> Verdict {
 
 /// What each policy says of names that a client at `ip` gives.
 fn check(ip: &str, cases: &[(&str, [&str; 3])]) {
-    for (policy, name) in POLICIES.iter().enumerate() {
+    for (name, policy) in POLICIES {
         let mut trial = Trial::new(&format!("helo policy {name}"), &[])
             .from_ip(ip)
             .with_dns(&everything(cases));

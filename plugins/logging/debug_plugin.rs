@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn all_of_one_plugin_and_the_important_of_the_others() {
-        let pass = "(rcpt) rcpt_ok: pass: example.com in rcpthosts as example.com";
+        let pass = "(rcpt) rcpt_ok: pass, example.com in rcpthosts as example.com";
         let one = written("logging/debug_plugin rcpt_ok");
         assert_eq!(one, ["LOGWARN", "LOGERROR", pass]);
         let two = written("logging/debug_plugin rcpt_ok LOGERROR");

@@ -122,25 +122,22 @@ struct Sink {
 impl Sink {
     fn from_args(args: &Args) -> Result<Sink> {
         args.only(&["priority", "ident", "facility", "logsock", "format"])?;
-        let wrong = |name: &str, value: &str, known: &str| {
-            Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
-        };
         let priority = args.named("priority").map(priority_named).transpose()?;
         let ident = args.named("ident").unwrap_or("qpsmtpd");
         if !ident.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
-            return Err(wrong("ident", ident, "letters, digits, '_', '-' and '.'"));
+            return Err(Error::value("ident", ident, "letters, digits, '_', '-' and '.'"));
         }
         let facility = args.named("facility").unwrap_or("LOG_MAIL");
-        let facility = facility
-            .parse::<Facility>()
-            .map_err(|()| wrong("facility", facility, "LOG_MAIL, LOG_DAEMON, LOG_LOCAL0 ..."))?;
+        let facility = facility.parse::<Facility>().map_err(|()| {
+            Error::value("facility", facility, "LOG_MAIL, LOG_DAEMON, LOG_LOCAL0 ...")
+        })?;
         let sockets = args.named("logsock").unwrap_or("unix").split(',');
         let sockets = sockets.map(|name| match name {
             "unix" => Ok(Socket::Unix(PATHS.map(str::to_owned).to_vec())),
             "stream" => Ok(Socket::Stream(PATHS.map(str::to_owned).to_vec())),
             "udp" => Ok(Socket::Udp((Ipv4Addr::LOCALHOST, 514).into())),
             "tcp" => Ok(Socket::Tcp((Ipv4Addr::LOCALHOST, 601).into())),
-            other => Err(wrong("logsock", other, "unix, stream, udp, tcp")),
+            other => Err(Error::value("logsock", other, "unix, stream, udp, tcp")),
         });
         let format = Format {
             facility: facility as u8,

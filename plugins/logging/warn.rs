@@ -27,14 +27,10 @@ use crate::log::{self, Format, Level};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let mut words = args.positional();
-    let mut format = Format::Text;
-    if let Some(at) = words.iter().position(|word| word.eq_ignore_ascii_case("format")) {
-        let named: Vec<&str> = words.drain(at..words.len().min(at + 2)).collect();
-        format = named.get(1).ok_or("argument format has no value")?.parse()?;
-    }
-    Args::new(words.clone()).at_most(1)?;
-    let level = words.first().copied().or(args.named("loglevel"));
+    let mut args = args.clone();
+    let format = args.take_named("format")?.map_or(Ok(Format::Text), |word| word.parse())?;
+    args.at_most(1)?;
+    let level = args.get(0).or(args.named("loglevel"));
     let level = level.map_or(Ok(Level::Warn), str::parse)?;
     hooks.logging(level, move |record| {
         match format {

@@ -63,11 +63,10 @@ use crate::net::{Endpoint, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let mut args = args.clone();
+    let dsn = args.take_flag("dsn");
     let mut words = args.positional();
     let security = Security::take(&mut words, hooks.config())?;
-    let count = words.len();
-    words.retain(|word| !word.eq_ignore_ascii_case("dsn"));
-    let dsn = words.len() < count;
     let endpoints: Vec<_> =
         words.into_iter().map(|word| Endpoint::parse(word, None)).collect::<Result<_>>()?;
     if endpoints.is_empty() {

@@ -117,6 +117,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 fn backend(args: &Args, config: &Config) -> Result<Backend> {
+    let mut args = args.clone();
+    let [xclient, dsn] = ["xclient", "dsn"].map(|flag| args.take_flag(flag));
     let mut words = args.positional();
     let security = Security::take(&mut words, config)?;
     let default = Some(security.port());
@@ -131,12 +133,9 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
         }
     }
     let endpoints = vec![first];
-    let mut backend =
-        Backend { endpoints, protocol: Protocol::Smtp, xclient: false, dsn: false, security };
+    let mut backend = Backend { endpoints, protocol: Protocol::Smtp, xclient, dsn, security };
     while let Some(word) = words.next() {
         match word {
-            _ if word.eq_ignore_ascii_case("xclient") => backend.xclient = true,
-            _ if word.eq_ignore_ascii_case("dsn") => backend.dsn = true,
             _ if word.eq_ignore_ascii_case("also") => {
                 let endpoint = words.next().ok_or("no server after 'also'")?;
                 backend.endpoints.push(Endpoint::parse(endpoint, default)?);

@@ -115,8 +115,7 @@ impl Scanner {
         }
         let size = session.transaction.message_len();
         if size > self.most {
-            session.log(Level::Info, format_args!("skip, too big ({size})"));
-            return DECLINED;
+            return session.skip(format_args!("too big ({size})"));
         }
         if !self.scans_all && !has_parts(&session.transaction) {
             session.log(Level::Notice, "skip, not multipart");
@@ -125,7 +124,7 @@ impl Scanner {
         let until = session.deadline();
         match self.scan(&session.transaction, until) {
             Ok(None) => {
-                session.log(Level::Info, "pass, clean");
+                session.pass("clean");
                 let version = self.version(until);
                 let checked = format!("by {version} on {}", session.me());
                 let header = &mut session.transaction.header;

@@ -110,15 +110,15 @@ pub(crate) fn validate(
         if passwords.is_none() {
             return Verdict::declined(texts.wrong);
         }
-        session.log(Level::Info, "fail: missing password");
+        session.fail("missing password");
         return Verdict::deny(texts.wrong);
     };
     if sent.password.is_none() && sent.ticket.is_empty() {
-        session.log(Level::Error, "skip: missing ticket");
+        session.log(Level::Error, "skip, missing ticket");
         return Verdict::declined(texts.wrong);
     }
     if sent.password.is_none() && passwords.iter().all(Password::is_hashed) {
-        session.log(Level::Info, "skip: CRAM-MD5 cannot be checked with a hashed password");
+        session.skip("CRAM-MD5 cannot be checked with a hashed password");
         return Verdict::declined(texts.wrong);
     }
     let mut broken = None;
@@ -126,7 +126,7 @@ pub(crate) fn validate(
         match password.is_presented(sent) {
             Ok(true) => {
                 let what = if sent.password.is_some() { "clear" } else { "hash" };
-                session.log(Level::Info, format_args!("pass: {what} match"));
+                session.pass(format_args!("{what} match"));
                 return Verdict::ok(texts.plugin);
             }
             Ok(false) => {}
@@ -136,7 +136,7 @@ pub(crate) fn validate(
     if let Some(why) = broken {
         return Verdict::failure(why);
     }
-    session.log(Level::Info, "fail: wrong password");
+    session.fail("wrong password");
     Verdict::deny(texts.wrong)
 }
 
@@ -152,10 +152,7 @@ pub(crate) fn tell(
         Some(Password::Clear(password)) => scram.password(password),
         Some(Password::Scram(keys)) => scram.keys(keys.clone()),
         _ if passwords.is_empty() => DECLINED,
-        _ => {
-            session.log(Level::Info, "skip: SCRAM cannot be checked with a hashed password");
-            DECLINED
-        }
+        _ => session.skip("SCRAM cannot be checked with a hashed password"),
     };
     told.with_text(texts.plugin)
 }

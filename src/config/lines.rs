@@ -27,6 +27,19 @@ pub struct Line {
     pub number: usize,
 }
 
+impl Line {
+    /// The first word, and what follows it without the blanks between; empty where nothing does.
+    pub fn word_and_rest(&self) -> (&str, &str) {
+        word_and_rest(&self.text)
+    }
+}
+
+/// The first word of a text without blanks around it, and what follows.
+pub fn word_and_rest(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
+}
+
 /// The lines of a list: shared, never changed. A clone is the same list.
 #[derive(Clone, Debug)]
 pub struct Lines(Rc<Inner>);

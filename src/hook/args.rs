@@ -41,7 +41,7 @@ impl Args {
         let mut rest = self.words.iter().map(String::as_str);
         let mut found = vec![];
         while let Some(word) = rest.next() {
-            if UNIVERSAL.contains(&word.to_ascii_lowercase().as_str()) {
+            if is_universal(word) {
                 rest.next();
             } else {
                 found.push(word);
@@ -104,6 +104,51 @@ impl Args {
         self.named(name).map_or(default, is_yes)
     }
 
+    /// What the word after `name` stands for, or `default`.  Words do not depend on case.
+    ///
+    /// # Errors
+    /// A word that is not among those of `known`.
+    pub fn one_of<T: Clone>(
+        &self,
+        name: &str,
+        known: &[(&str, T)],
+        default: T,
+    ) -> Result<T, Error> {
+        let Some(word) = self.named(name) else { return Ok(default) };
+        let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
+        found.map(|(_, value)| value.clone()).ok_or_else(|| {
+            let known: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+            Error::value(name, word, known.join(", "))
+        })
+    }
+
+    /// Takes out the word `name`, which has no value; true where it was there.
+    pub fn take_flag(&mut self, name: &str) -> bool {
+        let count = self.words.len();
+        let mut is_value = false;
+        self.words.retain(|word| {
+            let is_flag = !is_value && word.eq_ignore_ascii_case(name);
+            is_value = !is_value && is_universal(word);
+            !is_flag
+        });
+        self.words.len() < count
+    }
+
+    /// Takes out `name` with its value.  The last one counts.
+    ///
+    /// # Errors
+    /// There is no word after `name`.
+    pub fn take_named(&mut self, name: &str) -> Result<Option<String>, Error> {
+        let mut found = None;
+        while let Some(at) = self.words.iter().position(|word| word.eq_ignore_ascii_case(name)) {
+            if at + 1 == self.words.len() {
+                return Err(Error::new(format!("argument {name} has no value")));
+            }
+            found = self.words.drain(at..=at + 1).next_back();
+        }
+        Ok(found)
+    }
+
     /// The positional words as names with values, each of which must be one of `known`.
     ///
     /// # Errors
@@ -132,6 +177,10 @@ impl Args {
             None => Ok(()),
         }
     }
+}
+
+fn is_universal(word: &str) -> bool {
+    UNIVERSAL.iter().any(|name| name.eq_ignore_ascii_case(word))
 }
 
 fn read<T>(name: &str, text: Option<&str>, default: T) -> Result<T, Error>
@@ -197,5 +246,27 @@ mod tests {
         let error = args("").required(0, "the folder").unwrap_err();
         assert_eq!(error.to_string(), "argument missing: the folder");
         assert!(args("wait").only(&["wait"]).unwrap_err().to_string().contains("no value"));
+    }
+
+    #[test]
+    fn one_of_some_words_is_read_and_others_are_named() {
+        let known = [("lenient", 0), ("strict", 2)];
+        assert_eq!(args("policy STRICT").one_of("policy", &known, 0), Ok(2));
+        assert_eq!(args("").one_of("policy", &known, 7), Ok(7));
+        assert_eq!(
+            args("policy lax").one_of("policy", &known, 0).unwrap_err().to_string(),
+            "argument policy has the value 'lax' (known: lenient, strict)"
+        );
+    }
+
+    #[test]
+    fn flags_and_names_are_taken_out() {
+        let mut args = args("server DSN reject dsn format text tls must format json dsn");
+        assert!(args.take_flag("dsn") && !args.take_flag("dsn"));
+        assert_eq!(args.take_named("format"), Ok(Some("json".into())));
+        assert_eq!(args.take_named("format"), Ok(None));
+        assert_eq!(args.words().join(" "), "server reject dsn tls must");
+        let error = args.take_named("must").unwrap_err();
+        assert_eq!(error.to_string(), "argument must has no value");
     }
 }

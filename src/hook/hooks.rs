@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::config::{Config, Derived, Lines};
+use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::registration::{Kind, LateHooks, Registration};
 use crate::hook::{
@@ -337,6 +337,20 @@ impl Hooks {
             let value = parse(lines, &mut problems);
             problems.iter().for_each(|problem| config.note_problem(problem));
             value
+        })
+    }
+
+    /// The same for a file in which every line stands for itself: what `read` makes of each, in
+    /// order.  A line that `read` refuses is left out, and the log says why, with file and line.
+    pub fn rows<T: 'static>(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        read: impl Fn(&Line) -> Result<T> + 'static,
+    ) -> Rc<Derived<Vec<T>>> {
+        self.derived_checked(name, move |lines, problems| {
+            let placed = |line| read(line).map_err(|why| why.or_at(&line.file, line.number));
+            let rows = lines.entries().map(placed);
+            rows.filter_map(|row| row.map_err(|problem| problems.push(problem)).ok()).collect()
         })
     }
 

@@ -32,6 +32,30 @@ pub const CAPABILITIES: Note<Vec<String>> = Note::new("capabilities");
 pub const AUTHENTICATION_RESULTS: Note<String> = Note::new("authentication_results");
 
 impl Session {
+    /// Logs `pass, WHY` for a client, an address or a message that stood the plugin's test;
+    /// DECLINED.  An empty `why` is left out.
+    pub fn pass(&self, why: impl Display) -> Verdict {
+        self.log_result("pass", why)
+    }
+
+    /// Logs `skip, WHY` where the plugin's test does not apply; DECLINED.
+    pub fn skip(&self, why: impl Display) -> Verdict {
+        self.log_result("skip", why)
+    }
+
+    /// Logs `fail, WHY` for what did not stand the plugin's test; DECLINED.  The plugins that
+    /// refuse by their argument `reject` do the same with [`Session::get_reject`].
+    pub fn fail(&self, why: impl Display) -> Verdict {
+        self.log_result("fail", why)
+    }
+
+    fn log_result(&self, result: &str, why: impl Display) -> Verdict {
+        let why = why.to_string();
+        let comma = if why.is_empty() { "" } else { ", " };
+        self.log(Level::Info, format_args!("{result}{comma}{why}"));
+        DECLINED
+    }
+
     /// Refuses by the running plugin's arguments `reject` and `reject_type`: now, later
     /// (`naughty`), or not at all (`0`).  `text` is for the client.
     pub fn get_reject(&mut self, text: &str) -> Verdict {
@@ -51,11 +75,11 @@ impl Session {
         };
         let reject = self.settings().and_then(|settings| settings.reject.clone());
         if self.settings().is_some_and(|settings| !settings.rejects()) {
-            self.log(Level::Info, format_args!("fail, tolerated{detail}"));
+            self.fail(format_args!("tolerated{detail}"));
             return DECLINED;
         }
         if reject.as_deref() == Some("naughty") {
-            self.log(Level::Info, format_args!("fail, NAUGHTY{detail}"));
+            self.fail(format_args!("NAUGHTY{detail}"));
             let verdict = self.store_deferred_reject(text);
             if default != Code::Deny && !self.connection.notes.is_true(NAUGHTY_REJECT_TYPE) {
                 self.connection.notes.set(NAUGHTY_REJECT_TYPE, reject_type_word(default).into());
@@ -120,7 +144,7 @@ impl Session {
         if self.setting(RECIPIENT_ROUTES) == "accept" {
             return None;
         }
-        self.log(Level::Info, format_args!("fail: {recipient} could be a route"));
+        self.fail(format_args!("{recipient} could be a route"));
         Some(dsn::relaying_denied(""))
     }
 
@@ -174,8 +198,26 @@ fn reject_type_word(code: Code) -> &'static str {
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::hook::{Args, Hooks, OK};
+    use crate::hook::{Args, Call, Hook, Hooks, OK};
     use crate::testing::Trial;
+
+    fn talking(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+        hooks.connect(|session| session.skip("nothing to do"));
+        hooks.helo(|session, host| session.fail(format_args!("{host} is odd")));
+        hooks.quit(|session| session.pass(""));
+        Ok(())
+    }
+
+    #[test]
+    fn results_are_logged_in_one_form_and_decide_nothing() {
+        let mut trial = Trial::with(talking, "", &[("loglevel", "LOGINFO")]);
+        assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert_eq!(trial.call(Hook::Helo, &Call::Host("x")), DECLINED);
+        assert_eq!(trial.plain(Hook::Quit), DECLINED);
+        let wanted = "(connect) trial: skip, nothing to do\n(helo) trial: fail, x is odd\n\
+            (quit) trial: pass";
+        assert_eq!(trial.log(), wanted);
+    }
 
     /// Takes everybody's mail for everybody.
     fn generous(hooks: &mut Hooks, _args: &Args) -> Result<()> {

@@ -71,24 +71,18 @@ impl Settings {
     /// # Errors
     /// A value that has no meaning.
     pub fn from_args(args: &Args) -> Result<Settings> {
-        let wrong = |name: &str, value: &str, known: &str| {
-            Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
-        };
         let timeout = args.parsed("timeout", DEFAULT_TIMEOUT.as_secs())?;
         if timeout == 0 {
-            return Err(wrong("timeout", "0", "a number of seconds, at least 1"));
+            return Err(Error::value("timeout", "0", "a number of seconds, at least 1"));
         }
-        let on_error = match args.named("on_error") {
-            None | Some("tempfail") => OnError::Tempfail,
-            Some("ignore") => OnError::Ignore,
-            Some(other) => return Err(wrong("on_error", other, "tempfail, ignore")),
-        };
+        let on_error = [("tempfail", OnError::Tempfail), ("ignore", OnError::Ignore)];
+        let on_error = args.one_of("on_error", &on_error, OnError::Tempfail)?;
         let reject_type = args
             .named("reject_type")
             .map(|word| {
                 reject_type(word).ok_or_else(|| {
                     let known = "perm, hard, temp, soft, disconnect, temp_disconnect";
-                    wrong("reject_type", word, known)
+                    Error::value("reject_type", word, known)
                 })
             })
             .transpose()?;
@@ -138,9 +132,7 @@ pub(crate) fn reject_type(word: &str) -> Option<Code> {
 
 fn adjustment(text: &str) -> Result<Adjust> {
     if let Some(by) = text.strip_prefix(['+', '-']) {
-        let by: i64 = by.parse().map_err(|_| {
-            Error::new(format!("argument loglevel has the value '{text}' (known: N, +N, -N)"))
-        })?;
+        let by: i64 = by.parse().map_err(|_| Error::value("loglevel", text, "N, +N, -N"))?;
         return Ok(Adjust::By(if text.starts_with('-') { -by } else { by }));
     }
     text.parse().map(Adjust::To).map_err(Error::new)

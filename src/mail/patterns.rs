@@ -39,8 +39,7 @@ impl Patterns {
     pub(crate) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Patterns {
         let mut list = Patterns::default();
         for line in lines.entries() {
-            let (bad, reason) =
-                line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
+            let (bad, reason) = line.word_and_rest();
             let at = list.entries.len();
             if bad.contains(SPECIAL) {
                 match compile(bad) {

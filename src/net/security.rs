@@ -161,9 +161,7 @@ fn mode(word: &str) -> Result<Mode> {
     let known =
         [("no", Mode::No), ("may", Mode::May), ("must", Mode::Must), ("first", Mode::First)];
     let found = known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-    found.map(|(_, mode)| mode).ok_or_else(|| {
-        Error::new(format!("argument tls has the value '{word}' (known: no, may, must, first)"))
-    })
+    found.map(|(_, mode)| mode).ok_or_else(|| Error::value("tls", word, "no, may, must, first"))
 }
 
 /// The password in the first line of a file.

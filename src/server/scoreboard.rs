@@ -5,33 +5,16 @@
 //! all of them share, so that nobody needs a system call to say it.  The parent looks when it wants to
 //! know, and is woken by who is done only while it has no room for the next client.
 
+mod row;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use nix::errno::Errno;
-
+pub(crate) use self::row::Row;
+use self::row::Rows;
 use crate::server::listener::Peer;
-use crate::sys::shared;
-
-/// The shared numbers of the whole table: how much there was to tell ever, to which everybody adds,
-/// and whether the parent wants to be woken, which it alone writes.
-const NEWS: usize = 0;
-const ASKED: usize = 1;
-const HEAD: usize = 8;
-
-/// The shared numbers of a slot.  The worker that has the slot writes them, and nobody else; the parent
-/// does while nobody has it.  Which session's client has left last, counted from 1, and how many
-/// sessions are over: both go on from one worker of the slot to the next.  Then the text of what the
-/// worker does, and room for counters.
-const LEFT: usize = 0;
-const DONE: usize = 1;
-const DOES: Range<usize> = 2..5;
-const ROW: usize = 16;
 
 /// One worker, as the parent knows it.
 #[derive(Debug)]
@@ -53,38 +36,10 @@ pub(crate) struct Slot {
     over: u64,
 }
 
-/// A worker's own view of its slot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row {
-    head: &'static [AtomicU64],
-    own: &'static [AtomicU64],
-}
-
-impl Row {
-    /// The client is leaving: it may be back before this returns.
-    pub(crate) fn client_left(&self) {
-        self.own[LEFT].store(self.own[DONE].load(SeqCst) + 1, SeqCst);
-        self.head[NEWS].fetch_add(1, SeqCst);
-    }
-
-    /// The worker is done with its client, and waits for the next one.  True: the parent wants to be
-    /// woken.
-    pub(crate) fn is_done(&self) -> bool {
-        self.own[DONE].store(self.own[DONE].load(SeqCst) + 1, SeqCst);
-        self.head[NEWS].fetch_add(1, SeqCst);
-        self.head[ASKED].load(SeqCst) != 0
-    }
-
-    /// Where the worker says what it does; see [`crate::sys::title::share`].
-    pub(crate) fn does(&self) -> &'static [AtomicU64] {
-        &self.own[DOES]
-    }
-}
-
 /// All workers of this parent.  They are known by their place in the table.
 #[derive(Debug)]
 pub(crate) struct Scoreboard {
-    shared: &'static [AtomicU64],
+    rows: Rows,
     slots: Vec<Option<Slot>>,
     /// Who waits for a client, longest first.
     idle: Vec<usize>,
@@ -103,9 +58,8 @@ impl Scoreboard {
     /// # Errors
     /// There is no memory.
     pub(crate) fn new(most: usize) -> nix::Result<Scoreboard> {
-        let count = most.checked_mul(ROW).and_then(|count| count.checked_add(HEAD));
         Ok(Scoreboard {
-            shared: shared::cells(count.ok_or(Errno::ENOMEM)?)?,
+            rows: Rows::new(most)?,
             slots: vec![],
             idle: vec![],
             len: 0,
@@ -120,11 +74,9 @@ impl Scoreboard {
     pub(crate) fn free(&self) -> Option<(usize, Row)> {
         let gap = self.slots.iter().position(Option::is_none);
         let place = gap.unwrap_or(self.slots.len());
-        let (head, rows) = self.shared.split_at(HEAD);
-        let own = rows.chunks_exact(ROW).nth(place)?;
-        // An earlier worker may have ended while its session did.
-        own[LEFT].store(own[DONE].load(SeqCst), SeqCst);
-        Some((place, Row { head, own }))
+        let row = self.rows.get(place)?;
+        row.clear();
+        Some((place, row))
     }
 
     /// The new worker is there, and serves `client` or waits.
@@ -143,7 +95,7 @@ impl Scoreboard {
             since: Instant::now(),
             served: 0,
             outdated: false,
-            over: self.row(place)[DONE].load(SeqCst),
+            over: self.rows.get(place).map_or(0, |row| row.over()),
         };
         if self.slots.len() <= place {
             self.slots.resize_with(place + 1, || None);
@@ -185,17 +137,18 @@ impl Scoreboard {
     /// those who are done; they wait for a client again, but for those who are to end.
     pub(crate) fn look(&mut self) -> Vec<usize> {
         let mut done = vec![];
-        let news = self.shared[NEWS].load(SeqCst);
+        let news = self.rows.news();
         if std::mem::replace(&mut self.seen, news) == news {
             return done;
         }
         for place in 0..self.slots.len() {
-            let Some(slot) = &self.slots[place] else { continue };
-            let row = self.row(place);
-            if row[DONE].load(SeqCst) > slot.over {
+            let Some((slot, row)) = self.slots[place].as_ref().zip(self.rows.get(place)) else {
+                continue;
+            };
+            if row.over() > slot.over {
                 self.is_done(place);
                 done.push(place);
-            } else if row[LEFT].load(SeqCst) > slot.over {
+            } else if row.left() > slot.over {
                 self.client_left(place);
             }
         }
@@ -207,7 +160,7 @@ impl Scoreboard {
     pub(crate) fn ask(&mut self, wanted: bool) -> bool {
         let is_new = std::mem::replace(&mut self.asks, wanted) != wanted;
         if is_new {
-            self.shared[ASKED].store(wanted.into(), SeqCst);
+            self.rows.ask(wanted);
         }
         is_new && wanted
     }
@@ -301,12 +254,6 @@ impl Scoreboard {
             self.idle.push(place);
         }
     }
-
-    /// The shared numbers of a slot.
-    fn row(&self, place: usize) -> &'static [AtomicU64] {
-        let start = HEAD + ROW * place;
-        &self.shared[start..start + ROW]
-    }
 }
 
 /// What counts as one address: a single one for IPv4, the /64 that one site has for IPv6.
@@ -318,140 +265,4 @@ pub(crate) fn network(ip: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::handoff;
-    use crate::sys::title;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn peer(text: &str) -> Peer {
-        Peer::Tcp { remote: (ip(text), 40000), local: (ip("192.0.2.25"), 25) }
-    }
-
-    fn add(board: &mut Scoreboard, pid: i32, client: Option<&str>) -> (usize, Row) {
-        let (link, _) = handoff::pair().unwrap();
-        let (place, row) = board.free().unwrap();
-        board.add(place, pid, Some(link), client.map(peer));
-        (place, row)
-    }
-
-    #[test]
-    fn clients_are_counted_by_address_and_network() {
-        let mut board = Scoreboard::new(5).unwrap();
-        let (_, first) = add(&mut board, 1, Some("192.0.2.1"));
-        add(&mut board, 2, Some("192.0.2.1"));
-        add(&mut board, 3, Some("2001:db8::1"));
-        add(&mut board, 4, Some("2001:db8::2"));
-        assert_eq!(board.connections_from(ip("192.0.2.1")), 2);
-        assert_eq!(board.connections_from(ip("192.0.2.2")), 0);
-        assert_eq!(board.connections_from(ip("2001:db8::ffff")), 2);
-        assert_eq!(board.connections_from(ip("2001:db8:0:1::1")), 0);
-        first.is_done();
-        assert_eq!(board.look(), [0]);
-        assert_eq!(board.remove(3).unwrap().client, Some(peer("2001:db8::1")));
-        assert!(board.remove(3).is_none());
-        assert_eq!(board.connections_from(ip("192.0.2.1")), 1);
-        assert_eq!(board.connections_from(ip("2001:db8::1")), 1);
-        assert_eq!((board.len(), board.idle(), board.busy()), (3, 1, 2));
-        let (place, _) = board.free().unwrap();
-        board.add(place, 5, None, Some(Peer::Unix));
-        assert_eq!((board.busy(), board.connections_from(ip("127.0.0.1"))), (3, 0));
-        board.client_left(place);
-        board.client_left(place);
-        assert_eq!((board.busy(), board.clients().count()), (2, 2));
-    }
-
-    #[test]
-    fn the_last_to_wait_works_first_and_the_first_to_wait_leaves_first() {
-        let mut board = Scoreboard::new(3).unwrap();
-        let rows = [1, 2, 3].map(|pid| add(&mut board, pid, None).1);
-        assert_eq!(board.waiting(), Some(2));
-        board.serves(2, peer("192.0.2.1"));
-        assert_eq!(board.waiting(), Some(1));
-        assert_eq!(board.take_longest_waiting(), Some(0));
-        rows[2].is_done();
-        assert_eq!(board.look(), [2]);
-        assert_eq!(board.waiting(), Some(2));
-    }
-
-    #[test]
-    fn what_is_new_is_found_once() {
-        let mut board = Scoreboard::new(2).unwrap();
-        let (first, own) = add(&mut board, 71, Some("192.0.2.1"));
-        let (second, other) = add(&mut board, 72, Some("192.0.2.2"));
-        assert!(board.free().is_none());
-        assert!(board.look().is_empty());
-        other.client_left();
-        assert!(board.look().is_empty());
-        assert_eq!(board.clients().collect::<Vec<_>>(), [peer("192.0.2.1")]);
-        assert!(!other.is_done());
-        own.client_left();
-        assert_eq!(board.look(), [second]);
-        assert_eq!((board.busy(), board.idle()), (0, 1));
-        assert!(board.look().is_empty());
-        own.is_done();
-        assert_eq!(board.look(), [first]);
-        // What a worker said of one client is not about the next one.
-        board.serves(first, peer("192.0.2.3"));
-        own.client_left();
-        own.is_done();
-        assert_eq!((board.look(), board.busy()), (vec![first], 0));
-        board.serves(first, peer("192.0.2.4"));
-        other.client_left();
-        assert_eq!((board.look(), board.busy()), (vec![], 1));
-    }
-
-    #[test]
-    fn a_slot_is_free_again_when_its_worker_is_gone() {
-        let mut board = Scoreboard::new(1).unwrap();
-        let (place, old) = add(&mut board, 71, Some("192.0.2.1"));
-        old.client_left();
-        old.is_done();
-        old.client_left();
-        assert_eq!(board.remove(71).unwrap().served, 0);
-        let (again, own) = add(&mut board, 71, Some("192.0.2.2"));
-        assert_eq!(again, place);
-        assert!(board.look().is_empty() && board.busy() == 1, "the old one's news");
-        own.is_done();
-        assert_eq!(board.look(), [place]);
-    }
-
-    #[test]
-    fn who_is_to_end_does_not_wait() {
-        let mut board = Scoreboard::new(1).unwrap();
-        let (place, own) = add(&mut board, 71, Some("192.0.2.1"));
-        board.get_mut(place).unwrap().outdated = true;
-        own.is_done();
-        assert_eq!((board.look(), board.idle(), board.busy()), (vec![place], 0, 0));
-    }
-
-    #[test]
-    fn workers_wake_the_parent_while_they_are_asked_to() {
-        let mut board = Scoreboard::new(1).unwrap();
-        let (_, own) = add(&mut board, 71, None);
-        assert!(!own.is_done());
-        assert!(board.ask(true));
-        assert!(!board.ask(true) && own.is_done());
-        assert!(!board.ask(false) && !own.is_done());
-    }
-
-    #[test]
-    fn what_a_worker_does_is_seen() {
-        let mut board = Scoreboard::new(2).unwrap();
-        add(&mut board, 71, None);
-        let (place, own) = add(&mut board, 72, None);
-        assert_eq!(title::said(&board.row(place)[DOES]), "");
-        title::say(own.does(), "RCPT");
-        assert_eq!(title::said(&board.row(place)[DOES]), "RCPT");
-    }
-
-    #[test]
-    fn more_workers_than_there_can_be_are_refused() {
-        for most in [usize::MAX, usize::MAX / ROW] {
-            assert_eq!(Scoreboard::new(most).err(), Some(Errno::ENOMEM));
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Lists of networks and of ports.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -9,7 +10,14 @@ use super::network;
 
 /// Addresses and networks.  A clone is the same list.
 #[derive(Debug, Clone, Default)]
-pub struct Networks(Rc<[IpNet]>);
+pub struct Networks(Rc<Lists>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    /// Networks of one address, of which there may be many.
+    addresses: HashSet<IpAddr>,
+    networks: Vec<IpNet>,
+}
 
 /// A server that answers questions to the domain name system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +40,27 @@ impl Networks {
     /// Reads words such as `192.0.2.1` and `2001:db8::/32`.  None: one is neither an address nor a
     /// network.
     pub(super) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Option<Networks> {
-        words.map(network).collect::<Option<_>>().map(Networks)
+        words.map(network).collect()
     }
 
     /// Is `ip` one of the addresses, or in one of the networks?
     pub fn contains(&self, ip: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&ip))
+        self.0.addresses.contains(&ip) || self.0.networks.iter().any(|own| own.contains(&ip))
+    }
+}
+
+/// Of networks as [`network`] reads them.
+impl FromIterator<IpNet> for Networks {
+    fn from_iter<T: IntoIterator<Item = IpNet>>(networks: T) -> Networks {
+        let mut lists = Lists::default();
+        for network in networks {
+            if network.prefix_len() == network.max_prefix_len() {
+                lists.addresses.insert(network.addr());
+            } else {
+                lists.networks.push(network);
+            }
+        }
+        Networks(Rc::new(lists))
     }
 }
 

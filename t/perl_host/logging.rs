@@ -42,7 +42,7 @@ fn perl_plugins_log_for_all() {
         for line in [
             "mark 5 mail talker two words",
             "mark 4 mail talker by the server",
-            "mark 6 rcpt rcpt_ok pass: example.com in rcpthosts as example.com",
+            "mark 6 rcpt rcpt_ok pass, example.com in rcpthosts as example.com",
             "mark 6 - - dispatching HELO client.test",
         ] {
             assert!(log.lines().any(|found| found == line), "{line}: {log}");

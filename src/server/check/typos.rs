@@ -99,7 +99,7 @@ mod tests {
             ("badmailfrom", None),
             ("morercpthosts.cdb", None),
             ("README", None),
-            ("mx", Some("me")),
+            ("mw", Some("me")),
             ("IP", None),
         ] {
             assert_eq!(meant_by(name, &files), meant, "{name}");

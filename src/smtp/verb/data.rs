@@ -145,7 +145,9 @@ fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict]) {
 fn after_queue(dialogue: &mut Dialogue) {
     dialogue.stream.flush();
     let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
-    if !matches!(verdict.code(), Code::Ok | Code::Declined) || !verdict.text().is_empty() {
+    // A handler that declines and says nothing has nothing to do with this message.
+    let is_silent = verdict.code() == Code::Declined && verdict.text().is_empty();
+    if verdict.code() != Code::Ok && !is_silent {
         dialogue.log(Level::Error, format_args!("{} {}", verdict.code(), verdict.text()));
     }
 }
@@ -158,8 +160,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use crate::error::Result;
-    use crate::hook::{Args, DECLINED, Hooks, OK, Verdict};
-    use crate::testing::Trial;
+    use crate::hook::{Args, Code, DECLINED, Hooks, OK, Verdict};
+    use crate::testing::{Trial, keeps};
 
     thread_local! {
         static RESETS: Cell<u32> = const { Cell::new(0) };
@@ -201,5 +203,36 @@ mod tests {
         assert!(replies.ends_with("go away\r\n"), "{replies}");
         // Before MAIL, and after the message.
         assert_eq!(RESETS.get(), 2111);
+    }
+    /// Keeps the message, and answers at queue_post with the code and the text of its arguments.
+    fn answers_after_the_queue(hooks: &mut Hooks, args: &Args) -> Result<()> {
+        let code = Code::from_name(args.required(0, "the code")?);
+        let verdict = Verdict::new(code.unwrap_or(Code::Ok), args.get(1).unwrap_or("").to_owned());
+        hooks.queue_post(move |_| verdict.clone());
+        keeps(hooks, args)
+    }
+
+    /// docs/plugins.md, queue_post: what is not OK is logged as an error, with its text.
+    #[test]
+    fn what_is_said_after_the_queue_is_an_error_unless_it_is_ok() {
+        for (verdict, is_error) in [
+            ("OK counted", false),
+            ("OK", false),
+            ("DECLINED", false),
+            ("DECLINED counted", true),
+            ("DENYSOFT counted", true),
+        ] {
+            let files = [("loglevel", "LOGERROR")];
+            let trial = Trial::with(answers_after_the_queue, verdict, &files);
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let dialogue = "EHLO me\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n\
+                DATA\r\nSubject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n";
+            client.write_all(dialogue.as_bytes()).unwrap();
+            trial.serve(server);
+            let mut replies = String::new();
+            client.read_to_string(&mut replies).unwrap();
+            assert!(replies.contains("250 2.0.0 Queued"), "{replies}");
+            assert_eq!(trial.log().contains("counted"), is_error, "{verdict}: {}", trial.log());
+        }
     }
 }

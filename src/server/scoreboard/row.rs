@@ -1,0 +1,98 @@
+//! What workers say of themselves, in memory that the parent and all of them share.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use nix::errno::Errno;
+
+use crate::sys::shared;
+
+/// The numbers of the whole table: how much there was to tell ever, to which everybody adds, and whether
+/// the parent wants to be woken, which it alone writes.
+const NEWS: usize = 0;
+const ASKED: usize = 1;
+const HEAD: usize = 8;
+
+/// The numbers of a row.  The worker that has the row writes them, and nobody else; the parent does
+/// while nobody has it.  Which session's client has left last, counted from 1, and how many sessions are
+/// over: both go on from one worker of the row to the next.  Then the text of what the worker does, and
+/// room for counters.
+const LEFT: usize = 0;
+const OVER: usize = 1;
+const DOES: Range<usize> = 2..5;
+const ROW: usize = 16;
+
+/// The rows of all workers.
+#[derive(Debug)]
+pub(super) struct Rows(&'static [AtomicU64]);
+
+/// The row of a worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    head: &'static [AtomicU64],
+    own: &'static [AtomicU64],
+}
+
+impl Rows {
+    /// Rows for so many workers.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(super) fn new(most: usize) -> nix::Result<Rows> {
+        let count = most.checked_mul(ROW).and_then(|count| count.checked_add(HEAD));
+        shared::cells(count.ok_or(Errno::ENOMEM)?).map(Rows)
+    }
+
+    /// One row, if there is a row of that number.
+    pub(super) fn get(&self, number: usize) -> Option<Row> {
+        let (head, rows) = self.0.split_at(HEAD);
+        rows.chunks_exact(ROW).nth(number).map(|own| Row { head, own })
+    }
+
+    /// How much there was to tell ever.
+    pub(super) fn news(&self) -> u64 {
+        self.0[NEWS].load(SeqCst)
+    }
+
+    /// Whether workers that are done are to wake the parent.  Who was done before is seen afterwards.
+    pub(super) fn ask(&self, wanted: bool) {
+        self.0[ASKED].store(wanted.into(), SeqCst);
+    }
+}
+
+impl Row {
+    /// The client is leaving: it may be back before this returns.
+    pub(crate) fn client_left(&self) {
+        self.own[LEFT].store(self.over() + 1, SeqCst);
+        self.head[NEWS].fetch_add(1, SeqCst);
+    }
+
+    /// The worker is done with its client, and waits for the next one.  True: the parent wants to be
+    /// woken.
+    pub(crate) fn is_done(&self) -> bool {
+        self.own[OVER].store(self.over() + 1, SeqCst);
+        self.head[NEWS].fetch_add(1, SeqCst);
+        self.head[ASKED].load(SeqCst) != 0
+    }
+
+    /// Where the worker says what it does; see [`crate::sys::title::share`].
+    pub(crate) fn does(&self) -> &'static [AtomicU64] {
+        &self.own[DOES]
+    }
+
+    /// How many sessions are over.
+    pub(super) fn over(&self) -> u64 {
+        self.own[OVER].load(SeqCst)
+    }
+
+    /// Which session's client has left last.
+    pub(super) fn left(&self) -> u64 {
+        self.own[LEFT].load(SeqCst)
+    }
+
+    /// Makes the row ready for another worker: the last one may have ended while its session did.
+    pub(super) fn clear(&self) {
+        self.own[LEFT].store(self.over(), SeqCst);
+    }
+}
