@@ -8,6 +8,7 @@ pub mod command;
 pub mod dialogue;
 mod junk;
 pub(crate) mod parts;
+mod proxy;
 pub(crate) mod service;
 pub mod stream;
 pub mod syntax;

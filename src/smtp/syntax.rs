@@ -2,7 +2,7 @@
 //! fuzz targets take it as it is.
 
 pub(crate) mod head;
-pub(crate) mod proxy;
+pub mod proxy;
 pub mod reply;
 pub(crate) mod scram;
 pub(crate) mod sni;

@@ -1,15 +1,7 @@
-//! The PROXY protocol of haproxy, version 1 and 2: who the client of a proxy is, said before
-//! anything else, TLS included.  Nothing after the header is read here.
+//! The header of the PROXY protocol of haproxy, version 1 and 2.
 
-use std::net::SocketAddr;
-
-use proxy_header::{ParseConfig, Protocol, ProxyHeader};
-
-use crate::log::Level;
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::stream::End;
-use crate::smtp::waits::{State, Wait};
-use crate::sys::title;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 /// What a header of version 1, and of version 2, begins with.
 const V1: &[u8] = b"PROXY ";
@@ -26,53 +18,19 @@ const V2_START: usize = 16;
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
+/// The octets of the two addresses of a Unix socket in version 2.
+const UNIX: usize = 216;
+
+const MALFORMED: &str = "it is malformed";
+
 /// The client's end and ours; None where the proxy speaks for itself or does not know them.
-pub(crate) type Ends = Option<(SocketAddr, SocketAddr)>;
-
-/// Reads the header of a proxy, and makes the session one with the client for which it speaks.
-///
-/// # Errors
-/// The reason why there is no session: the header is missing, malformed or late.
-pub(crate) fn unwrap(dialogue: &mut Dialogue) -> Result<(), String> {
-    let proxy = dialogue.session.connection.remote_ip;
-    let port = dialogue.session.connection.remote_port;
-    let ends = receive(dialogue).map_err(|why| format!("no PROXY header from {proxy}: {why}"))?;
-    if let Some((client, server)) = ends {
-        let connection = &mut dialogue.session.connection;
-        connection.set_ends((client.ip(), client.port()), (server.ip(), server.port()));
-        title::serves(connection.remote_ip);
-        dialogue.log(Level::Info, format_args!("PROXY: {proxy}:{port} speaks for {client}"));
-    }
-    Ok(())
-}
-
-fn receive(dialogue: &mut Dialogue) -> Result<Ends, &'static str> {
-    let mut wait = None;
-    let received = header(dialogue, &mut wait);
-    dialogue.stream.over(wait);
-    received
-}
-
-fn header(dialogue: &mut Dialogue, wait: &mut Option<Wait>) -> Result<Ends, &'static str> {
-    let mut header = vec![];
-    loop {
-        let most = missing(&header)?;
-        if most == 0 {
-            return parse(&header);
-        }
-        let is_empty = header.is_empty();
-        let came = dialogue.stream.exactly(most, State::Proxy, wait, &mut header);
-        came.map_err(|end| match end {
-            End::Timeout => "it took too long",
-            End::Stopping => "the server stops, or others wait",
-            End::Closed | End::Endless if is_empty => "the connection was closed",
-            End::Closed | End::Endless => "the connection was closed within it",
-        })?;
-    }
-}
+pub type Ends = Option<(SocketAddr, SocketAddr)>;
 
 /// How many more octets are part of the header for certain; 0: it is complete.
-pub(crate) fn missing(header: &[u8]) -> Result<usize, &'static str> {
+///
+/// # Errors
+/// It is no header.
+pub fn missing(header: &[u8]) -> Result<usize, &'static str> {
     let begins = |with: &[u8]| header.iter().zip(with).all(|(one, other)| one == other);
     if begins(V2) {
         return Ok(match header.get(V2_START - 2..V2_START) {
@@ -97,45 +55,66 @@ pub(crate) fn missing(header: &[u8]) -> Result<usize, &'static str> {
 }
 
 /// Reads a header that is complete.
-pub(crate) fn parse(header: &[u8]) -> Result<Ends, &'static str> {
-    const MALFORMED: &str = "it is malformed";
-    if header.starts_with(V1) {
-        check_v1(header).ok_or(MALFORMED)?;
-    } else if header[V2.len()] == LOCAL {
-        return Ok(None);
-    } else if header[V2.len()] != PROXY {
-        return Err(MALFORMED);
-    }
-    let (parsed, length) =
-        ProxyHeader::parse(header, ParseConfig::default()).map_err(|_| MALFORMED)?;
-    if length != header.len() {
-        return Err(MALFORMED);
-    }
-    match parsed.proxied_address() {
-        None => Ok(None),
-        Some(ends) if ends.protocol == Protocol::Stream => {
-            Ok(Some((ends.source, ends.destination)))
-        }
-        Some(_) => Err("it is not about TCP"),
+///
+/// # Errors
+/// What is wrong with it, for the log.
+pub fn parse(header: &[u8]) -> Result<Ends, &'static str> {
+    match header.strip_prefix(V1) {
+        Some(line) => version_1(line).ok_or(MALFORMED),
+        None => version_2(header),
     }
 }
 
-/// What the parser would let pass: other words that begin with UNKNOWN, signs and zeroes in front
-/// of ports, control characters.
-fn check_v1(header: &[u8]) -> Option<()> {
-    let line = header.strip_prefix(V1)?.strip_suffix(b"\r\n")?;
-    if !line.iter().all(|octet| (b' '..=b'~').contains(octet)) {
+/// `TCP4 client server port port`.
+fn version_1(line: &[u8]) -> Option<Ends> {
+    let line = str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    if !line.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
         return None;
     }
-    let mut words = line.split(|octet| *octet == b' ');
-    if words.next()? == b"UNKNOWN" {
-        return Some(());
-    }
-    let words: Vec<_> = words.collect();
-    let is_port = |word: &[u8]| {
-        word == b"0" || (!word.starts_with(b"0") && word.iter().all(u8::is_ascii_digit))
+    let words: Vec<_> = line.split(' ').collect();
+    let [client, server] = match words[..] {
+        ["UNKNOWN", ..] => return Some(None),
+        ["TCP4", client, server, ..] => [client, server].map(|ip| ip.parse().ok().map(IpAddr::V4)),
+        ["TCP6", client, server, ..] => [client, server].map(|ip| ip.parse().ok().map(IpAddr::V6)),
+        _ => return None,
     };
-    (words.len() == 4 && words[2..].iter().all(|word| is_port(word))).then_some(())
+    let [_, _, _, client_port, server_port] = words[..] else { return None };
+    let end = |ip: Option<IpAddr>, port| Some(SocketAddr::new(ip?, read_port(port)?));
+    Some(Some((end(client, client_port)?, end(server, server_port)?)))
+}
+
+/// A number without a sign and without zeroes in front.
+fn read_port(word: &str) -> Option<u16> {
+    let port = u16::from_str(word).ok()?;
+    (port.to_string() == word).then_some(port)
+}
+
+/// Addresses and ports of either family, and what nobody here reads behind them.
+fn version_2(header: &[u8]) -> Result<Ends, &'static str> {
+    let Some([command, family, _, _, block @ ..]) = header.strip_prefix(V2) else {
+        return Err(MALFORMED);
+    };
+    match (*command, *family) {
+        (LOCAL, _) | (PROXY, 0x00) => Ok(None),
+        (PROXY, 0x11) => ends::<4>(block),
+        (PROXY, 0x21) => ends::<16>(block),
+        (PROXY, 0x31 | 0x32) if block.len() >= UNIX => Ok(None),
+        (PROXY, 0x12 | 0x22) => Err("it is not about TCP"),
+        _ => Err(MALFORMED),
+    }
+}
+
+/// Two addresses of `N` octets, and two ports.
+fn ends<const N: usize>(block: &[u8]) -> Result<Ends, &'static str>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let (client, rest) = block.split_first_chunk::<N>().ok_or(MALFORMED)?;
+    let (server, rest) = rest.split_first_chunk::<N>().ok_or(MALFORMED)?;
+    let (client_port, rest) = rest.split_first_chunk::<2>().ok_or(MALFORMED)?;
+    let (server_port, _) = rest.split_first_chunk::<2>().ok_or(MALFORMED)?;
+    let end = |ip: &[u8; N], port: &[u8; 2]| SocketAddr::from((*ip, u16::from_be_bytes(*port)));
+    Ok(Some((end(client, client_port), end(server, server_port))))
 }
 
 #[cfg(test)]
