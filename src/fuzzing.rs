@@ -2,7 +2,7 @@
 //! function panics where something is wrong.
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -12,10 +12,14 @@ use crate::config::Config;
 use crate::forward::{CrlfLines, Dots as Doubled};
 use crate::mail::{Address, Header};
 use crate::perl::take_frame;
+use crate::smtp::Stream;
+use crate::smtp::syntax::message::{Limits, Message, Store};
 use crate::smtp::syntax::reply::{Form, Reply};
 use crate::smtp::syntax::transparency::{BareNewline, Dots, Progress};
+use crate::smtp::syntax::{
+    bdat as chunks, line as lines, path, proxy as proxies, scram as scrams, xclient,
+};
 use crate::smtp::waits::State;
-use crate::smtp::{Stream, command, parts};
 use crate::testing::{Trial, keeps, queued};
 
 /// What one target does with its input.
@@ -23,7 +27,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 12] = [
+pub const TARGETS: [(&str, Run); 13] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -32,9 +36,10 @@ pub const TARGETS: [(&str, Run); 12] = [
     ("dots", dots),
     ("header", header),
     ("line", line),
+    ("message", message),
     ("perl", perl),
-    ("proxy", parts::proxy),
-    ("scram", parts::scram),
+    ("proxy", proxy),
+    ("scram", scram),
     ("session", session),
 ];
 
@@ -93,9 +98,13 @@ fn address(input: &[u8]) {
 /// A line is a verb and an argument, a path and parameters, a reply in its words.
 fn command(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let (verb, argument) = command::split(&text);
+    let (verb, argument) = lines::split(&text);
     assert!(!verb.contains(' ') && verb.len() + argument.len() <= text.len());
-    parts::arguments(argument);
+    if let Ok((path, _)) = path::parse(argument, "FROM:") {
+        assert!(argument.contains(path) && (!path.starts_with('<') || path.ends_with('>')));
+    }
+    chunks::parse(argument);
+    let _ = xclient::parse(argument, &mut xclient::Said::default());
     let code = 200 + u16::from(input.first().copied().unwrap_or(50)) % 400;
     for (enhanced, utf8) in [(true, false), (true, true), (false, false)] {
         let mut out = vec![];
@@ -175,6 +184,57 @@ fn dots(input: &[u8]) {
     let (again, end, has_bare) = received(BareNewline::Reject, &wire, 3);
     assert_eq!((end, has_bare), (Progress::End(wire.len()), false));
     assert!(is_normal(&again) && (again.is_empty() || again.ends_with(b"\r\n")));
+}
+
+/// What is stored of a message.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Stored {
+    section: Option<(Vec<u8>, bool)>,
+    text: Vec<u8>,
+}
+
+impl Store for Stored {
+    fn header(&mut self, section: &[u8], is_fold: bool) -> io::Result<()> {
+        assert!(self.text.is_empty(), "the text came first");
+        assert!(self.section.replace((section.to_vec(), is_fold)).is_none(), "it came twice");
+        Ok(())
+    }
+
+    fn text(&mut self, octets: &[u8]) -> io::Result<()> {
+        assert!(self.section.is_some(), "the text came first");
+        self.text.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.text.clear();
+    }
+}
+
+/// The pieces in which a message comes make no difference to what is stored of it, or to the reason
+/// for which it is refused.
+fn message(input: &[u8]) {
+    let [kind, size, wire @ ..] = input else { return };
+    let bare_newline = POLICIES[usize::from(*kind) % 3];
+    let limits = Limits { octets: 300, line: 60, bare_newline };
+    let read = |size: usize| {
+        let mut message = match kind & 0x80 {
+            0 => Message::stuffed(limits),
+            _ => Message::plain(limits),
+        };
+        let mut stored = Stored::default();
+        for piece in wire.chunks(size) {
+            match message.feed(piece, &mut stored) {
+                Progress::More => {}
+                Progress::End(_) => break,
+                Progress::LoneDot => return None,
+            }
+        }
+        message.finish(&mut stored);
+        let fault = message.fault().map(|fault| format!("{fault:?}"));
+        Some((fault.is_none().then_some(stored), fault))
+    };
+    assert_eq!(read(wire.len().max(1)), read(usize::from(*size) % 8 + 1));
 }
 
 /// A message in chunks is queued as it is, or refused for its line ends.
@@ -260,6 +320,33 @@ fn auth(input: &[u8]) {
         wire.extend_from_slice(b"\r\n");
     }
     CHAIN.with(|chain| converse(chain, &wire));
+}
+
+/// A header of the PROXY protocol, read as from a connection: never past its end.
+fn proxy(input: &[u8]) {
+    let mut header = vec![];
+    while let Ok(most) = proxies::missing(&header) {
+        if most == 0 {
+            let _ = proxies::parse(&header);
+            return;
+        }
+        let rest = &input[header.len()..];
+        if rest.is_empty() {
+            return;
+        }
+        header.extend_from_slice(&rest[..most.min(rest.len())]);
+    }
+}
+
+/// The client's messages in SCRAM.
+fn scram(input: &[u8]) {
+    if let Some(first) = scrams::First::parse(input) {
+        assert!(input.starts_with(first.header.as_bytes()));
+        assert!(input.ends_with(first.bare.as_bytes()));
+    }
+    if let Some(last) = scrams::Last::parse(input) {
+        assert!(input.starts_with(last.unproved.as_bytes()));
+    }
 }
 
 /// A frame from Perl, the values in it taken for what plugins did to a session.

@@ -28,7 +28,8 @@ use crate::server::pre_connection;
 use crate::server::scoreboard::{Scoreboard, Slot};
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
-use crate::smtp::syntax::reply::{INTERNAL_ERROR, Reply};
+use crate::smtp::refusals::INTERNAL_ERROR;
+use crate::smtp::syntax::reply::Reply;
 use crate::sys::title;
 
 /// What tells events apart; listener `n` has the last token and `n`.

@@ -10,8 +10,9 @@ use crate::hook::{Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::server::listener::Peer;
 use crate::server::scoreboard::Scoreboard;
+use crate::smtp::refusals::refusal;
 use crate::smtp::service;
-use crate::smtp::syntax::reply::{Form, Reply, refusal};
+use crate::smtp::syntax::reply::{Form, Reply};
 
 /// What plugins see among the addresses of others for a client that has none.
 const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -1,87 +1,117 @@
 //! THE command table, and how a line becomes a command.
 
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::verb::{auth, bdat, data, helo, mail, rcpt, small, starttls, xclient};
+use crate::smtp::dialogue::{Answer, Dialogue};
+use crate::smtp::service::may_use_xclient;
+use crate::smtp::syntax::line::split;
+use crate::smtp::verb::{
+    auth, bdat, data, helo, help, mail, noop, quit, rcpt, rset, starttls, unknown, vrfy, xclient,
+};
 
 /// One row of the command table.
+#[derive(Debug)]
 pub struct Command {
     /// The verb, in upper case.
     pub verb: &'static str,
     /// The longest line in octets, CRLF included: RFC 5321 4.5.3.1.4 and what the extensions that
     /// we offer add to it.
     pub limit: usize,
-    /// Parses the argument, asks the hooks, answers.
-    pub(crate) run: fn(&mut Dialogue, &str),
+    /// Parses the argument, asks the hooks, says what to answer.
+    pub(crate) run: fn(&mut Dialogue, &str) -> Answer,
     /// Its arguments, for HELP.
     pub usage: &'static str,
+    /// What is peculiar to it.
+    pub flags: &'static [Flag],
+}
+
+/// What is peculiar to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// There is none like it in SMTP: LMTP has one greeting of its own (RFC 2033 4.1).
+    LmtpOnly,
+    /// There is another one for it in LMTP.
+    SmtpOnly,
+    /// HELP has it for clients that may speak for others.
+    XclientOnly,
     /// It brings no mail on, whatever its reply: it counts for `junk_commands` always.  Other
     /// commands count when they get nowhere.
-    pub is_junk: bool,
-    /// Does the log show its argument?  Not what may be a secret, or is none of the command's.
-    pub is_shown: bool,
+    Junk,
+    /// Its argument may be a secret, or is none of its own: the log does not show it.
+    SecretArgument,
+    /// Lines that may be secrets come after it, even if it is refused.
+    SecretsFollow,
+    /// Octets of a message come after it, even if it is refused.
+    DataFollows,
+    /// Its argument is the whole line, and may be any text.
+    AnyText,
 }
+
+use self::Flag::{
+    AnyText, DataFollows, Junk, LmtpOnly, SecretArgument, SecretsFollow, SmtpOnly, XclientOnly,
+};
 
 /// THE command table.
 pub const COMMANDS: &[Command] = &[
-    row("HELO", 512, helo::helo, "domain"),
-    row("EHLO", 512, helo::ehlo, "domain"),
-    row("LHLO", 512, helo::lhlo, "domain"),
-    row("STARTTLS", 512, starttls::starttls, "").discreet(),
-    row("AUTH", 4096, auth::auth, "mechanism [initial-response]").discreet(),
-    row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]"),
-    row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]"),
-    row("DATA", 512, data::data, "").discreet(),
-    row("BDAT", 512, bdat::bdat, "octets [LAST]"),
-    row("RSET", 512, small::rset, "").junk().discreet(),
-    row("NOOP", 512, small::noop, "[text]").junk().discreet(),
-    row("VRFY", 512, small::vrfy, "address").junk(),
-    row("HELP", 512, small::help, "[text]").junk().discreet(),
-    row("QUIT", 512, small::quit, "").discreet(),
-    row("XCLIENT", 4096, xclient::xclient, "attribute=value ...").junk(),
+    row("HELO", 512, helo::helo, "domain", &[SmtpOnly]),
+    row("EHLO", 512, helo::ehlo, "domain", &[SmtpOnly]),
+    row("LHLO", 512, helo::lhlo, "domain", &[LmtpOnly]),
+    row("STARTTLS", 512, starttls::starttls, "", &[SecretArgument]),
+    row("AUTH", 4096, auth::auth, "mechanism [initial-response]", &[SecretArgument, SecretsFollow]),
+    row("MAIL", 4096, mail::mail, "FROM:<reverse-path> [parameters]", &[]),
+    row("RCPT", 4096, rcpt::rcpt, "TO:<forward-path> [parameters]", &[]),
+    row("DATA", 512, data::data, "", &[SecretArgument]),
+    row("BDAT", 512, bdat::bdat, "octets [LAST]", &[DataFollows]),
+    row("RSET", 512, rset::rset, "", &[Junk, SecretArgument]),
+    row("NOOP", 512, noop::noop, "[text]", &[Junk, SecretArgument]),
+    row("VRFY", 512, vrfy::vrfy, "address", &[Junk]),
+    row("HELP", 512, help, "[text]", &[Junk, SecretArgument]),
+    row("QUIT", 512, quit::quit, "", &[SecretArgument]),
+    row("XCLIENT", 4096, xclient::xclient, "attribute=value ...", &[Junk, XclientOnly]),
 ];
+
+/// The row of all other lines.
+pub const UNKNOWN: Command =
+    row("an unknown command", 4096, unknown::unknown, "", &[Junk, SecretArgument, AnyText]);
 
 const fn row(
     verb: &'static str,
     limit: usize,
-    run: fn(&mut Dialogue, &str),
+    run: fn(&mut Dialogue, &str) -> Answer,
     usage: &'static str,
+    flags: &'static [Flag],
 ) -> Command {
-    Command { verb, limit, run, usage, is_junk: false, is_shown: true }
+    Command { verb, limit, run, usage, flags }
 }
 
 impl Command {
-    /// The same, counted as junk always.
-    const fn junk(self) -> Command {
-        Command { is_junk: true, ..self }
-    }
-
-    /// The same, with an argument that is not for the log.
-    const fn discreet(self) -> Command {
-        Command { is_shown: false, ..self }
-    }
-
-    /// Is it a command of this protocol?  LMTP has one greeting of its own (RFC 2033 4.1).
-    pub fn is_of(&self, is_lmtp: bool) -> bool {
-        match self.verb {
-            "LHLO" => is_lmtp,
-            "HELO" | "EHLO" => !is_lmtp,
-            _ => true,
-        }
+    /// Has it this flag?
+    pub fn is(&self, flag: Flag) -> bool {
+        self.flags.contains(&flag)
     }
 }
 
-/// The command of that verb, in any case.
-pub fn find(verb: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.verb.eq_ignore_ascii_case(verb))
+/// The command that a line is, with its verb in any case, and its argument.
+pub fn find(line: &str, is_lmtp: bool) -> (&'static Command, &str) {
+    let (verb, argument) = split(line);
+    let mut known = COMMANDS.iter().filter(|command| is_lmtp || !command.is(LmtpOnly));
+    match known.find(|command| command.verb.eq_ignore_ascii_case(verb)) {
+        Some(command) => (command, argument),
+        None => (&UNKNOWN, line),
+    }
 }
 
-/// A line as its verb and its argument; white space at the end means nothing (RFC 5321 4.1.1).
-pub fn split(line: &str) -> (&str, &str) {
-    let line = line.trim_end_matches([' ', '\t']);
-    match line.split_once(' ') {
-        Some((verb, argument)) => (verb, argument.trim_start_matches(' ')),
-        None => (line, ""),
-    }
+fn help(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    help::help(dialogue, argument, usages)
+}
+
+/// The commands that this client may use, a line each.
+fn usages(dialogue: &mut Dialogue) -> Vec<String> {
+    let may_use_xclient = may_use_xclient(&mut dialogue.session);
+    let other = if dialogue.is_lmtp { SmtpOnly } else { LmtpOnly };
+    COMMANDS
+        .iter()
+        .filter(|command| !command.is(other) && (may_use_xclient || !command.is(XclientOnly)))
+        .map(|command| format!("  {} {}", command.verb, command.usage).trim_end().to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,31 +121,14 @@ mod tests {
     #[test]
     fn verbs_are_found_in_any_case() {
         for command in COMMANDS {
-            assert_eq!(find(&command.verb.to_lowercase()).unwrap().verb, command.verb);
+            let line = format!("{} x", command.verb.to_lowercase());
+            let (found, argument) = find(&line, true);
+            assert_eq!((found.verb, argument), (command.verb, "x"));
             assert!(command.limit >= 512);
         }
-        assert!(find("EXPN").is_none() && find("").is_none());
-    }
-
-    #[test]
-    fn lines_are_split_at_the_first_blank() {
-        assert_eq!(split("MAIL FROM:<a@b>  SIZE=1 "), ("MAIL", "FROM:<a@b>  SIZE=1"));
-        assert_eq!(split("NOOP"), ("NOOP", ""));
-        assert_eq!(split(""), ("", ""));
-        assert_eq!(split("  x"), ("", "x"));
-    }
-
-    #[test]
-    fn white_space_at_the_end_means_nothing() {
-        for (line, verb, argument) in [
-            ("NOOP\t", "NOOP", ""),
-            ("QUIT \t", "QUIT", ""),
-            ("RSET\t \t ", "RSET", ""),
-            ("RCPT TO:<a@b>\t", "RCPT", "TO:<a@b>"),
-            ("MAIL FROM:<a@b>\tSIZE=1 \t", "MAIL", "FROM:<a@b>\tSIZE=1"),
-            ("\t", "", ""),
-        ] {
-            assert_eq!(split(line), (verb, argument), "{line:?}");
+        for line in ["EXPN x", "", "an unknown command", "LHLO x"] {
+            let (found, argument) = find(line, false);
+            assert_eq!((found.verb, argument), (UNKNOWN.verb, line));
         }
     }
 }

@@ -1,14 +1,29 @@
-//! The core that speaks SMTP (RFC 5321).
+//! The core that speaks SMTP (RFC 5321).  From the top to the bottom:
+//!
+//! ```text
+//! serve       one client from the greeting to post_connection: the loop
+//! command     THE command table
+//! verb        a file a command, which says what to answer; a message that comes, and is handed on
+//! proxy       the PROXY header in front of all
+//! envelope    what MAIL and RCPT have in common
+//! dialogue    the session with its client on the line: asks hooks, answers, gives up
+//! refusals    THE table that makes a reply of a verdict
+//! service     what is spoken at a port
+//! stream      octets in and out; under TLS: tls; with a limit for each wait: waits
+//! syntax      what stands on the wire, read and written, without I/O
+//! ```
 
 use crate::config::Config;
 use crate::hook::Plugins;
 use crate::settings::TLS_BEFORE_AUTH;
 
 pub mod command;
-pub mod dialogue;
+mod dialogue;
+mod envelope;
 mod junk;
-pub(crate) mod parts;
 mod proxy;
+pub mod refusals;
+mod serve;
 pub(crate) mod service;
 pub mod stream;
 pub mod syntax;
@@ -16,21 +31,28 @@ mod tls;
 mod trace;
 pub mod waits;
 
-/// One file per group of commands: each parses its argument, asks the hooks, and answers.
+/// One file a command: each parses its argument, asks the hooks, and says what to answer.
 mod verb {
     pub(super) mod auth;
     pub(super) mod bdat;
     pub(super) mod data;
+    pub(super) mod greeting;
+    pub(super) mod hand_on;
     pub(super) mod helo;
+    pub(super) mod help;
     pub(super) mod mail;
+    pub(super) mod noop;
+    pub(super) mod quit;
     pub(super) mod rcpt;
     pub(super) mod receive;
-    pub(super) mod small;
+    pub(super) mod rset;
     pub(super) mod starttls;
+    pub(super) mod unknown;
+    pub(super) mod vrfy;
     pub(super) mod xclient;
 }
 
-pub use dialogue::serve;
+pub use serve::serve;
 pub use stream::Stream;
 
 /// What the settings of the core do that nobody can want; for the log at the start, and `--check`.

@@ -23,6 +23,8 @@ use crate::state::Encryption;
 use crate::sys::deadline;
 use crate::sys::stop::Stop;
 
+pub use crate::smtp::waits::End;
+
 /// How many octets are read at a time while commands are expected, and while a message is.
 const COMMANDS: usize = 4 * 1024;
 const MESSAGE: usize = 64 * 1024;
@@ -35,19 +37,6 @@ const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// How long a client is waited for until a session says it better.
 const PATIENCE: Duration = Duration::from_secs(1200);
-
-/// What came instead of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client has closed the connection, or it broke.
-    Closed,
-    /// Nothing came in time, or no reply was taken.
-    Timeout,
-    /// The line has no end.
-    Endless,
-    /// The client was asked to leave: the server stops, or others wait for room.
-    Stopping,
-}
 
 /// The connection to one client.
 #[derive(Debug)]

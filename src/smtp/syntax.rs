@@ -1,9 +1,15 @@
 //! What stands on the wire, read and written: octets in, values out.  Nothing here does I/O, and the
 //! fuzz targets take it as it is.
 
-pub(crate) mod head;
+pub mod bdat;
+mod head;
+pub mod line;
+pub mod message;
+pub mod path;
 pub mod proxy;
 pub mod reply;
-pub(crate) mod scram;
+pub mod sasl;
+pub mod scram;
 pub(crate) mod sni;
 pub mod transparency;
+pub mod xclient;

@@ -9,7 +9,19 @@ use crate::hook::Session;
 use crate::settings::{
     PROXY_TIMEOUT, TIMEOUT, TIMEOUT_FIRST_RECIPIENT, TIMEOUT_OVERLOAD, TIMEOUTSMTPD,
 };
-use crate::smtp::stream::End;
+
+/// What came instead of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client has closed the connection, or it broke.
+    Closed,
+    /// Nothing came in time, or no reply was taken.
+    Timeout,
+    /// The line has no end.
+    Endless,
+    /// The client was asked to leave: the server stops, or others wait for room.
+    Stopping,
+}
 
 /// What a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,21 +7,24 @@ const LONGEST: usize = 512;
 
 /// The client's first message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct First {
-    pub(crate) binding: Binding,
+pub struct First {
+    /// What the client says of channel binding.
+    pub binding: Binding,
     /// As whom the client wants to act, where it says so.
-    pub(crate) identity: Option<String>,
-    pub(crate) user: String,
-    pub(crate) nonce: String,
+    pub identity: Option<String>,
+    /// The user name.
+    pub user: String,
+    /// The nonce.
+    pub nonce: String,
     /// What is before the message proper, which the client has to repeat.
-    pub(crate) header: String,
+    pub header: String,
     /// The message proper.
-    pub(crate) bare: String,
+    pub bare: String,
 }
 
 /// What the client says of channel binding.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Binding {
+pub enum Binding {
     /// It cannot do it, `n`.
     None,
     /// It thinks that the server does not offer it, `y`.
@@ -31,18 +34,20 @@ pub(crate) enum Binding {
 }
 
 /// The client's last message.  It has no Debug: it gives away how a password can be guessed.
-pub(crate) struct Last {
+pub struct Last {
     /// The header and what binds to the channel.
-    pub(crate) bound: Vec<u8>,
-    pub(crate) nonce: String,
-    pub(crate) proof: [u8; 32],
+    pub bound: Vec<u8>,
+    /// The nonce.
+    pub nonce: String,
+    /// The proof that the client knows of the password.
+    pub proof: [u8; 32],
     /// The message without the proof.
-    pub(crate) unproved: String,
+    pub unproved: String,
 }
 
 impl First {
     /// Reads it; None: it is none, or wants an extension (`m=`) that nobody knows.
-    pub(crate) fn parse(octets: &[u8]) -> Option<First> {
+    pub fn parse(octets: &[u8]) -> Option<First> {
         let text = std::str::from_utf8(octets).ok()?;
         let (binding, rest) = text.split_once(',')?;
         let (identity, bare) = rest.split_once(',')?;
@@ -73,7 +78,7 @@ impl First {
 
 impl Last {
     /// Reads it; None: it is none.
-    pub(crate) fn parse(octets: &[u8]) -> Option<Last> {
+    pub fn parse(octets: &[u8]) -> Option<Last> {
         let text = std::str::from_utf8(octets).ok()?;
         let (unproved, proof) = text.rsplit_once(",p=")?;
         let mut parts = unproved.split(',');

@@ -5,23 +5,13 @@ mod exchange;
 mod passwords;
 mod scram;
 
-use crate::hook::{Call, Code, Credentials, Hook, NAUGHTY, Plugins, Secret, Verdict};
+use self::exchange::{Attempt, Mechanism, Outcome, Run, TEMPORARY};
+use crate::hook::{Call, Code, Hook, NAUGHTY, Plugins};
 use crate::log::Level;
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answer, Answered, Dialogue};
 use crate::smtp::syntax::reply::Reply;
-
-/// One mechanism: its name, its own hook, and how it is done.
-struct Mechanism {
-    name: &'static str,
-    hook: Hook,
-    /// Does the hook `auth` do in place of its own?
-    is_general: bool,
-    /// Does it bind the client to this connection's TLS (RFC 5056)?
-    binds: bool,
-    /// Talks with the client and asks the hooks.  None: the client has been told what was wrong.
-    run: fn(&mut Dialogue, &Mechanism, Option<&str>) -> Option<Outcome>,
-}
+use crate::smtp::verb::unknown::unrecognized;
 
 /// The mechanisms, in the order in which they are offered.
 const MECHANISMS: [Mechanism; 5] = [
@@ -32,35 +22,12 @@ const MECHANISMS: [Mechanism; 5] = [
     scram("SCRAM-SHA-256-PLUS", true),
 ];
 
-const fn credentials(
-    name: &'static str,
-    hook: Hook,
-    run: fn(&mut Dialogue, &Mechanism, Option<&str>) -> Option<Outcome>,
-) -> Mechanism {
+const fn credentials(name: &'static str, hook: Hook, run: Run) -> Mechanism {
     Mechanism { name, hook, is_general: true, binds: false, run }
 }
 
 const fn scram(name: &'static str, binds: bool) -> Mechanism {
     Mechanism { name, hook: Hook::AuthScramSha256, is_general: false, binds, run: scram::run }
-}
-
-/// As whom a client wanted to authenticate, and what came of it.
-struct Outcome {
-    /// The mechanism's name.
-    method: &'static str,
-    user: String,
-    verdict: Verdict,
-}
-
-/// After so many failed attempts the connection is closed.
-const MOST_FAILURES: u32 = 5;
-
-/// What a client presented; it has no Debug, so that it cannot be printed by mistake.
-struct Presented {
-    user: String,
-    password: Option<Vec<u8>>,
-    hash: Option<Vec<u8>>,
-    ticket: String,
 }
 
 /// Is it the name of a mechanism, in any case?
@@ -95,16 +62,13 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
     known.into_iter().filter(|name| wanted.is_empty() || wanted.contain(name)).collect()
 }
 
-pub(crate) use scram::read as read_scram;
-
-pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) {
-    if let Some(outcome) = attempt(dialogue, argument) {
-        finish(dialogue, outcome);
-    }
+pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    let outcome = attempt(dialogue, argument)?;
+    finish(dialogue, outcome)
 }
 
-/// What comes of an attempt; None: the client has its answer.
-fn attempt(dialogue: &mut Dialogue, argument: &str) -> Option<Outcome> {
+/// What comes of an attempt.
+fn attempt(dialogue: &mut Dialogue, argument: &str) -> Result<Outcome, Answered> {
     let no = |dialogue: &mut Dialogue, code, status, text: &str, why: &str| {
         exchange::refuse_with(dialogue, &Reply::new(code, status, text), why)
     };
@@ -114,14 +78,15 @@ fn attempt(dialogue: &mut Dialogue, argument: &str) -> Option<Outcome> {
     }
     let offered = mechanisms(dialogue);
     if offered.is_empty() || !dialogue.session.connection.is_esmtp() {
-        super::small::unrecognized(dialogue, "auth", "");
+        let answer = unrecognized(dialogue, "auth", "");
+        dialogue.conclude(answer);
         exchange::count(dialogue, "it was not offered");
-        return None;
+        return Err(Answered);
     }
-    let parsed = dialogue.ask(Hook::AuthParse, &Call::Line(argument));
+    let parsed = dialogue.consult(Hook::AuthParse, &Call::Line(argument));
     if parsed.is_failure() {
-        dialogue.say(454, "4.7.0", "Temporary authentication failure");
-        return None;
+        dialogue.reply(&Reply::new(454, "4.7.0", TEMPORARY));
+        return Err(Answered);
     }
     let syntax = "Syntax error in command";
     let line = match parsed.code() {
@@ -150,7 +115,7 @@ fn attempt(dialogue: &mut Dialogue, argument: &str) -> Option<Outcome> {
         let text = format!("Unimplemented authentication mechanism: {}", name.to_lowercase());
         return no(dialogue, 504, "5.5.4", &text, "Unimplemented authentication mechanism");
     };
-    (mechanism.run)(dialogue, mechanism, initial)
+    (mechanism.run)(dialogue, &Attempt { mechanism, offered: &offered, initial })
 }
 
 /// A client that cannot start TLS does not get AUTH then.
@@ -158,44 +123,27 @@ fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
     dialogue.session.connection.encryption.is_none() && dialogue.session.setting(TLS_BEFORE_AUTH)
 }
 
-/// Asks the hooks about what was presented.
-fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Presented) -> Outcome {
-    let credentials = Credentials {
-        mechanism: &mechanism.name.to_ascii_lowercase(),
-        user: &presented.user,
-        password: presented.password.as_deref().map(Secret::new),
-        hash: presented.hash.as_deref().map(Secret::new),
-        ticket: &presented.ticket,
-    };
-    let call = Call::Credentials(&credentials);
-    let mut verdict = dialogue.ask(mechanism.hook, &call);
-    if verdict.code() == Code::Declined {
-        verdict = dialogue.ask(Hook::Auth, &call).told_as(&verdict);
-    }
-    Outcome { method: mechanism.name, user: presented.user, verdict }
-}
-
 /// Answers.
-fn finish(dialogue: &mut Dialogue, outcome: Outcome) {
+fn finish(dialogue: &mut Dialogue, outcome: Outcome) -> Answer {
     let Outcome { method, user, verdict } = outcome;
     if verdict.is_failure() {
-        return dialogue.say(454, "4.7.0", "Temporary authentication failure");
+        return Ok(Reply::new(454, "4.7.0", TEMPORARY));
     }
     let suffix = match verdict.text() {
         "" => String::new(),
         text => format!(" - {text}"),
     };
     if verdict.code() == Code::Done {
-        return;
+        return Err(Answered);
     }
     if verdict.code() != Code::Ok {
         let ip = dialogue.session.connection.remote_ip;
         let text = format!("{method} authentication failed for {user} from {ip}{suffix}");
-        exchange::refuse::<()>(dialogue, &text);
+        let refused = exchange::refuse(dialogue, &text);
         if verdict.code().disconnects() {
             dialogue.disconnect();
         }
-        return;
+        return refused;
     }
     dialogue.stream.waits.is_proven();
     dialogue.junk.got_on();
@@ -208,7 +156,7 @@ fn finish(dialogue: &mut Dialogue, outcome: Outcome) {
     let text = format!("{method} authentication successful for {user}{suffix}");
     dialogue.session.connection.auth_user = Some(user);
     dialogue.session.connection.auth_mechanism = Some(method.to_ascii_lowercase());
-    dialogue.say(235, "2.7.0", &text);
+    Ok(Reply::new(235, "2.7.0", &text))
 }
 
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {

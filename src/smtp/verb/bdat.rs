@@ -2,81 +2,65 @@
 //!
 //! BINARYMIME is not offered: a message consists of lines, whichever way it comes.
 
-use crate::hook::{Call, Code, Hook};
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::syntax::reply::{Reply, refusal};
-use crate::smtp::verb::data::{conclude, has_recipients};
-use crate::smtp::verb::receive::{Incoming, skip};
+use std::slice::from_ref;
 
-/// The longest size of a chunk in digits: what fits into 64 bits.
-const DIGITS: usize = 19;
+use crate::hook::{Call, Code, Hook};
+use crate::smtp::dialogue::{Answer, Answered, Chunks, Dialogue};
+use crate::smtp::refusals::refusal;
+use crate::smtp::syntax::bdat::parse;
+use crate::smtp::syntax::message::Message;
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::verb::hand_on;
+use crate::smtp::verb::receive::{self, has_recipients, limits};
 
 /// A chunk of fewer octets brings a message hardly on: what is logged of it is longer.
 const SMALLEST: u64 = 100;
 
-/// A message that comes in chunks.
-pub(crate) enum Chunks {
-    /// It is on its way.
-    Coming(Box<Incoming>),
-    /// It cannot be taken; this is the answer to the rest of its chunks, of which the last one has
-    /// as many in LMTP as there were recipients.
-    Refused(Reply, usize),
-}
-
-pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) {
+pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) -> Answer {
     let Some((octets, is_last)) = parse(argument) else {
         // What follows is a message or are commands, and nobody can tell which.
-        dialogue.say(501, "5.5.4", "Syntax error, use BDAT octets [LAST]");
-        return dialogue.disconnect();
+        dialogue.reply(&Reply::new(501, "5.5.4", "Syntax error, use BDAT octets [LAST]"));
+        dialogue.disconnect();
+        return Err(Answered);
     };
-    let mut incoming = match next(dialogue) {
-        Next::Coming(incoming) => incoming,
+    let mut message = match next(dialogue) {
+        Next::Coming(message) => message,
         Next::Refused { reply, recipients, close } => {
-            if skip(dialogue, "BDAT", octets).is_none() {
-                return;
-            }
-            if is_last && dialogue.is_lmtp {
-                dialogue.copies = recipients.max(1);
-            }
-            reply.iter().for_each(|reply| dialogue.reply(reply));
-            dialogue.copies = 1;
+            receive::skip(dialogue, &receive::BDAT, octets)?;
+            let times = if is_last && dialogue.is_lmtp { recipients.max(1) } else { 1 };
+            reply.iter().for_each(|reply| dialogue.reply_to_message(from_ref(reply), times));
             if close {
                 dialogue.disconnect();
             } else if is_last {
                 dialogue.reset_transaction();
             }
-            return;
+            return Err(Answered);
         }
     };
     let mut left = octets;
     while left > 0 {
-        match incoming.take(dialogue, left) {
-            Some(taken) => left -= taken.octets,
-            None => return,
-        }
+        left -= receive::take(dialogue, &mut message, &receive::BDAT, left)?.octets;
     }
     if is_last {
-        let received = incoming.complete(dialogue);
-        return conclude(dialogue, received);
+        let received = receive::complete(dialogue, &mut message)?;
+        hand_on::conclude(dialogue, received);
+        return Err(Answered);
     }
-    match incoming.judge(dialogue) {
-        Ok(()) => {
-            dialogue.chunks = Some(Chunks::Coming(incoming));
-            if octets >= SMALLEST {
-                dialogue.junk.got_on();
-            }
-            dialogue.say(250, "2.0.0", &format!("{octets} octets received"));
-        }
-        Err(reply) => {
-            dialogue.reply(&reply);
-            refuse(dialogue, reply);
-        }
+    if let Err(reply) = receive::judge(dialogue, &message) {
+        dialogue.reply(&reply);
+        refuse(dialogue, reply);
+        return Err(Answered);
     }
+    dialogue.chunks = Some(Chunks::Coming(message));
+    if octets >= SMALLEST {
+        dialogue.junk.got_on();
+    }
+    Ok(Reply::new(250, "2.0.0", &format!("{octets} octets received")))
 }
 
 /// What is to be done with a chunk.
 enum Next {
-    Coming(Box<Incoming>),
+    Coming(Box<Message>),
     /// No reply: a plugin has given one.
     Refused {
         reply: Option<Reply>,
@@ -92,7 +76,7 @@ fn next(dialogue: &mut Dialogue) -> Next {
         |reply, recipients| Next::Refused { reply: Some(reply), recipients, close: false };
     let recipients = dialogue.session.transaction.accepted();
     match dialogue.chunks.take() {
-        Some(Chunks::Coming(incoming)) => return Next::Coming(incoming),
+        Some(Chunks::Coming(message)) => return Next::Coming(message),
         Some(Chunks::Refused(reply, recipients)) => {
             dialogue.chunks = Some(Chunks::Refused(reply.clone(), recipients));
             return refused(reply, recipients);
@@ -106,7 +90,7 @@ fn next(dialogue: &mut Dialogue) -> Next {
         return refused(Reply::new(503, "5.5.1", "RCPT first"), 0);
     }
     dialogue.session.give_the_word(true);
-    let verdict = dialogue.ask(Hook::Data, &Call::Nothing);
+    let verdict = dialogue.consult(Hook::Data, &Call::Nothing);
     dialogue.session.give_the_word(false);
     match refusal(Hook::Data, &verdict, "") {
         Some((reply, close)) => {
@@ -117,7 +101,7 @@ fn next(dialogue: &mut Dialogue) -> Next {
             refuse(dialogue, Reply::new(554, "5.7.1", "Message denied"));
             Next::Refused { reply: None, recipients, close: false }
         }
-        None => Next::Coming(Box::new(Incoming::plain(dialogue))),
+        None => Next::Coming(Box::new(Message::plain(limits(dialogue)))),
     }
 }
 
@@ -126,43 +110,4 @@ fn refuse(dialogue: &mut Dialogue, reply: Reply) {
     let recipients = dialogue.session.transaction.accepted();
     dialogue.reset_transaction();
     dialogue.chunks = Some(Chunks::Refused(reply, recipients));
-}
-
-/// `octets [LAST]`.
-fn parse(argument: &str) -> Option<(u64, bool)> {
-    let mut words = argument.split_ascii_whitespace();
-    let size = words.next()?;
-    let is_last = match words.next() {
-        None => false,
-        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
-        Some(_) => return None,
-    };
-    let is_number = size.len() <= DIGITS && size.bytes().all(|b| b.is_ascii_digit());
-    (is_number && words.next().is_none()).then(|| Some((size.parse().ok()?, is_last)))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_last_are_read() {
-        for (argument, found) in [
-            ("0", Some((0, false))),
-            ("86 LAST", Some((86, true))),
-            ("0086  last", Some((86, true))),
-            ("9999999999999999999", Some((9_999_999_999_999_999_999, false))),
-            ("", None),
-            ("LAST", None),
-            ("-1", None),
-            ("+1", None),
-            ("1.5", None),
-            ("0x10", None),
-            ("10 LAST LAST", None),
-            ("10 FIRST", None),
-            ("99999999999999999999", None),
-        ] {
-            assert_eq!(parse(argument), found, "{argument}");
-        }
-    }
 }

@@ -1,155 +1,32 @@
-//! DATA (RFC 5321 4.1.1.4): receives the message; and what happens to one that is complete, asking
-//! the content hooks and handing it to the queue.
+//! DATA (RFC 5321 4.1.1.4).
 
-use std::collections::BTreeMap;
+use crate::hook::{Call, Hook};
+use crate::smtp::dialogue::{Answer, Answered, Dialogue};
+use crate::smtp::syntax::message::Message;
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::verb::hand_on;
+use crate::smtp::verb::receive::{self, has_recipients, limits};
 
-use crate::hook::{Call, Code, Hook, Verdict};
-use crate::log::Level;
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::syntax::reply::{Reply, refusal};
-use crate::smtp::trace;
-use crate::smtp::verb::receive::Incoming;
-
-pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) {
+pub(crate) fn data(dialogue: &mut Dialogue, _argument: &str) -> Answer {
     if dialogue.chunks.is_some() {
-        return dialogue.say(503, "5.5.1", "DATA after BDAT");
+        return Ok(Reply::new(503, "5.5.1", "DATA after BDAT"));
     }
     if dialogue.session.transaction.sender().is_none() {
-        return dialogue.say(503, "5.5.1", "MAIL first");
+        return Ok(Reply::new(503, "5.5.1", "MAIL first"));
     }
     if !has_recipients(dialogue) {
-        return dialogue.say(503, "5.5.1", "RCPT first");
+        return Ok(Reply::new(503, "5.5.1", "RCPT first"));
     }
-    let verdict = dialogue.ask(Hook::Data, &Call::Nothing);
-    if dialogue.settled(Hook::Data, &verdict, "") {
-        return dialogue.reset_transaction();
-    }
-    dialogue.say(354, "", "go ahead");
-    let received = receive(dialogue);
-    conclude(dialogue, received);
-}
-
-/// May a message come?  In LMTP only for recipients that the client will be answered for.
-pub(super) fn has_recipients(dialogue: &Dialogue) -> bool {
-    let transaction = &dialogue.session.transaction;
-    !transaction.recipients().is_empty() && (!dialogue.is_lmtp || transaction.accepted() > 0)
-}
-
-fn receive(dialogue: &mut Dialogue) -> Option<Result<(), Reply>> {
-    let mut incoming = Incoming::stuffed(dialogue);
-    while !incoming.take(dialogue, u64::MAX)?.is_end {}
-    incoming.complete(dialogue)
-}
-
-/// Answers a message that was read to its end, or could not be taken, and ends the transaction.  In
-/// LMTP there is an answer for each recipient (RFC 2033 4.2).  None: the session ends.
-pub(super) fn conclude(dialogue: &mut Dialogue, received: Option<Result<(), Reply>>) {
-    if received.is_some() && dialogue.is_lmtp {
-        dialogue.copies = dialogue.session.transaction.accepted();
-    }
-    match received {
-        None => return,
-        Some(Ok(())) => deliver(dialogue),
-        Some(Err(refused)) => dialogue.reply(&refused),
-    }
-    dialogue.copies = 1;
-    // A client that was sent away has lost its transaction with the session.
-    if !dialogue.is_closing() {
+    if let Err(answered) = dialogue.ask(Hook::Data, &Call::Nothing) {
         dialogue.reset_transaction();
+        return Err(answered);
     }
-}
-
-/// Adds the trace fields, asks the content hooks, queues, and answers.
-fn deliver(dialogue: &mut Dialogue) {
-    crate::sys::title::does("queueing");
-    if let Err(failure) = trace::add_received(&mut dialogue.session) {
-        dialogue.settled(Hook::DataPost, &failure, "");
-        return;
-    }
-    if !pass(dialogue, Hook::DataPostHeaders) {
-        return;
-    }
-    trace::authentication_results(&mut dialogue.session);
-    if pass(dialogue, Hook::DataPost) && pass(dialogue, Hook::QueuePre) {
-        queue(dialogue);
-    }
-}
-
-/// Asks a hook about the message; false when it has been answered.
-fn pass(dialogue: &mut Dialogue, hook: Hook) -> bool {
-    let verdict = dialogue.ask(hook, &Call::Nothing);
-    !dialogue.settled(hook, &verdict, "")
-}
-
-fn queue(dialogue: &mut Dialogue) {
-    let verdict = dialogue.ask(Hook::Queue, &Call::Nothing);
-    let own = dialogue.session.take_recipient_verdicts();
-    let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
-    if is_accepted(&verdict) || own.values().any(is_accepted) {
-        dialogue.junk.got_message();
-        dialogue.stream.waits.got_message();
-    }
-    if verdict.code() != Code::Done {
-        match dialogue.is_lmtp && !own.is_empty() {
-            true => answer_each(dialogue, &verdict, &own),
-            false => answer(dialogue, &[&verdict]),
-        }
-    }
-    if dialogue.session.plugins().has(Hook::QueuePost) {
-        after_queue(dialogue);
-    }
-}
-
-/// Answers for each recipient: with what the plugin said of it, or else of the message.
-fn answer_each(dialogue: &mut Dialogue, of_all: &Verdict, own: &BTreeMap<usize, Verdict>) {
-    dialogue.copies = 1;
-    let transaction = &dialogue.session.transaction;
-    let verdicts: Vec<&Verdict> = (0..transaction.accepted())
-        .map(|command| {
-            let mut verdicts =
-                transaction.recipients_of(command).map(|place| own.get(&place).unwrap_or(of_all));
-            // Where a plugin has put several in its place, they all have to have it.
-            let first = verdicts.next().unwrap_or(of_all);
-            match first.code() {
-                Code::Ok => verdicts.find(|more| more.code() != Code::Ok).unwrap_or(first),
-                _ => first,
-            }
-        })
-        .collect();
-    answer(dialogue, &verdicts);
-}
-
-fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict]) {
-    let mut ends = false;
-    for verdict in verdicts {
-        let (reply, close) = refusal(Hook::Queue, verdict, "").unwrap_or_else(|| {
-            let reply = match (verdict.code(), verdict.text()) {
-                (Code::Ok, "") => Reply::new(250, "2.0.0", "Queued"),
-                (Code::Ok, text) => Reply::new(250, "2.0.0", text),
-                (_, "") => {
-                    Reply::new(451, "4.3.0", "Queuing declined or disabled; try again later")
-                }
-                (_, text) => Reply::new(451, "4.3.0", text),
-            };
-            (reply, false)
-        });
-        dialogue.reply(&reply);
-        ends |= close;
-    }
-    if ends {
-        dialogue.disconnect();
-    }
-}
-
-/// The client has its answer before anybody looks back.
-fn after_queue(dialogue: &mut Dialogue) {
-    dialogue.stream.flush();
-    let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
-    // A handler that declines and says nothing has nothing to do with this message.
-    let is_silent = verdict.code() == Code::Declined && verdict.text().is_empty();
-    if verdict.code() != Code::Ok && !is_silent {
-        dialogue.log(Level::Error, format_args!("{} {}", verdict.code(), verdict.text()));
-    }
+    dialogue.reply(&Reply::new(354, "", "go ahead"));
+    let mut message = Message::stuffed(limits(dialogue));
+    while !receive::take(dialogue, &mut message, &receive::DATA, u64::MAX)?.is_end {}
+    let received = receive::complete(dialogue, &mut message)?;
+    hand_on::conclude(dialogue, received);
+    Err(Answered)
 }
 
 #[cfg(test)]
@@ -204,6 +81,7 @@ mod tests {
         // Before MAIL, and after the message.
         assert_eq!(RESETS.get(), 2111);
     }
+
     /// Keeps the message, and answers at queue_post with the code and the text of its arguments.
     fn answers_after_the_queue(hooks: &mut Hooks, args: &Args) -> Result<()> {
         let code = Code::from_name(args.required(0, "the code")?);

@@ -1,9 +1,12 @@
 //! HELO and EHLO (RFC 5321 4.1.1.1), and LHLO in their place (RFC 2033 4.1).
 
-use crate::hook::{CAPABILITIES, Call, Code, Hook};
+use crate::hook::{Ability, CAPABILITIES, Call, Code, Hook};
 use crate::settings::DATABYTES;
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::verb::{auth, mail, starttls, xclient};
+use crate::smtp::dialogue::{Answer, Dialogue};
+use crate::smtp::service::may_use_xclient;
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::syntax::xclient;
+use crate::smtp::verb::{auth, starttls};
 use crate::state::Hello;
 
 /// The extensions that are always offered: RFC 2920, RFC 6152, RFC 2034, RFC 3030.
@@ -23,38 +26,27 @@ const EHLO: Greeting =
     Greeting { hello: Hello::Ehlo, name: "ehlo", parse: Hook::EhloParse, hook: Hook::Ehlo };
 const LHLO: Greeting = Greeting { hello: Hello::Lhlo, name: "lhlo", ..EHLO };
 
-pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) {
-    if greet(dialogue, argument, &HELO) {
-        let text = format!("{}; I am so happy to meet you.", hi(dialogue));
-        dialogue.say(250, "", &text);
-    }
+pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    let welcome = |dialogue: &mut Dialogue| format!("{}; I am so happy to meet you.", hi(dialogue));
+    greet(dialogue, argument, &HELO, welcome)
 }
 
-pub(crate) fn ehlo(dialogue: &mut Dialogue, argument: &str) {
-    greet_with_offers(dialogue, argument, &EHLO);
+pub(crate) fn ehlo(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    greet(dialogue, argument, &EHLO, hi_with_offers)
 }
 
-pub(crate) fn lhlo(dialogue: &mut Dialogue, argument: &str) {
-    greet_with_offers(dialogue, argument, &LHLO);
+pub(crate) fn lhlo(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    greet(dialogue, argument, &LHLO, hi_with_offers)
 }
 
-fn greet_with_offers(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) {
-    if greet(dialogue, argument, greeting) {
-        let text = std::iter::once(hi(dialogue)).chain(offers(dialogue)).collect::<Vec<_>>();
-        dialogue.say(250, "", &text.join("\n"));
-    }
-}
-
-/// Parses, asks the hooks; true when the client is welcome.
-fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
-    if dialogue.is_lmtp && greeting.hello != Hello::Lhlo {
-        dialogue.say(500, "5.5.1", "This is LMTP, please say LHLO");
-        return false;
-    }
-    let parsed = dialogue.ask(greeting.parse, &Call::Line(argument));
-    if dialogue.settled(greeting.hook, &parsed, argument) {
-        return false;
-    }
+/// Parses, asks the hooks, and answers with `welcome`.
+fn greet(
+    dialogue: &mut Dialogue,
+    argument: &str,
+    greeting: &Greeting,
+    welcome: fn(&mut Dialogue) -> String,
+) -> Answer {
+    let parsed = dialogue.ask(greeting.parse, &Call::Line(argument))?;
     let host = match parsed.code() {
         Code::Ok => parsed.text(),
         _ => argument.split_whitespace().next().unwrap_or(""),
@@ -62,21 +54,17 @@ fn greet(dialogue: &mut Dialogue, argument: &str, greeting: &Greeting) -> bool {
     if host.is_empty() {
         let name = greeting.name;
         let text = format!("{name} requires domain/address - see RFC-2821 4.1.1.1");
-        dialogue.say(501, "5.5.4", &text);
-        return false;
+        return Ok(Reply::new(501, "5.5.4", &text));
     }
     let host = host.to_owned();
-    let verdict = dialogue.ask(greeting.hook, &Call::Host(&host));
-    if dialogue.settled(greeting.hook, &verdict, &host) {
-        return false;
-    }
+    dialogue.ask(greeting.hook, &Call::Host(&host))?;
     match dialogue.session.connection.hello {
         Some(_) => dialogue.reset_transaction(),
         None => dialogue.junk.got_on(),
     }
     dialogue.session.connection.hello = Some(greeting.hello);
     dialogue.session.connection.hello_host = host;
-    true
+    Ok(Reply::new(250, "", &welcome(dialogue)))
 }
 
 fn hi(dialogue: &mut Dialogue) -> String {
@@ -85,13 +73,18 @@ fn hi(dialogue: &mut Dialogue) -> String {
     format!("{me} Hi {} [{}]", connection.remote_info(), connection.remote_ip)
 }
 
+fn hi_with_offers(dialogue: &mut Dialogue) -> String {
+    let lines = std::iter::once(hi(dialogue)).chain(offers(dialogue));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The extensions that this session offers.
 fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     let mut offers = OFFERS.map(str::to_owned).to_vec();
-    if mail::offers_smtputf8(dialogue) {
+    if dialogue.offers(Ability::Smtputf8) {
         offers.push("SMTPUTF8".into());
     }
-    if mail::offers_dsn(dialogue) {
+    if dialogue.offers(Ability::Dsn) {
         offers.push("DSN".into());
     }
     offers.push(match dialogue.session.setting(DATABYTES) {
@@ -103,7 +96,7 @@ fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     if starttls::is_offered(dialogue) {
         offers.push("STARTTLS".into());
     }
-    if xclient::is_allowed(dialogue) {
+    if may_use_xclient(&mut dialogue.session) {
         offers.push(format!("XCLIENT {}", xclient::names()));
     }
     let mechanisms = auth::mechanisms(dialogue);

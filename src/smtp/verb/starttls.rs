@@ -1,7 +1,9 @@
 //! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
 
 use crate::log::Level;
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answer, Answered, Dialogue};
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::verb::unknown::unrecognized;
 use crate::state::Note;
 use crate::sys::deadline;
 
@@ -13,19 +15,20 @@ pub(crate) fn is_offered(dialogue: &Dialogue) -> bool {
     dialogue.session.plugins().tls().is_some() && dialogue.session.connection.encryption.is_none()
 }
 
-pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) {
+pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if dialogue.session.connection.encryption.is_some() {
-        return dialogue.say(503, "5.5.1", "TLS is active already");
+        return Ok(Reply::new(503, "5.5.1", "TLS is active already"));
     }
     if !is_offered(dialogue) || !dialogue.session.connection.is_esmtp() {
-        return super::small::unrecognized(dialogue, "starttls", argument);
+        return unrecognized(dialogue, "starttls", argument);
     }
     if !argument.is_empty() {
-        return dialogue.say(501, "5.5.4", "Syntax error (no parameters allowed)");
+        return Ok(Reply::new(501, "5.5.4", "Syntax error (no parameters allowed)"));
     }
     dialogue.reset_transaction();
-    dialogue.say(220, "2.0.0", "Go ahead with TLS");
+    dialogue.reply(&Reply::new(220, "2.0.0", "Go ahead with TLS"));
     handshake(dialogue);
+    Err(Answered)
 }
 
 /// Does the handshake before the greeting.  False: it failed, and the session is over.

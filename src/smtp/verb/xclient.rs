@@ -1,78 +1,38 @@
 //! XCLIENT, Postfix's extension: a trusted client says in whose name it speaks from now on.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use crate::log::Level;
-use crate::smtp::dialogue::Dialogue;
-use crate::smtp::service;
+use crate::smtp::dialogue::{Answer, Dialogue};
+use crate::smtp::service::may_use_xclient;
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::syntax::xclient::{Said, parse};
+use crate::smtp::verb::greeting::greeting;
 use crate::smtp::verb::starttls::TLS_ENABLED;
 use crate::sys::title;
 
 /// The mechanism that plugins and Received lines see for the user that LOGIN names.
 const MECHANISM: &str = "xclient";
 
-/// The most octets of a name: what a line of EHLO can have.
-const LONGEST: usize = 512;
-
-/// What there is in the place of a value that the client does not know.
-const UNKNOWN: [&str; 2] = ["[UNAVAILABLE]", "[TEMPUNAVAIL]"];
-
-/// What was said so far of the one in whose name the client speaks.  None: nothing was said;
-/// `Some(None)`: that it is not known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Said {
-    host: Option<Option<String>>,
-    ip: Option<Option<IpAddr>>,
-    port: Option<Option<u16>>,
-    hello: Option<Option<String>>,
-    login: Option<Option<String>>,
-    local_ip: Option<Option<IpAddr>>,
-    local_port: Option<Option<u16>>,
-}
-
-/// Notes a decoded value, None for one that is not known.  None: the value is malformed.
-type Set = fn(&mut Said, Option<&str>) -> Option<()>;
-
-/// The attributes, in the order in which EHLO names them.
-const ATTRIBUTES: [(&str, Set); 8] = [
-    ("NAME", |said, value| note(&mut said.host, value, host)),
-    ("ADDR", |said, value| note(&mut said.ip, value, ip)),
-    ("PORT", |said, value| note(&mut said.port, value, port)),
-    // The greeting that has to follow says it again.
-    ("PROTO", |_, value| note(&mut None, value, protocol)),
-    ("HELO", |said, value| note(&mut said.hello, value, word)),
-    ("LOGIN", |said, value| note(&mut said.login, value, word)),
-    ("DESTADDR", |said, value| note(&mut said.local_ip, value, ip)),
-    ("DESTPORT", |said, value| note(&mut said.local_port, value, port)),
-];
-
-/// May the client use XCLIENT?  One in whose name another client speaks may not, unless it could
-/// by itself.
-pub(crate) fn is_allowed(dialogue: &mut Dialogue) -> bool {
-    service::may_use_xclient(&mut dialogue.session)
-}
-
-/// The names of the attributes, for EHLO.
-pub(crate) fn names() -> String {
-    ATTRIBUTES.map(|(name, _)| name).join(" ")
-}
-
-pub(crate) fn xclient(dialogue: &mut Dialogue, argument: &str) {
-    if !is_allowed(dialogue) {
-        return dialogue.say(550, "5.7.0", "You may not speak for others");
+/// A client in whose name another one speaks may not go on to speak for others, unless it could by
+/// itself.
+pub(crate) fn xclient(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    if !may_use_xclient(&mut dialogue.session) {
+        return Ok(Reply::new(550, "5.7.0", "You may not speak for others"));
     }
     if dialogue.session.transaction.sender().is_some() {
-        return dialogue.say(503, "5.5.1", "XCLIENT is not allowed within a transaction");
+        let text = "XCLIENT is not allowed within a transaction";
+        return Ok(Reply::new(503, "5.5.1", text));
     }
     let mut said = dialogue.speaks_for.clone();
     match parse(argument, &mut said) {
         Ok(()) => change(dialogue, said),
-        Err(why) => dialogue.say(501, "5.5.4", &why),
+        Err(why) => Ok(Reply::new(501, "5.5.4", &why)),
     }
 }
 
 /// Begins anew with the client that `said` describes.
-fn change(dialogue: &mut Dialogue, said: Said) {
+fn change(dialogue: &mut Dialogue, said: Said) -> Answer {
     dialogue.reset_transaction();
     dialogue.session.forget_results();
     dialogue.auth_failures = 0;
@@ -104,172 +64,12 @@ fn change(dialogue: &mut Dialogue, said: Said) {
     let text = format!("XCLIENT: {peer} speaks for {}", connection.remote_ip);
     dialogue.speaks_for = said;
     dialogue.log(Level::Info, text);
-    dialogue.greet();
+    let greeting = greeting(dialogue);
     // As with AUTH, no list of clients that must not relay is stronger.
     dialogue.session.connection.relay_client |= dialogue.session.connection.auth_user.is_some();
+    greeting
 }
 
 fn known<T>(said: Option<Option<T>>, now: T, unknown: T) -> T {
     said.map_or(now, |value| value.unwrap_or(unknown))
-}
-
-/// Reads `NAME=value ...`.
-///
-/// # Errors
-/// What is wrong, for the client.
-pub(crate) fn parse(argument: &str, said: &mut Said) -> Result<(), String> {
-    if argument.is_empty() {
-        return Err("Syntax error, XCLIENT attribute=value ...".into());
-    }
-    for word in argument.split_whitespace() {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        let Some((name, set)) =
-            ATTRIBUTES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))
-        else {
-            return Err("Syntax error, unknown attribute of XCLIENT".into());
-        };
-        let malformed = || format!("Syntax error in the attribute {name} of XCLIENT");
-        let value = match UNKNOWN.iter().any(|unknown| unknown.eq_ignore_ascii_case(value)) {
-            true => None,
-            false => Some(decoded(value).ok_or_else(malformed)?),
-        };
-        set(said, value.as_deref()).ok_or_else(malformed)?;
-    }
-    Ok(())
-}
-
-/// Decodes xtext (RFC 3461 4); None: it is malformed, or has control characters in it.
-fn decoded(text: &str) -> Option<String> {
-    let mut octets = vec![];
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(match octet {
-            b'+' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                (16 * digit()? + digit()?) as u8
-            }
-            b'!'..=b'~' => octet,
-            _ => return None,
-        });
-    }
-    String::from_utf8(octets).ok().filter(|text| !text.chars().any(char::is_control))
-}
-
-fn note<T>(
-    place: &mut Option<Option<T>>,
-    value: Option<&str>,
-    read: fn(&str) -> Option<T>,
-) -> Option<()> {
-    *place = Some(match value {
-        Some(value) => Some(read(value)?),
-        None => None,
-    });
-    Some(())
-}
-
-fn host(value: &str) -> Option<String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    word(value).filter(|host| host.bytes().all(fits))
-}
-
-fn word(value: &str) -> Option<String> {
-    (1..=LONGEST).contains(&value.len()).then(|| value.to_owned())
-}
-
-fn ip(value: &str) -> Option<IpAddr> {
-    match value.get(..5) {
-        Some(prefix) if prefix.eq_ignore_ascii_case("IPV6:") => {
-            value[5..].parse::<Ipv6Addr>().ok().map(IpAddr::V6)
-        }
-        _ => value.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-    }
-}
-
-fn port(value: &str) -> Option<u16> {
-    value.bytes().all(|b| b.is_ascii_digit()).then(|| value.parse().ok())?
-}
-
-fn protocol(value: &str) -> Option<()> {
-    ["SMTP", "ESMTP"].iter().any(|known| known.eq_ignore_ascii_case(value)).then_some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(argument: &str) -> Result<Said, String> {
-        let mut said = Said::default();
-        parse(argument, &mut said).map(|()| said)
-    }
-
-    #[test]
-    fn attributes_are_read_in_any_case_and_decoded() {
-        let said = read(
-            "NAME=mx.example addr=192.0.2.7 Port=4000 PROTO=esmtp HELO=a+20b+2B=+c3+A4 \
-             LOGIN=me@example.net DESTADDR=ipv6:2001:db8::1 DESTPORT=25",
-        );
-        let want = Said {
-            host: Some(Some("mx.example".into())),
-            ip: Some(Some([192, 0, 2, 7].into())),
-            port: Some(Some(4000)),
-            hello: Some(Some("a b+=\u{e4}".into())),
-            login: Some(Some("me@example.net".into())),
-            local_ip: Some(Some("2001:db8::1".parse().unwrap())),
-            local_port: Some(Some(25)),
-        };
-        assert_eq!(said, Ok(want));
-    }
-
-    #[test]
-    fn what_is_not_known_is_said_so() {
-        let all = names().replace(' ', "=[UNAVAILABLE] ") + "=[tempunavail]";
-        let want = Said {
-            host: Some(None),
-            ip: Some(None),
-            port: Some(None),
-            hello: Some(None),
-            login: Some(None),
-            local_ip: Some(None),
-            local_port: Some(None),
-        };
-        assert_eq!(read(&all), Ok(want));
-        assert_eq!(read("PROTO=SMTP"), Ok(Said::default()));
-    }
-
-    #[test]
-    fn nothing_odd_gets_through() {
-        let long = format!("LOGIN={}", "x".repeat(LONGEST + 1));
-        for argument in [
-            "",
-            "ADDR",
-            "ADDR=",
-            "ADDR=[unknown]",
-            "ADDR=192.0.2.256",
-            "ADDR=2001:db8::1",
-            "ADDR=IPV6:192.0.2.7",
-            "DESTADDR=host",
-            "PORT=65536",
-            "PORT=+2B1",
-            "PORT=-1",
-            "DESTPORT=",
-            "PROTO=LMTP",
-            "NAME=a+20b",
-            "NAME=",
-            "HELO=a+0D+0ARSET",
-            "HELO=a+00",
-            "HELO=+7F",
-            "HELO=+C2+85",
-            "HELO=+FF",
-            "HELO=+",
-            "HELO=+2",
-            "HELO=+2G",
-            "HELO=\u{e4}",
-            "LOGIN=me+0A",
-            "TYPE=x",
-            "=x",
-            &long,
-        ] {
-            assert!(read(argument).is_err(), "{argument}");
-        }
-    }
 }

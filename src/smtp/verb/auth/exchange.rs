@@ -1,34 +1,90 @@
-//! The lines of an exchange: challenges and responses in base64 (RFC 4954 4).
+//! One attempt at AUTH: what is tried, the lines of the exchange, challenges and responses in base64
+//! (RFC 4954 4), and what comes of it.
 
 use std::io::Read;
 
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, Engine};
 
-use super::MOST_FAILURES;
+use crate::hook::{Call, Code, Credentials, Hook, Secret, Verdict};
 use crate::log::Level;
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::syntax::reply::Reply;
+use crate::smtp::syntax::sasl::{self, Refused};
 use crate::smtp::waits::State;
 
 /// The longest line of an exchange in octets (RFC 4954 4).
 const LONGEST: usize = 12288;
 
-/// What clients send: some leave out the padding.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// After so many failed attempts the connection is closed.
+const MOST_FAILURES: u32 = 5;
 
-/// Sends a challenge and reads the response.  None: the client has been told what was wrong.
-pub(super) fn challenge(dialogue: &mut Dialogue, text: &[u8]) -> Option<Vec<u8>> {
-    dialogue.say(334, "", &BASE64_STANDARD.encode(text));
+/// The text for the client when nobody can tell whether it is right.
+pub(super) const TEMPORARY: &str = "Temporary authentication failure";
+
+/// One mechanism: its name, its own hook, and how it is done.
+pub(super) struct Mechanism {
+    pub(super) name: &'static str,
+    pub(super) hook: Hook,
+    /// Does the hook `auth` do in place of its own?
+    pub(super) is_general: bool,
+    /// Does it bind the client to this connection's TLS (RFC 5056)?
+    pub(super) binds: bool,
+    pub(super) run: Run,
+}
+
+/// Talks with the client and asks the hooks.
+pub(super) type Run = fn(&mut Dialogue, &Attempt<'_>) -> Result<Outcome, Answered>;
+
+/// What a client tries.
+pub(super) struct Attempt<'a> {
+    pub(super) mechanism: &'a Mechanism,
+    /// The names of the mechanisms that the session offers.
+    pub(super) offered: &'a [&'static str],
+    /// The initial response, in base64.
+    pub(super) initial: Option<&'a str>,
+}
+
+/// As whom a client wanted to authenticate, and what came of it.
+pub(super) struct Outcome {
+    /// The mechanism's name.
+    pub(super) method: &'static str,
+    pub(super) user: String,
+    pub(super) verdict: Verdict,
+}
+
+/// What a client presented; it has no Debug, so that it cannot be printed by mistake.
+pub(super) struct Presented {
+    pub(super) user: String,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) hash: Option<Vec<u8>>,
+    pub(super) ticket: String,
+}
+
+/// Asks the hooks about what was presented.
+pub(super) fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Presented) -> Outcome {
+    let credentials = Credentials {
+        mechanism: &mechanism.name.to_ascii_lowercase(),
+        user: &presented.user,
+        password: presented.password.as_deref().map(Secret::new),
+        hash: presented.hash.as_deref().map(Secret::new),
+        ticket: &presented.ticket,
+    };
+    let call = Call::Credentials(&credentials);
+    let mut verdict = dialogue.consult(mechanism.hook, &call);
+    if verdict.code() == Code::Declined {
+        verdict = dialogue.consult(Hook::Auth, &call).told_as(&verdict);
+    }
+    Outcome { method: mechanism.name, user: presented.user, verdict }
+}
+
+/// Sends a challenge and reads the response.
+pub(super) fn challenge(dialogue: &mut Dialogue, text: &[u8]) -> Result<Vec<u8>, Answered> {
+    dialogue.reply(&Reply::new(334, "", &BASE64_STANDARD.encode(text)));
     response(dialogue)
 }
 
 /// The same with a challenge that is not to be logged, and may be long.
-pub(super) fn discreet_challenge(dialogue: &mut Dialogue, text: &str) -> Option<Vec<u8>> {
+pub(super) fn discreet_challenge(dialogue: &mut Dialogue, text: &str) -> Result<Vec<u8>, Answered> {
     dialogue.log(Level::Info, "334");
     let line = format!("334 {}\r\n", BASE64_STANDARD.encode(text));
     dialogue.stream.out().extend_from_slice(line.as_bytes());
@@ -36,13 +92,10 @@ pub(super) fn discreet_challenge(dialogue: &mut Dialogue, text: &str) -> Option<
 }
 
 /// Reads a response.
-pub(super) fn response(dialogue: &mut Dialogue) -> Option<Vec<u8>> {
+pub(super) fn response(dialogue: &mut Dialogue) -> Result<Vec<u8>, Answered> {
     let line = match dialogue.stream.line(State::Auth) {
         Ok(line) => line,
-        Err(end) => {
-            dialogue.give_up(end);
-            return None;
-        }
+        Err(end) => return Err(dialogue.give_up(end)),
     };
     dialogue.session.keep_secret(&String::from_utf8_lossy(&line));
     if line.len() + 2 > LONGEST {
@@ -52,40 +105,36 @@ pub(super) fn response(dialogue: &mut Dialogue) -> Option<Vec<u8>> {
     decoded(dialogue, &String::from_utf8_lossy(&line))
 }
 
-/// A response out of its base64; `*` cancels, `=` is an empty initial response.
-pub(super) fn decoded(dialogue: &mut Dialogue, text: &str) -> Option<Vec<u8>> {
-    match text.trim() {
-        "*" => {
-            let text = "Authentication canceled";
-            refuse_with(dialogue, &Reply::new(501, "5.7.0", text), text)
-        }
-        "=" => Some(vec![]),
-        text => match LENIENT.decode(text) {
-            Ok(octets) => Some(octets),
-            Err(_) => {
-                let text = "Cannot decode the response";
-                refuse_with(dialogue, &Reply::new(501, "5.5.2", text), text)
-            }
-        },
-    }
+/// A response out of its base64.
+pub(super) fn decoded(dialogue: &mut Dialogue, text: &str) -> Result<Vec<u8>, Answered> {
+    let (code, status, text) = match sasl::response(text) {
+        Ok(octets) => return Ok(octets),
+        Err(Refused::Canceled) => (501, "5.7.0", "Authentication canceled"),
+        Err(Refused::Malformed) => (501, "5.5.2", "Cannot decode the response"),
+    };
+    refuse_with(dialogue, &Reply::new(code, status, text), text)
 }
 
 /// Says that a response is not what the mechanism wants.
-pub(super) fn malformed<T>(dialogue: &mut Dialogue) -> Option<T> {
+pub(super) fn malformed<T>(dialogue: &mut Dialogue) -> Result<T, Answered> {
     let text = "Invalid authentication string";
     refuse_with(dialogue, &Reply::new(501, "5.5.4", text), text)
 }
 
 /// Says that user and password do not go together.
-pub(super) fn refuse<T>(dialogue: &mut Dialogue, text: &str) -> Option<T> {
+pub(super) fn refuse<T>(dialogue: &mut Dialogue, text: &str) -> Result<T, Answered> {
     refuse_with(dialogue, &Reply::new(535, "5.7.8", text), text)
 }
 
 /// Refuses an attempt.  The log has `why` and not the reply, in which the client's words may be.
-pub(super) fn refuse_with<T>(dialogue: &mut Dialogue, reply: &Reply, why: &str) -> Option<T> {
+pub(super) fn refuse_with<T>(
+    dialogue: &mut Dialogue,
+    reply: &Reply,
+    why: &str,
+) -> Result<T, Answered> {
     dialogue.send(reply);
     count(dialogue, why);
-    None
+    Err(Answered)
 }
 
 /// Counts an attempt that was refused, whatever the reason, and ends the session after too many.
@@ -103,29 +152,14 @@ pub(super) fn count(dialogue: &mut Dialogue, why: &str) {
 }
 
 /// Octets that nobody can guess.  They come from the kernel: a worker inherits nothing from its
-/// parent that could make two of them say the same.  None: the client has been told that there are
-/// none.
-pub(super) fn random<const N: usize>(dialogue: &mut Dialogue) -> Option<[u8; N]> {
+/// parent that could make two of them say the same.
+pub(super) fn random<const N: usize>(dialogue: &mut Dialogue) -> Result<[u8; N], Answered> {
     let mut octets = [0; N];
     let read =
         std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut octets));
     if read.is_err() {
-        dialogue.say(454, "4.7.0", "Temporary authentication failure");
+        dialogue.reply(&Reply::new(454, "4.7.0", TEMPORARY));
+        return Err(Answered);
     }
-    read.is_ok().then_some(octets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_may_be_left_out_and_nothing_else() {
-        for text in ["AGEAYg==", "AGEAYg=", "AGEAYg"] {
-            assert_eq!(LENIENT.decode(text).as_deref(), Ok(&b"\0a\0b"[..]), "{text}");
-        }
-        for text in ["AGEAY", "AGEAYg===", "AGE AYg", "AGEAYh", "AGE=AYg", "AGEAY_", "=", "A"] {
-            assert!(LENIENT.decode(text).is_err(), "{text}");
-        }
-    }
+    Ok(octets)
 }

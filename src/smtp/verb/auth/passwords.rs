@@ -1,32 +1,25 @@
 //! PLAIN (RFC 4616) and LOGIN: the client sends its password.
 
-use super::exchange::{challenge, decoded, random, refuse, response};
-use super::{Mechanism, Outcome, Presented, ask};
+use super::exchange::{
+    Attempt, Mechanism, Outcome, Presented, ask, challenge, decoded, random, refuse, response,
+};
 use crate::hook::{Code, Verdict};
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answered, Dialogue};
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::syntax::sasl::{self, is_user};
 
 /// The longest password in octets.  Hashing a longer one would cost more than the client's line.
 const LONGEST_PASSWORD: usize = 1024;
 
-/// The longest user name in octets (RFC 4616 2).
-const LONGEST_USER: usize = 255;
-
-pub(super) fn plain(
-    dialogue: &mut Dialogue,
-    mechanism: &Mechanism,
-    initial: Option<&str>,
-) -> Option<Outcome> {
-    let message = match initial {
+pub(super) fn plain(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outcome, Answered> {
+    let message = match attempt.initial {
         Some(initial) => decoded(dialogue, initial)?,
         None => {
-            dialogue.say(334, "", "");
+            dialogue.reply(&Reply::new(334, "", ""));
             response(dialogue)?
         }
     };
-    let mut parts = message.split(|byte| *byte == 0);
-    let (Some(identity), Some(user), Some(password), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let Some([identity, user, password]) = sasl::plain(&message) else {
         return refuse(dialogue, "Authentication invalid");
     };
     let user = String::from_utf8_lossy(user).into_owned();
@@ -36,20 +29,17 @@ pub(super) fn plain(
     if !identity.is_empty() && identity != user.as_bytes() {
         return refuse(dialogue, &format!("Authentication invalid for {user}"));
     }
-    check(dialogue, mechanism, user, password.to_vec())
+    check(dialogue, attempt.mechanism, user, password.to_vec())
 }
 
-pub(super) fn login(
-    dialogue: &mut Dialogue,
-    mechanism: &Mechanism,
-    initial: Option<&str>,
-) -> Option<Outcome> {
-    let user = match initial {
+pub(super) fn login(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outcome, Answered> {
+    let user = match attempt.initial {
         Some(initial) => decoded(dialogue, initial)?,
         None => challenge(dialogue, b"Username:")?,
     };
     let password = challenge(dialogue, b"Password:")?;
-    check(dialogue, mechanism, String::from_utf8_lossy(&user).into_owned(), password)
+    let user = String::from_utf8_lossy(&user).into_owned();
+    check(dialogue, attempt.mechanism, user, password)
 }
 
 fn check(
@@ -57,7 +47,7 @@ fn check(
     mechanism: &Mechanism,
     user: String,
     mut password: Vec<u8>,
-) -> Option<Outcome> {
+) -> Result<Outcome, Answered> {
     if !is_user(&user) || password.is_empty() {
         return refuse(dialogue, "Authentication invalid");
     }
@@ -74,10 +64,5 @@ fn check(
     if is_too_long && outcome.verdict.code() == Code::Ok {
         outcome.verdict = Verdict::deny("");
     }
-    Some(outcome)
-}
-
-/// A user name is shown in replies, logs and headers: no control characters get in.
-pub(super) fn is_user(user: &str) -> bool {
-    (1..=LONGEST_USER).contains(&user.len()) && !user.chars().any(char::is_control)
+    Ok(outcome)
 }

@@ -4,29 +4,27 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use super::exchange::{challenge, decoded, discreet_challenge, malformed, random, refuse};
-use super::passwords::is_user;
-use super::{Mechanism, Outcome};
+use super::exchange::{
+    Attempt, Mechanism, Outcome, challenge, decoded, discreet_challenge, malformed, random, refuse,
+};
 use crate::hook::{Call, Code, Scram, Verdict, mac};
 use crate::log::Level;
 use crate::settings::SCRAM_SECRET;
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answered, Dialogue};
+use crate::smtp::syntax::sasl::is_user;
 use crate::smtp::syntax::scram::{Binding, First, Last};
 
 /// The kind of channel binding that is done (RFC 9266).
 const BINDING: &str = "tls-exporter";
 
-pub(super) fn run(
-    dialogue: &mut Dialogue,
-    mechanism: &Mechanism,
-    initial: Option<&str>,
-) -> Option<Outcome> {
-    let first = match initial {
+pub(super) fn run(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outcome, Answered> {
+    let mechanism = attempt.mechanism;
+    let first = match attempt.initial {
         Some(initial) => decoded(dialogue, initial)?,
         None => challenge(dialogue, b"")?,
     };
     let Some(first) = First::parse(&first) else { return malformed(dialogue) };
-    let bound = bound(dialogue, mechanism, &first)?;
+    let bound = bound(dialogue, attempt, &first)?;
     let user = first.user.clone();
     if !is_user(&user) || first.identity.as_ref().is_some_and(|identity| *identity != user) {
         return refuse(dialogue, "Authentication invalid");
@@ -35,7 +33,7 @@ pub(super) fn run(
     let scram = Scram::new(&user);
     let verdict = known(dialogue, mechanism, &scram);
     if verdict.is_failure() || verdict.code() == Code::Done {
-        return Some(Outcome { method: mechanism.name, user, verdict });
+        return Ok(Outcome { method: mechanism.name, user, verdict });
     }
     let keys = scram.into_keys(salt(dialogue, &user));
 
@@ -51,40 +49,34 @@ pub(super) fn run(
     let is_proved = keys.are_proved(&last.proof, &messages);
     if !is_proved || verdict.code() != Code::Ok {
         let verdict = if verdict.code().is_deny() { verdict } else { Verdict::deny("") };
-        return Some(Outcome { method: mechanism.name, user, verdict });
+        return Ok(Outcome { method: mechanism.name, user, verdict });
     }
     let signature = BASE64_STANDARD.encode(keys.signature(&messages));
     match discreet_challenge(dialogue, &format!("v={signature}"))?.is_empty() {
-        true => Some(Outcome { method: mechanism.name, user, verdict }),
+        true => Ok(Outcome { method: mechanism.name, user, verdict }),
         false => malformed(dialogue),
     }
 }
 
-/// For the fuzz targets: any octets as the client's messages.
-pub(crate) fn read(octets: &[u8]) {
-    if let Some(first) = First::parse(octets) {
-        assert!(octets.starts_with(first.header.as_bytes()));
-        assert!(octets.ends_with(first.bare.as_bytes()));
-    }
-    if let Some(last) = Last::parse(octets) {
-        assert!(octets.starts_with(last.unproved.as_bytes()));
-    }
-}
-
 /// The octets of this connection's TLS that the client's last message must have.
-fn bound(dialogue: &mut Dialogue, mechanism: &Mechanism, first: &First) -> Option<Vec<u8>> {
+fn bound(
+    dialogue: &mut Dialogue,
+    attempt: &Attempt<'_>,
+    first: &First,
+) -> Result<Vec<u8>, Answered> {
+    let binds = attempt.mechanism.binds;
     match (&first.binding, dialogue.stream.channel_binding()) {
-        (Binding::None, _) if !mechanism.binds => Some(vec![]),
-        (Binding::NotOffered, _) if !mechanism.binds => {
+        (Binding::None, _) if !binds => Ok(vec![]),
+        (Binding::NotOffered, _) if !binds => {
             // Somebody between us has changed what we offer (RFC 5802 6).
             let is_offered = |name: &&str| name.ends_with("-PLUS");
-            match super::mechanisms(dialogue).iter().any(is_offered) {
+            match attempt.offered.iter().any(is_offered) {
                 true => refuse(dialogue, "Authentication invalid, channel binding was offered"),
-                false => Some(vec![]),
+                false => Ok(vec![]),
             }
         }
-        (Binding::Of(kind), Some(octets)) if mechanism.binds => match kind == BINDING {
-            true => Some(octets),
+        (Binding::Of(kind), Some(octets)) if binds => match kind == BINDING {
+            true => Ok(octets),
             false => {
                 let text = format!("Authentication invalid, channel binding has to be {BINDING}");
                 refuse(dialogue, &text)
@@ -96,7 +88,7 @@ fn bound(dialogue: &mut Dialogue, mechanism: &Mechanism, first: &First) -> Optio
 
 /// Asks the plugins about the user.
 fn known(dialogue: &mut Dialogue, mechanism: &Mechanism, scram: &Scram<'_>) -> Verdict {
-    let verdict = dialogue.ask(mechanism.hook, &Call::Scram(scram));
+    let verdict = dialogue.consult(mechanism.hook, &Call::Scram(scram));
     if verdict.code() == Code::Ok && !scram.is_known() {
         dialogue.log(Level::Error, "a plugin knows the user and says nothing of the password");
         return Verdict::failure("");

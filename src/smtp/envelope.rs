@@ -1,0 +1,77 @@
+//! What MAIL and RCPT have in common.
+
+use crate::hook::{Ability, Code, Verdict};
+use crate::mail::Address;
+use crate::smtp::dialogue::Dialogue;
+use crate::smtp::syntax::path::{DSN, Malformed, SMTPUTF8, parse};
+use crate::smtp::syntax::reply::Reply;
+use crate::state::Params;
+
+const SYNTAX: &str = "Syntax error in command";
+const PARAMETERS: &str = "Syntax error in parameters";
+
+/// Why there is no path.
+pub(crate) enum Unread {
+    /// The argument has none.
+    NoPath,
+    /// Another reason, in these words.
+    Other(String),
+}
+
+impl Unread {
+    /// The reply that says so; `no_path` are the words for an argument without a path.
+    pub(crate) fn reply(&self, no_path: &str) -> Reply {
+        let text = match self {
+            Unread::NoPath => no_path,
+            Unread::Other(text) => text,
+        };
+        Reply::new(501, "5.5.4", text)
+    }
+}
+
+/// What a command's argument says, or what a plugin has made of it: the path as text, and the
+/// parameters.
+///
+/// # Errors
+/// There is no path.
+pub(crate) fn path_and_params(
+    parsed: &Verdict,
+    argument: &str,
+    keyword: &str,
+) -> Result<(String, Params), Unread> {
+    match parsed.code() {
+        Code::Ok => {
+            let mut values = parsed.clone().into_values().into_iter();
+            let path = values.next().ok_or_else(|| Unread::Other(SYNTAX.into()))?;
+            let words: Vec<String> = values.collect();
+            Ok((path, Params::from_words(words.iter().map(String::as_str))))
+        }
+        Code::Declined => match parse(argument, keyword) {
+            Ok((path, params)) => Ok((path.to_owned(), params)),
+            Err(Malformed::Path) => Err(Unread::NoPath),
+            Err(Malformed::Command) => Err(Unread::Other(SYNTAX.into())),
+            Err(Malformed::Parameters) => Err(Unread::Other(PARAMETERS.into())),
+        },
+        _ if parsed.text().is_empty() => Err(Unread::Other(SYNTAX.into())),
+        _ => Err(Unread::Other(parsed.text().to_owned())),
+    }
+}
+
+/// The reply to parameters that are malformed.
+pub(crate) fn malformed_params() -> Reply {
+    Reply::new(501, "5.5.4", PARAMETERS)
+}
+
+/// An address outside ASCII needs SMTPUTF8 among the parameters of its MAIL command.  Octets that
+/// are no UTF-8 were replaced when the line was read.
+pub(crate) fn is_readable(address: &Address, params: &Params) -> bool {
+    address.is_ascii()
+        || (params.get(SMTPUTF8).is_some()
+            && !address.address().contains(char::REPLACEMENT_CHARACTER))
+}
+
+/// The parameters without those that mean something only where the extension is offered.
+pub(crate) fn meant(dialogue: &Dialogue, params: Params) -> Params {
+    let unknown: &[&str] = if dialogue.offers(Ability::Dsn) { &[] } else { &DSN };
+    params.without(unknown)
+}

@@ -1,0 +1,118 @@
+//! A message that is complete: the content hooks are asked, and it is handed to the queue.
+
+use std::collections::BTreeMap;
+
+use crate::hook::{Call, Code, Hook, Verdict};
+use crate::log::Level;
+use crate::smtp::dialogue::{Answered, Dialogue};
+use crate::smtp::refusals::refusal;
+use crate::smtp::syntax::reply::Reply;
+use crate::smtp::trace;
+
+/// Answers a message that was read to its end, or could not be taken, and ends the transaction.  In
+/// LMTP there is an answer for each recipient (RFC 2033 4.2).
+pub(super) fn conclude(dialogue: &mut Dialogue, received: Result<(), Reply>) {
+    let recipients = match dialogue.is_lmtp {
+        true => dialogue.session.transaction.accepted(),
+        false => 1,
+    };
+    match received {
+        Ok(()) => {
+            // Whatever comes of it, the client has its answer.
+            let _ = deliver(dialogue, recipients);
+        }
+        Err(refused) => dialogue.reply_to_message(&[refused], recipients),
+    }
+    // A client that was sent away has lost its transaction with the session.
+    if !dialogue.is_closing() {
+        dialogue.reset_transaction();
+    }
+}
+
+/// Adds the trace fields, asks the content hooks, queues, and answers.
+fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
+    crate::sys::title::does("queueing");
+    if let Err(failure) = trace::add_received(&mut dialogue.session) {
+        dialogue.answer_for(Hook::DataPost, &failure, "", recipients)?;
+    }
+    dialogue.ask_for(Hook::DataPostHeaders, recipients)?;
+    trace::authentication_results(&mut dialogue.session);
+    dialogue.ask_for(Hook::DataPost, recipients)?;
+    dialogue.ask_for(Hook::QueuePre, recipients)?;
+    queue(dialogue, recipients);
+    Ok(())
+}
+
+fn queue(dialogue: &mut Dialogue, recipients: usize) {
+    let verdict = dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
+    let own = dialogue.session.take_recipient_verdicts();
+    let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
+    if is_accepted(&verdict) || own.values().any(is_accepted) {
+        dialogue.junk.got_message();
+        dialogue.stream.waits.got_message();
+    }
+    if verdict.code() != Code::Done {
+        let verdicts = match dialogue.is_lmtp && !own.is_empty() {
+            true => of_each(dialogue, &verdict, &own),
+            false => vec![&verdict],
+        };
+        answer(dialogue, &verdicts, recipients);
+    }
+    if dialogue.session.plugins().has(Hook::QueuePost) {
+        after_queue(dialogue);
+    }
+}
+
+/// The verdicts on each recipient: what the plugin said of it, or else of the message.
+fn of_each<'a>(
+    dialogue: &Dialogue,
+    of_all: &'a Verdict,
+    own: &'a BTreeMap<usize, Verdict>,
+) -> Vec<&'a Verdict> {
+    let transaction = &dialogue.session.transaction;
+    (0..transaction.accepted())
+        .map(|command| {
+            let mut verdicts =
+                transaction.recipients_of(command).map(|place| own.get(&place).unwrap_or(of_all));
+            // Where a plugin has put several in its place, they all have to have it.
+            let first = verdicts.next().unwrap_or(of_all);
+            match first.code() {
+                Code::Ok => verdicts.find(|more| more.code() != Code::Ok).unwrap_or(first),
+                _ => first,
+            }
+        })
+        .collect()
+}
+
+/// Answers with what comes of the verdicts: one on all recipients, or one on each.
+fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict], recipients: usize) {
+    let outcomes = verdicts.iter().map(|verdict| {
+        refusal(Hook::Queue, verdict, "").unwrap_or_else(|| {
+            let reply = match (verdict.code(), verdict.text()) {
+                (Code::Ok, "") => Reply::new(250, "2.0.0", "Queued"),
+                (Code::Ok, text) => Reply::new(250, "2.0.0", text),
+                (_, "") => {
+                    Reply::new(451, "4.3.0", "Queuing declined or disabled; try again later")
+                }
+                (_, text) => Reply::new(451, "4.3.0", text),
+            };
+            (reply, false)
+        })
+    });
+    let (replies, closes): (Vec<Reply>, Vec<bool>) = outcomes.unzip();
+    dialogue.reply_to_message(&replies, recipients);
+    if closes.contains(&true) {
+        dialogue.disconnect();
+    }
+}
+
+/// The client has its answer before anybody looks back.
+fn after_queue(dialogue: &mut Dialogue) {
+    dialogue.stream.flush();
+    let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
+    // A handler that declines and says nothing has nothing to do with this message.
+    let is_silent = verdict.code() == Code::Declined && verdict.text().is_empty();
+    if verdict.code() != Code::Ok && !is_silent {
+        dialogue.log(Level::Error, format_args!("{} {}", verdict.code(), verdict.text()));
+    }
+}

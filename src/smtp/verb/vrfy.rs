@@ -1,0 +1,34 @@
+//! VRFY (RFC 5321 4.1.1.6).
+
+use crate::hook::{Ability, Call, Code, Hook};
+use crate::smtp::dialogue::{Answer, Dialogue};
+use crate::smtp::syntax::path::SMTPUTF8;
+use crate::smtp::syntax::reply::Reply;
+
+pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    let mut words: Vec<&str> = argument.split_whitespace().collect();
+    let is_utf8 = words.len() > 1
+        && words.last().is_some_and(|word| word.eq_ignore_ascii_case(SMTPUTF8))
+        && dialogue.offers(Ability::Smtputf8);
+    if is_utf8 {
+        words.pop();
+        dialogue.takes_utf8 = true;
+    }
+    if !argument.is_ascii() && (!is_utf8 || argument.contains(char::REPLACEMENT_CHARACTER)) {
+        return Ok(Reply::new(501, "5.6.7", "An address outside ASCII needs SMTPUTF8"));
+    }
+    let verdict = dialogue.consult(Hook::Vrfy, &Call::Words("vrfy", &words));
+    let answered = dialogue.answer(Hook::Vrfy, &verdict, "");
+    if answered.is_err() && verdict.code() == Code::Deny {
+        dialogue.reset_transaction();
+    }
+    answered?;
+    Ok(match (verdict.code(), verdict.text()) {
+        (Code::Ok, "") => Reply::new(250, "2.1.5", "User OK"),
+        (Code::Ok, text) => Reply::new(250, "2.1.5", text),
+        _ => {
+            let text = "Just try sending a mail and we'll see how it turns out ...";
+            Reply::new(252, "2.5.0", text)
+        }
+    })
+}
