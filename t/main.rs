@@ -74,6 +74,9 @@ mod lmtp;
 // The tables against the tree, and the tree against its rules.
 mod tables;
 
+// No ring of files that use each other.
+mod rings;
+
 // Licences and sources of what this is built from.
 mod dependencies;
 
