@@ -1,5 +1,5 @@
 //! See `qpsmtpd-forkserver --help`.
 
 fn main() -> std::process::ExitCode {
-    qpsmtpd::server::forkserver()
+    qpsmtpd::server::forkserver(&[])
 }

@@ -1,5 +1,5 @@
 //! See `qpsmtpd-prefork --help`.
 
 fn main() -> std::process::ExitCode {
-    qpsmtpd::server::prefork()
+    qpsmtpd::server::prefork(&[])
 }

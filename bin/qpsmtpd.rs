@@ -1,5 +1,5 @@
 //! See `qpsmtpd --help`.
 
 fn main() -> std::process::ExitCode {
-    qpsmtpd::server::qpsmtpd()
+    qpsmtpd::server::qpsmtpd(&[])
 }

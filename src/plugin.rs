@@ -2,8 +2,10 @@
 
 pub mod absent;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -16,7 +18,38 @@ use crate::sys::confine;
 
 use self::absent::{ABSENT, Absent};
 
-/// A native plugin: one row of [`PLUGINS`].
+/// The row of a native plugin, from the module that it is: `plugin!(queue::maildir)` is the plugin
+/// `queue/maildir`, whose source is in `queue/maildir.rs` beside the file with the row.  A name that
+/// differs from the module's comes behind: `plugin!(queue::qmail_queue, "queue/qmail-queue")`.
+#[macro_export]
+macro_rules! plugin {
+    // The one module whose name is a word of Rust.
+    (r#loop) => {
+        $crate::plugin!(@row "loop", "loop.rs", r#loop)
+    };
+    ($module:ident $(, $name:literal)?) => {
+        $crate::plugin!(@named [$($name)?] stringify!($module), $module)
+    };
+    ($folder:ident :: $module:ident $(, $name:literal)?) => {
+        $crate::plugin!(@named [$($name)?]
+            concat!(stringify!($folder), "/", stringify!($module)), $folder::$module)
+    };
+    (@named [] $path:expr, $($module:tt)+) => {
+        $crate::plugin!(@row $path, concat!($path, ".rs"), $($module)+)
+    };
+    (@named [$name:literal] $path:expr, $($module:tt)+) => {
+        $crate::plugin!(@row $name, concat!($path, ".rs"), $($module)+)
+    };
+    (@row $name:expr, $file:expr, $($module:tt)+) => {
+        $crate::plugin::Plugin {
+            name: $name,
+            source: include_str!($file),
+            register: $($module)+::register,
+        }
+    };
+}
+
+/// A native plugin: a row of [`PLUGINS`], or of a site's own; see [`plugin!`](crate::plugin!).
 #[derive(Debug)]
 pub struct Plugin {
     /// Its name in `config/plugins`, `queue/maildir`.
@@ -48,10 +81,33 @@ pub struct Alias {
     pub args: &'static [&'static str],
 }
 
+/// The plugins of a site's own crate.
+static SITE: OnceLock<&[Plugin]> = OnceLock::new();
+
+/// Adds the plugins that a site keeps in a crate of its own, before anything is loaded.  The tests
+/// of that crate do so as well, where a plugin is looked up by its name; the first call counts.
+///
+/// # Errors
+/// Two plugins have the same name.
+pub fn add(site: &'static [Plugin]) -> Result<()> {
+    let named = |plugin: &Plugin| plugin.name.replace('-', "_");
+    let mut names: HashSet<String> = PLUGINS.iter().map(named).collect();
+    if let Some(twice) = site.iter().find(|plugin| !names.insert(named(plugin))) {
+        return Err(Error::new(format!("two plugins have the name '{}'", twice.name)));
+    }
+    SITE.get_or_init(|| site);
+    Ok(())
+}
+
+/// All native plugins: those of [`PLUGINS`], then the site's own.
+pub fn all() -> impl Iterator<Item = &'static Plugin> {
+    PLUGINS.iter().chain(SITE.get().copied().unwrap_or_default())
+}
+
 /// The native plugin of that name, or of that older name.  `-` finds `_`.
 pub fn find(name: &str) -> Option<(&'static Plugin, &'static [&'static str])> {
     let fold = |text: &str| text.replace('-', "_");
-    let native = |name: &str| PLUGINS.iter().find(|plugin| fold(plugin.name) == fold(name));
+    let native = |name: &str| all().find(|plugin| fold(plugin.name) == fold(name));
     if let Some(plugin) = native(name) {
         return Some((plugin, &[]));
     }

@@ -3,7 +3,6 @@
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
-use crate::plugins::PLUGINS;
 use crate::server::console::say;
 use crate::server::{certificate, check};
 
@@ -18,7 +17,7 @@ pub(super) fn answer(common: &cli::Common) -> Option<Result<()>> {
     }
     let name = common.help_plugin.as_deref()?;
     if name.is_empty() {
-        let names = PLUGINS.iter().map(|plugin| {
+        let names = plugin::all().map(|plugin| {
             let manual = plugin.manual();
             manual.lines().nth(1).unwrap_or("").trim().to_owned() + "\n"
         });

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
-use crate::plugin;
+use crate::plugin::{self, Plugin};
 use crate::server::console::warn;
 use crate::server::forkserver::Forkserver;
 use crate::server::listener::Listener;
@@ -47,20 +47,20 @@ struct Setup {
     debug: bool,
 }
 
-/// The program `qpsmtpd`.
-pub fn qpsmtpd() -> ExitCode {
+/// The program `qpsmtpd`, with the plugins that a site has besides.
+pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Inetd::parse();
-    if let Some(answered) = oneshot::answer(&options.common) {
+    if let Some(answered) = answer(site, &options.common) {
         return finish("qpsmtpd", answered);
     }
     inetd::protect_client();
     finish("qpsmtpd", run_inetd(&options))
 }
 
-/// The program `qpsmtpd-forkserver`.
-pub fn forkserver() -> ExitCode {
+/// The program `qpsmtpd-forkserver`, with the plugins that a site has besides.
+pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Forkserver::parse();
-    if let Some(answered) = oneshot::answer(&options.daemon.common) {
+    if let Some(answered) = answer(site, &options.daemon.common) {
         return finish("qpsmtpd", answered);
     }
     let setup = Setup {
@@ -76,10 +76,10 @@ pub fn forkserver() -> ExitCode {
     finish(setup.program, run_parent(&setup, &mut Forkserver { limit }))
 }
 
-/// The program `qpsmtpd-prefork`.
-pub fn prefork() -> ExitCode {
+/// The program `qpsmtpd-prefork`, with the plugins that a site has besides.
+pub fn prefork(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Prefork::parse();
-    if let Some(answered) = oneshot::answer(&options.daemon.common) {
+    if let Some(answered) = answer(site, &options.daemon.common) {
         return finish("qpsmtpd", answered);
     }
     let setup = Setup {
@@ -98,6 +98,14 @@ pub fn prefork() -> ExitCode {
 
 fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
     if ports.is_empty() { vec![default] } else { ports }
+}
+
+/// Answers what takes no session; the plugins of the site are known from here on.
+fn answer(site: &'static [Plugin], common: &cli::Common) -> Option<Result<()>> {
+    match plugin::add(site) {
+        Ok(()) => oneshot::answer(common),
+        Err(error) => Some(Err(error)),
+    }
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::config::{Config, is_leftover};
-use crate::plugins::PLUGINS;
+use crate::plugin;
 use crate::settings::TABLE;
 
 /// What to say of each file beside `config/plugins` that nobody knows and whose name is nearly that
@@ -41,7 +41,7 @@ fn meant_by<'a>(name: &str, files: &[&'a str]) -> Option<&'a str> {
 /// Has a plugin, be it loaded or not, this name among its texts?
 fn is_of_some_plugin(name: &str) -> bool {
     let quoted = format!("\"{name}\"");
-    PLUGINS.iter().any(|plugin| plugin.source.contains(&quoted))
+    plugin::all().any(|plugin| plugin.source.contains(&quoted))
 }
 
 /// How many letters have to be added, left out, changed or swapped with the next, in whatever

@@ -1,0 +1,52 @@
+//! A site's own crate with its plugins: examples/site.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Config, Model, Server};
+
+/// Runs `cargo COMMAND` for the example, where these tests were built and as they were.
+fn cargo(command: &str) {
+    let programs = Path::new(Model::Prefork.program()).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([command, "--package", "site"]);
+    cargo
+        .args(["--offline", "--locked", "--quiet", "--target-dir"])
+        .arg(programs.parent().unwrap());
+    // Crates are built anew where this one is another than it was.
+    cargo.env_remove("CARGO_MANIFEST_DIR");
+    if programs.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let done = cargo.output().unwrap();
+    assert!(done.status.success(), "cargo {command}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn a_site_has_plugins_in_a_crate_of_its_own() {
+    cargo("test");
+    cargo("build");
+    let program = Path::new(Model::Prefork.program()).with_file_name("site");
+    let config = Config::new()
+        .set("plugins", "former-staff\nrcpt_ok\nqueue/maildir {work}/Maildir")
+        .set("former_staff", "ann@example.com Ann has left");
+
+    let mut manual = config.command(&program);
+    let manual = manual.args(["--help-plugin", "former_staff"]).output().unwrap();
+    assert!(String::from_utf8(manual.stdout).unwrap().starts_with("NAME\n    former_staff - "));
+    let list = config.command(&program).arg("--help-plugin").output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("rcpt_ok - ") && list.contains("former_staff - "), "{list}");
+
+    let mut command = config.command(&program);
+    command.args(Model::Prefork.arguments(&[]));
+    let server = Server::start_command(&config, Model::Prefork, command);
+    let mut client = server.connect();
+    client.hello();
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    let refused = client.ask("RCPT TO:<ann@example.com>", "550");
+    assert!(refused.lines[0].contains("Ann has left"), "{:?}", refused.lines);
+    client.ask("RCPT TO:<bob@example.com>", "250");
+    client.quit();
+    server.stop().unwrap();
+}
