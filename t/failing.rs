@@ -68,16 +68,24 @@ fn panics_in_config(hooks: &mut Hooks, _args: &Args) -> Result<()> {
 }
 
 fn loops_at_mail(hooks: &mut Hooks, _args: &Args) -> Result<()> {
-    hooks.mail(|_, _, _| {
-        let mut number: u64 = 1;
-        loop {
-            number = std::hint::black_box(number.wrapping_mul(3));
-            if number == 0 {
-                return DECLINED;
-            }
-        }
-    });
+    hooks.mail(|_, _, _| forever());
     Ok(())
+}
+
+fn loops_outside_of_sessions(hooks: &mut Hooks, _args: &Args) -> Result<()> {
+    hooks.post_fork(|_| forever());
+    hooks.logging(Level::Debug, |record| if record.text == "loop" { forever() } else { DECLINED });
+    Ok(())
+}
+
+fn forever() -> Verdict {
+    let mut number: u64 = 1;
+    loop {
+        number = std::hint::black_box(number.wrapping_mul(3));
+        if number == 0 {
+            return OK;
+        }
+    }
 }
 
 const MAIL: &str = "MAIL FROM:<a@b.test>";
@@ -196,6 +204,29 @@ fn a_loop_past_its_deadline_ends_one_process_with_421() {
     assert_eq!(replies.last().unwrap(), "421 4.3.0 Internal error - try again later");
     let said = overdue(child);
     assert!(said.contains("(mail) trial: passed its deadline"), "{said}");
+}
+
+/// Handlers that see no session have the same limit in a process that serves.
+#[test]
+fn a_loop_outside_of_a_session_has_a_deadline() {
+    let name = "failing::a_loop_outside_of_a_session_has_a_deadline";
+    if let Some(folder) = env::var_os("T_LOOPS_AT_MAIL") {
+        deadline::install(None);
+        let trial = Trial::with(loops_outside_of_sessions, "timeout 1", &[]);
+        match folder.to_string_lossy().ends_with("logging") {
+            true => trial.session.log(Level::Info, "loop"),
+            false => trial.post_fork(),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for hook in ["post-fork", "logging"] {
+        let folder = folder.path().join(hook);
+        std::fs::create_dir(&folder).unwrap();
+        let (_client, child) = looping(name, &folder);
+        let said = overdue(child);
+        assert!(said.contains(&format!("({hook}) trial: passed its deadline")), "{said}");
+    }
 }
 
 /// A process without a parent becomes a program that tells.
