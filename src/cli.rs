@@ -123,6 +123,10 @@ pub struct Common {
     /// Make a certificate that nobody has signed, for trying out TLS, in this folder, and exit
     #[arg(long, value_name = "FOLDER")]
     pub make_certificate: Option<PathBuf>,
+    /// Make a key for signing mail, rsa or ed25519 [default: rsa], in dkim/DOMAIN of the
+    /// configuration, print its DNS record, and exit
+    #[arg(long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
+    pub make_dkim_key: Vec<String>,
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,

@@ -47,7 +47,12 @@ pub(super) fn make(folder: &Path) -> Result<()> {
 }
 
 /// Writes a new file.  What root writes becomes the account's.
-fn write(path: &Path, mode: u32, text: &str, account: Option<&Account>) -> io::Result<()> {
+pub(super) fn write(
+    path: &Path,
+    mode: u32,
+    text: &str,
+    account: Option<&Account>,
+) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
     match account.filter(|_| geteuid().is_root()).map(Account::ids) {

@@ -5,6 +5,7 @@ mod certificate;
 mod check;
 mod console;
 mod daemonize;
+mod dkim_key;
 mod environment;
 mod forkserver;
 mod growth;

@@ -4,13 +4,16 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::server::console::say;
-use crate::server::{certificate, check};
+use crate::server::{certificate, check, dkim_key};
 
-/// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config` and
-/// `--make-certificate`.  None: nothing of that was asked.
+/// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config`,
+/// `--make-certificate` and `--make-dkim-key`.  None: nothing of that was asked.
 pub(super) fn answer(common: &cli::Common) -> Option<Result<()>> {
     if let Some(folder) = &common.make_certificate {
         return Some(certificate::make(folder));
+    }
+    if !common.make_dkim_key.is_empty() {
+        return Some(dkim_key::make(&common.make_dkim_key));
     }
     if common.show_config {
         return Some(check::show(common.only_set));
