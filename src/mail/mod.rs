@@ -1,5 +1,6 @@
 //! What mail is made of, without any protocol: addresses, hosts, header sections,
-//! requests for notifications.
+//! requests for notifications, public suffixes,
+//! the texts of a message.
 
 pub mod address;
 pub(crate) mod dates;
@@ -9,6 +10,8 @@ pub mod host;
 pub mod notify;
 pub(crate) mod patterns;
 mod route;
+pub mod suffixes;
+pub mod text;
 
 pub use address::Address;
 pub use header::Header;
