@@ -4,13 +4,13 @@
 //!
 //! SYNOPSIS
 //!     dmarc
-//!     dmarc reject 0|1|naughty reject_type TYPE
+//!     dmarc reject 0|1|naughty reject_type TYPE discovery walk|suffixes
 //!
 //! DESCRIPTION
 //!     Looks up what the domain in From wants to be done with mail that only claims to be its own
 //!     (DMARC, RFC 9989), and whether this message does: SPF or a DKIM signature has to pass for that
 //!     domain, or for one of the same organization.  The organization is found by a walk up the
-//!     tree of names.  The result is in the log and in Authentication-Results.
+//!     tree of names, or by a list of public suffixes (RFC 7489), as older servers do it.  The result is in the log and in Authentication-Results.
 //!
 //!     Mail that fails is refused where its author's domain asks for that (p=reject).  Where the
 //!     domain asks for quarantine the result is a note and in Authentication-Results, for filters
@@ -27,6 +27,10 @@
 //!     reject 0         refuse nothing
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
 //!     reject_type      perm, the default; temp, disconnect or temp_disconnect
+//!     discovery walk       find organizations by a walk up the tree of names; the default
+//!     discovery suffixes   find them by the list of public suffixes in
+//!                          /usr/share/publicsuffix/public_suffix_list.dat (Debian: publicsuffix)
+//!     suffixes FILE        take another file
 //!     reporting 0|1    taken for the sake of old configurations; no reports are sent
 //!
 //! REPLIES
@@ -40,24 +44,48 @@
 //!     dkim, sender_permitted_from
 //! ```
 
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
-use crate::origin::dmarc::{Finding, Outcome, Policy};
+use crate::mail::suffixes::{self, Suffixes};
+use crate::origin::dmarc::{Discovery, Finding, Outcome, Policy};
 use crate::state::Note;
 
 const RESULT: Note<String> = Note::new("dmarc_result");
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.only(&["reject", "reject_type", "reporting"])?;
-    hooks.data_post_headers(|session| {
+    args.only(&["reject", "reject_type", "reporting", "discovery", "suffixes"])?;
+    let suffixes = suffixes(args)?;
+    hooks.data_post_headers(move |session| {
         if session.is_immune() {
             return Ok(DECLINED);
         }
-        let findings = session.check_dmarc()?.to_vec();
+        let organization = |name: &str| {
+            let found = suffixes.as_ref().and_then(|suffixes| suffixes.organization(name));
+            found.unwrap_or_else(|| name.to_owned())
+        };
+        let discovery = match suffixes {
+            Some(_) => Discovery::Suffixes(&organization),
+            None => Discovery::Walk,
+        };
+        let findings = session.check_dmarc(discovery)?.to_vec();
         Ok::<_, std::io::Error>(judge(session, &findings))
     });
     Ok(())
+}
+
+/// The list by which organizations are found; None: by a walk.
+fn suffixes(args: &Args) -> Result<Option<Suffixes>> {
+    let file = args.named("suffixes").unwrap_or(suffixes::FILE);
+    match args.named("discovery") {
+        None | Some("walk") => Ok(None),
+        Some("suffixes") => Suffixes::read(Path::new(file)).map(Some),
+        Some(other) => Err(Error::new(format!(
+            "argument discovery has the value '{other}' (known: walk, suffixes)"
+        ))),
+    }
 }
 
 /// A message with several authors is as good as the worst of their domains' results.
@@ -148,6 +176,29 @@ mod tests {
         let own = code("", "<x@reject.example>", "a@reject.example");
         assert_eq!(own, (Declined, "pass".into()));
         assert_eq!(code("", "<x@reject.example>", "a@sub.reject.example").1, "pass");
+    }
+
+    #[test]
+    fn organizations_are_found_by_a_list_as_well() {
+        let list = "// ===BEGIN ICANN DOMAINS===\nexample\nshops.example\n";
+        let dns = "_dmarc.shops.example TXT v=DMARC1; p=reject\n\
+            _dmarc.one.shops.example TXT v=DMARC1; p=reject\n\
+            www.one.shops.example TXT v=spf1 ip4:192.0.2.1 -all";
+        let result = |discovery: &str, from: &str| {
+            let line = format!("dmarc discovery {discovery} suffixes {{dir}}/config/list");
+            let mut trial = Trial::new(&line, &[("list", list)]).with_dns(dns);
+            trial.mail("<x@www.one.shops.example>");
+            trial.message(&format!("From: a@{from}\r\n\r\nHello\r\n"));
+            trial.call(Hook::DataPostHeaders, &Call::Nothing);
+            trial.session.transaction.notes.get(super::RESULT).unwrap_or_default()
+        };
+        assert_eq!(result("walk", "mail.one.shops.example"), "pass");
+        assert_eq!(result("suffixes", "mail.one.shops.example"), "pass");
+        // By the records the shops are one organization, by the list each is its own.
+        assert_eq!(result("walk", "two.shops.example"), "pass");
+        assert_eq!(result("suffixes", "two.shops.example"), "none");
+        assert!(Trial::load("dmarc discovery x", &[]).is_err());
+        assert!(Trial::load("dmarc discovery suffixes suffixes /nonexistent", &[]).is_err());
     }
 
     #[test]

@@ -80,11 +80,14 @@ impl Session {
     }
 
     /// Is the message from its authors' domains?  It is found out once in a transaction, SPF and
-    /// DKIM included.
+    /// DKIM included.  `discovery` says how the domains of organizations are found.
     ///
     /// # Errors
     /// The message cannot be read from the spool.
-    pub fn check_dmarc(&mut self) -> io::Result<&[dmarc::Finding]> {
+    pub fn check_dmarc(
+        &mut self,
+        discovery: dmarc::Discovery<'_>,
+    ) -> io::Result<&[dmarc::Finding]> {
         if self.transaction.results.dmarc.is_empty() {
             self.check_spf();
             let signatures = self.check_signatures()?.to_vec();
@@ -94,7 +97,7 @@ impl Session {
                 .iter()
                 .map(|author| {
                     let evidence = self.evidence(&signatures);
-                    dmarc::check(&dns, author, &evidence, dmarc::Discovery::Walk)
+                    dmarc::check(&dns, author, &evidence, discovery)
                 })
                 .collect();
             self.transaction.results.dmarc = findings;
