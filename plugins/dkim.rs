@@ -44,7 +44,7 @@
 //!     dmarc, sender_permitted_from
 //! ```
 
-mod keys;
+pub(in crate::plugins) mod keys;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

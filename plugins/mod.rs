@@ -10,6 +10,7 @@ use crate::hook::Args;
 use crate::plugin;
 use crate::plugin::{Alias, Plugin};
 
+pub mod arc;
 pub mod badmailfrom;
 pub mod badmailfromto;
 pub mod badrcptto;
@@ -19,6 +20,7 @@ pub mod content_log;
 pub mod count_unrecognized_commands;
 pub mod dkim;
 pub mod dmarc;
+pub mod dns_whitelist_soft;
 pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
@@ -50,6 +52,7 @@ pub mod stunnel;
 pub mod temp_disable_connection;
 pub mod template;
 pub mod tls;
+pub mod uribl;
 pub mod user_config;
 pub mod whitelist;
 
@@ -154,6 +157,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(tls),
     plugin!(stunnel),
     plugin!(relay),
+    plugin!(dns_whitelist_soft),
     plugin!(fcrdns),
     plugin!(dnsbl),
     plugin!(helo),
@@ -188,6 +192,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(headers),
     plugin!(dkim),
     plugin!(dmarc),
+    plugin!(uribl),
+    plugin!(arc),
     plugin!(bogus_bounce),
     plugin!(r#loop),
     plugin!(spamassassin),

@@ -11,14 +11,17 @@ use crate::hook::Session;
 use crate::origin::dkim::{Algorithm, SecretKey};
 
 /// Selectors and their keys, RSA first: receivers that do not know Ed25519 stop at the first.
-type Keys = Vec<(String, SecretKey)>;
+pub(in crate::plugins) type Keys = Vec<(String, SecretKey)>;
 
 /// The keys of the author's domain, or of the nearest domain above it that has some, and whose
 /// they are.
 ///
 /// # Errors
 /// A key cannot be read, or is none.
-pub(super) fn of_domain(session: &Session, author: &str) -> io::Result<Option<(String, Keys)>> {
+pub(in crate::plugins) fn of_domain(
+    session: &Session,
+    author: &str,
+) -> io::Result<Option<(String, Keys)>> {
     let Some(folder) = session.config_folder("dkim") else { return Ok(None) };
     let mut domain = author;
     // A name is looked for in the file system, so it must not lead out of the folder.

@@ -82,30 +82,37 @@ impl Zone {
         [Question::new(&name, Kind::A), Question::new(&name, Kind::Txt)]
     }
 
-    /// Only 127.0.0.0/8 is an answer, and 127.255.255.0/24 is an error of the list, as is
-    /// 127.0.0.1, which no list has (RFC 5782 5).
     fn listing(&self, address: &Answer, text: &Answer) -> Listing {
-        let mut failed = None;
-        for ip in address.addresses() {
-            match ip {
-                IpAddr::V4(ip) if ip.octets()[..3] == [127, 255, 255] => {
-                    failed = Some(format!("the list answers with an error, {ip}"));
-                }
-                IpAddr::V4(ip) if ip.octets()[0] == 127 && ip != Ipv4Addr::LOCALHOST => {
-                    if self.codes.is_empty() || self.codes.iter().any(|codes| codes.contain(ip)) {
-                        let own = text.texts().next().map(String::from_utf8_lossy);
-                        return Listing::Listed(own.map(std::borrow::Cow::into_owned));
-                    }
-                }
-                _ => failed = Some(format!("{ip} is no answer of a list")),
-            }
+        let (found, failed) = entries(address);
+        let counts =
+            |ip: Ipv4Addr| self.codes.is_empty() || self.codes.iter().any(|code| code.contain(ip));
+        if found.into_iter().any(counts) {
+            let own = text.texts().next().map(String::from_utf8_lossy);
+            return Listing::Listed(own.map(std::borrow::Cow::into_owned));
         }
-        match (failed, address) {
-            (Some(why), _) => Listing::Failed(why),
-            (None, Answer::Failed(why)) => Listing::Failed(why.clone()),
-            (None, _) => Listing::Absent,
+        failed.map_or(Listing::Absent, Listing::Failed)
+    }
+}
+
+/// The addresses of an answer that are entries, and why there may be others: the list does not
+/// answer, or answers with an error.  Only 127.0.0.0/8 is an answer, and 127.255.255.0/24 is an error
+/// of the list, as is 127.0.0.1, which no list has (RFC 5782 5).
+pub fn entries(answer: &Answer) -> (Vec<Ipv4Addr>, Option<String>) {
+    let mut failed = match answer {
+        Answer::Failed(why) => Some(why.clone()),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for ip in answer.addresses() {
+        match ip {
+            IpAddr::V4(ip) if ip.octets()[..3] == [127, 255, 255] => {
+                failed = Some(format!("the list answers with an error, {ip}"));
+            }
+            IpAddr::V4(ip) if ip.octets()[0] == 127 && ip != Ipv4Addr::LOCALHOST => found.push(ip),
+            _ => failed = Some(format!("{ip} is no answer of a list")),
         }
     }
+    (found, failed)
 }
 
 /// Asks all lists about `what`, a reversed address or a name, at once, and `more` with them.

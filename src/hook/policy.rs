@@ -17,6 +17,9 @@ pub const NAUGHTY_REJECT_TYPE: Note<String> = Note::new("naughty_reject_type");
 pub const REJECTED: Note<String> = Note::new("rejected");
 /// This client is on a white list; a note of the connection.
 pub const WHITELISTHOST: Note<String> = Note::new("whitelisthost");
+/// The white list that has this client is one in the DNS, which others keep; a note of the
+/// connection.
+pub const WHITELISTDNS: Note<bool> = Note::new("whitelistdns");
 /// This sender is on a white list; a note of the transaction.
 pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
 /// How well this client behaves, as a sum; a note of the connection.
@@ -126,9 +129,12 @@ impl Session {
     }
 
     /// May the client send to everybody?  One that authenticated or is named by its address may; a
-    /// sender or a name in HELO on a white list is no reason, because a stranger can give both.
+    /// sender or a name in HELO on a white list is no reason, because a stranger can give both, nor
+    /// is a white list that others keep.
     pub fn may_relay(&self) -> bool {
-        self.connection.relay_client || self.connection.notes.is_true(WHITELISTHOST)
+        let notes = &self.connection.notes;
+        self.connection.relay_client
+            || (notes.is_true(WHITELISTHOST) && !notes.is_true(WHITELISTDNS))
     }
 
     /// The refusal of a recipient that a later hop could take for a route past us: its local part

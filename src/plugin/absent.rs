@@ -30,7 +30,6 @@ const fn row(name: &'static str, fate: Fate, why: &'static str) -> Absent {
     Absent { name, fate, why }
 }
 
-const DNS: &str = "it needs DNS lookups and comes with them";
 const STORE: &str = "it needs a store that processes share and comes with it";
 const DEAD: &str = "its scanner is not sold any more; virus/clamdscan does its work";
 
@@ -42,7 +41,6 @@ pub const ABSENT: &[Absent] = &[
         Perl,
         "it needs the library of vpopmail; auth/auth_vpopmaild asks vpopmail",
     ),
-    row("dns_whitelist_soft", Later, DNS),
     row("domainkeys", Obsolete, "DomainKeys became DKIM (RFC 6376)"),
     row("dspam", Perl, "it needs the program dspam, which is not maintained"),
     row("greylisting", Later, STORE),
@@ -54,7 +52,6 @@ pub const ABSENT: &[Absent] = &[
     row("logging/transaction_id", Obsolete, "all lines have the id of their session"),
     row("milter", Later, "it comes with a newer version of the protocol"),
     row("qmail_deliverable", Later, "it asks qmail-deliverabled"),
-    row("uribl", Later, DNS),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),
     row("virus/clamav", Perl, "it starts a scanner for each message; virus/clamdscan is faster"),

@@ -1,0 +1,126 @@
+//! ```text
+//! NAME
+//!     dns_whitelist_soft - exempts clients that white lists in the DNS have
+//!
+//! SYNOPSIS
+//!     dns_whitelist_soft
+//!
+//! DESCRIPTION
+//!     Asks the lists in config/whitelist_zones about the client's address, IPv4 or IPv6, all of them
+//!     at once (RFC 5782).  A client that one of them has is exempt from the tests of the plugins that
+//!     follow, like one of config/whitelisthosts: it is not looked up in block lists, and may not be
+//!     refused for its name, its sender or its message.  So name only lists whose entries you would
+//!     put there yourself.
+//!
+//!     What counts as an entry is as in dnsbl: an error of a list, or a list that does not answer,
+//!     exempts nobody.  The plugin belongs before those whose refusals it prevents.
+//!
+//!     Other than a client in config/whitelisthosts, such a client may not send to recipients
+//!     elsewhere: a list that others keep does not decide that.  Where the plugin whitelist is loaded,
+//!     it belongs before this one.
+//!
+//! CONFIG
+//!     whitelist_zones   a list a line: ZONE[=CODES] [TEXT]; the text is for the log
+//!
+//!                           list.white.example=127.0.0.2..11   known senders
+//!
+//! NOTES
+//!     whitelisthost     of the connection: why the client is exempt
+//!     whitelistdns      of the connection: true, for it was a list in the DNS
+//!
+//! SEE ALSO
+//!     whitelist, dnsbl
+//! ```
+
+use crate::config::Lines;
+use crate::dns::lists::{self, Listing, Zone};
+use crate::dns::{Question, reversed};
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks, WHITELISTDNS, WHITELISTHOST};
+use crate::log::Level;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&[])?;
+    let zones = hooks.derived_checked("whitelist_zones", zones);
+    hooks.connect(move |session| {
+        let zones = session.derived(&zones);
+        if zones.is_empty() || session.is_immune() {
+            return DECLINED;
+        }
+        let ip = session.connection.remote_ip;
+        // The greeting is going to ask for the client's name.
+        let name = [Question::name_of(ip)];
+        let listings = lists::ask(&session.dns(), &zones, &reversed(ip), &name);
+        for (zone, listing) in zones.iter().zip(listings) {
+            match listing {
+                Listing::Absent => {}
+                Listing::Failed(why) => session.log(Level::Error, format_args!("{zone}: {why}")),
+                Listing::Listed(text) => {
+                    let text = zone.text.clone().or(text);
+                    let why =
+                        text.map_or_else(|| zone.to_string(), |text| format!("{zone}: {text}"));
+                    session.log(Level::Notice, format_args!("{ip} is on a white list, {why}"));
+                    session.connection.notes.set(WHITELISTHOST, why);
+                    session.connection.notes.set(WHITELISTDNS, true);
+                    break;
+                }
+            }
+        }
+        DECLINED
+    });
+    Ok(())
+}
+
+fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
+    Zone::read(lines, true, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::Code::{Declined, Deny, Ok};
+    use crate::hook::{Hook, WHITELISTHOST};
+    use crate::testing::Trial;
+
+    const DNS: &str = "\
+        1.2.0.192.white.example A 127.0.0.5\n\
+        1.2.0.192.error.example A 127.255.255.254\n\
+        1.2.0.192.away.example A failed\n\
+        1.2.0.192.black.example A 127.0.0.2";
+
+    fn trial(zones: &str) -> Trial {
+        let files = [
+            ("whitelist_zones", zones),
+            ("dnsbl_zones", "black.example"),
+            ("rcpthosts", "example.com"),
+        ];
+        Trial::new("dns_whitelist_soft\ndnsbl\nrcpt_ok", &files).with_dns(DNS)
+    }
+
+    #[test]
+    fn who_is_on_a_white_list_is_not_tested() {
+        for (zones, code) in [
+            ("none.example\nwhite.example known\n", Declined),
+            ("white.example=127.0.0.5..9", Declined),
+            ("white.example=127.0.0.6..9", Deny),
+            ("error.example\naway.example\n", Deny),
+            ("", Deny),
+        ] {
+            assert_eq!(trial(zones).plain(Hook::Connect).code(), code, "{zones}");
+        }
+        let mut trial = trial("white.example known");
+        trial.plain(Hook::Connect);
+        let why = trial.session.connection.notes.get(WHITELISTHOST);
+        assert_eq!(why.as_deref(), Some("white.example: known"));
+    }
+
+    #[test]
+    fn a_list_of_others_does_not_say_who_may_relay() {
+        let mut trial = trial("white.example");
+        trial.plain(Hook::Connect);
+        assert_eq!(trial.rcpt("<a@example.com>").code(), Ok);
+        assert_eq!(trial.rcpt("<a@elsewhere.example>").code(), Deny);
+        trial.session.connection.relay_client = true;
+        assert_eq!(trial.rcpt("<a@elsewhere.example>").code(), Ok);
+    }
+}

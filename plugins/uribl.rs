@@ -1,0 +1,421 @@
+//! ```text
+//! NAME
+//!     uribl - looks up the hosts in a message's URLs in block lists
+//!
+//! SYNOPSIS
+//!     uribl
+//!     uribl action add-header|deny|denysoft|log scan-headers 0|1 checkip yes|no max_names N
+//!
+//! DESCRIPTION
+//!     Looks for hosts in the text and HTML parts of a message, decoded: those of URLs, also behind a
+//!     redirection or written with other signs, and words that end in a public suffix.  Of the
+//!     name of each host, its organization's domain and all names between are looked up in the lists
+//!     of config/uribl_zones; of an address, its reverse.  All look-ups of a message go out at once,
+//!     and for what is listed the text after that.
+//!
+//!     At most 50 names are looked up, the domains of organizations first, and the first 2 MB of the
+//!     text are read.  Only an answer from 127.0.0.0/8 is an entry; 127.255.255.x, 127.0.1.255 and
+//!     127.0.0.1 are how lists say that they do not answer, and are written to the log.  A list that
+//!     does not answer lists nothing.
+//!
+//!     A refusal also hits who complains about a message and sends it on.  A client that may relay or
+//!     is on a white list is not tested.
+//!
+//! ARGUMENTS
+//!     action add-header   add a field X-URIBL-Match for each entry; the default
+//!     action deny         refuse the message
+//!     action denysoft     refuse it for now
+//!     action log          write entries to the log only
+//!     scan-headers 1      look for hosts in the header section, too; check-headers is the same
+//!     checkip no          do not look up addresses
+//!     max_names N         look up at most N names
+//!     suffixes FILE       the list of public suffixes; by default
+//!                         /usr/share/publicsuffix/public_suffix_list.dat (Debian: publicsuffix)
+//!
+//! CONFIG
+//!     uribl_zones               a list a line: ZONE [MASK[,MASK ...] [ACTION]].  An answer is an
+//!                               entry if it has one of the bits of the masks, which are decimal
+//!                               numbers; without a mask, and with a negative one, all are.
+//!
+//!                                   multi.uribl.example  2,8  deny
+//!                                   dbl.example
+//!
+//!     uribl_whitelist_domains   names that are not looked up, nor what is below them
+//!
+//! REPLIES
+//!     NAME in ZONE: TEXT, with the text or the address that the list has
+//!
+//! SEE ALSO
+//!     dnsbl, rhsbl
+//! ```
+
+mod hosts;
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use crate::config::Lines;
+use crate::dns::lists::entries;
+use crate::dns::{Answer, Dns, Kind, Question, reversed};
+use crate::error::{Error, Result};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::host;
+use crate::mail::suffixes::{self, Suffixes};
+use crate::mail::text::{self, Text};
+
+use self::hosts::Host;
+
+/// The most octets of a message that are read.
+const MOST_OCTETS: usize = 2 * 1024 * 1024;
+
+/// The most characters of a list's text that are shown.
+const MOST_TEXT: usize = 200;
+
+/// With what some lists answer questions about addresses where they have none.
+const NO_ADDRESSES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 255);
+
+/// What happens to a message with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    AddHeader,
+    Deny,
+    DenySoft,
+    Log,
+}
+
+/// THE table of actions.
+const ACTIONS: [(&str, Action); 4] = [
+    ("add-header", Action::AddHeader),
+    ("deny", Action::Deny),
+    ("denysoft", Action::DenySoft),
+    ("log", Action::Log),
+];
+
+/// A line of uribl_zones.
+struct Zone {
+    name: String,
+    mask: u32,
+    action: Option<Action>,
+}
+
+struct Uribl {
+    action: Action,
+    scans_headers: bool,
+    checks_addresses: bool,
+    most_names: usize,
+    suffixes: Suffixes,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let known = ["action", "scan-headers", "check-headers", "checkip", "max_names", "suffixes"];
+    args.only(&known)?;
+    let scans = ["scan-headers", "check-headers"].map(|name| args.named(name));
+    let uribl = Uribl {
+        action: action(args.named("action").unwrap_or("add-header"))?,
+        scans_headers: scans.into_iter().flatten().any(|value| value != "0" && value != "no"),
+        checks_addresses: !matches!(args.named("checkip"), Some("no" | "0")),
+        most_names: args.parsed("max_names", 50)?,
+        suffixes: Suffixes::read(Path::new(args.named("suffixes").unwrap_or(suffixes::FILE)))?,
+    };
+    let zones = hooks.derived_checked("uribl_zones", zones);
+    let exempt = hooks.derived("uribl_whitelist_domains", |lines| {
+        let words = lines.iter().filter_map(|line| line.split_whitespace().next());
+        words.map(|word| host::canonical(word).into_owned()).collect::<Vec<String>>()
+    });
+    hooks.data_post(move |session| {
+        if session.is_immune() {
+            return Ok(DECLINED);
+        }
+        let (zones, exempt) = (session.derived(&zones), session.derived(&exempt));
+        uribl.check(session, &zones, &exempt)
+    });
+    Ok(())
+}
+
+fn action(word: &str) -> Result<Action> {
+    let found = ACTIONS.iter().find(|(known, _)| *known == word);
+    found.map(|(_, action)| *action).ok_or_else(|| {
+        let known = ACTIONS.map(|(known, _)| known).join(", ");
+        Error::new(format!("no action '{word}' (known: {known})"))
+    })
+}
+
+fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
+    let zones = lines
+        .entries()
+        .map(|line| Zone::parse(&line.text).map_err(|error| error.or_at(&line.file, line.number)));
+    zones.filter_map(|zone| zone.map_err(|problem| problems.push(problem)).ok()).collect()
+}
+
+impl Zone {
+    fn parse(line: &str) -> Result<Zone> {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default().trim_matches('.').to_ascii_lowercase();
+        if !name.contains('.') {
+            return Err(Error::new(format!("'{name}' is no name of a list")));
+        }
+        let mut mask = 0;
+        for word in words.next().unwrap_or("-1").split(',') {
+            let number: i64 =
+                word.parse().map_err(|_| Error::new(format!("'{word}' is no mask")))?;
+            // A negative number stands for all of a list's lists.
+            mask |= if number < 0 { u32::MAX >> 8 } else { u32::try_from(number).unwrap_or(0) };
+        }
+        let action = words.next().map(action).transpose()?;
+        Ok(Zone { name, mask, action })
+    }
+
+    /// An address that is an entry.
+    fn entry(&self, answer: &Answer) -> std::result::Result<Option<Ipv4Addr>, String> {
+        let (found, failed) = entries(answer);
+        if found.contains(&NO_ADDRESSES) {
+            return Err("the list has no addresses".into());
+        }
+        let entry = found.into_iter().find(|ip| u32::from(*ip) & self.mask != 0);
+        match (entry, failed) {
+            (None, Some(why)) => Err(why),
+            (entry, _) => Ok(entry),
+        }
+    }
+}
+
+impl Uribl {
+    fn check(
+        &self,
+        session: &mut Session,
+        zones: &[Zone],
+        exempt: &[String],
+    ) -> io::Result<Verdict> {
+        if zones.is_empty() {
+            session.log(Level::Debug, "skip, no zones");
+            return Ok(DECLINED);
+        }
+        let texts = self.texts(session)?;
+        let names = self.names(&hosts::hosts(&texts, &self.suffixes), exempt);
+        if names.is_empty() {
+            session.log(Level::Info, "pass, no hosts");
+            return Ok(DECLINED);
+        }
+        let found = self.look_up(session, zones, &names);
+        let mut verdict = None;
+        for (action, text) in &found {
+            session.log(Level::Warn, format_args!("fail, {text}"));
+            let code = match action {
+                Action::AddHeader => {
+                    session.transaction.header.add_at(0, "X-URIBL-Match", text);
+                    continue;
+                }
+                Action::Log => continue,
+                Action::Deny => Code::Deny,
+                Action::DenySoft => Code::DenySoft,
+            };
+            // What is certain counts more than what is not.
+            if verdict.is_none() || code == Code::Deny {
+                verdict = Some(Verdict::new(code, text.clone()));
+            }
+        }
+        if found.is_empty() {
+            session.log(Level::Info, format_args!("pass, {} names", names.len()));
+        }
+        Ok(verdict.unwrap_or(DECLINED))
+    }
+
+    fn texts(&self, session: &Session) -> io::Result<Vec<Text>> {
+        let mut body = Vec::new();
+        session.each_piece_of_text(|octets| {
+            let left = MOST_OCTETS.saturating_sub(body.len());
+            body.extend_from_slice(&octets[..octets.len().min(left)]);
+        })?;
+        let header = &session.transaction.header;
+        let mut texts = text::texts(header, &body);
+        if self.scans_headers {
+            let text = String::from_utf8_lossy(&header.to_bytes()).into_owned();
+            texts.push(Text { is_html: false, text });
+        }
+        Ok(texts)
+    }
+
+    /// What is looked up: the domains of organizations and reversed addresses, then the names below.
+    fn names(&self, hosts: &[Host], exempt: &[String]) -> Vec<String> {
+        let (mut first, mut more) = (Vec::new(), Vec::new());
+        for host in hosts {
+            match host {
+                Host::Address(ip) if self.checks_addresses => first.push(reversed(*ip)),
+                Host::Address(_) => {}
+                Host::Name(name) => {
+                    let Some(top) = self.suffixes.organization(name) else { continue };
+                    if exempt.iter().any(|own| is_at_or_below(name, own)) {
+                        continue;
+                    }
+                    let mut at = name.as_str();
+                    while at.len() > top.len() {
+                        more.push(at.to_owned());
+                        at = at.split_once('.').map_or("", |(_, above)| above);
+                    }
+                    first.push(top);
+                }
+            }
+        }
+        let mut names: Vec<String> = Vec::new();
+        for name in first.into_iter().chain(more) {
+            if names.len() < self.most_names && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// What is listed: what is to be done, and why.
+    fn look_up(
+        &self,
+        session: &mut Session,
+        zones: &[Zone],
+        names: &[String],
+    ) -> Vec<(Action, String)> {
+        let pairs: Vec<(&Zone, &String)> =
+            zones.iter().flat_map(|zone| names.iter().map(move |name| (zone, name))).collect();
+        let ask = |kind: Kind, pairs: &[(&Zone, &String)]| {
+            let question = |(zone, name): &(&Zone, &String)| {
+                Question::new(&format!("{name}.{}", zone.name), kind)
+            };
+            session.dns().ask(&pairs.iter().map(question).collect::<Vec<_>>())
+        };
+        let mut failed: Vec<String> = Vec::new();
+        let mut found = Vec::new();
+        for (pair, answer) in pairs.iter().zip(ask(Kind::A, &pairs)) {
+            match pair.0.entry(&answer) {
+                Ok(entry) => found.extend(entry.map(|ip| (*pair, ip))),
+                Err(why) => {
+                    // A list that fails fails for all names alike.
+                    let line = format!("{}: {why}", pair.0.name);
+                    if !failed.contains(&line) {
+                        failed.push(line);
+                    }
+                }
+            }
+        }
+        let listed: Vec<(&Zone, &String)> = found.iter().map(|(pair, _)| *pair).collect();
+        let texts = if listed.is_empty() { Vec::new() } else { ask(Kind::Txt, &listed) };
+        failed.iter().for_each(|line| session.log(Level::Error, line));
+        let entry = |(((zone, name), ip), text): ((_, Ipv4Addr), &Answer)| {
+            let (zone, name): (&Zone, &String) = (zone, name);
+            let text = text.texts().next().map_or_else(|| ip.to_string(), shown);
+            (zone.action.unwrap_or(self.action), format!("{name} in {}: {text}", zone.name))
+        };
+        found.iter().copied().zip(&texts).map(entry).collect()
+    }
+}
+
+/// A list's text as it may stand in a reply and in a header section.
+fn shown(text: &[u8]) -> String {
+    let shown = |octet: &u8| match octet {
+        b' '..=b'~' => char::from(*octet),
+        _ => '?',
+    };
+    text.iter().take(MOST_TEXT).map(shown).collect()
+}
+
+fn is_at_or_below(name: &str, above: &str) -> bool {
+    let rest = name.strip_suffix(above);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::Code::{self, Declined, Deny, DenySoft};
+    use crate::hook::Hook;
+    use crate::testing::Trial;
+
+    const LIST: &str = "// ===BEGIN ICANN DOMAINS===\nexample\nco.example\n";
+    const DNS: &str = "\
+        spam.example.multi.test A 127.0.0.2\n\
+        spam.example.multi.test TXT Listed, see http://multi.test/\n\
+        bad.shop.co.example.multi.test A 127.0.0.8\n\
+        1.2.0.192.multi.test A 127.0.0.4\n\
+        spam.example.blocked.test A 127.255.255.254\n\
+        7.2.0.192.blocked.test A 127.0.1.255\n\
+        spam.example.away.test A failed";
+
+    fn trial(arguments: &str, zones: &str) -> Trial {
+        let line = format!("uribl suffixes {{dir}}/config/list {arguments}");
+        let files =
+            [("list", LIST), ("uribl_zones", zones), ("uribl_whitelist_domains", "good.example\n")];
+        Trial::new(&line, &files).with_dns(DNS)
+    }
+
+    fn run(arguments: &str, zones: &str, text: &str) -> (Code, String, String) {
+        let mut trial = trial(arguments, zones);
+        trial.message(&format!("Subject: x\r\n\r\n{text}\r\n"));
+        let verdict = trial.plain(Hook::DataPost);
+        let field = trial.session.transaction.header.get("X-URIBL-Match");
+        let field = field.map(|value| value.trim().to_owned()).unwrap_or_default();
+        (verdict.code(), verdict.text().to_owned(), field)
+    }
+
+    #[test]
+    fn entries_have_the_consequence_of_their_zone() {
+        let spam = "http://www.spam.example/x";
+        let why = "spam.example in multi.test: Listed, see http://multi.test/";
+        assert_eq!(run("", "multi.test", spam), (Declined, String::new(), why.into()));
+        assert_eq!(run("action deny", "multi.test", spam), (Deny, why.into(), String::new()));
+        assert_eq!(run("", "multi.test -1 denysoft", spam).0, DenySoft);
+        assert_eq!(run("action deny", "multi.test 2 log", spam).0, Declined);
+        assert_eq!(run("", "multi.test 4,8 deny", spam).0, Declined);
+        assert_eq!(run("", "multi.test 2,8 deny", "http://bad.shop.co.example").0, Deny);
+        assert_eq!(run("", "multi.test 2,8 deny", "http://shop.co.example").0, Declined);
+        let ip = run("", "multi.test 4 deny", "http://192.0.2.1/").1;
+        assert_eq!(ip, "1.2.0.192 in multi.test: 127.0.0.4");
+        assert_eq!(run("checkip no", "multi.test 4 deny", "http://192.0.2.1/").0, Declined);
+        assert_eq!(run("", "multi.test 4 deny", "nothing here").0, Declined);
+    }
+
+    #[test]
+    fn a_list_that_does_not_answer_lists_nothing() {
+        let mut trial = trial("action deny", "blocked.test\naway.test\n");
+        trial.message("Subject: x\r\n\r\nhttp://spam.example http://192.0.2.7/\r\n");
+        assert_eq!(trial.plain(Hook::DataPost).code(), Declined);
+        for line in [
+            "blocked.test: the list answers with an error",
+            "blocked.test: the list has no addresses",
+            "away.test: no answer in time",
+        ] {
+            assert!(trial.log().contains(line), "{line}: {}", trial.log());
+        }
+    }
+
+    #[test]
+    fn exceptions_and_limits() {
+        let mut trial = trial("action deny max_names 2", "multi.test");
+        trial
+            .message("Subject: x\r\n\r\nhttp://a.example http://b.example http://spam.example\r\n");
+        assert_eq!(trial.plain(Hook::DataPost).code(), Declined);
+        assert!(trial.log().contains("pass, 2 names"), "{}", trial.log());
+        trial.message("Subject: x\r\n\r\nhttp://www.good.example good.example\r\n");
+        trial.plain(Hook::DataPost);
+        assert!(trial.log().contains("pass, no hosts"));
+        let headers = "Subject: spam.example\r\n\r\nx\r\n";
+        for (arguments, code) in
+            [("", Declined), ("scan-headers 1", Deny), ("check-headers 1", Deny)]
+        {
+            let mut trial = self::trial(&format!("action deny {arguments}"), "multi.test");
+            trial.message(headers);
+            assert_eq!(trial.plain(Hook::DataPost).code(), code, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let mut trial = trial("", "nodot\nmulti.test x\nmulti.test 2 none\n");
+        trial.message("Subject: x\r\n\r\nhttp://spam.example\r\n");
+        assert_eq!(trial.plain(Hook::DataPost).code(), Declined);
+        let log = trial.log();
+        for line in ["uribl_zones:1: 'nodot'", "uribl_zones:2: 'x'", "uribl_zones:3: no action"] {
+            assert!(log.contains(line), "{line}: {log}");
+        }
+        assert!(Trial::load("uribl action none", &[]).is_err());
+        assert!(Trial::load("uribl suffixes /nonexistent", &[]).is_err());
+    }
+}
