@@ -16,16 +16,16 @@
 //!
 //! ARGUMENTS
 //!     reject 0|1   nobody is refused; the default
-//!     reject 2     451 to a result fail or temperror
-//!     reject 3     550 to fail; 451 to softfail and temperror
-//!     reject 4     550 to softfail as well; 451 to permerror
+//!     reject 2     450 to a result fail or temperror
+//!     reject 3     550 to fail; 450 to softfail and temperror
+//!     reject 4     550 to softfail as well; 450 to permerror
 //!     reject 5     550 to neutral as well
 //!     reject 6     550 to none and permerror as well
 //!     spf_deny 1   an older way to say reject 3; spf_deny 2 is reject 4
 //!
 //!     3 is a good start.  Higher levels refuse mail that its domains did not ask to refuse.
 //!
-//!     A record that cannot be looked up is never refused for good: temperror is 451, from level 2.
+//!     A record that cannot be looked up is never refused for good: temperror is 450, from level 2.
 //!
 //! REPLIES
 //!     550 SPF - forgery: REASON    a fail; REASON is the domain's own explanation, if it has one
