@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub mod list_check;
 pub mod lists;
 mod memory;
 mod message;
@@ -156,6 +157,15 @@ impl Answer {
             Record::Ptr(name) => Some(name.as_str()),
             _ => None,
         })
+    }
+}
+
+/// For the fuzz target: any octets, read as an answer to a question, whatever their id.
+pub(crate) fn read_any(octets: &[u8], question: &Question) -> Option<Answer> {
+    let id = octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    match message::read(octets, question, id, false) {
+        message::Said::Answer(answer) => Some(answer),
+        _ => None,
     }
 }
 
