@@ -1,6 +1,8 @@
 //! What the fuzz targets in `t/fuzz` do with any octets; a test runs the same over their corpus.  Each
 //! function panics where something is wrong.
 
+mod origin;
+
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -27,12 +29,15 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 13] = [
+pub const TARGETS: [(&str, Run); 18] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
     ("command", command),
     ("config", config),
+    ("dkim", origin::dkim),
+    ("dmarc", origin::dmarc),
+    ("dns", origin::dns),
     ("dots", dots),
     ("header", header),
     ("line", line),
@@ -41,6 +46,8 @@ pub const TARGETS: [(&str, Run); 13] = [
     ("proxy", proxy),
     ("scram", scram),
     ("session", session),
+    ("spf", origin::spf),
+    ("text", origin::parts),
 ];
 
 /// Does what the target of that name does.
