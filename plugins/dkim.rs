@@ -34,7 +34,7 @@
 //!     RSA key comes first.  Only the user that sessions run as should be able to read them.
 //!
 //! REPLIES
-//!     550 DKIM signature invalid
+//!     552 DKIM signature invalid
 //!
 //! NOTES
 //!     dkim_result         of the connection: pass, fail, none, invalid or temperror

@@ -34,8 +34,8 @@
 //!     reporting 0|1    taken for the sake of old configurations; no reports are sent
 //!
 //! REPLIES
-//!     550 failed DMARC policy
-//!     450 DMARC could not be checked, try again later
+//!     552 failed DMARC policy
+//!     452 DMARC could not be checked, try again later
 //!
 //! NOTES
 //!     dmarc_result   of the transaction: pass, fail, none or temperror

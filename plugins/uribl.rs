@@ -43,7 +43,7 @@
 //!     uribl_whitelist_domains   names that are not looked up, nor what is below them
 //!
 //! REPLIES
-//!     NAME in ZONE: TEXT, with the text or the address that the list has
+//!     552 NAME in ZONE: TEXT   with the text or the address that the list has; 452 for denysoft
 //!
 //! SEE ALSO
 //!     dnsbl, rhsbl
