@@ -36,6 +36,7 @@
 //! ```
 
 use crate::config::Lines;
+use crate::dns::Dns;
 use crate::dns::lists::{self, Listing, Zone};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Settings, Verdict};
@@ -59,13 +60,14 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
         let zones = session.derived(&zones);
         let helo = session.connection.hello_host.clone();
-        let named = [("", sender.host()), ("HELO ", helo.as_str())];
-        for (what, name) in named {
-            let name = host::canonical(name);
-            if name.contains('.')
-                && !name.starts_with('[')
-                && let Some(verdict) = check(session, code, &zones, what, &name)
-            {
+        let mut named =
+            vec![("", host::canonical(sender.host())), ("HELO ", host::canonical(&helo))];
+        named.retain(|(_, name)| name.contains('.') && !name.starts_with('['));
+        // What is asked about both at once is known when each is judged.
+        let questions = named.iter().flat_map(|(_, name)| lists::questions(&zones, name));
+        session.dns().ask(&questions.collect::<Vec<_>>());
+        for (what, name) in &named {
+            if let Some(verdict) = check(session, code, &zones, what, name) {
                 return verdict;
             }
         }

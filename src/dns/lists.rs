@@ -115,9 +115,14 @@ pub fn entries(answer: &Answer) -> (Vec<Ipv4Addr>, Option<String>) {
     (found, failed)
 }
 
+/// What will be asked about `what`, to be asked together with other questions.
+pub fn questions(zones: &[Zone], what: &str) -> Vec<Question> {
+    zones.iter().flat_map(|zone| zone.questions(what)).collect()
+}
+
 /// Asks all lists about `what`, a reversed address or a name, at once, and `more` with them.
 pub fn ask(dns: &dyn Dns, zones: &[Zone], what: &str, more: &[Question]) -> Vec<Listing> {
-    let mut questions: Vec<Question> = zones.iter().flat_map(|zone| zone.questions(what)).collect();
+    let mut questions = questions(zones, what);
     questions.extend_from_slice(more);
     let answers = dns.ask(&questions);
     let pairs = answers.chunks_exact(2).zip(zones);
