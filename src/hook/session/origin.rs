@@ -54,12 +54,15 @@ impl Session {
             let fields: Vec<&[u8]> = header.fields().collect();
             let mut verifier = dkim::Verifier::new(fields);
             let mut questions = verifier.questions();
-            // What DMARC is going to ask is asked together with the keys.
+            // What DMARC and ARC are going to ask is asked together with the keys.
             if self.plugins().names().any(|name| name == "dmarc") {
                 for author in self.authors() {
                     questions.extend(dmarc::questions(&author));
                 }
                 questions.extend(verifier.domains().flat_map(dmarc::questions));
+            }
+            if self.plugins().names().any(|name| name == "arc") {
+                questions.extend(arc::Verifier::new(header.fields().collect()).questions());
             }
             dns.ask(&questions);
             if !verifier.is_empty() {
