@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::Config;
-use crate::dns::{Resolver, Table};
+use crate::dns::{Answer, Dns, Question, Resolver, Table};
 use crate::error::Result;
 use crate::hook::{
     Args, Call, Hook, Hooks, Incoming, Plugins, Register, Session, Settings, Shared,
@@ -138,6 +138,13 @@ impl Trial {
     /// A line of `table` is none.
     pub fn with_dns(mut self, table: &str) -> Trial {
         self.session.connection.set_resolver(Resolver::over(Table::new(table)));
+        self
+    }
+
+    /// No question to the domain name system is answered.
+    #[must_use]
+    pub fn with_dead_dns(mut self) -> Trial {
+        self.session.connection.set_resolver(Resolver::over(Dead));
         self
     }
 
@@ -270,6 +277,15 @@ impl Trial {
         let mut session = Session::new(shared.clone(), connection, "trial".into());
         session.connection.set_resolver(Resolver::over(Table::default()));
         Ok(Trial { session, log, dir, shared })
+    }
+}
+
+/// A domain name system that does not answer.
+struct Dead;
+
+impl Dns for Dead {
+    fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+        questions.iter().map(|_| Answer::Failed("no answer in time".into())).collect()
     }
 }
 

@@ -89,6 +89,9 @@ mod tls;
 // Who may relay, and who may not.
 mod relaying;
 
+// Who sent a message: DKIM and DMARC between two daemons, and the domain name system.
+mod origin;
+
 // The PROXY protocol.
 mod proxy;
 

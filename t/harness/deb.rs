@@ -36,6 +36,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("python3", &["python3"]),
     ("gsasl", &["gsasl"]),
     ("msmtp", &["msmtp"]),
+    ("dnsmasq-base", &["dnsmasq"]),
+    ("publicsuffix", &["/usr/share/publicsuffix/public_suffix_list.dat"]),
     ("strace", &["strace"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
     ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
