@@ -69,12 +69,12 @@ fn verify(session: &mut Session) -> io::Result<()> {
     let (name, sealers) = (finding.outcome.name(), finding.sealers.join(", "));
     session.transaction.notes.set(RESULT, name.into());
     match finding.outcome {
-        Outcome::Pass => session.log(Level::Info, format_args!("pass, {sealers}")),
-        Outcome::None => session.log(Level::Info, "skip, no seal"),
+        Outcome::Pass => session.pass(sealers),
+        Outcome::None => session.skip("no seal"),
         Outcome::Fail | Outcome::TempError => {
-            session.log(Level::Info, format_args!("fail, tolerated, {}", finding.reason));
+            session.fail(format_args!("tolerated, {}", finding.reason))
         }
-    }
+    };
     Ok(())
 }
 

@@ -55,7 +55,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::config::Lines;
 use crate::dns::lists::entries;
 use crate::dns::{Answer, Dns, Kind, Question, reversed};
 use crate::error::{Error, Result};
@@ -114,13 +113,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&known)?;
     let scans = ["scan-headers", "check-headers"].map(|name| args.named(name));
     let uribl = Uribl {
-        action: action(args.named("action").unwrap_or("add-header"))?,
+        action: args.one_of("action", &ACTIONS, Action::AddHeader)?,
         scans_headers: scans.into_iter().flatten().any(|value| value != "0" && value != "no"),
         checks_addresses: !matches!(args.named("checkip"), Some("no" | "0")),
         most_names: args.parsed("max_names", 50)?,
         suffixes: Suffixes::read(Path::new(args.named("suffixes").unwrap_or(suffixes::FILE)))?,
     };
-    let zones = hooks.derived_checked("uribl_zones", zones);
+    let zones = hooks.rows("uribl_zones", |line| Zone::parse(&line.text));
     let exempt = hooks.derived("uribl_whitelist_domains", |lines| {
         let words = lines.iter().filter_map(|line| line.split_whitespace().next());
         words.map(|word| host::canonical(word).into_owned()).collect::<Vec<String>>()
@@ -141,13 +140,6 @@ fn action(word: &str) -> Result<Action> {
         let known = ACTIONS.map(|(known, _)| known).join(", ");
         Error::new(format!("no action '{word}' (known: {known})"))
     })
-}
-
-fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
-    let zones = lines
-        .entries()
-        .map(|line| Zone::parse(&line.text).map_err(|error| error.or_at(&line.file, line.number)));
-    zones.filter_map(|zone| zone.map_err(|problem| problems.push(problem)).ok()).collect()
 }
 
 impl Zone {
@@ -196,8 +188,7 @@ impl Uribl {
         let texts = self.texts(session)?;
         let names = self.names(&hosts::hosts(&texts, &self.suffixes), exempt);
         if names.is_empty() {
-            session.log(Level::Info, "pass, no hosts");
-            return Ok(DECLINED);
+            return Ok(session.pass("no hosts"));
         }
         let found = self.look_up(session, zones, &names);
         let mut verdict = None;
@@ -218,7 +209,7 @@ impl Uribl {
             }
         }
         if found.is_empty() {
-            session.log(Level::Info, format_args!("pass, {} names", names.len()));
+            session.pass(format_args!("{} names", names.len()));
         }
         Ok(verdict.unwrap_or(DECLINED))
     }
