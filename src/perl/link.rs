@@ -1,6 +1,6 @@
 //! A connection to one Perl process: frames out and in, with a deadline.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -11,24 +11,23 @@ use crate::perl::wire::{self, Item, LONGEST};
 /// How long writing a frame may take: the other side reads whatever it does next.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How late a deadline may be noticed.  It is the socket's own limit, set once: one for each frame would
+/// cost a system call each.
+const TICK: Duration = Duration::from_millis(100);
+
 pub(super) struct Link {
     stream: UnixStream,
     /// The process that opened it; one that was forked later must not use it.
     owner: u32,
     input: RefCell<Vec<u8>>,
-    waits: Cell<Duration>,
 }
 
 impl Link {
     pub(super) fn new(stream: UnixStream) -> Link {
-        // Cannot fail for a duration that is not zero.
+        // Neither fails for a duration that is not zero.
         let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        Link {
-            stream,
-            owner: std::process::id(),
-            input: RefCell::default(),
-            waits: Cell::new(Duration::ZERO),
-        }
+        let _ = stream.set_read_timeout(Some(TICK));
+        Link { stream, owner: std::process::id(), input: RefCell::default() }
     }
 
     pub(super) fn is_ours(&self) -> bool {
@@ -64,7 +63,9 @@ impl Link {
                 }
                 input.reserve(length);
             }
-            self.wait_until(deadline)?;
+            if Instant::now() >= deadline {
+                return Err("the Perl plugin took too long".into());
+            }
             let mut chunk = [0; 16 * 1024];
             match (&self.stream).read(&mut chunk) {
                 Ok(0) => return Err("the Perl process died".into()),
@@ -91,22 +92,6 @@ impl Link {
             Ok(count) => count == 0,
             Err(error) => error != nix::errno::Errno::EAGAIN && error != nix::errno::Errno::EINTR,
         }
-    }
-
-    /// The socket's own limit is set only when it has changed by much: it costs a system call.  One
-    /// that is a little late does no harm, the next round of the caller's looks at the time.
-    fn wait_until(&self, deadline: Instant) -> Result<(), String> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err("the Perl plugin took too long".into());
-        }
-        let set = self.waits.get();
-        if set.is_zero() || left.abs_diff(set) > (left / 4).min(Duration::from_secs(1)) {
-            let wait = left.max(Duration::from_millis(10));
-            self.stream.set_read_timeout(Some(wait)).map_err(|error| error.to_string())?;
-            self.waits.set(wait);
-        }
-        Ok(())
     }
 }
 

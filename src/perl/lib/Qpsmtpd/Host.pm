@@ -57,8 +57,12 @@ our $LOADING = 1;
 our $LOG_LEVEL = 7;
 our $LOG_WAITS = 1;
 
-# Whose conversation this is: a plugin may fork, and its child must not take part.
+# Whose conversation this is: a plugin may fork, and its child must not take part.  To ask whose process
+# this is costs a system call, so it is asked once for each frame.
 my $owner = 0;
+
+# Is this such a child, which has come to where it would speak?
+my $strayed = 0;
 
 # How many pages this process had when it began to serve.
 my $pages = 0;
@@ -121,7 +125,11 @@ sub decode {
 
 # The child of a plugin's fork says nothing, and ends where the plugin lets it go on.
 sub send_frame {
-    return if $$ != $owner;
+    return $strayed = 1 if $$ != $owner;
+    transmit(@_);
+}
+
+sub transmit {
     my $text = encode([@_]);
     my $frame = pack('N', length $text) . $text;
     my $sent = 0;
@@ -135,7 +143,7 @@ sub send_frame {
 
 # The other side is gone when there is nothing to read: this process has no more to do.
 sub receive_frame {
-    exit 0 if $$ != $owner;
+    exit 0 if $strayed;
     my $head = receive_octets(4);
     my $body = receive_octets(unpack 'N', $head);
     my $at = 0;
@@ -174,7 +182,12 @@ sub undisturbed {
 sub asked {
     my ($what, @args) = @_;
     die "a process that a plugin has forked cannot ask for '$what'\n" if $$ != $owner;
-    send_frame('a', $what, \@args, Qpsmtpd::State::changes());
+    return converse($what, @args);
+}
+
+sub converse {
+    my ($what, @args) = @_;
+    transmit('a', $what, \@args, Qpsmtpd::State::changes());
     while (1) {
         my ($kind, @rest) = receive_frame();
         if ($kind eq 'k') {
@@ -195,7 +208,8 @@ sub log_line {
     my ($level, $text) = @_;
     return if $level > $LOG_LEVEL;
     return print STDERR "$$ $text\n" if $$ != $owner;
-    return $LOG_WAITS ? ask('log', $level, $text) : notify('log', $level, $text);
+    return undisturbed(\&converse, 'log', $level, $text) if $LOG_WAITS;
+    undisturbed(\&transmit, 't', 'log', [$level, $text]);
 }
 
 # ------------------------------------------------------------------------------------ calls
@@ -324,6 +338,8 @@ sub run {
     $0 = "$root/perl-plugins";
     $owner = $$;
     $ENV{PROCESS} = $0;
+    # Without it the C library looks at the file each time that a plugin asks for the local time.
+    $ENV{TZ} = ':/etc/localtime' unless defined $ENV{TZ};
     local $SIG{__WARN__} = \&warned;
     while (1) {
         my ($kind, @rest) = receive_frame();
