@@ -13,8 +13,14 @@ fn cargo(command: &str) {
     cargo
         .args(["--offline", "--locked", "--quiet", "--target-dir"])
         .arg(programs.parent().unwrap());
-    // Crates are built anew where this one is another than it was.
-    cargo.env_remove("CARGO_MANIFEST_DIR");
+    // Crates that look at these are built anew where they differ.
+    for (name, _) in std::env::vars_os() {
+        let is_of_this_crate =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_of_this_crate) {
+            cargo.env_remove(name);
+        }
+    }
     if programs.ends_with("release") {
         cargo.arg("--release");
     }
