@@ -14,6 +14,10 @@
 //!     than DECLINED.  An answer without a text gets the hook's own text.  A handler that returns
 //!     an error or panics is logged, and the client is told to try again later.
 //!
+//!     What plugins have in common, lists in files, clients that are not tested, and refusals that
+//!     the arguments reject and reject_type steer, is shown by badsender in docs/plugins.md, and
+//!     by the plugin badmailfrom.
+//!
 //! ARGUMENTS
 //!     None.
 //!

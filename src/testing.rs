@@ -55,7 +55,8 @@ pub fn queued() -> Vec<Vec<u8>> {
     QUEUED.take()
 }
 
-/// Loaded plugins and one session from 192.0.2.1, in a temporary folder.
+/// Loaded plugins and one session from 192.0.2.1, in a temporary folder.  A test that fails shows
+/// what they have logged.
 pub struct Trial {
     /// The session that the plugins see.
     pub session: Session,
@@ -290,7 +291,12 @@ impl Dns for Dead {
 }
 
 impl Drop for Trial {
+    /// Tells a test that fails what was logged, and removes the folder.
+    #[allow(clippy::print_stderr, reason = "only what is printed is shown with the test")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of the trial:\n{}", self.log());
+        }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
