@@ -148,8 +148,9 @@ mod tests {
     }
 
     fn refused(trial: &mut Trial, words: &[&str]) -> Vec<(u16, String)> {
-        assert_eq!(trial.call(Hook::Help, &Call::Words("help", words)), DONE);
-        trial.session.take_responses()
+        let outcome = trial.session.ask(Hook::Help, &Call::Words("help", words));
+        assert_eq!(outcome.verdict, DONE);
+        outcome.said
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
             trial.session.connection.hello = hello;
             let verdict = trial.plain(Hook::Quit);
             assert_eq!(verdict, if is_fun { DONE } else { DECLINED });
-            let said = trial.session.take_responses();
+            let said = trial.session.responses();
             let text = "mx.test closing connection.\n  / -s";
             assert_eq!(said.first(), is_fun.then(|| (221, text.to_owned())).as_ref());
         }

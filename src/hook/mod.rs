@@ -32,6 +32,7 @@ pub use session::{Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
+pub(crate) use outcome::Outcome;
 pub(crate) use registration::LateHooks;
 pub(crate) use scram::mac;
 #[cfg(test)]

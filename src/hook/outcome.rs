@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::hook::Verdict;
+use crate::hook::{DECLINED, Verdict};
 use crate::mail::Address;
 
-/// What handlers said and did beside their verdicts.  A handler that fails has said nothing.
-#[derive(Debug, Clone, Default)]
+/// What comes of asking a hook: the verdict, and what handlers said beside it.  A handler that fails
+/// has said nothing.
+#[derive(Debug, Clone)]
 pub(crate) struct Outcome {
+    /// What was decided.
+    pub(crate) verdict: Verdict,
     /// Replies with which plugins answer the client themselves, in order: code and text.
     pub(crate) said: Vec<(u16, String)>,
     /// Is the connection to be closed?
@@ -17,4 +20,17 @@ pub(crate) struct Outcome {
     /// At `queue`: what becomes of single recipients, by their place, where that differs from the
     /// verdict.
     pub(crate) each: BTreeMap<usize, Verdict>,
+}
+
+impl Default for Outcome {
+    /// Nobody has decided or said anything.
+    fn default() -> Outcome {
+        Outcome {
+            verdict: DECLINED,
+            said: vec![],
+            hang_up: false,
+            address: None,
+            each: BTreeMap::new(),
+        }
+    }
 }

@@ -3,12 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
-use crate::hook::outcome::Outcome;
 use crate::hook::plugins::{Handler, Loaded};
 use crate::hook::registration::SessionFn;
 use crate::hook::verdict::Failure;
 use crate::hook::{
-    Call, Code, DECLINED, Hook, HookResult, Incoming, Plugins, Session, Settings, Verdict,
+    Call, Code, DECLINED, Hook, HookResult, Incoming, Outcome, Plugins, Session, Settings, Verdict,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics};
@@ -68,6 +67,14 @@ impl Session {
     /// Asks the handlers of `hook` in order until one decides, and tells the `deny` and `ok`
     /// hooks of each answer.  Where nobody decides, the last answer counts, for its text; for
     /// clients that authenticate the first text counts.
+    pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Outcome {
+        self.outcome.address = None;
+        let verdict = self.run(hook, call);
+        Outcome { verdict, ..std::mem::take(&mut self.outcome) }
+    }
+
+    /// The same within the work for another hook: what handlers say beside the verdict waits for
+    /// the [`Session::ask`] that is under way or comes next.
     pub(crate) fn run(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
         self.run_chain(hook, call, true)
     }
@@ -90,7 +97,7 @@ impl Session {
             }
             let changed = match call {
                 Call::Address(_, params) => {
-                    self.replaced_address().map(|changed| (changed, *params))
+                    self.outcome.address.clone().map(|changed| (changed, *params))
                 }
                 _ => None,
             };
@@ -119,7 +126,7 @@ impl Session {
     ) -> Verdict {
         let plugin = plugins.loaded(handler.plugin);
         let outer = self.enter(handler.plugin, hook, plugin.settings.timeout);
-        let before = self.outcome().clone();
+        let before = self.outcome.clone();
         let done = guarded(plugin, hook, || {
             let verdict = (handler.run)(self, call);
             self.without_route(verdict, hook, call)
@@ -127,7 +134,7 @@ impl Session {
         let verdict = self.judged(done, &plugin.settings, before);
         self.leave(outer);
         if hook == Hook::Queue && verdict.code() == Code::Declined {
-            self.outcome_mut().each.clear();
+            self.outcome.each.clear();
         }
         if !handler.is_late() {
             self.keep_result(hook, handler.id as usize, verdict.code());
@@ -150,7 +157,7 @@ impl Session {
             Ok(_) => {}
             Err(failure) => self.log_at(Level::Crit, failure),
         }
-        *self.outcome_mut() = before;
+        self.outcome = before;
         settings.verdict_of_failure()
     }
 
@@ -160,7 +167,7 @@ impl Session {
         let (Hook::Rcpt, Code::Ok, Call::Address(asked, _)) = (hook, verdict.code(), call) else {
             return verdict;
         };
-        let replaced = self.replaced_address();
+        let replaced = self.outcome.address.clone();
         self.refused_route(replaced.as_ref().unwrap_or(asked)).unwrap_or(verdict)
     }
 
@@ -214,13 +221,13 @@ mod tests {
         let mut trial = Trial::with(says_and_fails, "on_error ignore", &[]);
         for host in ["panics.example", "errs.example"] {
             assert_eq!(trial.rcpt(&format!("<a@{host}>")).text(), format!("<a@{host}>"));
-            let outcome = trial.session.outcome();
+            let outcome = &trial.session.outcome;
             assert!(outcome.said.is_empty() && outcome.each.is_empty(), "{outcome:?}");
             assert!(outcome.address.is_none() && !outcome.hang_up, "{outcome:?}");
         }
         assert_eq!(trial.rcpt("<a@sound.example>").text(), "<other@example.net>");
-        assert_eq!(trial.session.outcome().said.len(), 2);
-        assert!(trial.session.outcome().hang_up);
+        assert_eq!(trial.session.outcome.said.len(), 2);
+        assert!(trial.session.outcome.hang_up);
     }
 
     /// Handlers that see no session are run as all others are.

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::dns::Resolver;
-use crate::hook::outcome::Outcome;
-use crate::hook::{Code, Hook, Plugins, Settings, Verdict};
+use crate::hook::{Code, Hook, Outcome, Plugins, Settings, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
@@ -49,7 +48,8 @@ pub struct Session {
     results: [Vec<Option<Code>>; 2],
     greeted: Option<Greeted>,
     secrets: Vec<String>,
-    outcome: Outcome,
+    /// What handlers have said so far to which nobody has listened yet.
+    pub(super) outcome: Outcome,
     nested_failure: Cell<bool>,
     since: Instant,
     ear: Option<Ear>,
@@ -332,7 +332,7 @@ mod tests {
         trial.session.respond(250, "one");
         trial.session.respond(451, "two");
         assert_eq!(trial.session.responses(), [(250, "one".into()), (451, "two".into())]);
-        assert_eq!(trial.session.take_responses().len(), 2);
+        assert_eq!(trial.session.ask(Hook::Connect, &Call::Nothing).said.len(), 2);
         assert!(trial.session.responses().is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! A session with its client on the line: what the commands stand on.
 
-use crate::hook::{Ability, Call, Code, Hook, Session, Verdict};
+use crate::hook::{Ability, Call, Code, Hook, Outcome, Session, Verdict};
 use crate::log::Level;
 use crate::smtp::junk::Junk;
 use crate::smtp::refusals::refusal;
@@ -79,7 +79,7 @@ impl Dialogue {
 
     /// Asks a hook; what plugins answered the client themselves goes out.
     pub(crate) fn consult(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
-        self.consult_for(hook, call, 1)
+        self.consult_for(hook, call, 1).verdict
     }
 
     /// Answers a verdict that refuses, if it does.
@@ -97,26 +97,27 @@ impl Dialogue {
 
     /// [`Dialogue::ask`] about a message that has come, for so many recipients.
     pub(crate) fn ask_for(&mut self, hook: Hook, recipients: usize) -> Result<(), Answered> {
-        let verdict = self.consult_for(hook, &Call::Nothing, recipients);
-        self.answer_for(hook, &verdict, "", recipients)
+        let outcome = self.consult_for(hook, &Call::Nothing, recipients);
+        self.answer_for(hook, &outcome.verdict, "", recipients)
     }
 
-    /// [`Dialogue::consult`] about a message that has come, for so many recipients.
+    /// [`Dialogue::consult`] for so many recipients, if it is about a message that has come, and all
+    /// that comes of it.
     pub(crate) fn consult_for(
         &mut self,
         hook: Hook,
         call: &Call<'_>,
         recipients: usize,
-    ) -> Verdict {
+    ) -> Outcome {
         self.session.set_sent_ahead(self.stream.has_input());
-        let verdict = self.session.run(hook, call);
-        for (code, text) in self.session.take_responses() {
-            self.reply_to_message(&[Reply::own(code, &text)], recipients);
+        let outcome = self.session.ask(hook, call);
+        for (code, text) in &outcome.said {
+            self.reply_to_message(&[Reply::own(*code, text)], recipients);
         }
-        if self.session.take_hang_up() {
+        if outcome.hang_up {
             self.disconnect();
         }
-        verdict
+        outcome
     }
 
     /// [`Dialogue::answer`] for a message that has come, for so many recipients.

@@ -1,16 +1,13 @@
 //! What the core tells and asks a session, and plugins do not see.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session};
-use crate::hook::outcome::Outcome;
-use crate::hook::{Call, Code, Hook, Plugins, Verdict};
+use crate::hook::{Call, Code, Hook, Plugins};
 use crate::log::{self, Level, Record};
-use crate::mail::Address;
 
 /// A shorter word is part of others.
 const SHORTEST: usize = 4;
@@ -58,14 +55,6 @@ impl Session {
         &self.shared.plugins
     }
 
-    pub(crate) fn take_recipient_verdicts(&mut self) -> BTreeMap<usize, Verdict> {
-        std::mem::take(&mut self.outcome.each)
-    }
-
-    pub(crate) fn take_responses(&mut self) -> Vec<(u16, String)> {
-        std::mem::take(&mut self.outcome.said)
-    }
-
     /// A transaction begins: its number, counted from 1.
     pub(crate) fn begin_transaction(&mut self) {
         self.transactions += 1;
@@ -91,27 +80,6 @@ impl Session {
     /// A path in the spool folder that is free; nothing removes what is made there.
     pub(crate) fn spool_name(&self) -> PathBuf {
         self.shared.spool.name()
-    }
-
-    /// What has been said so far, which waits for the one who speaks to the client.
-    pub(crate) fn outcome(&self) -> &Outcome {
-        &self.outcome
-    }
-
-    pub(crate) fn outcome_mut(&mut self) -> &mut Outcome {
-        &mut self.outcome
-    }
-
-    pub(crate) fn replaced_address(&self) -> Option<Address> {
-        self.outcome.address.clone()
-    }
-
-    pub(crate) fn take_replaced(&mut self) -> Option<Address> {
-        self.outcome.address.take()
-    }
-
-    pub(crate) fn take_hang_up(&mut self) -> bool {
-        std::mem::take(&mut self.outcome.hang_up)
     }
 
     /// Another client speaks from now on: what plugins have said so far was about the last one.

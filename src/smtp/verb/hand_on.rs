@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hook::{Call, Code, Hook, Verdict};
+use crate::hook::{Call, Code, Hook, Outcome, Verdict};
 use crate::log::Level;
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::refusals::refusal;
@@ -44,8 +44,8 @@ fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
 }
 
 fn queue(dialogue: &mut Dialogue, recipients: usize) {
-    let verdict = dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
-    let own = dialogue.session.take_recipient_verdicts();
+    let Outcome { verdict, each: own, .. } =
+        dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
     let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
     if is_accepted(&verdict) || own.values().any(is_accepted) {
         dialogue.junk.got_message();

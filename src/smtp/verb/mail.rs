@@ -43,9 +43,8 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
         return Ok(reply);
     }
     dialogue.takes_utf8 = params.get(SMTPUTF8).is_some();
-    dialogue.session.take_replaced();
-    let verdict = dialogue.consult(Hook::Mail, &Call::Address(&sender, &params));
-    let sender = dialogue.session.take_replaced().unwrap_or(sender);
+    let outcome = dialogue.consult_for(Hook::Mail, &Call::Address(&sender, &params), 1);
+    let (verdict, sender) = (outcome.verdict, outcome.address.unwrap_or(sender));
     let shown = sender.to_string();
     if let Err(answered) = dialogue.answer(Hook::Mail, &verdict, &shown) {
         dialogue.log(Level::Info, format_args!("{} mail from {shown}", verdict.code()));

@@ -50,9 +50,8 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if dialogue.offers(Ability::Dsn) && !asks_well(&params, is_utf8) {
         return Ok(malformed_params());
     }
-    dialogue.session.take_replaced();
-    let verdict = dialogue.consult(Hook::Rcpt, &Call::Address(&recipient, &params));
-    let recipient = dialogue.session.take_replaced().unwrap_or(recipient);
+    let outcome = dialogue.consult_for(Hook::Rcpt, &Call::Address(&recipient, &params), 1);
+    let (verdict, recipient) = (outcome.verdict, outcome.address.unwrap_or(recipient));
     let shown = recipient.to_string();
     dialogue.answer(Hook::Rcpt, &verdict, &shown)?;
     if verdict.code() != Code::Ok {
