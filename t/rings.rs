@@ -138,9 +138,7 @@ fn leaves(tree: &str, before: &[String]) -> Vec<(String, Names)> {
     if let Some(group) = group {
         return branches(group).into_iter().flat_map(|branch| leaves(branch, &all)).collect();
     }
-    if all.len() > before.len().max(1) && all.last().is_some_and(|name| name == "self") {
-        all.pop();
-    } else if !before.is_empty() && path.trim() == "self" {
+    if all.len() > 1 && all.last().is_some_and(|name| name == "self") {
         all.pop();
     }
     let name = alias.or(all.last().map(String::as_str)).unwrap_or("").to_owned();
