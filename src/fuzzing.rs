@@ -1,6 +1,7 @@
 //! What the fuzz targets in `t/fuzz` do with any octets; a test runs the same over their corpus.  Each
 //! function panics where something is wrong.
 
+mod input;
 mod origin;
 
 use std::cell::RefCell;
@@ -10,6 +11,7 @@ use std::os::unix::net::UnixStream;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
+use self::input::halves;
 use crate::config::Config;
 use crate::forward::{CrlfLines, Dots as Doubled};
 use crate::mail::{Address, Header};
@@ -443,10 +445,4 @@ fn is_normal(message: &[u8]) -> bool {
     let pairs = message.windows(2).filter(|two| two == b"\r\n").count();
     let count = |which| message.iter().filter(|octet| **octet == which).count();
     count(b'\r') == pairs && count(b'\n') == pairs
-}
-
-/// What is before the first octet 0, and what is behind it.
-fn halves(input: &[u8]) -> (&[u8], &[u8]) {
-    let zero = input.iter().position(|octet| *octet == 0);
-    zero.map_or((input, &[]), |zero| (&input[..zero], &input[zero + 1..]))
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::halves;
+use super::input::halves;
 use crate::dns::{Answer, Dns, Kind, Question, Record, Table, read_any};
 use crate::mail::{Header, text};
 use crate::origin::dkim::{MOST_SIGNATURES, Verifier};
