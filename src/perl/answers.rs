@@ -17,8 +17,10 @@ type Answer = Result<Item, String>;
 type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
-const QUESTIONS: [(&str, Run); 24] = [
+const QUESTIONS: [(&str, Run); 25] = [
     ("log", log),
+    // Lines that are held are written before any question is answered.
+    ("held", |_, _, _| Ok(Item::Undef)),
     ("config", config),
     ("config_file", config_file),
     ("user_config", user_config),

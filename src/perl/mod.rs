@@ -68,6 +68,9 @@ pub struct Perl {
     serving: RefCell<Option<Rc<Serving>>>,
     is_loading: Cell<bool>,
     has_loggers: Cell<bool>,
+    /// Lines of the log, level and text, that a handler has said and that loggers in Perl get when
+    /// its process listens again.
+    held: RefCell<Vec<Vec<Item>>>,
     /// Has a plugin the argument `loglevel`, so that no line is known to be superfluous?
     shifts_levels: Cell<bool>,
     parents: RefCell<Vec<Parent>>,
@@ -118,6 +121,7 @@ impl Perl {
             serving: RefCell::default(),
             is_loading: Cell::new(true),
             has_loggers: Cell::new(false),
+            held: RefCell::default(),
             shifts_levels: Cell::new(false),
             parents: RefCell::default(),
             late: Rc::default(),
@@ -175,9 +179,17 @@ impl Perl {
             failure => {
                 serving.link.cut();
                 self.serving.take();
+                self.log_held(asker);
                 failure
             }
         })
+    }
+
+    /// Writes the lines that were held.
+    fn log_held(&self, asker: &mut Asker<'_, '_>) {
+        for line in self.held.take() {
+            self.take_statement(asker, "log", &line);
+        }
     }
 
     /// Sends a frame and answers questions until there is a verdict.
@@ -208,15 +220,18 @@ impl Perl {
             match frame.first().map(Item::as_octets).unwrap_or_default() {
                 b"r" => {
                     apply(asker, frame.get(3))?;
+                    self.log_held(asker);
                     let rest = frame.get(2).map_or(&[][..], Item::as_list).to_vec();
                     return Ok(Said { code: part(1).as_number(), rest });
                 }
                 b"d" => {
                     apply(asker, frame.get(2))?;
+                    self.log_held(asker);
                     return Err(format!("{DIED}{}", part(1).as_text().trim_end()));
                 }
                 b"a" => {
                     apply(asker, frame.get(3))?;
+                    self.log_held(asker);
                     let answer = self.answer(asker, &part(1).as_text(), part(2).as_list());
                     link.send(match answer {
                         Ok(answer) => {
@@ -227,6 +242,9 @@ impl Perl {
                         }
                         Err(why) => vec![Item::text("e"), Item::text(why)],
                     })?;
+                }
+                b"t" if self.has_loggers.get() && part(1).as_octets() == b"log" => {
+                    self.held.borrow_mut().push(part(2).as_list().to_vec());
                 }
                 b"t" => self.take_statement(asker, &part(1).as_text(), part(2).as_list()),
                 _ => return Err("the Perl process sent an unknown frame".into()),
@@ -266,9 +284,9 @@ impl Perl {
         if self.shifts_levels.get() {
             level = 7;
         }
-        let waits = if self.has_loggers.get() { "1" } else { "0" };
+        let holds = if self.has_loggers.get() { "1" } else { "0" };
         let hello =
-            vec![Item::text("h"), Item::number(level), Item::text(waits), Item::texts(names)];
+            vec![Item::text("h"), Item::number(level), Item::text(holds), Item::texts(names)];
         link.send(hello)?;
         // A new child has only the handlers that were loaded.
         self.late.set(std::iter::empty());

@@ -12,8 +12,8 @@ package Qpsmtpd::Host;
 #     to Perl     c id hook state args     call a handler
 #                 k value state            the answer to a question
 #                 e text                   the question could not be answered
-#                 h level ask_log plugins  first of all: what to log, whether to wait for it, and
-#                                          which plugins there are
+#                 h level holds plugins    first of all: what to log, whether the worker holds lines
+#                                          of the log, and which plugins there are
 #                 l name file module args  load a plugin
 #                 b                        the message is gone: let go of its file
 #                 g                        has this process grown too much?  r 1: it has
@@ -22,6 +22,9 @@ package Qpsmtpd::Host;
 #                 d text changes           the handler died
 #                 a what args changes      a question
 #                 t what args              a statement, which nobody answers
+#
+# Where loggers are Perl plugins, the worker holds the lines of a handler until it can call them: before
+# it answers a question, and after the verdict.
 
 use strict;
 use warnings;
@@ -55,7 +58,10 @@ use constant MOST_PAGES => 8192;
 
 our $LOADING = 1;
 our $LOG_LEVEL = 7;
-our $LOG_WAITS = 1;
+our $HOLDS = 0;
+
+# Has the worker lines of the log that it holds?
+my $held = 0;
 
 # Whose conversation this is: a plugin may fork, and its child must not take part.  To ask whose process
 # this is costs a system call, so it is asked once for each frame.
@@ -130,6 +136,7 @@ sub send_frame {
 }
 
 sub transmit {
+    $held = 0 if $_[0] ne 't';
     my $text = encode([@_]);
     my $frame = pack('N', length $text) . $text;
     my $sent = 0;
@@ -201,6 +208,8 @@ sub converse {
 
 sub notify {
     my ($what, @args) = @_;
+    # What was logged before comes first.
+    undisturbed(\&converse, 'held') if $held && $$ == $owner;
     undisturbed(\&send_frame, 't', $what, \@args);
 }
 
@@ -208,7 +217,8 @@ sub log_line {
     my ($level, $text) = @_;
     return if $level > $LOG_LEVEL;
     return print STDERR "$$ $text\n" if $$ != $owner;
-    return undisturbed(\&converse, 'log', $level, $text) if $LOG_WAITS;
+    return undisturbed(\&converse, 'log', $level, $text) if $LOADING;
+    $held = $HOLDS;
     undisturbed(\&transmit, 't', 'log', [$level, $text]);
 }
 
@@ -221,7 +231,7 @@ sub handle {
     return load(@rest) if $kind eq 'l' && $LOADING;
     return send_frame('r', own_pages() - $pages > MOST_PAGES ? 1 : 0, [], {}) if $kind eq 'g';
     if ($kind eq 'h') {
-        ($LOG_LEVEL, $LOG_WAITS, my $names) = @rest;
+        ($LOG_LEVEL, $HOLDS, my $names) = @rest;
         return Qpsmtpd::Plugin::are_loaded(@$names);
     }
     die "an unknown frame '$kind'\n";
