@@ -120,7 +120,7 @@ pub struct Common {
     /// Show the manual of a plugin, or the list of plugins, and exit
     #[arg(long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
     pub help_plugin: Option<String>,
-    /// Make a certificate that nobody has signed, for trying out TLS, in this folder, and exit
+    /// Make a self-signed certificate, for trying out TLS, in this folder, and exit
     #[arg(long, value_name = "FOLDER")]
     pub make_certificate: Option<PathBuf>,
     /// Make a key for signing mail, rsa or ed25519 [default: rsa], in dkim/DOMAIN of the

@@ -10,7 +10,7 @@
 //!     to the level "reject".  When a message was queued, and nothing of its transaction refused,
 //!     those of the transaction's lines that are as important as "accept" are written once more,
 //!     with a prefix: "PID[SESSION] ` (HOOK) PLUGIN: TEXT".  So a program that reads them can put
-//!     the two kinds into different files.  It belongs into config/logging.
+//!     the two kinds into different files.  It belongs in config/logging.
 //!
 //!     With multilog, as log/run:
 //!

@@ -7,7 +7,7 @@
 //!
 //! DESCRIPTION
 //!     Without a logging plugin the log goes to standard error.  With this one alone it goes
-//!     nowhere.  It belongs into config/logging.
+//!     nowhere.  It belongs in config/logging.
 //!
 //! SEE ALSO
 //!     logging/warn

@@ -9,7 +9,7 @@
 //! DESCRIPTION
 //!     Writes lines "TIME HOST[PID]: [SESSION] (HOOK) PLUGIN: TEXT" to the end of a file or to the
 //!     standard input of a command.  Lines that belong to no session have no "[SESSION]".  It
-//!     belongs into config/logging; several instances, "logging/file:1", may write to several
+//!     belongs in config/logging; several instances, "logging/file:1", may write to several
 //!     places.
 //!
 //!     PATH and COMMAND may have the conversions of strftime(3), and %i for the id of the session

@@ -8,7 +8,7 @@
 //! DESCRIPTION
 //!     Writes lines "PID[SESSION] (HOOK) PLUGIN: TEXT" to standard error, where daemontools, runit,
 //!     systemd and the like take them.  Lines that belong to no session have no "[SESSION]".  It
-//!     belongs into config/logging.
+//!     belongs in config/logging.
 //!
 //! ARGUMENTS
 //!     LEVEL         the least important level to write: LOGEMERG, LOGALERT, LOGCRIT, LOGERROR,

@@ -25,7 +25,7 @@ const RSA_BITS: u32 = 2048;
 const TXT_OCTETS: usize = 255;
 
 /// Answers `--make-dkim-key DOMAIN SELECTOR [rsa|ed25519]`: makes a key below the folder of the
-/// configuration and prints the record that belongs into the DNS.  When root makes it, it is for
+/// configuration and prints the record that belongs in the DNS.  When root makes it, it is for
 /// the account that sessions run as.
 ///
 /// # Errors

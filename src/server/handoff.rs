@@ -1,8 +1,8 @@
 //! The typed messages between the parent and a child, the passed socket included.
 //!
-//! They go over Unix sockets that keep them apart (SOCK_SEQPACKET).  Each worker of a pool has one
-//! for its jobs; when the parent closes its end, the worker finishes what it is doing and ends.  All
-//! children report over the same one.
+//! They go over Unix sockets that keep them apart (SOCK_SEQPACKET).  Each worker of a pool has a
+//! socket for its jobs; when the parent closes its end, the worker finishes what it is doing and ends.
+//! All children report over one socket that they share.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr};

@@ -10,8 +10,9 @@ use crate::server::scoreboard::network;
 /// How often somebody may be asked to leave.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How long a client may stay: first, and after others have waited for a while.
+/// How long a session lasts at least when others begin to wait.
 const AT_LEAST: Duration = Duration::from_secs(10);
+/// How long a session lasts at least when others have waited for a long time.
 const AT_THE_VERY_LEAST: Duration = Duration::from_secs(2);
 
 /// How long the address of a client that was asked to leave has to stand back.
@@ -34,7 +35,8 @@ impl Overload {
         Overload { looked: now, patience: AT_LEAST, left: HashMap::new() }
     }
 
-    /// There is no room.  If it is time for somebody to leave: who came before the result is to.
+    /// There is no room.  Returns the time before which the clients that are to leave have come, if
+    /// it is time for clients to leave.
     pub(crate) fn limit(&mut self, waits: impl FnOnce() -> bool, now: Instant) -> Option<Instant> {
         if now.duration_since(self.looked) < PACE {
             return None;

@@ -11,7 +11,7 @@ use crate::server::pre_connection;
 /// How many clients are taken before whatever else has happened has its turn.
 const CLIENTS: usize = 16;
 
-/// How long it is no news that every slot is busy.
+/// How often the log says that every slot is busy.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long not to accept when descriptors or memory have run out.

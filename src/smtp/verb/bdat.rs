@@ -13,12 +13,13 @@ use crate::smtp::syntax::reply::Reply;
 use crate::smtp::verb::hand_on;
 use crate::smtp::verb::receive::{self, has_recipients, limits};
 
-/// A chunk of fewer octets brings a message hardly on: what is logged of it is longer.
+/// Chunks of fewer octets count as commands that bring no mail on: the log line of such a chunk is
+/// longer than the chunk.
 const SMALLEST: u64 = 100;
 
 pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) -> Answer {
     let Some((octets, is_last)) = parse(argument) else {
-        // What follows is a message or are commands, and nobody can tell which.
+        // Without a length nobody can tell whether octets of a message or commands follow.
         dialogue.reply(&Reply::new(501, "5.5.4", "Syntax error, use BDAT octets [LAST]"));
         dialogue.disconnect();
         return Err(Answered);

@@ -22,7 +22,8 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
         Ok((path, _)) if path.is_empty() => Err(Unread::Other("Syntax error in address".into())),
         found => found,
     };
-    // What can be taken apart is out of order first, and a bad path only then.
+    // Without a sender the command is out of order, 503, even where its path is none.  Another error
+    // of syntax is told first, 501.
     let has_sender = dialogue.session.transaction.sender().is_some();
     let (path, params) = match found {
         Ok(found) if has_sender => found,
