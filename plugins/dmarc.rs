@@ -106,7 +106,7 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
     match worst.outcome {
         Outcome::Pass => {
             session.adjust_karma(1);
-            session.pass(&domain)
+            session.pass(domain)
         }
         Outcome::None => session.skip(format_args!("{domain} has no record")),
         Outcome::Fail => {

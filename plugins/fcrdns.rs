@@ -70,9 +70,9 @@ fn judge(session: &mut Session, result: &str, why: &str) -> Verdict {
         "pass" => {
             session.adjust_karma(1);
             session.connection.notes.set(FCRDNS, why.to_owned());
-            session.pass(&why)
+            session.pass(why)
         }
-        "temperror" => session.skip(&why),
+        "temperror" => session.skip(why),
         _ => {
             session.adjust_karma(-1);
             if session.settings().is_none_or(|settings| settings.reject.is_none()) {

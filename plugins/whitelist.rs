@@ -183,7 +183,7 @@ fn accept(session: &mut Session, found: Found) -> Verdict {
             "recipient in whitelistrcpt"
         }
     };
-    session.pass(&why);
+    session.pass(why);
     OK
 }
 

@@ -88,12 +88,9 @@ fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     let (mut at, mut start) = (0, None);
     for line in body.split_inclusive(|octet| *octet == b'\n') {
         let rest = line.strip_prefix(b"--").and_then(|rest| rest.strip_prefix(boundary));
-        match rest.map(<[u8]>::trim_ascii_end) {
-            Some(end @ (b"" | b"--")) => {
-                found.extend(start.map(|start| &body[start..at]));
-                start = end.is_empty().then_some(at + line.len());
-            }
-            _ => {}
+        if let Some(end @ (b"" | b"--")) = rest.map(<[u8]>::trim_ascii_end) {
+            found.extend(start.map(|start| &body[start..at]));
+            start = end.is_empty().then_some(at + line.len());
         }
         at += line.len();
     }
