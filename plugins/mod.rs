@@ -4,6 +4,8 @@
 //! one: copy `template.rs`, add a `mod` line and a row of [`PLUGINS`] (in the order of a session).
 
 #![forbid(unsafe_code)]
+// What a plugin refuses at the start stands in its manual.
+#![allow(clippy::missing_errors_doc)]
 
 use crate::error::Result;
 use crate::hook::Args;

@@ -127,7 +127,10 @@ impl Config {
     }
 
     /// Reads all lines of `name` now, however fresh the last ones are; empty where there is no such
-    /// file. For start-up: an error names file and line, and is not a problem to log as well.
+    /// file. For start-up: an error is not a problem to log as well.
+    ///
+    /// # Errors
+    /// The file, or one that it includes, cannot be read; with file and line.
     pub fn load(&self, name: &str) -> Result<Lines, Error> {
         self.0.lists.load(&self.0.search, name, Instant::now())
     }

@@ -32,7 +32,10 @@ impl Address {
     /// Reads a path as it stands in a command, brackets included (RFC 5321 4.1.2, RFC 6531 3.3).
     ///
     /// A source route is read and dropped. Dots may stand anywhere in the local part, because they
-    /// do in real addresses. Anything else that the grammar does not know is [`BadPath`].
+    /// do in real addresses.
+    ///
+    /// # Errors
+    /// [`BadPath`]: the grammar does not know such a path.
     pub fn parse(path: &str) -> Result<Address, BadPath> {
         read_path(path).ok_or(BadPath)
     }

@@ -252,7 +252,10 @@ impl Header {
     }
 
     /// Writes the fields, without the empty line that ends the section. A section that was not
-    /// edited comes out exactly as it went into [`parse`](Header::parse). Errors are the writer's.
+    /// edited comes out exactly as it went into [`parse`](Header::parse).
+    ///
+    /// # Errors
+    /// Those of `out`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         self.fields.iter().try_for_each(|f| out.write_all(f.bytes(&self.raw)))
     }

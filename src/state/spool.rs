@@ -29,8 +29,10 @@ pub struct Spool {
 impl Spool {
     /// Opens the folder, making it with permissions `mode` where it does not exist.
     ///
-    /// Returns a warning beside it where its permissions are not `mode`.  A folder in which
-    /// everybody may write is an error.
+    /// Returns a warning beside it where its permissions are not `mode`.
+    ///
+    /// # Errors
+    /// It cannot be made or used, or everybody may write in it.
     pub fn open(dir: &Path, mode: u32) -> Result<(Spool, Option<String>)> {
         if !dir.is_dir() {
             DirBuilder::new()
@@ -81,6 +83,9 @@ impl Spool {
     }
 
     /// A new file, open for reading and writing, that vanishes when it is closed.
+    ///
+    /// # Errors
+    /// What the file system says.
     pub fn file(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600);
@@ -102,6 +107,9 @@ impl Spool {
     }
 
     /// Gives a file made by [`Spool::file`] a name in the folder and returns that.
+    ///
+    /// # Errors
+    /// What the file system says.
     pub fn link(&self, file: &File) -> io::Result<PathBuf> {
         let name = self.name();
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -125,6 +133,9 @@ impl Spool {
     }
 
     /// A new folder in the folder, with permissions `mode`.
+    ///
+    /// # Errors
+    /// What the file system says.
     pub fn make_dir(&self, mode: u32) -> io::Result<PathBuf> {
         let name = self.name();
         DirBuilder::new().mode(mode).create(&name)?;
