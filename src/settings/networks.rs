@@ -49,7 +49,7 @@ impl Networks {
     }
 }
 
-/// Of networks as [`network`] reads them.
+/// Of networks as [`network`](fn@network) reads them.
 impl FromIterator<IpNet> for Networks {
     fn from_iter<T: IntoIterator<Item = IpNet>>(networks: T) -> Networks {
         let mut lists = Lists::default();
