@@ -34,8 +34,10 @@ fn dnsmasq(port: u16, records: &[String]) -> Process {
 
 /// Makes a key with the program; the record that it prints, as dnsmasq wants it.
 fn make_key(config: &Config, kind: &str) -> String {
-    let mut command = config.command(Model::Prefork.program());
-    // As the account of the daemons, whose folder it is.
+    // As the account of the daemons, whose folder it is; it may not be let into the folder where the
+    // program was built.
+    let program = config.install("qpsmtpd-prefork", Model::Prefork.program().as_ref());
+    let mut command = config.command(program.to_str().unwrap());
     if let Some(user) = unprivileged() {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
