@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Hook, Received, Session, Verdict};
 use crate::settings::ME_AUTH_RESULTS;
 use crate::state::Hello;
+use crate::state::results::quoted_string;
 
 const RESULTS: &str = "Authentication-Results";
 
@@ -136,11 +137,10 @@ fn comment(text: &str) -> String {
 /// Text from the client as a value of RFC 8601: a word, or a quoted string.
 fn value(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "@.-_+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => quoted_string(text),
     }
-    let kept = text.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c));
-    format!("\"{}\"", kept.collect::<String>())
 }
 
 #[cfg(test)]

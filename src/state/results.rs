@@ -59,7 +59,7 @@ impl Results {
 fn dkim_text(finding: &dkim::Finding) -> String {
     let mut text = format!("dkim={}", finding.outcome.name());
     if !finding.reason.is_empty() {
-        text += &format!(" reason={}", string(&finding.reason));
+        text += &format!(" reason={}", quoted_string(&finding.reason));
     }
     let mut property = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -85,7 +85,7 @@ fn dmarc_text(finding: &dmarc::Finding) -> String {
 fn arc_text(finding: &arc::Finding) -> String {
     let mut text = format!("arc={}", finding.outcome.name());
     if !finding.reason.is_empty() {
-        text += &format!(" reason={}", string(&finding.reason));
+        text += &format!(" reason={}", quoted_string(&finding.reason));
     }
     text
 }
@@ -95,12 +95,12 @@ pub fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "@.-_+".contains(c);
     match !value.is_empty() && value.chars().all(plain) {
         true => value.to_owned(),
-        false => string(value),
+        false => quoted_string(value),
     }
 }
 
-/// A quoted string, without what it must not have in it.
-fn string(value: &str) -> String {
+/// A quoted string (RFC 5322 3.2.4), without what it must not have in it.
+pub fn quoted_string(value: &str) -> String {
     let kept = value.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c));
     format!("\"{}\"", kept.collect::<String>())
 }
