@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::dns::{Answer, Dns, Question, Resolver, Table};
 use crate::error::Result;
 use crate::hook::{
-    Args, Call, Hook, Hooks, Incoming, Plugins, Register, Session, Settings, Shared,
+    Args, Call, DECLINED, Hook, Hooks, Incoming, OK, Plugins, Register, Session, Settings, Shared,
+    Verdict, verdict_of,
 };
-use crate::hook::{DECLINED, OK, Verdict};
 use crate::log::Level;
 use crate::mail::{Address, Header};
 use crate::perl::Perl;
@@ -166,7 +166,7 @@ impl Trial {
 
     /// Runs a hook that has no arguments.
     pub fn plain(&mut self, hook: Hook) -> Verdict {
-        self.session.run(hook, &Call::Nothing)
+        self.call(hook, &Call::Nothing)
     }
 
     /// Runs the `post-fork` handlers.
@@ -176,7 +176,7 @@ impl Trial {
 
     /// Runs any hook.
     pub fn call(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
-        self.session.run(hook, call)
+        verdict_of(&self.session.run(hook, call)).clone()
     }
 
     /// Runs the hook `mail` and, unless it refuses, makes `path` the reverse-path.
@@ -185,7 +185,7 @@ impl Trial {
     /// `path` is no path.
     pub fn mail(&mut self, path: &str) -> Verdict {
         let address = path_of(path);
-        let verdict = self.session.run(Hook::Mail, &Call::Address(&address, &Params::default()));
+        let verdict = self.call(Hook::Mail, &Call::Address(&address, &Params::default()));
         if !verdict.code().is_deny() {
             self.session.transaction.set_sender(address);
         }
@@ -198,7 +198,7 @@ impl Trial {
     /// `path` is no path.
     pub fn rcpt(&mut self, path: &str) -> Verdict {
         let address = path_of(path);
-        let verdict = self.session.run(Hook::Rcpt, &Call::Address(&address, &Params::default()));
+        let verdict = self.call(Hook::Rcpt, &Call::Address(&address, &Params::default()));
         if !verdict.code().is_deny() {
             self.session.transaction.accept_recipient(address, Params::default());
         }
@@ -240,7 +240,7 @@ impl Trial {
         let local = (address("192.0.2.25"), 25);
         let incoming =
             Incoming::new((address(ip), 40000), local, max, &others, &self.shared.config);
-        self.shared.plugins.pre_connection(&incoming)
+        verdict_of(&self.shared.plugins.pre_connection(&incoming)).clone()
     }
 
     fn build(

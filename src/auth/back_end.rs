@@ -54,11 +54,10 @@ pub(crate) fn register<R: IntoVerdict + 'static>(
             if clear.password.contains(&0) || clear.user.contains(char::is_control) {
                 return Verdict::deny(wrong);
             }
-            let verdict = check(session, &clear).into_verdict();
-            match verdict.is_failure() {
-                true => Verdict::failure(clear.discreet(verdict.text()).to_owned()),
-                false => verdict,
-            }
+            let decision = check(session, &clear).into_verdict().decided();
+            decision.unwrap_or_else(|failure| {
+                Verdict::failure(clear.discreet(failure.why()).to_owned())
+            })
         });
     }
 }

@@ -424,14 +424,9 @@ impl Hooks {
             Call::Line(line) => match run(session, line) {
                 Parsed::Declined => DECLINED,
                 Parsed::Refused(text) => Verdict::deny(text),
-                Parsed::Path(path, params) => {
-                    let word = |(key, value): &(String, Option<String>)| match value {
-                        Some(value) => format!("{key}={value}"),
-                        None => key.clone(),
-                    };
-                    Verdict::values(
-                        std::iter::once(path).chain(params.0.iter().map(word)).collect(),
-                    )
+                Parsed::Path(path, mut params) => {
+                    params.0.iter_mut().for_each(|(key, _)| key.make_ascii_lowercase());
+                    Verdict::path(path, params)
                 }
             },
             _ => DECLINED,

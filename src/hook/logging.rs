@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::hook::run::guarded;
-use crate::hook::verdict::Failure;
-use crate::hook::{Code, Hook, Plugins};
+use crate::hook::{Code, Failure, Hook, Plugins};
 use crate::log::{self, Level, Record};
 use crate::sys::deadline;
 

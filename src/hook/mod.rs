@@ -37,6 +37,7 @@ pub(crate) use registration::LateHooks;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;
+pub(crate) use verdict::{Decision, Failure, verdict_of};
 
 /// One row of the hook table.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::hook::verdict::Decision;
 use crate::hook::{DECLINED, Verdict};
 use crate::mail::Address;
 
@@ -9,8 +10,8 @@ use crate::mail::Address;
 /// has said nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    /// What was decided.
-    pub(crate) verdict: Verdict,
+    /// What was decided, if no handler failed.
+    pub(crate) verdict: Decision,
     /// Replies with which plugins answer the client themselves, in order: code and text.
     pub(crate) said: Vec<(u16, String)>,
     /// Is the connection to be closed?
@@ -26,7 +27,7 @@ impl Default for Outcome {
     /// Nobody has decided or said anything.
     fn default() -> Outcome {
         Outcome {
-            verdict: DECLINED,
+            verdict: Ok(DECLINED),
             said: vec![],
             hang_up: false,
             address: None,

@@ -5,16 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::config::Config;
 use crate::hook::plugins::{Handler, Loaded};
 use crate::hook::registration::SessionFn;
-use crate::hook::verdict::Failure;
 use crate::hook::{
-    Call, Code, DECLINED, Hook, HookResult, Incoming, Outcome, Plugins, Session, Settings, Verdict,
+    Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, Outcome, Plugins, Session,
+    Settings, Verdict, verdict_of,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics};
 
 impl Plugins {
     /// Asks the `pre-connection` handlers, in the parent.
-    pub fn pre_connection(&self, incoming: &Incoming<'_>) -> Verdict {
+    pub(crate) fn pre_connection(&self, incoming: &Incoming<'_>) -> Decision {
         for handler in &self.incoming {
             let done = guarded(self.loaded(handler.plugin), Hook::PreConnection, || {
                 (handler.run)(incoming)
@@ -23,12 +23,12 @@ impl Plugins {
                 let level = self.loaded(handler.plugin).settings.adjust(level);
                 self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
             }
-            let verdict = self.judged(handler.plugin, Hook::PreConnection, done);
+            let verdict = self.judged(handler.plugin, Hook::PreConnection, done)?;
             if verdict.ends_chain() {
-                return verdict;
+                return Ok(verdict);
             }
         }
-        DECLINED
+        Ok(DECLINED)
     }
 
     /// Runs the `post-fork` handlers, in a new worker process.
@@ -36,15 +36,16 @@ impl Plugins {
         for handler in &self.forks {
             let plugin = self.loaded(handler.plugin);
             let done = guarded(plugin, Hook::PostFork, || (handler.run)(config));
-            self.judged(handler.plugin, Hook::PostFork, done);
+            // There is nobody to refuse yet.
+            let _ = self.judged(handler.plugin, Hook::PostFork, done);
         }
     }
 
     /// A failure outside of sessions is logged and, by `on_error`, refuses.
-    fn judged(&self, plugin: u16, hook: Hook, done: Result<Verdict, Failure>) -> Verdict {
-        done.unwrap_or_else(|failure| {
+    fn judged(&self, plugin: u16, hook: Hook, done: Decision) -> Decision {
+        done.or_else(|failure| {
             self.log_as(Some(plugin), Some(hook), Level::Crit, &failure.to_string());
-            self.loaded(plugin).settings.verdict_of_failure()
+            self.loaded(plugin).settings.on_failure(failure)
         })
     }
 }
@@ -53,19 +54,15 @@ impl Plugins {
 ///
 /// # Errors
 /// The handler says so, or it panicked.
-pub(super) fn guarded(
-    plugin: &Loaded,
-    hook: Hook,
-    run: impl FnOnce() -> Verdict,
-) -> Result<Verdict, Failure> {
+pub(super) fn guarded(plugin: &Loaded, hook: Hook, run: impl FnOnce() -> Verdict) -> Decision {
     let _alarm = deadline::arm(&plugin.name, hook.name(), plugin.settings.timeout);
     let verdict = catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::new(panics::last()))?;
     verdict.decided()
 }
 
 impl Session {
-    /// Asks the handlers of `hook` in order until one decides, and tells the `deny` and `ok`
-    /// hooks of each answer.  Where nobody decides, the last answer counts, for its text; for
+    /// Asks the handlers of `hook` in order until one decides or fails, and tells the `deny` and
+    /// `ok` hooks of each answer.  Where nobody decides, the last answer counts, for its text; for
     /// clients that authenticate the first text counts.
     pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Outcome {
         self.outcome.address = None;
@@ -75,19 +72,19 @@ impl Session {
 
     /// The same within the work for another hook: what handlers say beside the verdict waits for
     /// the [`Session::ask`] that is under way or comes next.
-    pub(crate) fn run(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+    pub(crate) fn run(&mut self, hook: Hook, call: &Call<'_>) -> Decision {
         self.run_chain(hook, call, true)
     }
 
     /// The same without the `deny` and `ok` hooks.
-    pub(crate) fn run_quietly(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+    pub(crate) fn run_quietly(&mut self, hook: Hook, call: &Call<'_>) -> Decision {
         self.run_chain(hook, call, false)
     }
 
-    fn run_chain(&mut self, hook: Hook, call: &Call<'_>, tell: bool) -> Verdict {
+    fn run_chain(&mut self, hook: Hook, call: &Call<'_>, tell: bool) -> Decision {
         let mut last = DECLINED;
         if !self.plugins().has(hook) {
-            return last;
+            return Ok(last);
         }
         let plugins = self.plugins().clone();
         let chain = &plugins.handlers[hook as usize];
@@ -102,19 +99,20 @@ impl Session {
                 _ => None,
             };
             let changed = changed.as_ref().map(|(address, params)| Call::Address(address, params));
-            let earlier = last;
-            last = self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
+            let mut decision =
+                self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
             if matches!(call, Call::Credentials(_)) {
-                last = last.told_as(&earlier);
+                decision = decision.map(|verdict| verdict.told_as(&last));
             }
             if tell {
-                self.tell(&plugins, hook, handler.plugin, &last);
+                self.tell(&plugins, hook, handler.plugin, &decision);
             }
+            last = decision?;
             if last.ends_chain() {
                 break;
             }
         }
-        last
+        Ok(last)
     }
 
     fn run_handler(
@@ -123,7 +121,7 @@ impl Session {
         hook: Hook,
         handler: &Handler<SessionFn>,
         call: &Call<'_>,
-    ) -> Verdict {
+    ) -> Decision {
         let plugin = plugins.loaded(handler.plugin);
         let outer = self.enter(handler.plugin, hook, plugin.settings.timeout);
         let before = self.outcome.clone();
@@ -131,34 +129,32 @@ impl Session {
             let verdict = (handler.run)(self, call);
             self.without_route(verdict, hook, call)
         });
-        let verdict = self.judged(done, &plugin.settings, before);
+        let decision = self.judged(done, &plugin.settings, before);
         self.leave(outer);
-        if hook == Hook::Queue && verdict.code() == Code::Declined {
+        let code = verdict_of(&decision).code();
+        if hook == Hook::Queue && code == Code::Declined {
             self.outcome.each.clear();
         }
         if !handler.is_late() {
-            self.keep_result(hook, handler.id as usize, verdict.code());
+            self.keep_result(hook, handler.id as usize, code);
         }
-        verdict
+        decision
     }
 
     /// A failure is logged here, and the handler loses all that it has said: the outcome is what it
-    /// was `before`.  So it is where a configuration hook failed that ran on behalf of this handler:
-    /// what the handler decided without that value is not to be trusted.
-    fn judged(
-        &mut self,
-        done: Result<Verdict, Failure>,
-        settings: &Settings,
-        before: Outcome,
-    ) -> Verdict {
-        let below = self.take_nested_failure();
-        match done {
-            Ok(verdict) if !below => return verdict,
-            Ok(_) => {}
-            Err(failure) => self.log_at(Level::Crit, failure),
-        }
+    /// was `before`.  So it is where the handler did not get a value that it asked for: what it
+    /// decided without that value is not to be trusted.  The log says already why there was none.
+    fn judged(&mut self, done: Decision, settings: &Settings, before: Outcome) -> Decision {
+        let failure = match done {
+            Ok(verdict) if !self.lacks_a_value() => return Ok(verdict),
+            Ok(_) => Failure::new("a value is missing"),
+            Err(failure) => {
+                self.log_at(Level::Crit, &failure);
+                failure
+            }
+        };
         self.outcome = before;
-        settings.verdict_of_failure()
+        settings.on_failure(failure)
     }
 
     /// Refuses a recipient that a plugin, whichever it is, accepts although a later hop could take
@@ -171,7 +167,8 @@ impl Session {
         self.refused_route(replaced.as_ref().unwrap_or(asked)).unwrap_or(verdict)
     }
 
-    fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, verdict: &Verdict) {
+    fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, decision: &Decision) {
+        let verdict = verdict_of(decision);
         let name = &plugins.loaded(plugin).name;
         if plugins.wants(Level::Debug) {
             let (code, text) = (verdict.code(), verdict.text());
@@ -184,7 +181,8 @@ impl Session {
         let listener = if verdict.code().is_deny() { Hook::Deny } else { Hook::Ok };
         if plugins.has(listener) && hook != listener {
             let result = HookResult { plugin: name, hook: hook.name(), verdict };
-            self.run_chain(listener, &Call::Result(&result), false);
+            // What it says changes nothing.
+            let _ = self.run_chain(listener, &Call::Result(&result), false);
         }
     }
 }
@@ -193,6 +191,7 @@ impl Session {
 mod tests {
     use crate::hook::{Args, Call, Code, DECLINED, Hook, Hooks, OK, Verdict};
     use crate::mail::Address;
+    use crate::settings::DATABYTES;
     use crate::testing::Trial;
 
     /// A handler that fails has said nothing, however much it did before.
@@ -228,6 +227,33 @@ mod tests {
         assert_eq!(trial.rcpt("<a@sound.example>").text(), "<other@example.net>");
         assert_eq!(trial.session.outcome.said.len(), 2);
         assert!(trial.session.outcome.hang_up);
+    }
+
+    /// What a configuration hook fails to give is not taken for an empty file: the handler that asked
+    /// decides nothing, and where the core has asked, the handler that comes next does not.
+    #[test]
+    fn who_lacks_a_value_does_not_decide() {
+        fn lacks(hooks: &mut Hooks, _args: &Args) -> crate::error::Result<()> {
+            hooks.on(Hook::Config, |_, call| match call {
+                Call::Config("broken" | "databytes") => Verdict::failure("no such table"),
+                _ => OK,
+            });
+            hooks.rcpt(|session, address, _| {
+                session.config(address.host());
+                session.config("sound");
+                OK
+            });
+            Ok(())
+        }
+        let mut trial = Trial::with(lacks, "", &[]);
+        assert!(trial.rcpt("<a@broken>").is_failure());
+        assert_eq!(trial.rcpt("<a@sound>"), OK);
+        assert_eq!(trial.session.setting(DATABYTES), 0);
+        trial.session.config("sound");
+        assert!(trial.rcpt("<a@sound>").is_failure());
+        assert_eq!(trial.rcpt("<a@sound>"), OK);
+        let mut trial = Trial::with(lacks, "on_error ignore", &[]);
+        assert_eq!(trial.rcpt("<a@broken>"), OK);
     }
 
     /// Handlers that see no session are run as all others are.

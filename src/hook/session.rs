@@ -5,7 +5,6 @@ mod core;
 mod names;
 mod origin;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -50,7 +49,8 @@ pub struct Session {
     secrets: Vec<String>,
     /// What handlers have said so far to which nobody has listened yet.
     pub(super) outcome: Outcome,
-    nested_failure: Cell<bool>,
+    /// The core did not get a value that it asked for since the last handler ran.
+    lacks_a_value: bool,
     since: Instant,
     ear: Option<Ear>,
     has_sent_ahead: bool,
@@ -74,6 +74,8 @@ pub(crate) struct Current {
     plugin: u16,
     hook: Hook,
     until: Instant,
+    /// It did not get what it asked for.
+    lacks_a_value: bool,
 }
 
 impl Session {
@@ -95,7 +97,7 @@ impl Session {
             greeted: None,
             secrets: vec![],
             outcome: Outcome::default(),
-            nested_failure: Cell::new(false),
+            lacks_a_value: false,
             since: Instant::now(),
             ear: None,
             has_sent_ahead: false,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Verdict, args};
+use crate::hook::verdict::{Decision, Failure};
+use crate::hook::{Args, Code, DECLINED, args};
 use crate::log::Level;
 
 /// How long a handler may take where its plugin has no argument `timeout`.  Senders wait ten
@@ -103,10 +104,10 @@ impl Settings {
     }
 
     /// What comes of a handler that failed.
-    pub(crate) fn verdict_of_failure(&self) -> Verdict {
+    pub(crate) fn on_failure(&self, failure: Failure) -> Decision {
         match self.on_error {
-            OnError::Tempfail => Verdict::failure(""),
-            OnError::Ignore => DECLINED,
+            OnError::Tempfail => Err(failure),
+            OnError::Ignore => Ok(DECLINED),
         }
     }
 

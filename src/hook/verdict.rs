@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::state::Params;
+
 /// qpsmtpd's return codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -72,10 +74,18 @@ impl fmt::Display for Code {
 pub struct Verdict {
     code: Code,
     text: Cow<'static, str>,
-    values: Vec<String>,
+    given: Given,
     failed: bool,
     ends: bool,
     reply: Option<u16>,
+}
+
+/// What a verdict gives beside its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Given {
+    Nothing,
+    Lines(Vec<String>),
+    Path(String, Params),
 }
 
 /// Ask the next plugin.
@@ -94,7 +104,7 @@ impl Verdict {
     /// The same to a client that authenticates, after `earlier` plugins have declined: where it is
     /// refused it is told what they say, so that nobody learns which plugin knows the user.
     pub(crate) fn told_as(self, earlier: &Verdict) -> Verdict {
-        let is_refused = (self.code.is_deny() || self.code == Code::Declined) && !self.failed;
+        let is_refused = self.code.is_deny() || self.code == Code::Declined;
         match is_refused && !earlier.text.is_empty() {
             true => Verdict { text: earlier.text.clone(), ..self },
             false => self,
@@ -149,7 +159,12 @@ impl Verdict {
 
     /// OK with values: the answer of `config` handlers.
     pub fn values(values: Vec<String>) -> Verdict {
-        Verdict { values, ..Verdict::plain(Code::Ok) }
+        Verdict { given: Given::Lines(values), ..Verdict::plain(Code::Ok) }
+    }
+
+    /// OK with a path and its parameters: the answer of `mail_parse` and `rcpt_parse` handlers.
+    pub(crate) fn path(path: String, params: Params) -> Verdict {
+        Verdict { given: Given::Path(path, params), ..Verdict::plain(Code::Ok) }
     }
 
     /// The code.
@@ -167,12 +182,9 @@ impl Verdict {
         self.failed
     }
 
-    /// The verdict of a handler that has decided.
-    ///
-    /// # Errors
-    /// The handler failed.
-    pub(crate) fn decided(self) -> Result<Verdict, Failure> {
-        if self.failed { Err(Failure::new(self.text)) } else { Ok(self) }
+    /// The decision that a handler's answer stands for.
+    pub(crate) fn decided(self) -> Decision {
+        if self.failed { Err(Failure(self.text)) } else { Ok(self) }
     }
 
     /// The same code with another text.
@@ -196,15 +208,32 @@ impl Verdict {
         self.reply
     }
 
+    /// The values, or a path and its parameters as words.
     pub(crate) fn into_values(self) -> Vec<String> {
-        self.values
+        match self.given {
+            Given::Nothing => vec![],
+            Given::Lines(lines) => lines,
+            Given::Path(path, params) => std::iter::once(path).chain(params.words()).collect(),
+        }
+    }
+
+    /// The path and its parameters, also where they were given as words.
+    pub(crate) fn into_path(self) -> Option<(String, Params)> {
+        match self.given {
+            Given::Path(path, params) => Some((path, params)),
+            Given::Lines(mut words) if !words.is_empty() => {
+                let path = words.remove(0);
+                Some((path, Params::from_words(words.iter().map(String::as_str))))
+            }
+            _ => None,
+        }
     }
 
     const fn plain(code: Code) -> Verdict {
         Verdict {
             code,
             text: Cow::Borrowed(""),
-            values: vec![],
+            given: Given::Nothing,
             failed: false,
             ends: false,
             reply: None,
@@ -212,13 +241,20 @@ impl Verdict {
     }
 }
 
-/// Why a handler has decided nothing, for the log.
-#[derive(Debug)]
+/// What comes of handlers: a verdict, or the failure of one of them.
+pub(crate) type Decision = Result<Verdict, Failure>;
+
+/// Why a handler has decided nothing.  Whoever runs the handlers has written it to the log.
+#[derive(Debug, Clone)]
 pub(crate) struct Failure(Cow<'static, str>);
 
 impl Failure {
     pub(crate) fn new(why: impl Into<Cow<'static, str>>) -> Failure {
         Failure(why.into())
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        &self.0
     }
 }
 
@@ -226,6 +262,18 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FATAL PLUGIN ERROR: {}", self.0)
     }
+}
+
+/// A failure as plugins see it, without the reason, which is for the log.
+static FAILED: Verdict = {
+    let mut verdict = Verdict::plain(Code::DenySoft);
+    verdict.failed = true;
+    verdict
+};
+
+/// A decision as plugins see it.
+pub(crate) fn verdict_of(decision: &Decision) -> &Verdict {
+    decision.as_ref().unwrap_or(&FAILED)
 }
 
 /// What a handler may return: a verdict, a result whose error is the plugin's failure, or nothing
@@ -276,6 +324,19 @@ mod tests {
         assert!(failed.is_failure() && failed.code() == Code::DenySoft);
         assert_eq!(failed.text(), "disk full");
         assert_eq!(().into_verdict(), DECLINED);
+    }
+
+    /// Perl plugins give words, and are given words.
+    #[test]
+    fn a_path_and_its_parameters_are_words_as_well() {
+        let words = ["<a@example.com>", "size=1", "smtputf8"];
+        let params = Params::from_words(words[1..].iter().copied());
+        let verdict = Verdict::path(words[0].into(), params.clone());
+        assert_eq!(verdict.clone().into_path(), Some((words[0].to_owned(), params)));
+        assert_eq!(verdict.clone().into_values(), words);
+        let given = Verdict::values(words.map(str::to_owned).to_vec());
+        assert_eq!(given.into_path(), verdict.into_path());
+        assert_eq!(OK.into_path(), None);
     }
 
     #[test]

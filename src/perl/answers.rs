@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::hook::{Args, Call, Code, Hook};
+use crate::hook::{Args, Call, Code, Hook, verdict_of};
 use crate::log::Level;
 use crate::perl::file::{self, LfFile};
 use crate::perl::mirror;
@@ -271,10 +271,10 @@ fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
     let session = session(asker)?;
-    let verdict =
+    let decision =
         with_call(hook, args.get(1..).unwrap_or_default(), |call| session.run(hook, call))
             .ok_or_else(|| format!("a plugin cannot run the hook '{name}' with arguments"))?;
-    Ok(returned(&verdict))
+    Ok(returned(verdict_of(&decision)))
 }
 
 /// Makes a call of the words that a plugin gives for a hook; None where words will not do.
@@ -346,11 +346,9 @@ fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
         _ => with_call(hook, rest, |call| parent.call(session, hook, call))
             .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?,
     };
-    match verdict.is_failure() {
-        true => Err(verdict.text().to_owned()),
-        false if verdict.code() == Code::Declined && verdict.text().is_empty() => {
-            Ok(Item::List(vec![Item::number(code_number(Code::Declined))]))
-        }
-        false => Ok(returned(&verdict)),
-    }
+    let verdict = verdict.decided().map_err(|failure| failure.why().to_owned())?;
+    Ok(match verdict.code() == Code::Declined && verdict.text().is_empty() {
+        true => Item::List(vec![Item::number(code_number(Code::Declined))]),
+        false => returned(&verdict),
+    })
 }

@@ -41,8 +41,8 @@ pub(crate) fn check(
     if max_from_ip > 0 && board.connections_from(ip) >= max_from_ip {
         shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));
         let text = format!("too many connections from {ip}, try again later");
-        let verdict = Verdict::denysoft(text);
-        return refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0);
+        let refused = Ok(Verdict::denysoft(text));
+        return refusal(Hook::PreConnection, &refused, "").map(|answer| answer.0);
     }
     if max_from_ip > 0 && stands_back {
         shared.plugins.log(Level::Info, format_args!("others wait: {ip} has to stand back"));
@@ -54,8 +54,8 @@ pub(crate) fn check(
     let address = |client: Peer| client.ip().unwrap_or(NOBODYS);
     let others: Vec<IpAddr> = board.clients().map(address).collect();
     let incoming = Incoming::new(remote, local, max_from_ip, &others, &shared.config);
-    let verdict = shared.plugins.pre_connection(&incoming);
-    refusal(Hook::PreConnection, &verdict, "").map(|answer| answer.0)
+    let decision = shared.plugins.pre_connection(&incoming);
+    refusal(Hook::PreConnection, &decision, "").map(|answer| answer.0)
 }
 
 /// Says so and hangs up, without waiting for the client to listen.

@@ -1,6 +1,6 @@
 //! A session with its client on the line: what the commands stand on.
 
-use crate::hook::{Ability, Call, Code, Hook, Outcome, Session, Verdict};
+use crate::hook::{Ability, Call, Code, Decision, Hook, Outcome, Session, Verdict};
 use crate::log::Level;
 use crate::smtp::junk::Junk;
 use crate::smtp::refusals::refusal;
@@ -68,37 +68,36 @@ impl Dialogue {
     /// Asks a hook, and answers where that is the end of the command: a plugin has refused, or
     /// answered itself.
     pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Result<Verdict, Answered> {
-        let verdict = self.consult(hook, call);
+        let decision = self.consult(hook, call);
         let about = match call {
             Call::Line(text) | Call::Host(text) | Call::Path(text, _) => text,
             _ => "",
         };
-        self.answer(hook, &verdict, about)?;
-        Ok(verdict)
+        self.answer(hook, decision, about)
     }
 
     /// Asks a hook; what plugins answered the client themselves goes out.
-    pub(crate) fn consult(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
+    pub(crate) fn consult(&mut self, hook: Hook, call: &Call<'_>) -> Decision {
         self.consult_for(hook, call, 1).verdict
     }
 
-    /// Answers a verdict that refuses, if it does.
+    /// Answers where that is the end of the command.
     ///
     /// # Errors
-    /// There is nothing left to say: it refused, or the plugin has answered.
+    /// There is nothing left to say: a plugin has failed, refused, or answered itself.
     pub(crate) fn answer(
         &mut self,
         hook: Hook,
-        verdict: &Verdict,
+        decision: Decision,
         about: &str,
-    ) -> Result<(), Answered> {
-        self.answer_for(hook, verdict, about, 1)
+    ) -> Result<Verdict, Answered> {
+        self.answer_for(hook, decision, about, 1)
     }
 
     /// [`Dialogue::ask`] about a message that has come, for so many recipients.
-    pub(crate) fn ask_for(&mut self, hook: Hook, recipients: usize) -> Result<(), Answered> {
+    pub(crate) fn ask_for(&mut self, hook: Hook, recipients: usize) -> Result<Verdict, Answered> {
         let outcome = self.consult_for(hook, &Call::Nothing, recipients);
-        self.answer_for(hook, &outcome.verdict, "", recipients)
+        self.answer_for(hook, outcome.verdict, "", recipients)
     }
 
     /// [`Dialogue::consult`] for so many recipients, if it is about a message that has come, and all
@@ -127,18 +126,18 @@ impl Dialogue {
     pub(crate) fn answer_for(
         &mut self,
         hook: Hook,
-        verdict: &Verdict,
+        decision: Decision,
         about: &str,
         recipients: usize,
-    ) -> Result<(), Answered> {
-        let Some((reply, close)) = refusal(hook, verdict, about) else {
-            return if verdict.code() == Code::Done { Err(Answered) } else { Ok(()) };
-        };
-        self.reply_to_message(&[reply], recipients);
-        if close {
-            self.disconnect();
+    ) -> Result<Verdict, Answered> {
+        if let Some((reply, close)) = refusal(hook, &decision, about) {
+            self.reply_to_message(&[reply], recipients);
+            if close {
+                self.disconnect();
+            }
+            return Err(Answered);
         }
-        Err(Answered)
+        decision.ok().filter(|verdict| verdict.code() != Code::Done).ok_or(Answered)
     }
 
     /// Sends what a command answers.
@@ -174,7 +173,7 @@ impl Dialogue {
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
-        self.consult(Hook::Disconnect, &Call::Nothing);
+        let _ = self.consult(Hook::Disconnect, &Call::Nothing);
         self.reset_transaction();
     }
 

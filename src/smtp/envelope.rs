@@ -1,8 +1,8 @@
 //! What MAIL and RCPT have in common.
 
-use crate::hook::{Ability, Code, Verdict};
+use crate::hook::{Ability, Call, Code, Hook};
 use crate::mail::Address;
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::syntax::path::{DSN, Malformed, SMTPUTF8, parse};
 use crate::smtp::syntax::reply::Reply;
 use crate::state::Params;
@@ -29,32 +29,33 @@ impl Unread {
     }
 }
 
-/// What a command's argument says, or what a plugin has made of it: the path as text, and the
+/// What a command's argument says, or what a plugin makes of it: the path as text, and the
 /// parameters.
 ///
 /// # Errors
-/// There is no path.
+/// A plugin failed, and the client has its answer.
 pub(crate) fn path_and_params(
-    parsed: &Verdict,
+    dialogue: &mut Dialogue,
+    hook: Hook,
     argument: &str,
     keyword: &str,
-) -> Result<(String, Params), Unread> {
-    match parsed.code() {
-        Code::Ok => {
-            let mut values = parsed.clone().into_values().into_iter();
-            let path = values.next().ok_or_else(|| Unread::Other(SYNTAX.into()))?;
-            let words: Vec<String> = values.collect();
-            Ok((path, Params::from_words(words.iter().map(String::as_str))))
-        }
-        Code::Declined => match parse(argument, keyword) {
+) -> Result<Result<(String, Params), Unread>, Answered> {
+    let parsed = match dialogue.consult(hook, &Call::Line(argument)) {
+        Ok(parsed) => parsed,
+        failed => dialogue.answer(hook, failed, "")?,
+    };
+    let other = |text: &str| Err(Unread::Other(text.to_owned()));
+    Ok(match (parsed.code(), parsed.text()) {
+        (Code::Ok, _) => parsed.into_path().map_or_else(|| other(SYNTAX), Ok),
+        (Code::Declined, _) => match parse(argument, keyword) {
             Ok((path, params)) => Ok((path.to_owned(), params)),
             Err(Malformed::Path) => Err(Unread::NoPath),
-            Err(Malformed::Command) => Err(Unread::Other(SYNTAX.into())),
-            Err(Malformed::Parameters) => Err(Unread::Other(PARAMETERS.into())),
+            Err(Malformed::Command) => other(SYNTAX),
+            Err(Malformed::Parameters) => other(PARAMETERS),
         },
-        _ if parsed.text().is_empty() => Err(Unread::Other(SYNTAX.into())),
-        _ => Err(Unread::Other(parsed.text().to_owned())),
-    }
+        (_, "") => other(SYNTAX),
+        (_, text) => other(text),
+    })
 }
 
 /// The reply to parameters that are malformed.

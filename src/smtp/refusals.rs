@@ -1,6 +1,6 @@
 //! THE table that makes a reply of a verdict.
 
-use crate::hook::{Code, Hook, Verdict};
+use crate::hook::{Code, Decision, Hook};
 use crate::smtp::syntax::reply::Reply;
 
 /// The text for the client when a plugin could not do its work.
@@ -114,14 +114,14 @@ const fn row(hook: Hook, answers: [Option<Answer>; 4]) -> Row {
     Row { hook, answers }
 }
 
-/// The reply that refuses, and whether the connection is closed; None where the verdict refuses
-/// nothing.  `about` is what the command was about.
-pub fn refusal(hook: Hook, verdict: &Verdict, about: &str) -> Option<(Reply, bool)> {
-    if verdict.is_failure() {
+/// The reply that refuses, and whether the connection is closed; None where nothing is refused.
+/// `about` is what the command was about.
+pub(crate) fn refusal(hook: Hook, decision: &Decision, about: &str) -> Option<(Reply, bool)> {
+    let Ok(verdict) = decision else {
         let close = matches!(hook, Hook::PreConnection | Hook::Connect);
         let code = if close { 421 } else { 451 };
         return Some((Reply::new(code, "4.3.0", INTERNAL_ERROR), close));
-    }
+    };
     let column = match verdict.code() {
         Code::Deny => 0,
         Code::DenySoft => 1,
@@ -148,7 +148,7 @@ pub fn refusal(hook: Hook, verdict: &Verdict, about: &str) -> Option<(Reply, boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{DECLINED, DONE, OK};
+    use crate::hook::{DECLINED, DONE, Failure, OK, Verdict};
     use crate::smtp::syntax::reply::Form;
 
     fn wire(reply: &Reply) -> String {
@@ -171,13 +171,13 @@ mod tests {
             (Hook::UnrecognizedCommand, Verdict::deny_disconnect("x"), 521, "x", true),
         ];
         for (hook, verdict, code, text, close) in cases {
-            let (reply, closes) = refusal(hook, &verdict, "<a@b>").unwrap();
+            let (reply, closes) = refusal(hook, &Ok(verdict), "<a@b>").unwrap();
             assert_eq!((reply.code(), reply.text(), closes), (code, text, close), "{hook:?}");
         }
         for verdict in [OK, DECLINED, DONE] {
-            assert!(refusal(Hook::Rcpt, &verdict, "").is_none());
+            assert!(refusal(Hook::Rcpt, &Ok(verdict), "").is_none());
         }
-        assert!(refusal(Hook::DataHeadersEnd, &Verdict::deny(""), "").is_none());
+        assert!(refusal(Hook::DataHeadersEnd, &Ok(Verdict::deny("")), "").is_none());
     }
 
     /// RFC 2034 4: a status whose first digit is the code's.
@@ -185,14 +185,14 @@ mod tests {
     fn every_refusal_has_a_status_of_its_class() {
         use crate::hook::TABLE as HOOKS;
         let verdicts = [
-            Verdict::deny(""),
-            Verdict::denysoft("text"),
-            Verdict::deny_disconnect("text (#5.7.1)"),
-            Verdict::denysoft_disconnect("text (#5.7.1)"),
-            Verdict::denysoft("text (#9.9.9)"),
-            Verdict::deny("").with_reply(550),
-            Verdict::denysoft("").with_reply(451),
-            Verdict::failure("why"),
+            Ok(Verdict::deny("")),
+            Ok(Verdict::denysoft("text")),
+            Ok(Verdict::deny_disconnect("text (#5.7.1)")),
+            Ok(Verdict::denysoft_disconnect("text (#5.7.1)")),
+            Ok(Verdict::denysoft("text (#9.9.9)")),
+            Ok(Verdict::deny("").with_reply(550)),
+            Ok(Verdict::denysoft("").with_reply(451)),
+            Err(Failure::new("why")),
         ];
         let mut count = 0;
         for (row, verdict) in HOOKS.iter().flat_map(|row| verdicts.iter().map(move |v| (row, v))) {
@@ -216,15 +216,15 @@ mod tests {
             (Verdict::deny("no").with_reply(250), "552 5.7.1 no\r\n"),
             (Verdict::denysoft("no").with_reply(550), "452 4.7.1 no\r\n"),
         ] {
-            let (reply, _) = refusal(Hook::Queue, &verdict, "").unwrap();
+            let (reply, _) = refusal(Hook::Queue, &Ok(verdict), "").unwrap();
             assert_eq!(wire(&reply), want);
         }
-        assert!(refusal(Hook::Queue, &OK.with_reply(550), "").is_none());
+        assert!(refusal(Hook::Queue, &Ok(OK.with_reply(550)), "").is_none());
     }
 
     #[test]
     fn a_failing_plugin_never_accepts() {
-        let failure = Verdict::failure("why");
+        let failure = Err(Failure::new("why"));
         let (reply, close) = refusal(Hook::Rcpt, &failure, "").unwrap();
         assert_eq!((reply.code(), reply.text(), close), (451, INTERNAL_ERROR, false));
         assert_eq!(refusal(Hook::Connect, &failure, "").unwrap().0.code(), 421);

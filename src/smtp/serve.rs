@@ -54,7 +54,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     }
     deadline::set_client(None);
     let session = &mut dialogue.session;
-    session.run(Hook::PostConnection, &Call::Nothing);
+    let _ = session.run(Hook::PostConnection, &Call::Nothing);
     deadline::set_session("");
     if !matches!(done, Ok(false)) {
         session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));

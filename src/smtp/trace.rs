@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
-use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Hook, Received, Session, Verdict};
+use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Failure, Hook, Received, Session};
 use crate::settings::ME_AUTH_RESULTS;
 use crate::state::Hello;
 use crate::state::results::quoted_string;
@@ -25,8 +25,8 @@ fn zone() -> TimeZone {
 /// Adds our Received line, or what a `received_line` handler gives in its stead.
 ///
 /// # Errors
-/// The verdict of a handler that failed.
-pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
+/// A handler failed.
+pub(crate) fn add_received(session: &mut Session) -> Result<(), Failure> {
     let (auth, tls) = (auth_comment(session), tls_comment(session));
     let is_utf8 = session.transaction.mail_params.get("smtputf8").is_some();
     let [plain, a, s, sa] = match (session.connection.hello, is_utf8) {
@@ -55,10 +55,7 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Verdict> {
         ),
     );
     let parts = Received { protocol, auth: &auth, tls: &tls, default: &default };
-    let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts));
-    if verdict.is_failure() {
-        return Err(verdict);
-    }
+    let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts))?;
     let line = match verdict.code() {
         Code::Ok if !verdict.text().is_empty() => verdict.text().to_owned(),
         _ => default.clone(),

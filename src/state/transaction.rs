@@ -35,6 +35,14 @@ impl Params {
         self
     }
 
+    /// The parameters as `key=value` words.
+    pub(crate) fn words(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(key, value)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        })
+    }
+
     /// Reads `KEY=value` words.
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Params {
         let pair = |word: &str| match word.split_once('=') {

@@ -124,19 +124,14 @@ impl Session {
     }
 
     fn ask_config(&mut self, hook: Hook, call: &Call<'_>) -> Option<Lines> {
-        let verdict = self.run_quietly(hook, call);
-        if verdict.is_failure() {
-            self.nested_failure.set(true);
-        }
+        let Ok(verdict) = self.run_quietly(hook, call) else {
+            self.withhold_value();
+            return None;
+        };
         (verdict.code() == Code::Ok).then(|| Lines::from_values(verdict.into_values()))
     }
 
-    /// A handler that asked for what cannot be read, and never was, has failed: an empty list in its
-    /// place must not decide.
     fn log_config_problems(&self) {
-        if self.shared.config.take_unread() && self.current.is_some() {
-            self.nested_failure.set(true);
-        }
         for problem in self.shared.config.take_problems() {
             self.log(Level::Error, problem);
         }

@@ -62,7 +62,7 @@ impl Session {
 
     /// Ends the transaction, `reset_transaction` hook included.
     pub(crate) fn reset_transaction(&mut self) {
-        self.run(Hook::ResetTransaction, &Call::Nothing);
+        let _ = self.run(Hook::ResetTransaction, &Call::Nothing);
         self.transaction.clear();
         self.epoch += 1;
         self.results[1].fill(None);
@@ -142,7 +142,34 @@ impl Session {
     }
 
     pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {
-        self.current.replace(Current { plugin, hook, until: Instant::now() + limit })
+        let is_unread = self.shared.config.take_unread();
+        let lacks_a_value = match &mut self.current {
+            Some(outer) => {
+                outer.lacks_a_value |= is_unread;
+                false
+            }
+            // This handler is asked about a value, and decides nothing.
+            None if matches!(hook, Hook::Config | Hook::UserConfig) => false,
+            None => std::mem::take(&mut self.lacks_a_value),
+        };
+        let until = Instant::now() + limit;
+        self.current.replace(Current { plugin, hook, until, lacks_a_value })
+    }
+
+    /// The running handler does not get what it asked for.  Where none is running the core has
+    /// asked, and the handler that comes next is not to decide.
+    pub(super) fn withhold_value(&mut self) {
+        match &mut self.current {
+            Some(current) => current.lacks_a_value = true,
+            None => self.lacks_a_value = true,
+        }
+    }
+
+    /// Has the running handler asked for something that cannot be read and never was, or that a
+    /// handler failed to give?  An empty list in its place must not decide.
+    pub(crate) fn lacks_a_value(&self) -> bool {
+        let is_unread = self.shared.config.take_unread();
+        is_unread || self.current.is_some_and(|current| current.lacks_a_value)
     }
 
     pub(crate) fn leave(&mut self, outer: Option<Current>) {
@@ -154,9 +181,5 @@ impl Session {
         let begins = matches!(hook, Hook::MailParse | Hook::MailPre | Hook::Mail);
         let place = usize::from(begins || self.transaction.sender().is_some());
         self.results[place][handler] = Some(code);
-    }
-
-    pub(crate) fn take_nested_failure(&mut self) -> bool {
-        self.nested_failure.take()
     }
 }

@@ -5,7 +5,7 @@ mod exchange;
 mod passwords;
 mod scram;
 
-use self::exchange::{Attempt, Mechanism, Outcome, Run, TEMPORARY};
+use self::exchange::{Attempt, Mechanism, Outcome, Run};
 use crate::hook::{Call, Code, Hook, NAUGHTY, Plugins};
 use crate::log::Level;
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
@@ -83,11 +83,9 @@ fn attempt(dialogue: &mut Dialogue, argument: &str) -> Result<Outcome, Answered>
         exchange::count(dialogue, "it was not offered");
         return Err(Answered);
     }
-    let parsed = dialogue.consult(Hook::AuthParse, &Call::Line(argument));
-    if parsed.is_failure() {
-        dialogue.reply(&Reply::new(454, "4.7.0", TEMPORARY));
-        return Err(Answered);
-    }
+    let parsed = dialogue
+        .consult(Hook::AuthParse, &Call::Line(argument))
+        .map_err(|_| exchange::not_now(dialogue))?;
     let syntax = "Syntax error in command";
     let line = match parsed.code() {
         Code::Declined => argument,
@@ -126,9 +124,6 @@ fn must_encrypt_first(dialogue: &mut Dialogue) -> bool {
 /// Answers.
 fn finish(dialogue: &mut Dialogue, outcome: Outcome) -> Answer {
     let Outcome { method, user, verdict } = outcome;
-    if verdict.is_failure() {
-        return Ok(Reply::new(454, "4.7.0", TEMPORARY));
-    }
     let suffix = match verdict.text() {
         "" => String::new(),
         text => format!(" - {text}"),

@@ -91,14 +91,14 @@ fn next(dialogue: &mut Dialogue) -> Next {
         return refused(Reply::new(503, "5.5.1", "RCPT first"), 0);
     }
     dialogue.session.give_the_word(true);
-    let verdict = dialogue.consult(Hook::Data, &Call::Nothing);
+    let decision = dialogue.consult(Hook::Data, &Call::Nothing);
     dialogue.session.give_the_word(false);
-    match refusal(Hook::Data, &verdict, "") {
+    match refusal(Hook::Data, &decision, "") {
         Some((reply, close)) => {
             refuse(dialogue, reply.clone());
             Next::Refused { reply: Some(reply), recipients, close }
         }
-        None if verdict.code() == Code::Done => {
+        None if decision.is_ok_and(|verdict| verdict.code() == Code::Done) => {
             refuse(dialogue, Reply::new(554, "5.7.1", "Message denied"));
             Next::Refused { reply: None, recipients, close: false }
         }

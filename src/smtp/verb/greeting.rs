@@ -7,9 +7,9 @@ use crate::smtp::syntax::reply::Reply;
 
 /// Asks whether the client may speak, and greets it.
 pub(crate) fn greeting(dialogue: &mut Dialogue) -> Answer {
-    let verdict = dialogue.consult(Hook::Connect, &Call::Nothing);
+    let decision = dialogue.consult(Hook::Connect, &Call::Nothing);
     dialogue.session.remember_greeted();
-    dialogue.answer(Hook::Connect, &verdict, "")?;
+    dialogue.answer(Hook::Connect, decision, "")?;
     let protocol = if dialogue.is_lmtp { "LMTP" } else { "ESMTP" };
     let text = match dialogue.session.setting(SMTPGREETING) {
         Some(text) if has_word(&text, protocol) => text,

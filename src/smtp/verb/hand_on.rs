@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hook::{Call, Code, Hook, Outcome, Verdict};
+use crate::hook::{Call, Code, Decision, Hook, Outcome, Verdict};
 use crate::log::Level;
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::refusals::refusal;
@@ -33,7 +33,7 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Result<(), Reply>) {
 fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
     crate::sys::title::does("queueing");
     if let Err(failure) = trace::add_received(&mut dialogue.session) {
-        dialogue.answer_for(Hook::DataPost, &failure, "", recipients)?;
+        dialogue.answer_for(Hook::DataPost, Err(failure), "", recipients)?;
     }
     dialogue.ask_for(Hook::DataPostHeaders, recipients)?;
     trace::authentication_results(&mut dialogue.session);
@@ -46,49 +46,49 @@ fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
 fn queue(dialogue: &mut Dialogue, recipients: usize) {
     let Outcome { verdict, each: own, .. } =
         dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
+    let is = |code: Code| verdict.as_ref().is_ok_and(|verdict| verdict.code() == code);
     let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
-    if is_accepted(&verdict) || own.values().any(is_accepted) {
+    let has_answer = is(Code::Done);
+    if is(Code::Ok) || has_answer || own.values().any(is_accepted) {
         dialogue.junk.got_message();
         dialogue.stream.waits.got_message();
     }
-    if verdict.code() != Code::Done {
-        let verdicts = match dialogue.is_lmtp && !own.is_empty() {
-            true => of_each(dialogue, &verdict, &own),
-            false => vec![&verdict],
+    if !has_answer {
+        let decisions = match verdict {
+            Ok(verdict) if dialogue.is_lmtp && !own.is_empty() => of_each(dialogue, verdict, &own),
+            decision => vec![decision],
         };
-        answer(dialogue, &verdicts, recipients);
+        answer(dialogue, &decisions, recipients);
     }
     if dialogue.session.plugins().has(Hook::QueuePost) {
         after_queue(dialogue);
     }
 }
 
-/// The verdicts on each recipient: what the plugin said of it, or else of the message.
-fn of_each<'a>(
-    dialogue: &Dialogue,
-    of_all: &'a Verdict,
-    own: &'a BTreeMap<usize, Verdict>,
-) -> Vec<&'a Verdict> {
+/// What is decided about each recipient: what the plugin said of it, or else of the message.
+fn of_each(dialogue: &Dialogue, of_all: Verdict, own: &BTreeMap<usize, Verdict>) -> Vec<Decision> {
     let transaction = &dialogue.session.transaction;
     (0..transaction.accepted())
         .map(|command| {
             let mut verdicts =
-                transaction.recipients_of(command).map(|place| own.get(&place).unwrap_or(of_all));
+                transaction.recipients_of(command).map(|place| own.get(&place).unwrap_or(&of_all));
             // Where a plugin has put several in its place, they all have to have it.
-            let first = verdicts.next().unwrap_or(of_all);
-            match first.code() {
+            let first = verdicts.next().unwrap_or(&of_all);
+            let counts = match first.code() {
                 Code::Ok => verdicts.find(|more| more.code() != Code::Ok).unwrap_or(first),
                 _ => first,
-            }
+            };
+            counts.clone().decided()
         })
         .collect()
 }
 
-/// Answers with what comes of the verdicts: one on all recipients, or one on each.
-fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict], recipients: usize) {
-    let outcomes = verdicts.iter().map(|verdict| {
-        refusal(Hook::Queue, verdict, "").unwrap_or_else(|| {
-            let reply = match (verdict.code(), verdict.text()) {
+/// Answers with what comes of the decisions: one about all recipients, or one about each.
+fn answer(dialogue: &mut Dialogue, decisions: &[Decision], recipients: usize) {
+    let outcomes = decisions.iter().map(|decision| {
+        refusal(Hook::Queue, decision, "").unwrap_or_else(|| {
+            let verdict = decision.as_ref().map(|verdict| (verdict.code(), verdict.text()));
+            let reply = match verdict.unwrap_or((Code::Declined, "")) {
                 (Code::Ok, "") => Reply::new(250, "2.0.0", "Queued"),
                 (Code::Ok, text) => Reply::new(250, "2.0.0", text),
                 (_, "") => {
@@ -109,7 +109,8 @@ fn answer(dialogue: &mut Dialogue, verdicts: &[&Verdict], recipients: usize) {
 /// The client has its answer before anybody looks back.
 fn after_queue(dialogue: &mut Dialogue) {
     dialogue.stream.flush();
-    let verdict = dialogue.session.run(Hook::QueuePost, &Call::Nothing);
+    // A failure is in the log already.
+    let Ok(verdict) = dialogue.session.run(Hook::QueuePost, &Call::Nothing) else { return };
     // A handler that declines and says nothing has nothing to do with this message.
     let is_silent = verdict.code() == Code::Declined && verdict.text().is_empty();
     if verdict.code() != Code::Ok && !is_silent {

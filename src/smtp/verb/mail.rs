@@ -1,6 +1,6 @@
 //! MAIL (RFC 5321 4.1.1.2).
 
-use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook};
+use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, verdict_of};
 use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::settings::DATABYTES;
@@ -23,11 +23,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
         return Ok(Reply::new(503, "5.5.1", "please say hello first ..."));
     }
     dialogue.session.connection.notes.set(ENVELOPE_FROM, argument.to_owned());
-    let parsed = dialogue.consult(Hook::MailParse, &Call::Line(argument));
-    if parsed.is_failure() {
-        dialogue.answer(Hook::MailParse, &parsed, "")?;
-    }
-    let (path, params) = match path_and_params(&parsed, argument, "FROM:") {
+    let (path, params) = match path_and_params(dialogue, Hook::MailParse, argument, "FROM:")? {
         Ok(found) => found,
         Err(unread) => return Ok(unread.reply(NO_PATH)),
     };
@@ -44,10 +40,11 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
     }
     dialogue.takes_utf8 = params.get(SMTPUTF8).is_some();
     let outcome = dialogue.consult_for(Hook::Mail, &Call::Address(&sender, &params), 1);
-    let (verdict, sender) = (outcome.verdict, outcome.address.unwrap_or(sender));
+    let sender = outcome.address.unwrap_or(sender);
     let shown = sender.to_string();
-    if let Err(answered) = dialogue.answer(Hook::Mail, &verdict, &shown) {
-        dialogue.log(Level::Info, format_args!("{} mail from {shown}", verdict.code()));
+    let code = verdict_of(&outcome.verdict).code();
+    if let Err(answered) = dialogue.answer(Hook::Mail, outcome.verdict, &shown) {
+        dialogue.log(Level::Info, format_args!("{code} mail from {shown}"));
         return Err(answered);
     }
     // The log counts what follows to the transaction, and this reply not yet.

@@ -14,11 +14,7 @@ const NO_PATH: &str = "could not parse recipient";
 
 pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     dialogue.session.connection.notes.set(ENVELOPE_RCPT, argument.to_owned());
-    let parsed = dialogue.consult(Hook::RcptParse, &Call::Line(argument));
-    if parsed.is_failure() {
-        dialogue.answer(Hook::RcptParse, &parsed, "")?;
-    }
-    let found = match path_and_params(&parsed, argument, "TO:") {
+    let found = match path_and_params(dialogue, Hook::RcptParse, argument, "TO:")? {
         Ok((path, _)) if path.is_empty() => Err(Unread::Other("Syntax error in address".into())),
         found => found,
     };
@@ -52,9 +48,9 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
         return Ok(malformed_params());
     }
     let outcome = dialogue.consult_for(Hook::Rcpt, &Call::Address(&recipient, &params), 1);
-    let (verdict, recipient) = (outcome.verdict, outcome.address.unwrap_or(recipient));
+    let recipient = outcome.address.unwrap_or(recipient);
     let shown = recipient.to_string();
-    dialogue.answer(Hook::Rcpt, &verdict, &shown)?;
+    let verdict = dialogue.answer(Hook::Rcpt, outcome.verdict, &shown)?;
     if verdict.code() != Code::Ok {
         return Ok(Reply::new(450, "4.7.1", "No plugin decided if relaying is allowed"));
     }

@@ -171,11 +171,9 @@ pub(super) fn skip(
 
 /// Asks the plugins about the header section.  An error: one of them sent the client away.
 fn header_is_complete(dialogue: &mut Dialogue, message: &mut Message) -> Result<(), Answered> {
-    let verdict = dialogue.consult(Hook::DataHeadersEnd, &Call::Nothing);
-    if verdict.is_failure() {
-        message.fail(io::Error::other("a data_headers_end handler failed"));
-    } else {
-        let _ = dialogue.answer(Hook::DataHeadersEnd, &verdict, "");
+    match dialogue.consult(Hook::DataHeadersEnd, &Call::Nothing) {
+        Err(_) => message.fail(io::Error::other("a data_headers_end handler failed")),
+        decision => drop(dialogue.answer(Hook::DataHeadersEnd, decision, "")),
     }
     if dialogue.is_closing() { Err(Answered) } else { Ok(()) }
 }

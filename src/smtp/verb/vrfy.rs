@@ -17,12 +17,13 @@ pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if !argument.is_ascii() && (!is_utf8 || argument.contains(char::REPLACEMENT_CHARACTER)) {
         return Ok(Reply::new(501, "5.6.7", "An address outside ASCII needs SMTPUTF8"));
     }
-    let verdict = dialogue.consult(Hook::Vrfy, &Call::Words("vrfy", &words));
-    let answered = dialogue.answer(Hook::Vrfy, &verdict, "");
-    if answered.is_err() && verdict.code() == Code::Deny {
+    let decision = dialogue.consult(Hook::Vrfy, &Call::Words("vrfy", &words));
+    let is_denied = decision.as_ref().is_ok_and(|verdict| verdict.code() == Code::Deny);
+    let answered = dialogue.answer(Hook::Vrfy, decision, "");
+    if is_denied {
         dialogue.reset_transaction();
     }
-    answered?;
+    let verdict = answered?;
     Ok(match (verdict.code(), verdict.text()) {
         (Code::Ok, "") => Reply::new(250, "2.1.5", "User OK"),
         (Code::Ok, text) => Reply::new(250, "2.1.5", text),

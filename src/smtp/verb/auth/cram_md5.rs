@@ -19,7 +19,7 @@ pub(super) fn run(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outc
         return refuse(dialogue, "Authentication invalid");
     }
     let presented = Presented { user, password: None, hash: Some(hash), ticket };
-    Ok(ask(dialogue, attempt.mechanism, presented))
+    ask(dialogue, attempt.mechanism, presented)
 }
 
 /// A challenge that was never used before: random, with the time (RFC 2195 2).

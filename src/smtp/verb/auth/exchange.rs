@@ -18,9 +18,6 @@ const LONGEST: usize = 12288;
 /// After so many failed attempts the connection is closed.
 const MOST_FAILURES: u32 = 5;
 
-/// The text for the client when nobody can tell whether it is right.
-pub(super) const TEMPORARY: &str = "Temporary authentication failure";
-
 /// One mechanism: its name, its own hook, and how it is done.
 pub(super) struct Mechanism {
     pub(super) name: &'static str,
@@ -61,7 +58,11 @@ pub(super) struct Presented {
 }
 
 /// Asks the hooks about what was presented.
-pub(super) fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Presented) -> Outcome {
+pub(super) fn ask(
+    dialogue: &mut Dialogue,
+    mechanism: &Mechanism,
+    presented: Presented,
+) -> Result<Outcome, Answered> {
     let credentials = Credentials {
         mechanism: &mechanism.name.to_ascii_lowercase(),
         user: &presented.user,
@@ -70,11 +71,18 @@ pub(super) fn ask(dialogue: &mut Dialogue, mechanism: &Mechanism, presented: Pre
         ticket: &presented.ticket,
     };
     let call = Call::Credentials(&credentials);
-    let mut verdict = dialogue.consult(mechanism.hook, &call);
+    let mut consult = |hook| dialogue.consult(hook, &call).map_err(|_| not_now(dialogue));
+    let mut verdict = consult(mechanism.hook)?;
     if verdict.code() == Code::Declined {
-        verdict = dialogue.consult(Hook::Auth, &call).told_as(&verdict);
+        verdict = consult(Hook::Auth)?.told_as(&verdict);
     }
-    Outcome { method: mechanism.name, user: presented.user, verdict }
+    Ok(Outcome { method: mechanism.name, user: presented.user, verdict })
+}
+
+/// Says that nobody can tell whether it is right.
+pub(super) fn not_now(dialogue: &mut Dialogue) -> Answered {
+    dialogue.reply(&Reply::new(454, "4.7.0", "Temporary authentication failure"));
+    Answered
 }
 
 /// Sends a challenge and reads the response.
@@ -157,9 +165,8 @@ pub(super) fn random<const N: usize>(dialogue: &mut Dialogue) -> Result<[u8; N],
     let mut octets = [0; N];
     let read =
         std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut octets));
-    if read.is_err() {
-        dialogue.reply(&Reply::new(454, "4.7.0", TEMPORARY));
-        return Err(Answered);
+    match read {
+        Ok(()) => Ok(octets),
+        Err(_) => Err(not_now(dialogue)),
     }
-    Ok(octets)
 }

@@ -60,7 +60,7 @@ fn check(
         password = random::<32>(dialogue)?.map(|octet| b'!' + octet % 64).to_vec();
     }
     let presented = Presented { user, password: Some(password), hash: None, ticket: String::new() };
-    let mut outcome = ask(dialogue, mechanism, presented);
+    let mut outcome = ask(dialogue, mechanism, presented)?;
     if is_too_long && outcome.verdict.code() == Code::Ok {
         outcome.verdict = Verdict::deny("");
     }

@@ -5,7 +5,8 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::exchange::{
-    Attempt, Mechanism, Outcome, challenge, decoded, discreet_challenge, malformed, random, refuse,
+    Attempt, Mechanism, Outcome, challenge, decoded, discreet_challenge, malformed, not_now,
+    random, refuse,
 };
 use crate::hook::{Call, Code, Scram, Verdict, mac};
 use crate::log::Level;
@@ -31,8 +32,8 @@ pub(super) fn run(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outc
     }
 
     let scram = Scram::new(&user);
-    let verdict = known(dialogue, mechanism, &scram);
-    if verdict.is_failure() || verdict.code() == Code::Done {
+    let verdict = known(dialogue, mechanism, &scram)?;
+    if verdict.code() == Code::Done {
         return Ok(Outcome { method: mechanism.name, user, verdict });
     }
     let keys = scram.into_keys(salt(dialogue, &user));
@@ -87,13 +88,18 @@ fn bound(
 }
 
 /// Asks the plugins about the user.
-fn known(dialogue: &mut Dialogue, mechanism: &Mechanism, scram: &Scram<'_>) -> Verdict {
-    let verdict = dialogue.consult(mechanism.hook, &Call::Scram(scram));
+fn known(
+    dialogue: &mut Dialogue,
+    mechanism: &Mechanism,
+    scram: &Scram<'_>,
+) -> Result<Verdict, Answered> {
+    let verdict =
+        dialogue.consult(mechanism.hook, &Call::Scram(scram)).map_err(|_| not_now(dialogue))?;
     if verdict.code() == Code::Ok && !scram.is_known() {
         dialogue.log(Level::Error, "a plugin knows the user and says nothing of the password");
-        return Verdict::failure("");
+        return Err(not_now(dialogue));
     }
-    verdict
+    Ok(verdict)
 }
 
 /// A salt that is always the same for one user, be it one that there is or not.
