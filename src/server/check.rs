@@ -10,12 +10,11 @@ use crate::error::{Error, Result};
 use crate::hook::Origin;
 use crate::plugin;
 use crate::server::console::{say, warn};
-use crate::server::privileges;
+use crate::server::{lists, privileges};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
 
-mod lists;
 mod typos;
 
 /// Checks the configuration as `account` would find it, and says on standard error all that is
@@ -43,7 +42,7 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
     byte_order_marks(config).iter().for_each(warn);
     let known: Vec<&str> = plugins.files().collect();
     typos::find(config, &known).iter().for_each(warn);
-    lists::find(config, &names).iter().for_each(warn);
+    lists::faults(config, &names).iter().for_each(warn);
     all_but_last(errors)?;
     say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
     for (origin, what) in [

@@ -12,6 +12,7 @@ mod growth;
 mod handoff;
 mod inetd;
 mod listener;
+mod lists;
 mod manager;
 mod oneshot;
 mod overload;

@@ -147,6 +147,7 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
         background.ready();
     }
     parent.is_ready();
+    parent.check_lists();
     parent.run(dispatch)
 }
 

@@ -17,7 +17,7 @@ use crate::sys::fork::exit;
 use crate::sys::{deadline, descriptors, panics, stop, title};
 
 /// The exit status of a child in which the core itself failed.
-const EXIT_BUG: i32 = 70;
+pub(super) const EXIT_BUG: i32 = 70;
 
 /// What every worker of a parent is told: whose it is, and how it serves.
 #[derive(Debug)]

@@ -2,22 +2,25 @@
 //! configuration again.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin;
 use crate::server::listener::Peer;
+use crate::server::lists;
 use crate::server::parent::{Dispatch, Parent, forget};
 use crate::server::signals::{Event, Signals};
-use crate::server::worker::Worker;
+use crate::server::worker::{EXIT_BUG, Worker};
 use crate::smtp;
 use crate::sys::fork::{Forked, exit, fork};
-use crate::sys::stop;
+use crate::sys::{descriptors, stop, title};
 
 /// How long a session may take to say goodbye once the time of grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -53,6 +56,43 @@ impl Parent {
                 );
                 None
             }
+        }
+    }
+
+    /// Asks the lists of the plugins whether they answer as lists do, in a process of its own: nobody
+    /// waits for it, and it ends with the parent.  What is wrong is in the log; no list is left out.
+    pub(crate) fn check_lists(&mut self) {
+        let plugins = &self.shared.plugins;
+        if lists::named(&self.shared.config, &plugins.names().collect::<Vec<_>>()).is_empty() {
+            return;
+        }
+        match fork() {
+            Ok(Forked::Child) => {
+                // The kernel knows the signal.
+                let _ = set_pdeathsig(Signal::SIGKILL);
+                if getppid() != self.duty.parent {
+                    exit(0);
+                }
+                self.leave_behind();
+                exit(catch_unwind(AssertUnwindSafe(|| self.ask_lists())).map_or(EXIT_BUG, |()| 0));
+            }
+            Ok(Forked::Parent(_)) => {}
+            Err(error) => {
+                self.log(
+                    Level::Warn,
+                    format_args!("the lists of plugins are not checked: {error}"),
+                );
+            }
+        }
+    }
+
+    fn ask_lists(&self) {
+        descriptors::ignore_group_signals();
+        title::set("asks whether lists answer");
+        let Shared { plugins, config, .. } = &self.shared;
+        plugins.confine();
+        for fault in lists::faults(config, &plugins.names().collect::<Vec<_>>()) {
+            self.log(Level::Warn, fault);
         }
     }
 
@@ -118,6 +158,7 @@ impl Parent {
                 self.shared = Shared { plugins, config, ..self.shared.clone() };
                 self.replace_children();
                 self.log(Level::Notice, "the configuration was read again");
+                self.check_lists();
             }
             Err(error) => {
                 let text = format!("the new configuration is broken, the old one stays: {error}");

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::Config;
 use crate::dns::Resolver;
-use crate::dns::list_check::{Of, faults};
+use crate::dns::list_check::{self, Of};
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT};
 
 /// The plugins that ask lists, the files that name these, and what they are lists of.
@@ -15,8 +15,20 @@ const FILES: [(&str, &str, Of); 4] = [
     ("uribl", "uribl_zones", Of::Names),
 ];
 
-/// A warning for each list of the loaded plugins that does not answer as lists do.
-pub(super) fn find(config: &Config, plugins: &[&str]) -> Vec<String> {
+/// What is wrong with the lists of the loaded plugins, a line each: those that do not answer as lists
+/// do.  Waits for the answers.
+pub(super) fn faults(config: &Config, plugins: &[&str]) -> Vec<String> {
+    let lists = named(config, plugins);
+    if lists.is_empty() {
+        return Vec::new();
+    }
+    let timeout = config.setting(DNS_TIMEOUT);
+    let resolver = Resolver::new(config.setting(DNS_SERVERS), timeout);
+    list_check::faults(&resolver.until(Instant::now() + timeout), &lists)
+}
+
+/// The lists that the loaded plugins ask.
+pub(super) fn named(config: &Config, plugins: &[&str]) -> Vec<(String, Of)> {
     let mut lists = Vec::new();
     for (_, file, of) in FILES.into_iter().filter(|(plugin, ..)| plugins.contains(plugin)) {
         for line in config.list(file).entries() {
@@ -27,10 +39,5 @@ pub(super) fn find(config: &Config, plugins: &[&str]) -> Vec<String> {
             }
         }
     }
-    if lists.is_empty() {
-        return Vec::new();
-    }
-    let timeout = config.setting(DNS_TIMEOUT);
-    let resolver = Resolver::new(config.setting(DNS_SERVERS), timeout);
-    faults(&resolver.until(Instant::now() + timeout), &lists)
+    lists
 }
