@@ -14,8 +14,8 @@
 //!
 //!     With seal DOMAIN it adds a seal of that domain to messages from others: what this server found
 //!     out, for those that get the message next.  That is of use where this server hands messages on
-//!     to servers elsewhere.  A message whose chain is broken, or could not be verified, gets no seal.
-//!     A change after the seal breaks it, so the plugin belongs behind all that change messages.
+//!     to servers elsewhere.  A seal over a broken chain says that it is broken, and is the last one;
+//!     a chain that could not be verified for now gets none.  A change after the seal breaks it, so the plugin belongs behind all that change messages.
 //!
 //!     The messages of a client that may relay are neither verified nor sealed; dkim signs them.
 //!
@@ -36,7 +36,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::Result;
 use crate::hook::{AUTHENTICATION_RESULTS, Args, DECLINED, Hooks, Session};
 use crate::log::Level;
-use crate::origin::arc::{self, MOST_SETS, Outcome, Sealing};
+use crate::origin::arc::{self, Outcome, Sealing};
 use crate::origin::dkim::TextHash;
 use crate::plugins::dkim::keys;
 use crate::settings::ME_AUTH_RESULTS;
@@ -80,11 +80,11 @@ fn verify(session: &mut Session) -> io::Result<()> {
 
 fn seal(session: &mut Session, domain: &str) -> io::Result<()> {
     let finding = session.check_seals()?.clone();
-    let (state, before) = (finding.outcome, finding.sealers.len());
-    if !matches!(state, Outcome::None | Outcome::Pass) || before >= MOST_SETS {
+    let state = finding.outcome;
+    let Some(instance) = finding.next.filter(|_| state != Outcome::TempError) else {
         session.log(Level::Info, format_args!("no seal, the chain is {}", state.name()));
         return Ok(());
-    }
+    };
     let Some((owner, keys)) = keys::of_domain(session, domain)? else {
         return Err(io::Error::other(format!("no key for {domain} in config/dkim")));
     };
@@ -93,7 +93,7 @@ fn seal(session: &mut Session, domain: &str) -> io::Result<()> {
     session.each_piece_of_text(|octets| hash.update(octets))?;
     let results = results(session);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let sealing = Sealing { domain: &owner, selector, results: &results, before, state, now };
+    let sealing = Sealing { domain: &owner, selector, results: &results, instance, state, now };
     let header = session.transaction.header.clone();
     let fields: Vec<&[u8]> = header.fields().collect();
     let sealed = arc::seal(key, sealing, &fields, &hash.finish()).map_err(io::Error::other)?;
@@ -159,7 +159,10 @@ mod tests {
         assert_eq!(handed_on(&second).1, "pass");
         let (third, state) = handed_on(&second.replace("Hello", "Hallo"));
         assert_eq!(state, "fail");
-        assert!(!third.contains("i=3"), "{third}");
+        // The chain ends with the seal that says so.
+        assert!(third.contains("ARC-Seal: i=3; a=ed25519-sha256; cv=fail"), "{third}");
+        let (fourth, state) = handed_on(&third);
+        assert_eq!((fourth.matches("ARC-Seal:").count(), state.as_str()), (3, "fail"), "{fourth}");
     }
 
     #[test]

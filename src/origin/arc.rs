@@ -50,6 +50,9 @@ pub struct Finding {
     pub results: Vec<String>,
     /// Why the chain does not pass.
     pub reason: String,
+    /// The number of the next seal; None: there is to be none, since the last one says that the chain
+    /// has failed, or has the highest number.
+    pub next: Option<usize>,
 }
 
 /// A chain whose message is being read.
@@ -108,8 +111,8 @@ impl<'a> Verifier<'a> {
     /// The state of the chain.
     pub fn finish(self, dns: &dyn Dns) -> Finding {
         let answers = dns.ask(&self.questions());
-        let no =
-            |outcome, reason| Finding { outcome, sealers: Vec::new(), results: Vec::new(), reason };
+        let next = next(&self.fields);
+        let no = |outcome, reason| Finding { outcome, reason, next, ..Finding::default() };
         let sets = match self.chain {
             Ok(sets) if sets.is_empty() => return no(Outcome::None, String::new()),
             Ok(sets) => sets,
@@ -124,8 +127,26 @@ impl<'a> Verifier<'a> {
             sealers: sets.iter().map(|set| set.seal.domain.clone()).collect(),
             results: sets.into_iter().map(|set| set.results).collect(),
             reason: String::new(),
+            next,
         }
     }
+}
+
+/// The number of the next set, be the others good or not (RFC 8617 4.2.1, 5.1).
+fn next(fields: &[&[u8]]) -> Option<usize> {
+    let numbered = fields.iter().filter_map(|field| {
+        let kind = NAMES.iter().position(|known| *known == dkim::name_of(field))?;
+        Some((instance(kind, field).ok()?, *field))
+    });
+    let Some((last, _)) = numbered.clone().max_by_key(|(instance, _)| *instance) else {
+        return Some(1);
+    };
+    let says_fail = |field: &[u8]| {
+        let tags = dkim::value_of(field).and_then(Tags::parse);
+        dkim::name_of(field) == NAMES[2] && tags.is_ok_and(|tags| tags.get("cv") == Some("fail"))
+    };
+    let mut of_last = numbered.filter(|(instance, _)| *instance == last);
+    (last < MOST_SETS && !of_last.any(|(_, field)| says_fail(field))).then_some(last + 1)
 }
 
 /// The last server's signature of the message, and the seals from the last to the first

@@ -15,9 +15,9 @@ pub struct Sealing<'a> {
     pub selector: &'a str,
     /// The name of this server in Authentication-Results, `;`, and its results.
     pub results: &'a str,
-    /// How many servers sealed the message before.
-    pub before: usize,
-    /// The state of their chain.
+    /// The number of the seal: one more than the last one before it has.
+    pub instance: usize,
+    /// The state of the chain before it.
     pub state: Outcome,
     /// Seconds since 1970.
     pub now: u64,
@@ -35,8 +35,7 @@ pub fn seal(
     fields: &[&[u8]],
     body_hash: &[u8],
 ) -> Result<[String; 3], String> {
-    let Sealing { domain, selector, results, before, state, now } = sealing;
-    let instance = before + 1;
+    let Sealing { domain, selector, results, instance, state, now } = sealing;
     let algorithm = key.algorithm().name();
     let results = format!("ARC-Authentication-Results: i={instance}; {results}\r\n");
     let message = format!(
@@ -57,8 +56,8 @@ pub fn seal(
     );
     let mut sealed: Vec<&[u8]> = Vec::new();
     // A chain that is broken is sealed alone, so that its end cannot be taken off (RFC 8617 5.1.2).
-    for instance in 1..=if state == Outcome::Pass { before } else { 0 } {
-        sealed.extend(of_instance(fields, instance));
+    if state == Outcome::Pass {
+        (1..instance).for_each(|before| sealed.extend(of_instance(fields, before)));
     }
     sealed.extend([results.as_bytes(), message.as_bytes()]);
     let own = format!("{seal}\r\n");

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use saphyr::{LoadableYamlNode, Yaml};
 
 use super::*;
@@ -56,4 +58,41 @@ fn the_validation_suite() {
     }
     say(&format!("{} of {cases} right", cases - wrong.len()));
     assert!(wrong.is_empty(), "{} of {cases} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_seal_of_a_broken_chain_covers_its_own_set_alone() {
+    // The example of RFC 8463 A.2, as PKCS #8.
+    let der = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+    let key = dkim::SecretKey::from_der(&STANDARD.decode(der).unwrap()).unwrap();
+    let record = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let record = Answer::found(vec![Record::Txt(record.into())]);
+    let sealed = |before: &[&str]| {
+        let mut fields: Vec<&[u8]> = before.iter().map(|field| field.as_bytes()).collect();
+        fields.push(b"From: a@example.net\r\n");
+        let finding = Verifier::new(fields.clone()).finish(&Keys(HashMap::new()));
+        let sealing = Sealing {
+            domain: "example.com",
+            selector: "ed",
+            results: "mx.test; arc=fail",
+            instance: finding.next?,
+            state: finding.outcome,
+            now: 1,
+        };
+        Some((finding.outcome, seal(&key, sealing, &fields, &[0; 32]).unwrap()))
+    };
+    // The second set is not whole.
+    let (state, [seal, message, results]) =
+        sealed(&["ARC-Seal: i=2; a=rsa-sha256; cv=pass; d=x.test; s=x; b=AAAA\r\n"]).unwrap();
+    assert_eq!(state, Outcome::Fail);
+    assert!(seal.starts_with("ARC-Seal: i=3; a=ed25519-sha256; cv=fail;"), "{seal}");
+    let own = [results.as_bytes(), message.as_bytes()].into_iter();
+    let octets = super::seal::sealed_octets(own, seal.as_bytes());
+    let signature = Tags::parse(dkim::value_of(seal.as_bytes()).unwrap()).unwrap();
+    let signature = signature.octets("b").unwrap();
+    verify("", Some(&record), key.algorithm(), &octets, &signature).unwrap();
+    // Nobody adds to it, nor to the highest number.
+    assert!(sealed(&[&seal, &message, &results]).is_none());
+    assert!(sealed(&["ARC-Seal: i=50; cv=pass\r\n"]).is_none());
+    assert!(sealed(&["ARC-Seal: i=51; cv=pass\r\n"]).is_some());
 }
