@@ -302,6 +302,29 @@ fn who_says_nothing_costs_the_time_that_there_was() {
     assert!(why.contains("REFUSED"), "{why}");
 }
 
+/// Answers to other questions come without end, faster than they are read.
+#[test]
+fn a_flood_of_answers_ends_with_the_time_that_there_was() {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let server = NameServer::at(socket.local_addr().unwrap());
+    let over = Arc::new(AtomicUsize::new(0));
+    let own = Arc::clone(&over);
+    let flood = std::thread::spawn(move || {
+        let mut octets = [0; 2000];
+        let (length, client) = socket.recv_from(&mut octets).unwrap();
+        let mut lie = reply(&octets[..length], Rcode::NXDOMAIN, |_| {});
+        lie[0] ^= 1;
+        let end = Instant::now() + Duration::from_secs(60);
+        while own.load(Ordering::SeqCst) == 0 && Instant::now() < end {
+            let _ = socket.send_to(&lie, client);
+        }
+        Instant::now() < end
+    });
+    assert!(matches!(ask_briefly(&[server], a("x.example")), Answer::Failed(_)));
+    over.store(1, Ordering::SeqCst);
+    assert!(flood.join().unwrap(), "the answer came when the flood was over");
+}
+
 #[test]
 fn each_batch_has_a_port_of_its_own() {
     let server = Scripted::new(|question, _, _, _| vec![address(question)]);

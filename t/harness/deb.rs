@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("gsasl", &["gsasl"]),
     ("msmtp", &["msmtp"]),
     ("dnsmasq-base", &["dnsmasq"]),
+    ("unbound", &["unbound"]),
     ("publicsuffix", &["/usr/share/publicsuffix/public_suffix_list.dat"]),
     ("strace", &["strace"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
