@@ -38,6 +38,7 @@ pub mod my_rcpt_check;
 pub mod naughty;
 pub mod noop_counter;
 pub mod parse_addr_withhelo;
+pub mod peers;
 pub mod quit_fortune;
 pub mod random_error;
 pub mod rcpt_map;
@@ -149,6 +150,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(logging::warn),
     plugin!(http_config),
     plugin!(user_config),
+    plugin!(peers),
     plugin!(connection_time),
     plugin!(random_error),
     plugin!(temp_disable_connection),

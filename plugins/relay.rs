@@ -51,11 +51,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::IpNet;
-
-use crate::config::{Lines, network};
+use crate::config::{Lines, leading_numbers, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, OK, Session, Verdict};
 use crate::settings::Networks;
@@ -118,7 +116,7 @@ impl Clients {
             let word = line.text.split_whitespace().next().unwrap_or_default();
             if let Some(network) = network(word) {
                 if word.contains('/') { &mut blocks } else { &mut octets }.push(network);
-            } else if let Some(network) = prefix(word) {
+            } else if let Some(network) = leading_numbers(word) {
                 octets.push(network);
             } else {
                 let text = format!("no address, first numbers of one, or network: '{word}'");
@@ -132,28 +130,6 @@ impl Clients {
         let lists = [("octet", &self.octets), ("cidr", &self.blocks)];
         lists.into_iter().find(|(_, list)| list.contains(ip)).map(|(how, _)| how)
     }
-}
-
-/// The network of the addresses that begin with `192.168.` or `2001:db8:`.
-fn prefix(word: &str) -> Option<IpNet> {
-    if let Some(numbers) = word.strip_suffix('.') {
-        let number = |text: &str| text.parse().ok();
-        let numbers = numbers.split('.').map(number).collect::<Option<Vec<u8>>>()?;
-        let mut octets = [0; 4];
-        octets.get_mut(..numbers.len())?.copy_from_slice(&numbers);
-        return IpNet::new(Ipv4Addr::from(octets).into(), 8 * numbers.len() as u8).ok();
-    }
-    let groups = word.strip_suffix(':').or_else(|| ends_in_whole_group(word).then_some(word))?;
-    let group = |text| u16::from_str_radix(text, 16).ok();
-    let groups = groups.split(':').map(group).collect::<Option<Vec<u16>>>()?;
-    let mut segments = [0; 8];
-    segments.get_mut(..groups.len())?.copy_from_slice(&groups);
-    IpNet::new(Ipv6Addr::from(segments).into(), 16 * groups.len() as u8).ok()
-}
-
-/// Is it `2001:0db8`?  Written out like this, older configurations have no colon at the end.
-fn ends_in_whole_group(word: &str) -> bool {
-    word.rsplit_once(':').is_some_and(|(_, last)| last.len() == 4)
 }
 
 fn in_map(session: &Session, ip: IpAddr) -> Option<&'static str> {

@@ -22,7 +22,7 @@ mod map;
 mod trail;
 mod values;
 
-pub use crate::settings::network;
+pub use crate::settings::{leading_numbers, network};
 pub use derived::Derived;
 pub use lines::{Line, Lines, word_and_rest};
 pub use map::Map;

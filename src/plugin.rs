@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use crate::config::Config;
+use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hook, Hooks, Origin, Plugins, Register, Settings};
+use crate::hook::{Args, Hook, Hooks, List, Origin, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED};
@@ -187,18 +187,16 @@ fn load_into(
     let confinement = confinement(config);
     let perl = Perl::new(config);
     let mut missing = vec![];
+    // A file that cannot be read was found above.
     for file in [LOGGING, settings::PLUGINS] {
-        // A file that cannot be read was found above.
         let lines = config.load(file.row().name).unwrap_or_default();
-        for line in lines.entries() {
-            let Err(error) = load_line(&mut plugins, &perl, config, &line.text) else { continue };
-            let error = error.or_at(&line.file, line.number);
-            // What has to be installed is told at once, not line after line.
-            if error.is_missing() {
-                missing.push(error);
-            } else {
-                failed(error)?;
-            }
+        load_lines(&mut plugins, &perl, config, &lines, &mut missing, failed)?;
+    }
+    for (at, file) in plugins.list_files().unwrap_or_default().to_vec().iter().enumerate() {
+        plugins.load_list(List::Of(at));
+        match config.load(file) {
+            Ok(lines) => load_lines(&mut plugins, &perl, config, &lines, &mut missing, failed)?,
+            Err(error) => failed(error)?,
         }
     }
     Error::all(missing).map_or(Ok(()), &mut *failed)?;
@@ -215,13 +213,20 @@ fn load_into(
     for problem in config.take_problems() {
         plugins.log(Level::Error, problem);
     }
-    for (hook, why) in [
-        (Hook::Rcpt, "no plugin decides about recipients: every RCPT will be answered 450"),
-        (Hook::Queue, "no plugin queues: every message will be answered 451"),
-    ] {
-        if !plugins.has(hook) {
-            plugins.log(Level::Warn, why);
+    for (list, file) in plugins.all_lists() {
+        for (hook, why) in [
+            (Hook::Rcpt, "no plugin decides about recipients: every RCPT will be answered 450"),
+            (Hook::Queue, "no plugin queues: every message will be answered 451"),
+        ] {
+            if !plugins.has_in(list, hook) {
+                plugins.log(Level::Warn, format_args!("{file}: {why}"));
+            }
         }
+    }
+    let unasked = plugins.unasked();
+    if !unasked.is_empty() {
+        let text = "sessions do not ask these of config/plugins, as clients have other lists:";
+        plugins.log(Level::Notice, format_args!("{text} {}", unasked.join(" ")));
     }
     if confinement.workers {
         plugins.need_no_privileges();
@@ -233,6 +238,26 @@ fn load_into(
         }
     }
     Ok(plugins)
+}
+
+/// What has to be installed goes to `missing`, to be told at once and not line after line.
+fn load_lines(
+    plugins: &mut Plugins,
+    perl: &Perl,
+    config: &Config,
+    lines: &Lines,
+    missing: &mut Vec<Error>,
+    failed: &mut dyn FnMut(Error) -> Result<()>,
+) -> Result<()> {
+    for line in lines.entries() {
+        let Err(error) = load_line(plugins, perl, config, &line.text) else { continue };
+        let error = error.or_at(&line.file, line.number);
+        match error.is_missing() {
+            true => missing.push(error),
+            false => failed(error)?,
+        }
+    }
+    Ok(())
 }
 
 /// Loads one line, `name[:N] arguments`, into `plugins`.
@@ -306,6 +331,9 @@ fn load_native(
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
     let registered =
         (plugin.register)(&mut hooks, args).and_then(|()| hooks.into_registration())?;
+    if registered.lists.is_some() && plugins.list_files().is_some() {
+        return Err("only one plugin can choose the lists of clients, in config/plugins".into());
+    }
     plugins.add(instance, settings, registered);
     Ok(())
 }
@@ -359,7 +387,8 @@ fn load_perl(
     words: &[&str],
 ) -> Result<()> {
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    if let Err(error) = perl.load(&mut hooks, instance, source, &perl::own_arguments(words)) {
+    let own = perl::own_arguments(words);
+    if let Err(error) = perl.load(&mut hooks, plugins.loading(), instance, source, &own) {
         // What it had to say before may be why.
         for (level, text) in &hooks.registered().lines {
             plugins.log(*level, format_args!("{instance}: {text}"));

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
-pub use network::network;
+pub use network::{leading_numbers, network};
 pub use networks::{NameServer, NameServers, Networks, Ports};
 
 pub(crate) use kind::number;

@@ -32,6 +32,9 @@ mod logging;
 // Plugins whose doing a transcript cannot show.
 mod plugins;
 
+// Lists of plugins by client.
+mod peers;
+
 // Plugins in a crate of its own, which a site keeps.
 mod site;
 

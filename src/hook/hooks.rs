@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use rustls::ServerConfig;
 
 use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
+use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, LateHooks, Registration};
 use crate::hook::{
     Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Parent,
@@ -252,6 +254,18 @@ impl Hooks {
     /// what processes inherit.  True: those that were made before are to serve no more clients.
     pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {
         self.registered.before_fork.push(Box::new(run));
+    }
+
+    /// Gives each client a list of plugins of its own in the place of `config/plugins`: that of one of
+    /// `files`, names of files of the configuration with lines as in `config/plugins`.  `choose`
+    /// says which, by its place in `files`, for the client's address and whether it has
+    /// authenticated; None: that client has only this plugin.
+    pub fn lists(
+        &mut self,
+        files: Vec<String>,
+        choose: impl Fn(IpAddr, bool) -> Option<usize> + 'static,
+    ) {
+        self.registered.lists = Some(Lists { files, choose: Rc::new(choose) });
     }
 
     /// Says what the `queue` handlers of this plugin are able to do.  The core offers an extension

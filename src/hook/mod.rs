@@ -8,6 +8,7 @@ mod args;
 mod call;
 pub mod dsn;
 mod hooks;
+mod lists;
 mod logging;
 mod outcome;
 mod parent;
@@ -32,6 +33,7 @@ pub use session::{Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
+pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;
 pub(crate) use registration::LateHooks;
 pub(crate) use scram::mac;
@@ -226,7 +228,7 @@ mod tests {
             ("queue/qmqp-forward 127.0.0.1", false, false),
         ] {
             let trial = Trial::new(plugins, &[]);
-            let can = |ability| trial.session.plugins().can(ability);
+            let can = |ability| trial.session.can(ability);
             let found = (can(Ability::Smtputf8), can(Ability::Dsn));
             assert_eq!(found, (smtputf8, dsn), "{plugins}");
         }
@@ -254,7 +256,7 @@ mod tests {
         }
         for (args, can) in [("", true), ("own", false), ("left_out", false), ("both", false)] {
             let trial = Trial::with(child, args, &[]);
-            assert_eq!(trial.session.plugins().can(Ability::Smtputf8), can, "{args}");
+            assert_eq!(trial.session.can(Ability::Smtputf8), can, "{args}");
         }
     }
 

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::hook::lists::{List, Lists};
 use crate::hook::registration::{
     BeforeFork, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration, SessionFn, TlsFn,
 };
@@ -21,6 +23,7 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     abilities: Vec<Ability>,
     origin: Origin,
+    list: List,
 }
 
 /// What a loaded plugin is.
@@ -62,7 +65,11 @@ pub struct Plugins {
     before_fork: Vec<BeforeFork>,
     at_fork: Vec<LetGo>,
     after_much_mail: Vec<LetGo>,
-    tls: Option<Rc<TlsFn>>,
+    tls: Vec<(u16, Rc<TlsFn>)>,
+    /// The lists that clients have, and whose plugin chooses them.
+    lists: Option<(u16, Lists)>,
+    /// The list that is being loaded.
+    loading: List,
     files: BTreeSet<Cow<'static, str>>,
     late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
     count: u16,
@@ -94,13 +101,15 @@ impl Plugins {
     pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
         let plugin = self.loaded.len() as u16;
         let abilities = registered.abilities;
-        let origin = Origin::Native;
-        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin });
+        let (origin, list) = (Origin::Native, self.loading);
+        let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
+        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin, list });
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);
         self.files.extend(registered.reads);
-        self.tls = registered.tls.or(self.tls.take());
+        self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
+        self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
         let late = registered.late.into_iter();
         self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
         for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
@@ -115,6 +124,8 @@ impl Plugins {
                 Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
                 Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
                 Kind::Log(..) if self.is_check => {}
+                // A logger that is in several lists gets each line once.
+                Kind::Log(..) if has_logger && list != List::Main => {}
                 Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
             }
             if hook != Hook::Logging {
@@ -127,12 +138,66 @@ impl Plugins {
         }
     }
 
-    /// Who chooses certificates, if TLS is offered.
-    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
-        self.tls.clone()
+    /// The files of the lists that clients have.  None: all have `config/plugins`.
+    pub(crate) fn list_files(&self) -> Option<&[String]> {
+        self.lists.as_ref().map(|(_, lists)| &*lists.files)
     }
 
-    /// Has any plugin a handler for `hook`?
+    /// What is added from now on is in this list.
+    pub(crate) fn load_list(&mut self, list: List) {
+        self.loading = list;
+    }
+
+    /// The list that is being loaded.
+    pub(crate) fn loading(&self) -> List {
+        self.loading
+    }
+
+    /// All lists that a client can have, with the files that they are in.
+    pub(crate) fn all_lists(&self) -> impl Iterator<Item = (List, &str)> {
+        let files = self.list_files();
+        let main = files.is_none().then_some((List::Main, "plugins"));
+        let files = files.unwrap_or_default().iter().enumerate();
+        main.into_iter().chain(files.map(|(at, file)| (List::Of(at), &**file)))
+    }
+
+    /// The list that a client has.
+    pub(crate) fn list_of(&self, ip: IpAddr, has_authenticated: bool) -> List {
+        let lists = self.lists.as_ref();
+        lists.map_or(List::Main, |(_, lists)| lists.list_of(ip, has_authenticated))
+    }
+
+    /// Is a plugin asked in the sessions of clients that have this list?
+    pub(super) fn is_in(&self, plugin: u16, list: List) -> bool {
+        self.loaded(plugin).list == list
+            || self.lists.as_ref().is_some_and(|(own, _)| *own == plugin)
+    }
+
+    /// The plugins of `config/plugins` that have handlers which no session asks, as clients have other
+    /// lists.
+    pub(crate) fn unasked(&self) -> Vec<&str> {
+        let main = self.handlers.iter().flatten().map(|handler| handler.plugin);
+        let unasked: BTreeSet<u16> = main
+            .filter(|plugin| self.loaded(*plugin).list == List::Main)
+            .filter(|plugin| !self.all_lists().any(|(list, _)| self.is_in(*plugin, list)))
+            .collect();
+        unasked.into_iter().map(|plugin| &*self.loaded(plugin).name).collect()
+    }
+
+    /// Who chooses certificates for clients that have this list, if TLS is offered.  Where its own
+    /// plugins do not offer it, those of `config/plugins` may.
+    pub(crate) fn tls(&self, list: List) -> Option<Rc<TlsFn>> {
+        let of = |wanted| self.tls.iter().rfind(|(plugin, _)| self.loaded(*plugin).list == wanted);
+        of(list).or_else(|| of(List::Main)).map(|(_, choose)| choose.clone())
+    }
+
+    /// Has any plugin of that list a handler for a hook of sessions?
+    pub(crate) fn has_in(&self, list: List, hook: Hook) -> bool {
+        let own = &self.handlers[hook as usize];
+        own.iter().any(|handler| self.is_in(handler.plugin, list)) || self.is_late(hook)
+    }
+
+    /// Has any plugin of any list a handler for `hook`?
     pub fn has(&self, hook: Hook) -> bool {
         match hook {
             Hook::PreConnection => !self.incoming.is_empty(),
@@ -142,12 +207,13 @@ impl Plugins {
         }
     }
 
-    /// Is there a plugin that queues, and are all that do able to do this?
-    pub fn can(&self, ability: Ability) -> bool {
-        let queues = &self.handlers[Hook::Queue as usize];
+    /// Is there a plugin of that list that queues, and are all that do able to do this?
+    pub(crate) fn can(&self, list: List, ability: Ability) -> bool {
+        let queues = self.handlers[Hook::Queue as usize].iter();
+        let queues = || queues.clone().filter(|handler| self.is_in(handler.plugin, list));
         let able = |plugin: u16| self.loaded(plugin).abilities.contains(&ability);
-        !queues.is_empty()
-            && queues.iter().all(|handler| able(handler.plugin))
+        queues().next().is_some()
+            && queues().all(|handler| able(handler.plugin))
             && !self.is_late(Hook::Queue)
     }
 
@@ -171,6 +237,12 @@ impl Plugins {
     /// The names of the loaded plugins that come from there, in order.
     pub fn names_from(&self, origin: Origin) -> impl Iterator<Item = &str> {
         let plugins = self.loaded.iter().filter(move |plugin| plugin.origin == origin);
+        plugins.map(|plugin| &*plugin.name)
+    }
+
+    /// The names of the plugins of a list, in order.
+    pub(crate) fn names_in(&self, list: List) -> impl Iterator<Item = &str> {
+        let plugins = self.loaded.iter().filter(move |plugin| plugin.list == list);
         plugins.map(|plugin| &*plugin.name)
     }
 
@@ -227,8 +299,10 @@ impl Plugins {
         self.count as usize
     }
 
-    pub(crate) fn handler_of(&self, plugin: &str, hook: Hook) -> Option<usize> {
-        let named = |handler: &&Handler<_>| &*self.loaded[handler.plugin as usize].name == plugin;
+    pub(crate) fn handler_of(&self, list: List, plugin: &str, hook: Hook) -> Option<usize> {
+        let named = |handler: &&Handler<_>| {
+            &*self.loaded(handler.plugin).name == plugin && self.is_in(handler.plugin, list)
+        };
         self.handlers[hook as usize].iter().find(named).map(|handler| handler.id as usize)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use crate::config::Config;
+use crate::hook::lists::Lists;
 use crate::hook::{Call, Hook, Incoming, Session, Verdict};
 use crate::log::{Level, Record};
 
@@ -91,6 +92,8 @@ pub(crate) struct Registration {
     pub(crate) reads: Vec<Cow<'static, str>>,
     /// Who chooses certificates, where the plugin offers TLS.
     pub(crate) tls: Option<Rc<TlsFn>>,
+    /// The lists of plugins that it gives clients.
+    pub(crate) lists: Option<Lists>,
     /// What its `queue` handlers are able to do.
     pub(crate) abilities: Vec<Ability>,
     /// Lines for the log.

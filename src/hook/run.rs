@@ -6,8 +6,8 @@ use crate::config::Config;
 use crate::hook::plugins::{Handler, Loaded};
 use crate::hook::registration::SessionFn;
 use crate::hook::{
-    Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, Outcome, Plugins, Session,
-    Settings, Verdict, verdict_of,
+    Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, List, Outcome, Plugins,
+    Session, Settings, Verdict, verdict_of,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics};
@@ -15,7 +15,11 @@ use crate::sys::{deadline, panics};
 impl Plugins {
     /// Asks the `pre-connection` handlers, in the parent.
     pub(crate) fn pre_connection(&self, incoming: &Incoming<'_>) -> Decision {
+        let list = self.list_of(incoming.remote_ip, false);
         for handler in &self.incoming {
+            if !self.is_in(handler.plugin, list) && !self.is_in(handler.plugin, List::Main) {
+                continue;
+            }
             let done = guarded(self.loaded(handler.plugin), Hook::PreConnection, || {
                 (handler.run)(incoming)
             });
@@ -83,13 +87,18 @@ impl Session {
 
     fn run_chain(&mut self, hook: Hook, call: &Call<'_>, tell: bool) -> Decision {
         let mut last = DECLINED;
-        if !self.plugins().has(hook) {
+        let list = self.list();
+        if !self.plugins().has_in(list, hook) {
             return Ok(last);
         }
         let plugins = self.plugins().clone();
         let chain = &plugins.handlers[hook as usize];
         for handler in chain.iter().chain(plugins.late()) {
-            if handler.is_late() && !plugins.is_late(hook) {
+            let is_asked = match handler.is_late() {
+                true => plugins.is_late(hook),
+                false => plugins.is_in(handler.plugin, list),
+            };
+            if !is_asked {
                 continue;
             }
             let changed = match call {
@@ -179,7 +188,7 @@ impl Session {
             );
         }
         let listener = if verdict.code().is_deny() { Hook::Deny } else { Hook::Ok };
-        if plugins.has(listener) && hook != listener {
+        if plugins.has_in(self.list(), listener) && hook != listener {
             let result = HookResult { plugin: name, hook: hook.name(), verdict };
             // What it says changes nothing.
             let _ = self.run_chain(listener, &Call::Result(&result), false);

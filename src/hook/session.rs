@@ -229,7 +229,7 @@ impl Session {
     /// What the handler of `plugin` answered when `hook` last ran: in this transaction while one
     /// is open, else in this connection.
     pub fn result(&self, plugin: &str, hook: Hook) -> Option<Code> {
-        let id = self.shared.plugins.handler_of(plugin, hook)?;
+        let id = self.shared.plugins.handler_of(self.list(), plugin, hook)?;
         self.results[1][id].or(self.results[0][id])
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Session, Settings, Verdict};
+use crate::hook::{Args, Call, DECLINED, Hook, Hooks, List, Session, Settings, Verdict};
 use crate::log::stall::Stall;
 use crate::log::{Level, Record};
 use crate::perl::process::Process;
@@ -30,13 +30,14 @@ pub enum Source<'a> {
 }
 
 impl Perl {
-    /// Loads a plugin and registers its handlers.  `instance` is its name in `config/plugins`.
+    /// Loads a plugin of that list and registers its handlers.  `instance` is its name there.
     ///
     /// # Errors
     /// Perl cannot be started, or the plugin cannot be compiled or refuses its arguments.
-    pub fn load(
+    pub(crate) fn load(
         &self,
         hooks: &mut Hooks,
+        list: List,
         instance: &str,
         source: &Source<'_>,
         args: &[&str],
@@ -52,8 +53,8 @@ impl Perl {
             Source::File(path) => (Item::text(path.as_os_str().as_encoded_bytes()), Item::Undef),
             Source::Module(name) => (Item::Undef, Item::text(name)),
         };
-        let request =
-            vec![Item::text("l"), Item::text(instance), file, module, Item::texts(args.iter())];
+        let (instance, list) = (Item::text(instance), Item::text(list.name()));
+        let request = vec![Item::text("l"), instance, file, module, Item::texts(args.iter()), list];
         let said = {
             let process = self.process.borrow();
             let Some(process) = &*process else { return Err(Error::new("no Perl process")) };

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::hook::Session;
+use crate::hook::{List, Session};
 use crate::mail::{Address, Header};
 use crate::perl::wire::Item;
 use crate::state::{Connection, Hello, Notes, Transaction};
@@ -12,6 +12,7 @@ use crate::state::{Connection, Hello, Notes, Transaction};
 #[derive(Default)]
 pub(super) struct Mirror {
     session: String,
+    list: List,
     epoch: Option<u32>,
     fields: Vec<(&'static str, Item)>,
     connection_notes: Notes,
@@ -30,6 +31,10 @@ impl Mirror {
         if self.session != session.id() {
             *self = Mirror { session: session.id().to_owned(), ..Mirror::default() };
             out.push(("S".into(), Item::text(session.id())));
+        }
+        if self.list != session.list() {
+            self.list = session.list();
+            out.push(("l".into(), Item::text(self.list.name())));
         }
         if self.epoch != Some(session.epoch()) {
             self.epoch = Some(session.epoch());

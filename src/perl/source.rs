@@ -8,7 +8,7 @@ use regex::Regex;
 /// Why a Perl plugin's file cannot work here, if it cannot: the client's socket is the worker's,
 /// and Perl's STDIN and STDOUT are not the client.
 pub fn cannot_work(file: &Path) -> Option<&'static str> {
-    static SOCKET: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
+    static SOCKET: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
         let regex = |text: &str| Regex::new(text).expect("these are constants, and tested");
         [
             (
@@ -26,6 +26,10 @@ pub fn cannot_work(file: &Path) -> Option<&'static str> {
                     r"Danga::|->(watch_read|watch_write|pause_read|continue_read|AddTimer)\b|\bYIELD\b",
                 ),
                 "it is written for the asynchronous server",
+            ),
+            (
+                regex(r"\bsub\s+hook_(set_hooks|valid_auth)\b"),
+                "it is written for hooks that only SME Server has",
             ),
         ]
     });

@@ -7,7 +7,7 @@ use nix::unistd::geteuid;
 
 use crate::config::{BYTE_ORDER_MARK, Config};
 use crate::error::{Error, Result};
-use crate::hook::Origin;
+use crate::hook::{List, Origin};
 use crate::plugin;
 use crate::server::console::{say, warn};
 use crate::server::{lists, privileges};
@@ -32,6 +32,7 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
     say(&format!("the configuration is in {}\n", config.folder().display()));
     let (plugins, mut errors) = plugin::check(config);
     let names: Vec<&str> = plugins.names().collect();
+    let main: Vec<&str> = plugins.names_in(List::Main).collect();
     let dir = config.expand(&config.setting(SPOOL_DIR));
     let Permissions(mode) = config.setting(SPOOL_PERMS);
     match Spool::check(&dir, mode, is_root) {
@@ -44,7 +45,11 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
     typos::find(config, &known).iter().for_each(warn);
     lists::faults(config, &names).iter().for_each(warn);
     all_but_last(errors)?;
-    say(&format!("the configuration is good; plugins: {}\n", names.join(" ")));
+    say(&format!("the configuration is good; plugins: {}\n", main.join(" ")));
+    for (list, file) in plugins.all_lists().filter(|(list, _)| *list != List::Main) {
+        let names: Vec<&str> = plugins.names_in(list).collect();
+        say(&format!("{file}: {}\n", names.join(" ")));
+    }
     for (origin, what) in [
         (Origin::Known, "native plugins instead of known Perl files"),
         (Origin::Perl, "Perl plugins"),

@@ -1,6 +1,6 @@
 //! Addresses and networks, as lists of clients have them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -17,6 +17,28 @@ pub fn network(word: &str) -> Option<IpNet> {
         IpNet::V4(_) => network,
     };
     Some(network.trunc())
+}
+
+/// Reads the first numbers of addresses, with a dot or colon behind them: `192.168.` or `2001:db8:`.
+/// Where the last group of an IPv6 address is written out, `2001:0db8`, the colon may be left out.
+pub fn leading_numbers(word: &str) -> Option<IpNet> {
+    if let Some(numbers) = word.strip_suffix('.') {
+        let number = |text: &str| text.parse().ok();
+        let numbers = numbers.split('.').map(number).collect::<Option<Vec<u8>>>()?;
+        let mut octets = [0; 4];
+        octets.get_mut(..numbers.len())?.copy_from_slice(&numbers);
+        return IpNet::new(Ipv4Addr::from(octets).into(), 8 * numbers.len() as u8).ok();
+    }
+    let groups = word.strip_suffix(':').or_else(|| ends_in_whole_group(word).then_some(word))?;
+    let group = |text| u16::from_str_radix(text, 16).ok();
+    let groups = groups.split(':').map(group).collect::<Option<Vec<u16>>>()?;
+    let mut segments = [0; 8];
+    segments.get_mut(..groups.len())?.copy_from_slice(&groups);
+    IpNet::new(Ipv6Addr::from(segments).into(), 16 * groups.len() as u8).ok()
+}
+
+fn ends_in_whole_group(word: &str) -> bool {
+    word.rsplit_once(':').is_some_and(|(_, last)| last.len() == 4)
 }
 
 fn as_ipv4(network: Ipv6Net) -> Option<Ipv4Net> {

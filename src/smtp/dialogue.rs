@@ -205,7 +205,7 @@ impl Dialogue {
 
     /// Does this client get an extension?  Only where the plugins that queue can do it.
     pub(crate) fn offers(&self, ability: Ability) -> bool {
-        self.session.connection.is_esmtp() && self.session.plugins().can(ability)
+        self.session.connection.is_esmtp() && self.session.can(ability)
     }
 
     pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {

@@ -58,10 +58,8 @@ pub use stream::Stream;
 /// What the settings of the core do that nobody can want; for the log at the start, and `--check`.
 pub(crate) fn warnings(config: &Config, plugins: &Plugins) -> Vec<&'static str> {
     let mut warnings = vec![];
-    if config.setting(TLS_BEFORE_AUTH)
-        && plugins.tls().is_none()
-        && verb::auth::is_possible(plugins)
-    {
+    let lacks_tls = |list| plugins.tls(list).is_none() && verb::auth::is_possible(plugins, list);
+    if config.setting(TLS_BEFORE_AUTH) && plugins.all_lists().any(|(list, _)| lacks_tls(list)) {
         warnings
             .push("AUTH is not offered: tls_before_auth wants TLS first, and no plugin offers TLS");
     }

@@ -46,8 +46,8 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     if done.is_err() {
         dialogue.send(&Reply::new(421, "4.3.0", INTERNAL_ERROR));
     }
-    let plugins = dialogue.session.plugins();
-    match plugins.has(Hook::PostConnection) || plugins.wants(Level::Info) {
+    let session = &dialogue.session;
+    match session.has(Hook::PostConnection) || session.plugins().wants(Level::Info) {
         true => dialogue.stream.close(),
         // Nothing is left to do: the socket is closed right away.
         false => dialogue.stream.end(),

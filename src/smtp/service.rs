@@ -22,7 +22,7 @@ impl Service {
     /// a port.
     pub(crate) fn of(session: &mut Session) -> Service {
         let (ip, port) = (session.connection.remote_ip, session.connection.local_port);
-        let has_tls = session.plugins().tls().is_some();
+        let has_tls = session.tls().is_some();
         Service {
             proxy_first: session.setting(PROXY_FROM).contains(ip) && {
                 let ports = session.setting(PROXY_PORTS);

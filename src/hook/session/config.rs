@@ -14,7 +14,7 @@ use crate::settings::{Default, ME, Setting, Value};
 impl Session {
     /// A configuration file: what the `config` hooks give, else the file's lines.
     pub fn config(&mut self, name: &str) -> Lines {
-        if self.plugins().has(Hook::Config)
+        if self.has(Hook::Config)
             && let Some(lines) = self.ask_config(Hook::Config, &Call::Config(name))
         {
             return lines;
@@ -27,7 +27,7 @@ impl Session {
     /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
     /// as [`Session::config`].
     pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {
-        if self.plugins().has(Hook::UserConfig)
+        if self.has(Hook::UserConfig)
             && let Some(lines) = self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name))
         {
             return lines;
@@ -37,7 +37,7 @@ impl Session {
 
     /// The value of a setting of the core: what the `config` hooks give, else what the file does.
     pub fn setting<T: Value>(&mut self, setting: Setting<T>) -> T {
-        if self.plugins().has(Hook::Config)
+        if self.has(Hook::Config)
             && let Some(value) = self.setting_of_hooks(setting)
         {
             return value;
@@ -57,7 +57,7 @@ impl Session {
 
     /// The first line of a configuration file as a number, or `default`.
     pub fn config_number(&mut self, name: &str, default: u64) -> u64 {
-        if self.plugins().has(Hook::Config)
+        if self.has(Hook::Config)
             && let Some(number) = self.config(name).first().and_then(|line| line.parse().ok())
         {
             return number;

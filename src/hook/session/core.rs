@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session};
-use crate::hook::{Call, Code, Hook, Plugins};
+use crate::hook::registration::TlsFn;
+use crate::hook::{Ability, Call, Code, Hook, List, Plugins};
 use crate::log::{self, Level, Record};
 
 /// A shorter word is part of others.
@@ -32,6 +33,32 @@ impl Session {
     /// Says whether the client may send while handlers run: what it sends then is not early.
     pub(crate) fn give_the_word(&mut self, has_the_word: bool) {
         self.has_the_word = has_the_word;
+    }
+
+    /// The list of plugins that this client has now.
+    pub(crate) fn list(&self) -> List {
+        let connection = &self.connection;
+        self.shared.plugins.list_of(connection.remote_ip, connection.auth_user.is_some())
+    }
+
+    /// Has any plugin of this client's list a handler for `hook`?
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.shared.plugins.has_in(self.list(), hook)
+    }
+
+    /// Can the plugins of this client's list that queue do this?
+    pub(crate) fn can(&self, ability: Ability) -> bool {
+        self.shared.plugins.can(self.list(), ability)
+    }
+
+    /// Who chooses certificates for this client, if it is offered TLS.
+    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
+        self.shared.plugins.tls(self.list())
+    }
+
+    /// Is there a plugin of that name in this client's list?
+    pub(crate) fn has_plugin(&self, name: &str) -> bool {
+        self.shared.plugins.names_in(self.list()).any(|own| own == name)
     }
 
     /// Writes a line of the core about the running handler to the log: the plugin's argument

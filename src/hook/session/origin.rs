@@ -55,13 +55,13 @@ impl Session {
             let mut verifier = dkim::Verifier::new(fields);
             let mut questions = verifier.questions();
             // What DMARC and ARC are going to ask is asked together with the keys.
-            if self.plugins().names().any(|name| name == "dmarc") {
+            if self.has_plugin("dmarc") {
                 for author in self.authors() {
                     questions.extend(dmarc::questions(&author));
                 }
                 questions.extend(verifier.domains().flat_map(dmarc::questions));
             }
-            if self.plugins().names().any(|name| name == "arc") {
+            if self.has_plugin("arc") {
                 questions.extend(arc::Verifier::new(header.fields().collect()).questions());
             }
             dns.ask(&questions);

@@ -6,7 +6,7 @@ mod passwords;
 mod scram;
 
 use self::exchange::{Attempt, Mechanism, Outcome, Run};
-use crate::hook::{Call, Code, Hook, NAUGHTY, Plugins};
+use crate::hook::{Call, Code, Hook, List, NAUGHTY, Plugins};
 use crate::log::Level;
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
 use crate::smtp::dialogue::{Answer, Answered, Dialogue};
@@ -35,9 +35,10 @@ pub(crate) fn is_mechanism(name: &str) -> bool {
     MECHANISMS.iter().any(|known| known.name.eq_ignore_ascii_case(name))
 }
 
-/// Is there a plugin that can check a mechanism?
-pub(crate) fn is_possible(plugins: &Plugins) -> bool {
-    plugins.has(Hook::Auth) || MECHANISMS.iter().any(|known| plugins.has(known.hook))
+/// Is there a plugin in that list that can check a mechanism?
+pub(crate) fn is_possible(plugins: &Plugins, list: List) -> bool {
+    let has = |hook| plugins.has_in(list, hook);
+    has(Hook::Auth) || MECHANISMS.iter().any(|known| has(known.hook))
 }
 
 /// The mechanisms that plugins can check in this session, or those of them that
@@ -46,12 +47,11 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
     if must_encrypt_first(dialogue) {
         return vec![];
     }
-    let plugins = dialogue.session.plugins();
-    let any = plugins.has(Hook::Auth);
+    let any = dialogue.session.has(Hook::Auth);
     let is_bound = dialogue.stream.channel_binding().is_some();
     let known: Vec<_> = MECHANISMS
         .iter()
-        .filter(|known| plugins.has(known.hook) || any && known.is_general)
+        .filter(|known| dialogue.session.has(known.hook) || any && known.is_general)
         .filter(|known| is_bound || !known.binds)
         .map(|known| known.name)
         .collect();

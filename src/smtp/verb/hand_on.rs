@@ -60,7 +60,7 @@ fn queue(dialogue: &mut Dialogue, recipients: usize) {
         };
         answer(dialogue, &decisions, recipients);
     }
-    if dialogue.session.plugins().has(Hook::QueuePost) {
+    if dialogue.session.has(Hook::QueuePost) {
         after_queue(dialogue);
     }
 }

@@ -12,7 +12,7 @@ pub(super) const TLS_ENABLED: Note<bool> = Note::new("tls_enabled");
 
 /// Can this client start TLS?
 pub(crate) fn is_offered(dialogue: &Dialogue) -> bool {
-    dialogue.session.plugins().tls().is_some() && dialogue.session.connection.encryption.is_none()
+    dialogue.session.tls().is_some() && dialogue.session.connection.encryption.is_none()
 }
 
 pub(crate) fn starttls(dialogue: &mut Dialogue, argument: &str) -> Answer {
@@ -39,7 +39,7 @@ pub(crate) fn is_done_first(dialogue: &mut Dialogue) -> bool {
 
 /// After it, nothing that the client said before counts (RFC 3207 4.2).
 fn handshake(dialogue: &mut Dialogue) {
-    let Some(choose) = dialogue.session.plugins().tls() else { return };
+    let Some(choose) = dialogue.session.tls() else { return };
     let done = choose(&mut dialogue.session).and_then(|config| {
         deadline::set_client(None);
         dialogue.stream.start_tls(config).map_err(|failed| failed.to_string())

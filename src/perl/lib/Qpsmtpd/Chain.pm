@@ -37,6 +37,9 @@ our %rest;
 # Is a handler running that the worker does not know? Then it does not know the plugin, either.
 our $is_late = 0;
 
+# The list of plugins that the client has, or that is being loaded: other clients may have others.
+our $list = '';
+
 # Not in the table of what can come late: these hooks run in other processes, or before all else.
 my %never_late = map { $_ => 1 } qw(logging pre-connection post-fork);
 
@@ -45,8 +48,9 @@ sub is_known { $is_seen = 1 }
 # An entry is a hash with `code` and `name`.
 sub add {
     my ($hook, $entry, $goes_first) = @_;
-    my $list = $Qpsmtpd::hooks->{$hook} ||= [];
-    $goes_first ? unshift @$list, $entry : push @$list, $entry;
+    $entry->{list} = $list;
+    my $all = $Qpsmtpd::hooks->{$hook} ||= [];
+    $goes_first ? unshift @$all, $entry : push @$all, $entry;
     return $is_seen = 1 unless $Qpsmtpd::Host::LOADING;
     push @handlers, $entry;
     $number{$entry} = $#handlers;
@@ -77,12 +81,14 @@ sub run {
         $rest{$hook} = [following($hook, $entry)] unless is_as_loaded();
         return @said;
     }
-    my $starts = $entry && $list{$hook} && $entry == $list{$hook}[0];
+    my ($first) = grep { is_asked($_) } @{ $list{$hook} || [] };
+    my $starts = $entry && $first && $entry == $first;
     my $rest = $starts ? undef : $rest{$hook};
     $rest = $rest{$hook} = [@{ $Qpsmtpd::hooks->{$hook} || [] }] unless $rest;
     return DECLINED if $entry && !grep { $_ == $entry } @$rest;
     my @said = (DECLINED);
     while (my $next = shift @$rest) {
+        next unless is_asked($next);
         local $is_late = !defined $number{$next};
         my @more = $next->{code}->(@args);
         @said = @more if defined $more[0];
@@ -90,6 +96,12 @@ sub run {
     }
     delete $rest{$hook} if $said[0] ne DECLINED || !$entry;
     return @said;
+}
+
+# Is it in the client's list, or in none, as what a plugin has put into the table itself?
+sub is_asked {
+    my ($entry) = @_;
+    return !defined $entry->{list} || $entry->{list} eq $list;
 }
 
 sub is_as_loaded { return !$is_seen && $Qpsmtpd::hooks == $loaded }

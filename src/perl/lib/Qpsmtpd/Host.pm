@@ -14,7 +14,7 @@ package Qpsmtpd::Host;
 #                 e text                   the question could not be answered
 #                 h level holds plugins    first of all: what to log, whether the worker holds lines
 #                                          of the log, and which plugins there are
-#                 l name file module args  load a plugin
+#                 l name file module args list  load a plugin
 #                 b                        the message is gone: let go of its file
 #                 g                        has this process grown too much?  r 1: it has
 #                 s                        loading is over: serve
@@ -312,7 +312,7 @@ sub verdict {
 # --------------------------------------------------------------------------------- loading
 
 sub load {
-    my ($name, $file, $module, $args) = @_;
+    (my ($name, $file, $module, $args), $Qpsmtpd::Chain::list) = @_;
     Qpsmtpd::Chain::take_registered();
     my $failed = eval {
         my $class = $module ? Qpsmtpd::Plugin::load_module($module)

@@ -41,7 +41,9 @@ sub update {
         $qp->{_lines} = {};
         @{$qp}{qw(_auth _auth_user _auth_mechanism)} = ();
         (%fields, %connection_notes, %recent) = ();
+        $Qpsmtpd::Chain::list = '';
     }
+    $Qpsmtpd::Chain::list = $state->{l} if defined $state->{l};
     if (defined $state->{X} && "$session $state->{X}" ne $epoch) {
         $epoch = "$session $state->{X}";
         $qp->{_transaction} = Qpsmtpd::Transaction->new;
