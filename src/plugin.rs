@@ -201,7 +201,7 @@ fn load_into(
     }
     Error::all(missing).map_or(Ok(()), &mut *failed)?;
     perl.serve().or_else(&mut *failed)?;
-    let known: Vec<&str> = plugins.names_from(Origin::Known).collect();
+    let known = plugins.names_from(Origin::Known);
     if !known.is_empty() {
         let text = "native plugins answer for known Perl files (see perl_plugins): ";
         plugins.log(Level::Notice, format_args!("{text}{}", known.join(" ")));

@@ -32,6 +32,9 @@ mod logging;
 // Plugins whose doing a transcript cannot show.
 mod plugins;
 
+// Daemons as units of a service manager.
+mod units;
+
 // Lists of plugins by client.
 mod peers;
 

@@ -62,7 +62,7 @@ impl Client {
         Client(BufReader::new(StreamOwned::new(connection, stream)))
     }
 
-    fn reply(&mut self) -> String {
+    pub(crate) fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
             let mut line = String::new();

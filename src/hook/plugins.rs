@@ -234,10 +234,15 @@ impl Plugins {
         }
     }
 
-    /// The names of the loaded plugins that come from there, in order.
-    pub fn names_from(&self, origin: Origin) -> impl Iterator<Item = &str> {
-        let plugins = self.loaded.iter().filter(move |plugin| plugin.origin == origin);
-        plugins.map(|plugin| &*plugin.name)
+    /// The names of the loaded plugins that come from there, in order, each once.
+    pub fn names_from(&self, origin: Origin) -> Vec<&str> {
+        let mut names: Vec<&str> = vec![];
+        for plugin in self.loaded.iter().filter(|plugin| plugin.origin == origin) {
+            if !names.contains(&&*plugin.name) {
+                names.push(&plugin.name);
+            }
+        }
+        names
     }
 
     /// The names of the plugins of a list, in order.

@@ -54,7 +54,7 @@ pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Res
         (Origin::Known, "native plugins instead of known Perl files"),
         (Origin::Perl, "Perl plugins"),
     ] {
-        let names: Vec<&str> = plugins.names_from(origin).collect();
+        let names = plugins.names_from(origin);
         if !names.is_empty() {
             say(&format!("{what}: {}\n", names.join(" ")));
         }
