@@ -41,6 +41,7 @@ use crate::origin::dkim::TextHash;
 use crate::plugins::dkim::keys;
 use crate::settings::ME_AUTH_RESULTS;
 use crate::state::Note;
+use crate::state::results::folded;
 
 const RESULT: Note<String> = Note::new("arc_result");
 
@@ -113,7 +114,8 @@ fn results(session: &mut Session) -> String {
     let mut all = vec![name];
     all.extend(session.connection.notes.get(AUTHENTICATION_RESULTS).filter(|own| !own.is_empty()));
     all.extend(session.transaction.results.texts());
-    all.join("; ").replace(|c: char| !c.is_ascii() || c.is_control(), "?")
+    let is_odd = |c: char| !c.is_ascii() || c.is_control() && !"\n\t".contains(c);
+    folded(&all).replace(is_odd, "?").replace('\n', "\r\n")
 }
 
 #[cfg(test)]

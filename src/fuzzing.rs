@@ -1,6 +1,7 @@
 //! What the fuzz targets in `t/fuzz` do with any octets; a test runs the same over their corpus.  Each
 //! function panics where something is wrong.
 
+mod authentication_results;
 mod input;
 mod origin;
 
@@ -31,7 +32,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 18] = [
+pub const TARGETS: [(&str, Run); 19] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -46,6 +47,7 @@ pub const TARGETS: [(&str, Run); 18] = [
     ("message", message),
     ("perl", perl),
     ("proxy", proxy),
+    ("results", origin::results),
     ("scram", scram),
     ("session", session),
     ("spf", origin::spf),

@@ -6,6 +6,9 @@ mod servers;
 // What one daemon signs or seals, the next one checks.
 mod chain;
 
+// What is written of all that, as others read it.
+mod results;
+
 // Answers that no good name server gives.
 mod answers;
 

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 
+use super::authentication_results;
 use super::input::halves;
 use crate::dns::{Answer, Dns, Kind, Question, Record, Table, read_any};
 use crate::mail::{Header, text};
 use crate::origin::dkim::{MOST_SIGNATURES, Verifier};
-use crate::origin::{dmarc, spf};
-use crate::state::results::{Results, Spf};
+use crate::origin::{arc, dkim, dmarc, spf};
+use crate::state::results::{Results, Spf, folded};
 
 /// More questions than SPF may ask in two checks: ten terms, with ten names each (RFC 7208 4.6.4).
 const MOST_QUESTIONS: u32 = 500;
@@ -27,11 +28,44 @@ fn texts<'a>(name: &str, texts: impl Iterator<Item = &'a [u8]>) -> Table {
     Table::default().with(Question::new(name, Kind::Txt), Answer::found(records))
 }
 
-/// What is written of findings ends no line.
+/// What is written of findings is the value of Authentication-Results, and every finding is read in
+/// it again.
 fn write(results: &Results) {
-    for text in results.texts() {
-        assert!(!text.contains(char::is_control), "{text:?}");
-    }
+    let texts = results.texts();
+    let all = [vec!["mx.test".to_owned()], texts.clone()].concat();
+    let value = folded(&all);
+    assert!(value.lines().all(|line| line.chars().count() < 998), "{value:?}");
+    assert!(!value.contains(|c: char| c.is_control() && !"\n\t".contains(c)), "{value:?}");
+    let methods = authentication_results::methods(&value);
+    let methods = methods.unwrap_or_else(|| panic!("no Authentication-Results: {value:?}"));
+    let wanted = texts.iter().map(|text| text.split(' ').next().unwrap_or_default());
+    assert!(methods.iter().map(String::as_str).eq(wanted), "{methods:?} of {value:?}");
+}
+
+/// Strings of strangers, separated by line ends: where they are written, nothing else can be read.
+pub(super) fn results(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut words = text.split('\n').map(str::to_owned);
+    let mut word = || words.next().unwrap_or_default();
+    let explained =
+        |reason| spf::Finding { outcome: spf::Outcome::Fail, explanation: None, reason };
+    let signature = dkim::Finding {
+        outcome: dkim::Outcome::Fail,
+        domain: word(),
+        selector: word(),
+        identity: word(),
+        algorithm: Some(dkim::Algorithm::RsaSha256),
+        beginning: word(),
+        reason: word(),
+        testing: false,
+    };
+    write(&Results {
+        spf: Some(Spf { domain: word(), finding: explained(word()) }),
+        helo: Some(Spf { domain: word(), finding: explained(word()) }),
+        dkim: Some(vec![signature.clone(), signature]),
+        arc: Some(arc::Finding { reason: word(), ..arc::Finding::default() }),
+        ..Results::default()
+    });
 }
 
 /// An answer: it has records of the kind that was asked for, or none.

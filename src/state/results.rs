@@ -3,6 +3,11 @@
 
 use crate::origin::{arc, dkim, dmarc, spf};
 
+/// The longest line with several results; a value that strangers wrote has at most [`LONGEST`]
+/// characters, so that a line with a single one is no longer than RFC 5322 2.1.1 allows.
+const LINE: usize = 78;
+const LONGEST: usize = 255;
+
 /// Findings about a message.
 #[derive(Debug, Clone, Default)]
 pub struct Results {
@@ -90,22 +95,73 @@ fn arc_text(finding: &arc::Finding) -> String {
     text
 }
 
-/// A value of RFC 8601 2.2: as it is, if it may stand without quotes.
-pub fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "@.-_+".contains(c);
-    match !value.is_empty() && value.chars().all(plain) {
-        true => value.to_owned(),
-        false => quoted_string(value),
+/// Results as the value of a field: in lines of no more than [`LINE`] characters, or one result.
+pub fn folded(results: &[String]) -> String {
+    let mut text = String::new();
+    let mut column = "Authentication-Results: ".len();
+    for result in results {
+        let width = result.chars().count() + 2;
+        if !text.is_empty() {
+            let fits = column + width <= LINE;
+            text += if fits { "; " } else { ";\n\t" };
+            column = if fits { column } else { 0 };
+        }
+        text += result;
+        column += width;
     }
+    text
 }
 
-/// A quoted string (RFC 5322 3.2.4), without what it must not have in it.
+/// A value of RFC 8601 2.2: as it is, if it may stand without quotes.
+pub fn quoted(value: &str) -> String {
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
+    };
+    let may_stand = match value.split_once('@') {
+        Some((user, host)) => {
+            let atoms = || user.split('.').all(is_word);
+            (user.is_empty() || atoms()) && host.split('.').all(is_word) && !host.contains('+')
+        }
+        None => is_word(value),
+    };
+    if may_stand && value.len() <= LONGEST { value.to_owned() } else { quoted_string(value) }
+}
+
+/// A quoted string (RFC 5322 3.2.4), without what it must not have in it, and not as long as
+/// strangers like.
 pub fn quoted_string(value: &str) -> String {
     let kept = value.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c));
-    format!("\"{}\"", kept.collect::<String>())
+    format!("\"{}\"", kept.take(LONGEST).collect::<String>())
 }
 
 /// Text as it may stand in a comment (RFC 5322 3.2.2): nothing that ends it or starts another.
 pub fn comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || "()\\".contains(c) { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_where_they_have_to_be() {
+        for value in ["mx.example", "a.b+c@mx_1.example", "@mx.example", "I6+fx"] {
+            assert_eq!(quoted(value), value);
+        }
+        for value in
+            ["", "a b", "a=b", "a@b@c", ".a@x.example", "a@x..example", "a@", "\u{f6}.example"]
+        {
+            assert_eq!(quoted(value), format!("\"{value}\""));
+        }
+        assert_eq!(quoted("a\"; spf=pass \\"), "\"a; spf=pass \"");
+        assert_eq!(quoted(&"/".repeat(9000)).len(), LONGEST + 2);
+        assert!(quoted(&"x".repeat(9000)).len() <= LONGEST + 2);
+    }
+
+    #[test]
+    fn results_are_folded_between_each_other() {
+        let results = ["mx.test".into(), "a=pass".into(), "b".repeat(60), "c=pass".into()];
+        let expected = format!("mx.test; a=pass;\n\t{}; c=pass", "b".repeat(60));
+        assert_eq!(folded(&results), expected);
+    }
 }

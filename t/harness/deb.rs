@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("msmtp", &["msmtp"]),
     ("dnsmasq-base", &["dnsmasq"]),
     ("unbound", &["unbound"]),
+    ("python3-authres", &["/usr/lib/python3/dist-packages/authres/__init__.py"]),
     ("publicsuffix", &["/usr/share/publicsuffix/public_suffix_list.dat"]),
     ("strace", &["strace"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
