@@ -15,6 +15,7 @@
 //! forward     a message for another server: the client's side of SMTP and LMTP
 //! perl        the host for Perl plugins
 //! hook        THE table of hooks, what handlers see and answer, how they are run
+//! store       what plugins remember: memory that processes and hosts share
 //! state       what is known of a connection and a transaction; notes; the message
 //! origin      who sent a message: SPF, DKIM, ARC, DMARC; pure functions
 //! net         talking to other servers and programs, every wait with a limit
@@ -28,7 +29,7 @@
 //! sys         the only unsafe code
 //! ```
 //!
-//! A plugin sees `hook`, `state`, `net`, `mail`, `config` and `log`, never `server` or the socket.
+//! A plugin sees `hook`, `store`, `state`, `net`, `mail`, `config` and `log`, never `server` or the socket.
 
 mod auth;
 pub mod cli;
@@ -51,6 +52,7 @@ pub mod server;
 pub mod settings;
 pub mod smtp;
 pub mod state;
+pub mod store;
 pub mod sys;
 pub mod testing;
 

@@ -10,6 +10,7 @@
 mod kind;
 mod network;
 mod networks;
+mod store;
 
 use std::any::Any;
 use std::fmt;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
 pub use network::{leading_numbers, network};
 pub use networks::{NameServer, NameServers, Networks, Ports};
+pub use store::StorePlace;
 
 pub(crate) use kind::number;
 
@@ -159,6 +161,10 @@ table! {
         "who answers our questions to the domain name system, `ADDRESS[:PORT]` in their order; what DNSSEC proves counts from a server on this machine, or after the word `trusted`";
     DNS_TIMEOUT: Duration = "dns_timeout", Seconds, Default::Is("5"), AtOnce,
         "how long the answers to what is asked at once may take";
+    STORE: StorePlace = "store", Kind::Store, Default::Is("lmdb ~/store 1G"), Reload,
+        "where plugins remember: `lmdb [FOLDER] [SIZE]`, a file of at most that size (`512M`, `4G`), see [store.md](store.md)";
+    STORE_TIMEOUT: Duration = "store_timeout", Seconds, Default::Is("2"), Reload,
+        "how long a session waits for an answer of the store; one that does not answer is left alone for 10 seconds";
     MAX_RECIPIENTS: u64 = "max_recipients", Number { least: 0 }, Default::Is("1000"), AtOnce,
         "recipients of one message; 0: any number";
     RECIPIENT_ROUTES: &'static str = "recipient_routes", Word(&["refuse", "accept"]), Default::Is("refuse"), AtOnce,

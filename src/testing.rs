@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::dns::{Answer, Dns, Question, Resolver, Table};
@@ -28,6 +29,7 @@ use crate::plugin;
 use crate::settings::LOGLEVEL;
 use crate::smtp::{Stream, serve};
 use crate::state::{Connection, Params, Spool};
+use crate::store::{self, Store};
 
 thread_local! {
     static QUEUED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
@@ -159,6 +161,21 @@ impl Trial {
         self
     }
 
+    /// For the store it is so many seconds after the beginning of 1970, until this is called again.
+    pub fn set_clock(&self, seconds: u64) {
+        self.shared.store.set_clock(Duration::from_secs(seconds));
+    }
+
+    /// The store does not answer any more.
+    pub fn break_store(&self) {
+        self.shared.store.break_down();
+    }
+
+    /// What the plugin `name` remembers, for a look at it from outside.
+    pub fn store(&self, name: &str) -> store::Table {
+        store::Table::new(self.shared.store.clone(), name, None)
+    }
+
     /// Makes it a client that sends before it may, or one that waits.
     pub fn client_talks(&mut self, is_talking: bool) {
         self.session.set_ear(move |_wait| is_talking);
@@ -271,8 +288,12 @@ impl Trial {
         let loaded = load(&mut plugins, &config, &dir);
         loaded.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
         let (spool, _) = Spool::open(&dir.join("spool"), 0o700)?;
-        let shared =
-            Shared { plugins: Rc::new(plugins), config: config.clone(), spool: Rc::new(spool) };
+        let shared = Shared {
+            plugins: Rc::new(plugins),
+            config: config.clone(),
+            spool: Rc::new(spool),
+            store: Rc::new(Store::volatile()?),
+        };
         let remote = ([192, 0, 2, 1].into(), 40000);
         let connection = Connection::new(remote, ([192, 0, 2, 25].into(), 25));
         let mut session = Session::new(shared.clone(), connection, "trial".into());

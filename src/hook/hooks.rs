@@ -20,6 +20,7 @@ use crate::hook::{
 use crate::log::{Level, Record};
 use crate::mail::Address;
 use crate::state::Params;
+use crate::store::Kept;
 
 /// A plugin's one public function: reads the arguments and registers handlers.
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
@@ -272,6 +273,12 @@ impl Hooks {
     /// only if all plugins that queue are.
     pub fn can(&mut self, ability: Ability) {
         self.registered.abilities.push(ability);
+    }
+
+    /// Says that the plugin keeps entries in the table `name` of the store ([`Session::store`]), and how it
+    /// explains one to people: whom it is about, what comes of it, until when.
+    pub fn keeps(&mut self, name: &'static str, explain: impl Fn(&Kept) -> String + 'static) {
+        self.registered.keeps.push((name, Rc::new(explain)));
     }
 
     /// The handler registered last is to run before those of the plugins loaded so far.

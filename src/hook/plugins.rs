@@ -10,7 +10,8 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::hook::lists::{List, Lists};
 use crate::hook::registration::{
-    BeforeFork, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration, SessionFn, TlsFn,
+    BeforeFork, ExplainFn, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration,
+    SessionFn, TlsFn,
 };
 use crate::hook::{Ability, Hook, Settings, TABLE};
 use crate::log::{self, Level};
@@ -72,6 +73,7 @@ pub struct Plugins {
     loading: List,
     files: BTreeSet<Cow<'static, str>>,
     late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
+    keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     count: u16,
     pub(super) stderr_level: Cell<Option<Level>>,
     pub(super) logging: Cell<bool>,
@@ -110,6 +112,7 @@ impl Plugins {
         self.files.extend(registered.reads);
         self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
+        self.keeps.extend(registered.keeps);
         let late = registered.late.into_iter();
         self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
         for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
@@ -259,6 +262,12 @@ impl Plugins {
     /// The configuration files that the plugins say they read.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|name| &**name)
+    }
+
+    /// The tables of the store that are plugins', with what explains their entries.
+    #[allow(dead_code)]
+    pub(crate) fn tables(&self) -> &[(&'static str, Rc<ExplainFn>)] {
+        &self.keeps
     }
 
     /// Reads what the plugins will want from the configuration now, so that processes made later

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::hook::lists::Lists;
 use crate::hook::{Call, Hook, Incoming, Session, Verdict};
 use crate::log::{Level, Record};
+use crate::store::Kept;
 
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
 pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
@@ -23,6 +24,9 @@ pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String
 
 /// Brings something that processes inherit up to date; see [`super::Hooks::before_fork`].
 pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
+
+/// Says what an entry of the store means.
+pub(crate) type ExplainFn = dyn Fn(&Kept) -> String;
 
 /// Lets go of something.
 pub(crate) type LetGo = Box<dyn Fn()>;
@@ -96,6 +100,8 @@ pub(crate) struct Registration {
     pub(crate) lists: Option<Lists>,
     /// What its `queue` handlers are able to do.
     pub(crate) abilities: Vec<Ability>,
+    /// The tables of the store that are the plugin's, with what explains their entries.
+    pub(crate) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     /// Lines for the log.
     pub(crate) lines: Vec<(Level, String)>,
 }

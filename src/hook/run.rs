@@ -138,6 +138,7 @@ impl Session {
             let verdict = (handler.run)(self, call);
             self.without_route(verdict, hook, call)
         });
+        self.log_store();
         let decision = self.judged(done, &plugin.settings, before);
         self.leave(outer);
         let code = verdict_of(&decision).code();
@@ -148,6 +149,13 @@ impl Session {
             self.keep_result(hook, handler.id as usize, code);
         }
         decision
+    }
+
+    /// What the store has to say is logged as the handler's that has asked it.
+    fn log_store(&self) {
+        for (level, text) in self.shared_store().take_lines() {
+            self.log_at(level, text);
+        }
     }
 
     /// A failure is logged here, and the handler loses all that it has said: the outcome is what it

@@ -20,6 +20,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
+use crate::store::{Store, Table};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Shared {
     pub config: Config,
     /// The spool folder.
     pub spool: Rc<Spool>,
+    /// What plugins remember.
+    pub store: Rc<Store>,
 }
 
 /// A client's session as plugins see it: the connection, the transaction, configuration, log.
@@ -231,6 +234,13 @@ impl Session {
     pub fn result(&self, plugin: &str, hook: Hook) -> Option<Code> {
         let id = self.shared.plugins.handler_of(self.list(), plugin, hook)?;
         self.results[1][id].or(self.results[0][id])
+    }
+
+    /// What the plugin `name` remembers from one session to the next, see [`crate::store`].  It has to
+    /// answer while the running handler may take its time, and within `config/store_timeout`.
+    pub fn store(&self, name: &str) -> Table {
+        let until = self.current.map(|current| current.until);
+        Table::new(self.shared.store.clone(), name, until)
     }
 
     /// The spool folder.

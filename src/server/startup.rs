@@ -30,6 +30,7 @@ use crate::server::{check, daemonize, environment, handoff, inetd, listener, one
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
+use crate::store::Store;
 use crate::sys::{confine, descriptors, panics, resolve, title};
 
 /// Files that we make are nobody else's to change.
@@ -218,7 +219,8 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     if let Some(warning) = warning {
         plugins.log(Level::Warn, warning);
     }
-    Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool) })
+    let store = Rc::new(Store::new(config)?);
+    Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool), store })
 }
 
 /// Says where clients are waited for, and who serves them.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{NameServer, NameServers, Networks, Ports};
+use super::{NameServer, NameServers, Networks, Ports, StorePlace};
 use crate::log::Level;
 
 /// The most seconds of a time: a hundred years, so that no sum of a time and a clock overflows.
@@ -57,6 +57,8 @@ pub enum Kind {
     Folders,
     /// Plugins with their arguments, one a line.
     Plugins,
+    /// Where plugins remember.
+    Store,
 }
 
 /// A type of values.
@@ -129,6 +131,7 @@ impl Kind {
             Kind::Ports => "a port from 1 to 65535".into(),
             Kind::Networks => "an address or network".into(),
             Kind::NameServers => "ADDRESS[:PORT] [trusted]".into(),
+            Kind::Store => "lmdb [FOLDER] [SIZE]".into(),
             Kind::Folder | Kind::Folders => "a folder".into(),
             Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
         }
@@ -157,6 +160,7 @@ impl fmt::Display for Kind {
             Kind::Names => f.write_str("names"),
             Kind::Folders => f.write_str("folders"),
             Kind::Plugins => f.write_str("plugins"),
+            Kind::Store => f.write_str("store"),
         }
     }
 }
@@ -300,6 +304,12 @@ impl Value for NameServers {
         let servers: Vec<NameServer> =
             texts.iter().enumerate().map(server).collect::<Result<_, _>>()?;
         Ok(servers.into())
+    }
+}
+
+impl Value for StorePlace {
+    fn read(_kind: &Kind, texts: &[&str]) -> Result<StorePlace, usize> {
+        texts.first().and_then(|text| StorePlace::parse(words(text))).ok_or(0)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod descriptors;
 pub mod environment;
 pub mod fork;
+pub mod lmdb;
 pub mod nowait;
 pub mod panics;
 pub mod resolve;

@@ -9,6 +9,7 @@ use super::{Current, Greeted, Session};
 use crate::hook::registration::TlsFn;
 use crate::hook::{Ability, Call, Code, Hook, List, Plugins};
 use crate::log::{self, Level, Record};
+use crate::store::Store;
 
 /// A shorter word is part of others.
 const SHORTEST: usize = 4;
@@ -76,6 +77,10 @@ impl Session {
             peer: Some(self.connection.remote_ip),
             text: &log::clean(&self.discreet(text.to_string())),
         });
+    }
+
+    pub(crate) fn shared_store(&self) -> &Store {
+        &self.shared.store
     }
 
     pub(crate) fn plugins(&self) -> &Rc<Plugins> {

@@ -1,0 +1,69 @@
+//! Where plugins remember.
+
+/// The folder of the file where none is named.
+const FOLDER: &str = "~/store";
+
+/// How large the file may become where nothing is said, in octets.
+const SIZE: u64 = 1 << 30;
+
+/// Which store there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A file that the processes of this host share.
+    Lmdb {
+        /// The folder that has it.
+        folder: String,
+        /// How many octets it may have: a multiple of 1 MiB.
+        size: u64,
+    },
+}
+
+impl StorePlace {
+    /// Reads `lmdb [FOLDER] [SIZE]`.
+    pub(super) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<StorePlace> {
+        match words.next()? {
+            "lmdb" => lmdb(&words.collect::<Vec<_>>()),
+            _ => None,
+        }
+    }
+}
+
+fn lmdb(words: &[&str]) -> Option<StorePlace> {
+    let (folder, size) = match words {
+        [] => (FOLDER, SIZE),
+        [word] => size(word).map_or((*word, SIZE), |size| (FOLDER, size)),
+        [folder, word] => (*folder, size(word)?),
+        _ => return None,
+    };
+    Some(StorePlace::Lmdb { folder: folder.to_owned(), size })
+}
+
+/// Octets: `512M`, `4G`.
+fn size(word: &str) -> Option<u64> {
+    let unit = [('M', 1 << 20), ('G', 1 << 30)];
+    let (number, unit) = unit.iter().find_map(|(letter, unit)| {
+        Some((word.strip_suffix([*letter, letter.to_ascii_lowercase()])?, unit))
+    })?;
+    number.parse::<u64>().ok()?.checked_mul(*unit).filter(|size| *size > 0 && *size <= 1 << 40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_and_size_may_be_left_out() {
+        for (text, folder, size) in [
+            ("lmdb", "~/store", 1 << 30),
+            ("lmdb /srv/store", "/srv/store", 1 << 30),
+            ("lmdb 512m", "~/store", 512 << 20),
+            ("lmdb /srv/store 4G", "/srv/store", 4 << 30),
+        ] {
+            let lmdb = StorePlace::Lmdb { folder: folder.into(), size };
+            assert_eq!(StorePlace::parse(text.split(' ')), Some(lmdb), "{text}");
+        }
+        for text in ["", "lmdb a b", "lmdb a 1G c", "lmdb a 0G", "lmdb a 9999999G", "files"] {
+            assert_eq!(StorePlace::parse(text.split_whitespace()), None, "{text}");
+        }
+    }
+}

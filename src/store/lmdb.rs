@@ -1,0 +1,234 @@
+//! Entries in a file that all processes of this machine share, by LMDB.
+//!
+//! Each process opens it at first use, never the parent: whatever happens to the file, it happens to
+//! somebody who can be replaced.  A transaction costs a few microseconds, and nobody waits for a disk.
+//! A process that is killed leaves nothing half done; only a machine that stops may leave a damaged
+//! file, which `care.rs` finds at the next start.
+
+use std::cell::RefCell;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use heed::{Error, MdbError};
+
+use crate::store::Unavailable;
+use crate::store::engine::{Change, Changer, Engine, Found, Moment, Result};
+use crate::store::record::Record;
+use crate::sys::lmdb::Lmdb;
+
+/// The file's name in its folder, which is LMDB's.
+pub(super) const FILE: &str = "data.mdb";
+
+/// An entry that says what the others are; no plugin's key begins like this.
+const FORMAT: (&[u8], &[u8]) = (b"\0format", b"qpsmtpd 1");
+
+/// How many transactions may look at the file at the same time: more than there are processes.
+const READERS: u32 = 4096;
+
+/// How often a process looks whether the file is still the one that it has open.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// LMDB in a folder.
+#[derive(Debug)]
+pub(super) struct LmdbEngine {
+    folder: PathBuf,
+    /// To how many octets the file may grow.
+    size: usize,
+    open: RefCell<Option<Opened>>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    lmdb: Lmdb,
+    /// By what its file is known.
+    file: (u64, u64),
+    looked: Option<Instant>,
+}
+
+impl LmdbEngine {
+    /// The file in `folder`; nothing is opened yet.
+    pub(super) fn new(folder: &Path, size: u64) -> LmdbEngine {
+        LmdbEngine {
+            folder: folder.to_owned(),
+            size: usize::try_from(size).unwrap_or(usize::MAX),
+            open: RefCell::default(),
+        }
+    }
+
+    /// Does `act` with the open file.  It may be done again where the file has grown or been replaced.
+    pub(super) fn with<R>(&self, act: impl Fn(&Lmdb) -> heed::Result<R>) -> Result<R> {
+        let mut open = self
+            .open
+            .try_borrow_mut()
+            .map_err(|_| Unavailable::now("it is asked from within an update"))?;
+        self.forget_replaced(&mut open);
+        let mut is_first = true;
+        loop {
+            let opened = match &mut *open {
+                Some(opened) => opened,
+                None => open.insert(self.open()?),
+            };
+            match act(&opened.lmdb) {
+                Err(Error::Mdb(MdbError::MapResized)) if is_first => *open = None,
+                Err(Error::Mdb(MdbError::ReadersFull)) if is_first => {
+                    opened.lmdb.env().clear_stale_readers().map_err(|error| self.fault(&error))?;
+                }
+                Err(error) => {
+                    let fault = self.fault(&error);
+                    if fault.is_down() {
+                        *open = None;
+                    }
+                    return Err(fault);
+                }
+                Ok(done) => return Ok(done),
+            }
+            is_first = false;
+        }
+    }
+
+    /// Makes the next question look whether the file is still the one that is open.
+    #[cfg(test)]
+    pub(super) fn look_again(&self) {
+        if let Some(opened) = &mut *self.open.borrow_mut() {
+            opened.looked = None;
+        }
+    }
+
+    fn open(&self) -> Result<Opened> {
+        self.folder_is_ours().map_err(|error| self.no_file(error))?;
+        let lmdb = Lmdb::open(&self.folder, self.size, READERS);
+        let lmdb = lmdb.map_err(|error| Unavailable::down(self.fault(&error).reason()))?;
+        let file = identity(&self.folder.join(FILE)).map_err(|error| self.no_file(error))?;
+        self.is_of_this_kind(&lmdb)?;
+        Ok(Opened { lmdb, file, looked: Some(Instant::now()) })
+    }
+
+    /// Makes the folder where there is none.
+    fn folder_is_ours(&self) -> io::Result<()> {
+        let found = match fs::metadata(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+                fs::metadata(&self.folder)?
+            }
+            found => found?,
+        };
+        match found.mode() & 0o002 {
+            0 => Ok(()),
+            _ => Err(io::Error::other("everybody may write in it")),
+        }
+    }
+
+    /// A new file gets the entry that says what it is; another's file does not have it.
+    fn is_of_this_kind(&self, lmdb: &Lmdb) -> Result<()> {
+        let known = |lmdb: &Lmdb| -> heed::Result<bool> {
+            let reading = lmdb.env().read_txn()?;
+            match lmdb.get(&reading, FORMAT.0)? {
+                Some(found) => return Ok(found == FORMAT.1),
+                None if lmdb.len(&reading)? > 0 => return Ok(false),
+                None => drop(reading),
+            }
+            let mut writing = lmdb.env().write_txn()?;
+            lmdb.put(&mut writing, FORMAT.0, FORMAT.1)?;
+            writing.commit().map(|()| true)
+        };
+        match known(lmdb) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.no_file("a database of something else, or of another version")),
+            Err(error) => Err(Unavailable::down(self.fault(&error).reason())),
+        }
+    }
+
+    /// A damaged file was set aside, or somebody put another in its place: that one counts from now on.
+    fn forget_replaced(&self, open: &mut Option<Opened>) {
+        let Some(opened) = open else { return };
+        let now = Instant::now();
+        if opened.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
+            return;
+        }
+        opened.looked = Some(now);
+        if identity(&self.folder.join(FILE)).ok() != Some(opened.file) {
+            *open = None;
+        }
+    }
+
+    fn no_file(&self, why: impl std::fmt::Display) -> Unavailable {
+        Unavailable::down(format_args!("{}: {why}", self.folder.display()))
+    }
+
+    fn fault(&self, error: &Error) -> Unavailable {
+        let file = self.folder.join(FILE);
+        let file = file.display();
+        match error {
+            Error::Mdb(MdbError::MapFull) => {
+                let mebibytes = self.size >> 20;
+                Unavailable::now(format_args!("{file} is full: it has {mebibytes} MiB"))
+            }
+            Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch) => {
+                Unavailable::down(format_args!("{file} is no file of this version of LMDB"))
+            }
+            Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Panic) => {
+                Unavailable::down(format_args!("{file} is damaged: {error}"))
+            }
+            Error::Mdb(MdbError::BadValSize) => Unavailable::now("an empty key, or one too long"),
+            _ => Unavailable::now(format_args!("{file}: {error}")),
+        }
+    }
+}
+
+impl Engine for LmdbEngine {
+    fn get(&self, key: &[u8], at: Moment) -> Result<Option<Vec<u8>>> {
+        self.with(|lmdb| {
+            let reading = lmdb.env().read_txn()?;
+            let record = lmdb.get(&reading, key)?.and_then(Record::read);
+            let live = record.filter(|record| record.is_live(at.now));
+            Ok(live.map(|record| record.value.to_vec()))
+        })
+    }
+
+    fn update(&self, key: &[u8], at: Moment, change: Changer<'_>) -> Result<()> {
+        let change = RefCell::new(change);
+        self.with(|lmdb| {
+            let mut writing = lmdb.env().write_txn()?;
+            let record = lmdb.get(&writing, key)?.and_then(Record::read);
+            let live = record.filter(|record| record.is_live(at.now));
+            match change.borrow_mut()(live.map(|record| record.value)) {
+                Change::Keep => return Ok(()),
+                Change::Put(value, time) => {
+                    let record = Record::new(at.now, time, &value).to_octets();
+                    lmdb.put(&mut writing, key, &record)?;
+                }
+                Change::Remove => {
+                    lmdb.delete(&mut writing, key)?;
+                }
+            }
+            writing.commit()
+        })
+    }
+
+    fn list(&self, prefix: &[u8], at: Moment) -> Result<Vec<Found>> {
+        self.with(|lmdb| {
+            let reading = lmdb.env().read_txn()?;
+            let mut found = vec![];
+            for entry in lmdb.from(&reading, prefix)? {
+                let (key, octets) = entry?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                let record = Record::read(octets).filter(|record| record.is_live(at.now));
+                found.extend(record.map(|record| Found {
+                    key: key.to_vec(),
+                    value: record.value.to_vec(),
+                    left: record.left(at.now),
+                }));
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn identity(file: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(file).map(|found| (found.dev(), found.ino()))
+}

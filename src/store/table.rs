@@ -1,0 +1,149 @@
+//! A plugin's part of the store.
+
+use std::fmt::Display;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::store::engine::{Change, Found, Result};
+use crate::store::{Store, Unavailable};
+
+/// Longer keys are shortened: LMDB takes 511 octets.
+const LONGEST: usize = 400;
+
+/// What stays of a long key, in front of the hash of the whole.
+const START: usize = 300;
+
+/// The entries of one plugin.
+#[derive(Debug, Clone)]
+pub struct Table {
+    store: Rc<Store>,
+    /// The name and a colon, with which the keys begin.
+    prefix: String,
+    until: Option<Instant>,
+}
+
+/// An entry, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its key; what is no UTF-8 is replaced.
+    pub key: String,
+    /// Its value, likewise.
+    pub value: String,
+    /// How much longer it is kept.
+    pub left: Duration,
+    /// What time it is: since 1970, by the clock that values are reckoned with.
+    pub now: Duration,
+}
+
+impl Table {
+    /// The table `name` of a store that has to answer by `until`, and within
+    /// its own limit.
+    pub(crate) fn new(store: Rc<Store>, name: &str, until: Option<Instant>) -> Table {
+        Table { store, prefix: prefix(name), until }
+    }
+
+    /// The value of `key`; None where there is none, or its time is over, or it is none of this type.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn get<T: FromStr>(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
+        let key = self.key(key.as_ref());
+        let value = self.store.ask(self.until, |engine, at| engine.get(&key, at))?;
+        Ok(value.and_then(|value| parsed(&value)))
+    }
+
+    /// Changes the entry `key` as `change` says, which is given the value that there is, as
+    /// [`Table::get`] gives it.  Returns what `change` has said beside.  Nobody else changes the entry
+    /// in between; where somebody does, `change` is asked again.  It must not ask the store.
+    ///
+    /// # Errors
+    /// The store does not answer, or takes nothing more; then the entry is what it was.  With Redis it
+    /// may be changed although the answer did not come in time.
+    pub fn update<T: FromStr + Display, R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        mut change: impl FnMut(Option<T>) -> (Change<T>, R),
+    ) -> Result<R> {
+        let key = self.key(key.as_ref());
+        let mut said = None;
+        self.store.ask(self.until, |engine, at| {
+            engine.update(&key, at, &mut |old| {
+                let (changed, beside) = change(old.and_then(parsed));
+                said = Some(beside);
+                match changed {
+                    Change::Keep => Change::Keep,
+                    Change::Put(value, time) => Change::Put(value.to_string().into_bytes(), time),
+                    Change::Remove => Change::Remove,
+                }
+            })
+        })?;
+        said.ok_or_else(|| Unavailable::now("nothing was changed"))
+    }
+
+    /// Gives `key` a value for so long, whatever it had.
+    ///
+    /// # Errors
+    /// As [`Table::update`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl Display, time: Duration) -> Result<()> {
+        let value = value.to_string();
+        self.update(key, |_: Option<String>| (Change::Put(value.clone(), time), ()))
+    }
+
+    /// Forgets `key`.  Was it there?
+    ///
+    /// # Errors
+    /// As [`Table::update`].
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.update(key, |old: Option<String>| (Change::Remove, old.is_some()))
+    }
+
+    /// All entries in the order of their keys: for tools, not for sessions.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn entries(&self) -> Result<Vec<Kept>> {
+        let prefix = self.prefix.as_bytes();
+        let found = self.store.ask(self.until, |engine, at| engine.list(prefix, at))?;
+        let now = self.now();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let kept = |found: Found| Kept {
+            key: text(&found.key[prefix.len()..]),
+            value: text(&found.value),
+            left: found.left,
+            now,
+        };
+        Ok(found.into_iter().map(kept).collect())
+    }
+
+    /// The time since the beginning of 1970 (UTC).
+    pub fn now(&self) -> Duration {
+        self.store.now()
+    }
+
+    fn key(&self, own: &[u8]) -> Vec<u8> {
+        let mut key = self.prefix.clone().into_bytes();
+        if own.len() <= LONGEST {
+            key.extend(own);
+        } else {
+            key.extend(&own[..START]);
+            key.push(b'#');
+            key.extend(
+                Sha256::digest(own).iter().flat_map(|octet| format!("{octet:02x}").into_bytes()),
+            );
+        }
+        key
+    }
+}
+
+/// What the keys of a table begin with: its name without what would end it, or make another of it.
+fn prefix(name: &str) -> String {
+    let plain = |c: char| if c == ':' || c.is_control() || c.is_whitespace() { '_' } else { c };
+    name.chars().map(plain).chain([':']).collect()
+}
+
+fn parsed<T: FromStr>(value: &[u8]) -> Option<T> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}

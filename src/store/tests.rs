@@ -1,0 +1,282 @@
+//! What every engine does, and what LMDB does with its file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+
+use super::lmdb::{FILE, LmdbEngine};
+use super::*;
+use crate::config::Config;
+use crate::log::Level;
+use crate::sys::fork::{Forked, exit, fork};
+
+/// Whoever makes a process does so while nobody opens a file: LMDB's list of what is open has a lock,
+/// which the new process would find taken for ever.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn store_in(folder: &Path, size: &str) -> Rc<Store> {
+    let config = folder.join("config");
+    fs::create_dir_all(&config).unwrap();
+    let line = format!("lmdb {} {size}", folder.join("store").display());
+    fs::write(config.join("store"), line).unwrap();
+    Rc::new(Store::new(&Config::new(vec![config])).unwrap())
+}
+
+fn table(store: &Rc<Store>) -> Table {
+    Table::new(store.clone(), "test", None)
+}
+
+fn add(table: &Table, key: &str, number: u64) -> std::result::Result<u64, Unavailable> {
+    table.update(key, |old: Option<u64>| {
+        let sum = old.unwrap_or(0) + number;
+        (Put(sum, DAY), sum)
+    })
+}
+
+/// Runs `test` with a table of every engine.
+fn each_engine(test: impl Fn(&Rc<Store>)) {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    test(&store_in(dir.path(), "8M"));
+    test(&Rc::new(Store::volatile().unwrap()));
+}
+
+#[test]
+fn entries_are_changed_listed_and_removed() {
+    each_engine(|store| {
+        let one = table(store);
+        let other = Table::new(store.clone(), "tes", None);
+        assert_eq!(one.get::<u64>("a"), Ok(None));
+        assert_eq!((add(&one, "a", 2), add(&one, "a", 3)), (Ok(2), Ok(5)));
+        assert_eq!(add(&other, "t:a", 9), Ok(9));
+        one.put("b", "x", DAY).unwrap();
+        let kept = one.update("a", |old: Option<u64>| (Keep, old));
+        assert_eq!(kept, Ok(Some(5)));
+        let entries = one.entries().unwrap();
+        let entries = entries.iter().map(|kept| (&*kept.key, &*kept.value)).collect::<Vec<_>>();
+        assert_eq!(entries, [("a", "5"), ("b", "x")]);
+        // What is of another type is as if it were not there.
+        assert_eq!(one.get::<u64>("b"), Ok(None));
+        assert_eq!(one.get("b"), Ok(Some("x".to_owned())));
+        assert_eq!((one.remove("a"), one.remove("a")), (Ok(true), Ok(false)));
+        assert_eq!(other.entries().unwrap().len(), 1);
+        assert_eq!(store.take_lines(), []);
+    });
+}
+
+#[test]
+fn keys_may_be_anything() {
+    each_engine(|store| {
+        let table = table(store);
+        let long = "x".repeat(3000);
+        let keys: [&[u8]; 5] = [b"", b"\0", b"a:b", b"\xff\xfe", long.as_bytes()];
+        for (number, key) in keys.iter().enumerate() {
+            table.put(key, number, DAY).unwrap();
+        }
+        table.put(long.clone() + "y", 9, DAY).unwrap();
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(table.get(key), Ok(Some(number)), "{key:?}");
+        }
+        assert_eq!(table.entries().unwrap().len(), 6);
+    });
+}
+
+#[test]
+fn entries_end_when_their_time_is_over_and_clocks_may_jump() {
+    each_engine(|store| {
+        let table = table(store);
+        store.set_clock(seconds(1000));
+        table.put("a", 1, seconds(10)).unwrap();
+        assert_eq!(table.entries().unwrap()[0].left, seconds(10));
+        store.set_clock(seconds(1009));
+        assert_eq!(table.get("a"), Ok(Some(1)));
+        // Back to the beginning, and beyond the end of all times.
+        store.set_clock(Duration::ZERO);
+        assert_eq!(table.get("a"), Ok(Some(1)));
+        assert!(table.entries().unwrap()[0].left <= seconds(1010));
+        store.set_clock(Duration::MAX);
+        assert_eq!(table.get::<u64>("a"), Ok(None));
+        assert_eq!(add(&table, "b", 1), Ok(1));
+        table.put("c", 1, Duration::MAX).unwrap();
+        store.set_clock(seconds(1010));
+        assert_eq!(table.get::<u64>("a"), Ok(None));
+        assert_eq!(table.get("c"), Ok(Some(1)));
+    });
+}
+
+#[test]
+fn a_panic_or_a_question_within_an_update_leaves_the_store_as_it_was() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_in(dir.path(), "8M");
+    let table = table(&store);
+    add(&table, "a", 1).unwrap();
+    let panics = std::panic::AssertUnwindSafe(|| {
+        table.update("a", |_: Option<u64>| -> (Change<u64>, ()) { panic!("no way") })
+    });
+    assert!(std::panic::catch_unwind(panics).is_err());
+    let nested = table.update("a", |old: Option<u64>| (Put(7, DAY), (old, add(&table, "a", 1))));
+    assert!(matches!(nested, Ok((Some(1), Err(_)))), "{nested:?}");
+    assert_eq!(table.get("a"), Ok(Some(7)));
+}
+
+/// Several processes count, and some are killed at any moment: what was confirmed is there.
+#[test]
+fn killed_processes_lose_nothing_and_block_nobody() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_in(dir.path(), "64M");
+    let confirmed = crate::sys::shared::cells(9).unwrap();
+    let count = |own: &'static std::sync::atomic::AtomicU64, key: String| {
+        let table = table(&store);
+        let mut at = 0;
+        loop {
+            at = add(&table, &key, 1).unwrap_or_else(|error| panic!("{error} after {at}"));
+            add(&table, "all", 1).unwrap();
+            own.store(at, std::sync::atomic::Ordering::SeqCst);
+        }
+    };
+    for round in 0..20_u64 {
+        let children = confirmed[..3].iter().enumerate().map(|(place, own)| {
+            own.store(0, std::sync::atomic::Ordering::SeqCst);
+            match fork().unwrap() {
+                Forked::Child => count(own, format!("{round} {place}")),
+                Forked::Parent(pid) => pid,
+            }
+        });
+        let children: Vec<_> = children.collect();
+        for (pid, own) in children.into_iter().zip(confirmed) {
+            // Everybody has got on since the one before was killed.
+            let before = own.load(std::sync::atomic::Ordering::SeqCst);
+            while own.load(std::sync::atomic::Ordering::SeqCst) < before + 20 + round % 7 {
+                std::thread::yield_now();
+            }
+            kill(pid, Signal::SIGKILL).unwrap();
+            waitpid(pid, None).unwrap();
+        }
+        match fork().unwrap() {
+            Forked::Child => {
+                let table = table(&store);
+                let seen = |place: usize| table.get::<u64>(format!("{round} {place}"));
+                let is_there = (0..3).all(|place| {
+                    let least = confirmed[place].load(std::sync::atomic::Ordering::SeqCst);
+                    seen(place).unwrap().is_some_and(|seen| seen == least || seen == least + 1)
+                });
+                exit(i32::from(!is_there));
+            }
+            Forked::Parent(pid) => {
+                let status = waitpid(pid, None).unwrap();
+                assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 0), "round {round}");
+            }
+        }
+    }
+}
+
+/// The error of a first question, and what the log is told.
+fn fault(store: &Rc<Store>) -> (String, String) {
+    let error = add(&table(store), "a", 1).unwrap_err().to_string();
+    let lines = store.take_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].0, Level::Error);
+    (error, lines[0].1.clone())
+}
+
+#[test]
+fn what_cannot_be_opened_is_named_once() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    let file = folder.join(FILE);
+    fs::create_dir(&folder).unwrap();
+    for (octets, why) in [
+        (vec![b'x'; 9000], "no file of this version of LMDB"),
+        (vec![0; 9000], "no file of this version of LMDB"),
+        (b"short".to_vec(), "no file of this version of LMDB"),
+    ] {
+        fs::write(&file, &octets).unwrap();
+        let store = store_in(dir.path(), "8M");
+        let (error, line) = fault(&store);
+        assert!(error.contains(why) && line == error, "{error}");
+        // It is left alone, quietly.
+        assert!(add(&table(&store), "a", 1).unwrap_err().to_string().contains("left alone"));
+        assert_eq!(store.take_lines(), []);
+        assert_eq!(fs::read(&file).unwrap(), octets);
+        fs::remove_file(&file).unwrap();
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(fault(&store_in(dir.path(), "8M")).0.contains("everybody may write in it"));
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "no folder").unwrap();
+    assert!(fault(&store_in(dir.path(), "8M")).0.contains("Not a directory"));
+}
+
+#[test]
+fn a_database_of_others_is_left_as_it_is() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    fs::create_dir(&folder).unwrap();
+    {
+        let theirs = crate::sys::lmdb::Lmdb::open(&folder, 1 << 20, 9).unwrap();
+        let mut writing = theirs.env().write_txn().unwrap();
+        theirs.put(&mut writing, b"key", b"value").unwrap();
+        writing.commit().unwrap();
+    }
+    assert!(fault(&store_in(dir.path(), "8M")).0.contains("of something else"));
+}
+
+#[test]
+fn a_full_store_says_so_and_is_read() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_in(dir.path(), "1M");
+    let table = table(&store);
+    let value = "x".repeat(1000);
+    let full = (0..2000).find_map(|number| table.put(number.to_string(), &value, DAY).err());
+    assert!(full.unwrap().to_string().contains("is full: it has 1 MiB"));
+    assert_eq!(table.get("0"), Ok(Some(value)));
+    assert_eq!(store.take_lines().len(), 1);
+}
+
+/// Another file in its place is taken, as after a damaged one was set aside.
+#[test]
+fn a_replaced_file_is_opened() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let engine = LmdbEngine::new(&dir.path().join("store"), 1 << 20);
+    let len = |engine: &LmdbEngine| {
+        let counted = engine.with(|lmdb| {
+            let reading = lmdb.env().read_txn()?;
+            lmdb.len(&reading)
+        });
+        counted.unwrap()
+    };
+    let put = |engine: &LmdbEngine| {
+        engine.with(|lmdb| {
+            let mut writing = lmdb.env().write_txn()?;
+            lmdb.put(&mut writing, b"x", b"y")?;
+            writing.commit()
+        })
+    };
+    put(&engine).unwrap();
+    assert_eq!(len(&engine), 2);
+    fs::rename(dir.path().join("store"), dir.path().join("old")).unwrap();
+    engine.look_again();
+    assert_eq!(len(&engine), 1);
+}

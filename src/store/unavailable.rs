@@ -1,0 +1,44 @@
+//! Why the store gives no answer.
+
+use std::fmt;
+
+/// The store did not answer, or did not take what it was given; the text is for the log.
+///
+/// A handler that returns it with `?` has failed, so that the plugin's argument `on_error` counts.
+/// A plugin that can do without the store goes on as if nothing were known: `unwrap_or_default`.  The
+/// log has been told in either case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    reason: String,
+    is_down: bool,
+}
+
+impl Unavailable {
+    /// This one question got no answer.
+    pub(super) fn now(reason: impl fmt::Display) -> Unavailable {
+        Unavailable { reason: reason.to_string(), is_down: false }
+    }
+
+    /// No question would get an answer now: the store is left alone for a moment.
+    pub(super) fn down(reason: impl fmt::Display) -> Unavailable {
+        Unavailable { reason: reason.to_string(), is_down: true }
+    }
+
+    /// Why.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Is it left alone for a moment?
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store is not available: {}", self.reason)
+    }
+}
+
+impl std::error::Error for Unavailable {}
