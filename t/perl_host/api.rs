@@ -28,6 +28,7 @@ sub do_address {
 sub hook_config { my ($self, $t, $name) = @_; return $name eq 'nothing' ? (OK, undef) : DECLINED }
 sub do_nothing { my ($self) = @_; my @all = $self->qp->config('nothing'); return (scalar @all, shown(scalar $self->qp->config('nothing'))) }
 sub do_size { my $own = Qpsmtpd::Transaction->new; $own->{_body_size} = 7; return ($own->data_size, $_[1]->data_size) }
+sub do_write { my ($self, $t) = @_; $t->body_write("12345\n"); return ($t->data_size, $t->body_as_string) }
 sub do_conf {
     my ($self) = @_;
     my $conf = $self->qp->conf;
@@ -49,6 +50,8 @@ fn knows() -> crate::harness::Config {
     let lines = "knows\nrcpt_ok\nqueue/maildir {work}/Maildir";
     let config = config(lines, &[("knows", &[PROBE, KNOWS].concat())]);
     std::fs::create_dir_all(config.path("lib/Of/The")).unwrap();
+    // What the hook config says of it comes first, even that there is nothing.
+    config.write("nothing", "something");
     let module = "package Of::The::Site; sub name { return 'from lib' } 1;";
     std::fs::write(config.path("lib/Of/The/Site.pm"), module).unwrap();
     config
@@ -126,6 +129,7 @@ fn addresses_configuration_and_hooks_are_those_of_1_00() {
             ("NOOP ip 2001:db8::1", "250 0 1 1 0 1 1 0 1 1"),
             ("NOOP nothing", "250 0 undef"),
             ("NOOP size", "250 7 0"),
+            ("NOOP write", "250 6 12345"),
             ("NOOP tabs", "250 said"),
             ("NOOP module", "250 from lib"),
         ],

@@ -14,9 +14,7 @@ use crate::settings::{Default, ME, Setting, Value};
 impl Session {
     /// A configuration file: what the `config` hooks give, else the file's lines.
     pub fn config(&mut self, name: &str) -> Lines {
-        if self.has(Hook::Config)
-            && let Some(lines) = self.ask_config(Hook::Config, &Call::Config(name))
-        {
+        if let Some(lines) = self.config_of_hooks(name) {
             return lines;
         }
         let lines = self.shared.config.list(name);
@@ -49,10 +47,12 @@ impl Session {
 
     /// The first line of a configuration file, or its built-in default.
     pub fn config_value(&mut self, name: &str) -> Option<String> {
-        match self.config(name).first() {
-            Some(line) => Some(line.to_owned()),
-            None => self.shared.config.value(name),
+        if let Some(lines) = self.config_of_hooks(name) {
+            return lines.first().map(str::to_owned);
         }
+        let value = self.shared.config.value(name);
+        self.log_config_problems();
+        value
     }
 
     /// The first line of a configuration file as a number, or `default`.
@@ -100,6 +100,12 @@ impl Session {
     /// `~` and `~/x` as paths.
     pub fn expand(&self, path: &str) -> PathBuf {
         self.shared.config.expand(path)
+    }
+
+    /// None: no hook knows the file.  A hook may say that it has no lines.
+    fn config_of_hooks(&mut self, name: &str) -> Option<Lines> {
+        let is_asked = self.has(Hook::Config);
+        is_asked.then(|| self.ask_config(Hook::Config, &Call::Config(name)))?
     }
 
     /// None: the file counts, as no hook knows the setting, or what one says is none of its kind.

@@ -219,6 +219,8 @@ sub body_write {
     my ($self, $data) = @_;
     my $text = ref $data ? $$data : $data;
     Qpsmtpd::Host::ask('body_write', $text);
+    # What has been told of its length until now may be that there is nothing.
+    $self->{_length} ||= length $text;
     return length $text;
 }
 
