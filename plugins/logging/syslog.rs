@@ -46,6 +46,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
@@ -273,7 +274,12 @@ fn stream(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
     let (family, kind) = (AddressFamily::Unix, SockType::Stream);
     let socket = UnixStream::from(socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?);
     socket.set_write_timeout(Some(patience))?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let address = UnixAddr::new(path)?;
+    while let Err(error) = connect(socket.as_raw_fd(), &address) {
+        if error != Errno::EINTR {
+            return Err(error.into());
+        }
+    }
     Ok(LoggerBackend::UnixStream(BufWriter::new(socket)))
 }
 
@@ -308,7 +314,13 @@ fn send(
     severity: Severity,
     text: &str,
 ) -> io::Result<()> {
-    logger.formatter.format(&mut logger.backend, severity, text).map_err(io_error)
+    loop {
+        match logger.formatter.format(&mut logger.backend, severity, text).map_err(io_error) {
+            // A signal came while a datagram waited.  Streams go on by themselves.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 fn io_error(error: syslog::Error) -> io::Error {
