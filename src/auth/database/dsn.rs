@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DRIVERS, Database, Driver, Secret};
+use super::driver::{Database, Driver, Secret};
+use super::table::DRIVERS;
 use crate::error::{Error, Result};
 use crate::net::{Endpoint, parse_port};
 
@@ -18,7 +19,17 @@ const KNOWN: [(&str, &[&str]); 4] = [
     ("socket", &["mysql_socket", "mariadb_socket"]),
 ];
 
-pub(super) fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+impl Database {
+    /// Reads a DSN as Perl's DBI has it: `dbi:mysql:dbname=users;host=192.0.2.1`.
+    ///
+    /// # Errors
+    /// It is none, or one for a database that was not built.
+    pub(crate) fn new(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+        parse(dsn, user, password)
+    }
+}
+
+fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
     let wrong = |what: String| Error::new(format!("dsn: {what}"));
     let mut parts = dsn.splitn(3, ':');
     let (Some(dbi), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {

@@ -7,8 +7,8 @@ use std::time::Instant;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, OptsBuilder, Params, Value};
 
+use super::driver::{Connection, Database, Row};
 use super::waiting::Waiting;
-use super::{Connection, Database, Row};
 use crate::net::Endpoint;
 
 /// The server's error for a table that is not there, ER_NO_SUCH_TABLE.

@@ -10,8 +10,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Error, NoTls};
 
+use super::driver::{Connection, Database, Row};
 use super::waiting::Waiting;
-use super::{Connection, Database, Row};
 use crate::net::{Endpoint, tcp, unix};
 
 struct Postgresql {

@@ -1,6 +1,6 @@
 //! Queries with placeholders, which the database gets as parameters and never as text.
 
-use super::Driver;
+use super::driver::Driver;
 use crate::error::{Error, Result};
 
 /// A query that has been taken apart.
@@ -88,7 +88,7 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use super::super::DRIVERS;
+    use super::super::table::DRIVERS;
     use super::*;
 
     #[test]

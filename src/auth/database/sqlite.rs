@@ -8,7 +8,7 @@ use std::time::Instant;
 use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, params_from_iter};
 
-use super::{Connection, Database, Row};
+use super::driver::{Connection, Database, Row};
 
 /// After so many steps of its own the library looks at the clock.
 const STEPS: i32 = 10_000;
