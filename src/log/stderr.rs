@@ -11,8 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
+use super::level::Level;
+use super::record::Record;
 use super::stall::Stall;
-use super::{Level, Record};
 use crate::sys::nowait;
 
 static OUTLET: OnceLock<Outlet> = OnceLock::new();
@@ -30,13 +31,15 @@ enum Kind {
     Plain,
 }
 
-/// Finds out what standard error is; processes that are forked later know it, too.
-pub(super) fn prepare() {
-    OUTLET.get_or_init(|| Outlet { kind: kind(), stall: Stall::new() });
+/// Writes `PID[SESSION] (hook) plugin: text` to standard error in one piece.  A log that cannot be
+/// written is dropped.
+pub fn to_stderr(record: &Record<'_>) {
+    line_to_stderr(&format!("{}{}", std::process::id(), record.entry()));
 }
 
-/// Writes a line in one piece.  A line that cannot be written is dropped.
-pub(super) fn write_line(line: &str) {
+/// Writes a line to standard error in one piece.  A log that cannot be written is dropped; so is one
+/// that nobody reads, after a second, and what is missing is counted.
+pub fn line_to_stderr(line: &str) {
     prepare();
     let text = format!("{line}\n");
     match OUTLET.get() {
@@ -52,6 +55,11 @@ pub(super) fn write_line(line: &str) {
         }
         _ => drop(std::io::stderr().write_all(text.as_bytes())),
     }
+}
+
+/// Finds out what standard error is, once for all processes that are forked later.
+pub(crate) fn prepare() {
+    OUTLET.get_or_init(|| Outlet { kind: kind(), stall: Stall::new() });
 }
 
 /// Some: what to say of the lines that were lost before this one.

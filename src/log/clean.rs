@@ -1,0 +1,42 @@
+//! Text that is fit for the log.
+
+use std::borrow::Cow;
+
+/// `text` fit for one line of a log: control characters other than TAB, which a client could use to forge lines
+/// or steer a terminal, become `\xNN`, and those that separate lines or turn the direction of what
+/// follows `\u{NNNN}`.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| c.is_control() || is_format(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.trim_end_matches(['\r', '\n']).chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push('\t'),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if is_format(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// LINE SEPARATOR and PARAGRAPH SEPARATOR, at which some programs end a line, and the characters with
+/// which a text is shown in another order than it is written (UAX 9).
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_forge_a_line() {
+        assert_eq!(clean("a\r\nb\x1b[2J\u{9b}c"), "a\\r\\nb\\x1b[2J\\x9bc");
+        assert_eq!(clean("a\u{2028}b\u{202e}c\u{2066}"), "a\\u{2028}b\\u{202e}c\\u{2066}");
+        assert_eq!(clean("plain ü"), "plain ü");
+    }
+}
