@@ -9,8 +9,8 @@ use nix::unistd::geteuid;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::server::account::{self, Account};
 use crate::server::console::say;
-use crate::server::privileges::{self, Account};
 use crate::server::rights;
 use crate::settings::ME;
 
@@ -22,7 +22,7 @@ use crate::settings::ME;
 /// They cannot be written, or exist already.
 pub(super) fn make(folder: &Path) -> Result<()> {
     let fail = |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", folder.display()));
-    let account = privileges::account(None)?;
+    let account = account::for_sessions(None)?;
     let name = || Config::from_env().setting(ME);
     let name = match &account {
         Some(account) => account.lend(name).map_err(|error| fail(&error))?,

@@ -9,6 +9,7 @@ use crate::config::{BYTE_ORDER_MARK, Config};
 use crate::error::{Error, Result};
 use crate::hook::{List, Origin};
 use crate::plugin;
+use crate::server::account;
 use crate::server::console::{say, warn};
 use crate::server::{lists, privileges};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
@@ -22,10 +23,10 @@ mod typos;
 ///
 /// # Errors
 /// The last thing for which a start would fail.
-pub(super) fn run(config: &Config, account: Option<&privileges::Account>) -> Result<()> {
+pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result<()> {
     let is_root = geteuid().is_root();
     if let Some(account) = account {
-        config.set_home(privileges::home(account));
+        config.set_home(account::home(account));
         privileges::drop_to(account)?;
     }
     config.reachable()?;

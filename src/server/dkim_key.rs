@@ -12,9 +12,9 @@ use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::mail::host;
+use crate::server::account;
 use crate::server::certificate::write;
 use crate::server::console::say;
-use crate::server::privileges;
 use crate::server::rights;
 
 /// The length of RSA keys in bits: what all receivers verify, and what fits into an answer by UDP
@@ -32,7 +32,7 @@ const TXT_OCTETS: usize = 255;
 /// A word is none that there may be, the key exists already, it cannot be written, or the program
 /// openssl, which makes RSA keys, does not do it.
 pub(super) fn make(words: &[String]) -> Result<()> {
-    let account = privileges::account(None)?;
+    let account = account::for_sessions(None)?;
     let config = Config::from_env;
     let folder = match &account {
         Some(account) => account.lend(|| config().folder()).map_err(Error::new)?,
@@ -47,7 +47,7 @@ pub(super) fn make(words: &[String]) -> Result<()> {
 fn make_in(
     folder: &Path,
     words: &[String],
-    account: Option<&privileges::Account>,
+    account: Option<&account::Account>,
 ) -> Result<(String, String)> {
     let [domain, selector, kind @ ..] = words else {
         return Err(Error::new("a domain and a selector are wanted"));

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod, umask};
 
 use crate::error::{Error, Result};
-use crate::server::privileges::Account;
+use crate::server::account::Account;
 use crate::server::rights;
 use crate::smtp::stream;
 use crate::sys::descriptors;

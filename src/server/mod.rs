@@ -1,5 +1,6 @@
 //! The processes: start-up, the two parents, their children, and the one that has no parent.
 
+mod account;
 mod backoff;
 mod certificate;
 mod check;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, Result};
-use crate::server::privileges::Account;
+use crate::server::account::Account;
 use crate::server::rights;
 
 /// A pid file that is ours.  The lock belongs to the open file, so it lasts until the last process

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use crate::server::privileges::Account;
+use crate::server::account::Account;
 
 /// How many links are followed before a path is taken for one that leads nowhere.
 const MOST_LINKS: u32 = 40;

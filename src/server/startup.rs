@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
 use crate::plugin::{self, Plugin};
+use crate::server::account::{self, Account};
 use crate::server::console::warn;
 use crate::server::forkserver::Forkserver;
 use crate::server::listener::Listener;
@@ -22,7 +23,7 @@ use crate::server::manager::Manager;
 use crate::server::parent::{Dispatch, Held, Parent};
 use crate::server::pid_file::PidFile;
 use crate::server::prefork::Prefork;
-use crate::server::privileges::{self, Account};
+use crate::server::privileges;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
@@ -115,14 +116,14 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     let config = Config::from_env();
     config.reachable()?;
     if setup.daemon.common.check {
-        return check::run(&config, privileges::account(setup.daemon.user.as_deref())?.as_ref());
+        return check::run(&config, account::for_sessions(setup.daemon.user.as_deref())?.as_ref());
     }
     let most = dispatch.most();
     let no_memory = |error| format!("no memory for {most} sessions at a time: {error}");
     let board = Scoreboard::new(most).map_err(|error| Error::new(no_memory(error)))?;
     let background = setup.daemon.detach.then(daemonize::begin).transpose()?;
 
-    let account = privileges::account(setup.daemon.user.as_deref())?;
+    let account = account::for_sessions(setup.daemon.user.as_deref())?;
     let account = account.as_ref();
     let listeners = listener::bind_all(&setup.addresses, &setup.ports, account)?;
     let pid_file = setup.daemon.pid_file.as_deref();
@@ -158,13 +159,13 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
     config.reachable()?;
     if options.common.check {
         let account = match &options.user {
-            Some(user) => privileges::account(Some(user))?,
+            Some(user) => account::for_sessions(Some(user))?,
             None => None,
         };
         return check::run(&config, account.as_ref());
     }
     let account = match options.user.as_deref() {
-        Some(user) => privileges::account(Some(user))?,
+        Some(user) => account::for_sessions(Some(user))?,
         None => None,
     };
     become_account_before_load(&config, account.as_ref())?;
@@ -194,9 +195,9 @@ fn become_account_before_load(config: &Config, account: Option<&Account>) -> Res
             privileges::prepare_before_drop(config, account)?;
             privileges::drop_to(account)?;
         }
-        None => config.set_home(privileges::own_home()),
+        None => config.set_home(account::own_home()),
     }
-    environment::clean(config, privileges::own_name().as_deref(), &config.home());
+    environment::clean(config, account::own_name().as_deref(), &config.home());
     confine::keep_memory_private().map_err(|error| Error::new(format!("no core dumps: {error}")))
 }
 
@@ -234,7 +235,7 @@ fn announce(setup: &Setup, listeners: &[Listener], shared: &Shared) {
             warn(format_args!("{}: listening on {address}", setup.program));
         }
     }
-    let (program, who) = (setup.program, privileges::whoami());
+    let (program, who) = (setup.program, account::whoami());
     let version = env!("CARGO_PKG_VERSION");
     let addresses = addresses.join(", ");
     shared.plugins.log(
