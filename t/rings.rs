@@ -9,13 +9,8 @@ use regex::Regex;
 use crate::tables::rust_files;
 
 /// The rooms that have rings, each with its reason.
-const KNOWN: [(&str, &str); 5] = [
-    ("auth", "the table of drivers for databases stands where the drivers' types do"),
-    ("hook", "the plugins that are loaded and the session that runs them know each other"),
-    ("log", "standard error, one place for lines, takes the lines as the log makes them"),
-    ("perl", "a question of a Perl plugin is answered while the call that led to it lasts"),
-    ("server", "what an account may do with a file is asked where accounts are changed"),
-];
+const KNOWN: [(&str, &str); 1] =
+    [("perl", "a question of a Perl plugin is answered while the call that led to it lasts")];
 
 /// A path as its segments.
 type Names = Vec<String>;

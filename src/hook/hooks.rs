@@ -12,10 +12,10 @@ use rustls::ServerConfig;
 use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
 use crate::hook::lists::Lists;
-use crate::hook::registration::{Kind, LateHooks, Registration};
+use crate::hook::registration::{Kind, Registration};
 use crate::hook::{
-    Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, Parent,
-    Parsed, Received, Scram, Session, Verdict,
+    Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, LateHooks,
+    Parent, Parsed, Received, Scram, Session, Verdict,
 };
 use crate::log::{Level, Record};
 use crate::mail::Address;

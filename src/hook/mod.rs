@@ -7,12 +7,13 @@
 mod args;
 mod call;
 pub mod dsn;
+mod handler;
 mod hooks;
 mod lists;
+mod loaded;
 mod logging;
 mod outcome;
 mod parent;
-mod plugins;
 mod policy;
 mod registration;
 mod run;
@@ -24,18 +25,17 @@ mod verdict;
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use hooks::{Hooks, Register};
+pub use loaded::{Ability, Origin};
 pub use parent::Parent;
-pub use plugins::{Origin, Plugins};
 pub use policy::*;
-pub use registration::Ability;
 pub use scram::{Scram, ScramKeys};
-pub use session::{Session, Shared};
+pub use session::{Plugins, Session, Shared};
 pub use settings::Settings;
 pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
 
+pub(crate) use handler::LateHooks;
 pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;
-pub(crate) use registration::LateHooks;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;

@@ -1,35 +1,17 @@
 //! What a plugin registered: handlers, and what goes with them.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-
-use crate::config::Config;
-use crate::hook::lists::Lists;
-use crate::hook::{Call, Hook, Incoming, Session, Verdict};
-use crate::log::{Level, Record};
-use crate::store::Kept;
-
-pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
-pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
-pub(crate) type ForkFn = dyn Fn(&Config) -> Verdict;
-pub(crate) type LogFn = dyn Fn(&Record<'_>) -> Verdict;
-
-/// Chooses certificates and parameters for a client that wants TLS.
-pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;
-
-/// Brings something that processes inherit up to date; see [`super::Hooks::before_fork`].
-pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
-
-/// Says what an entry of the store means.
-pub(crate) type ExplainFn = dyn Fn(&Kept) -> String;
-
-/// Lets go of something.
-pub(crate) type LetGo = Box<dyn Fn()>;
+use crate::hook::handler::{
+    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn,
+};
+use crate::hook::lists::{List, Lists};
+use crate::hook::loaded::{Ability, Loaded, Origin};
+use crate::hook::session::{SessionFn, TlsFn};
+use crate::hook::{Hook, Plugins, Settings};
+use crate::log::Level;
 
 /// Handlers with their hooks, in the order in which they were registered.
 pub(crate) type Handlers = Vec<(Hook, Kind)>;
@@ -50,30 +32,6 @@ impl Clone for Kind {
             Kind::Fork(run) => Kind::Fork(run.clone()),
             Kind::Log(level, run) => Kind::Log(*level, run.clone()),
         }
-    }
-}
-
-/// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ability {
-    /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
-    Smtputf8,
-    /// Hands on what senders ask about delivery status notifications (RFC 3461), to whom it hands
-    /// messages to.
-    Dsn,
-}
-
-/// The hooks for which handlers came after all plugins were loaded: a bit for each hook.
-#[derive(Debug, Default)]
-pub(crate) struct LateHooks(Cell<u64>);
-
-impl LateHooks {
-    pub(crate) fn set(&self, hooks: impl Iterator<Item = Hook>) {
-        self.0.set(hooks.fold(0, |bits, hook| bits | 1 << hook as u8));
-    }
-
-    pub(crate) fn has(&self, hook: Hook) -> bool {
-        self.0.get() >> hook as u8 & 1 == 1
     }
 }
 
@@ -110,5 +68,49 @@ impl Registration {
     /// Has it a handler for `hook`?
     pub(crate) fn has(&self, hook: Hook) -> bool {
         self.handlers.iter().any(|(own, _)| *own == hook)
+    }
+}
+
+impl Plugins {
+    /// Adds a plugin with all that it registered.
+    pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
+        let plugin = self.loaded.len() as u16;
+        let abilities = registered.abilities;
+        let (origin, list) = (Origin::Native, self.loading);
+        let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
+        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin, list });
+        self.at_fork.extend(registered.at_fork);
+        self.before_fork.extend(registered.before_fork);
+        self.after_much_mail.extend(registered.after_much_mail);
+        self.files.extend(registered.reads);
+        self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
+        self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
+        self.keeps.extend(registered.keeps);
+        let late = registered.late.into_iter();
+        self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
+        for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
+            let id = self.count;
+            self.count += 1;
+            match kind {
+                Kind::Session(run) => {
+                    let chain = &mut self.handlers[hook as usize];
+                    let at = if registered.first.contains(&place) { 0 } else { chain.len() };
+                    chain.insert(at, Handler { plugin, id, run });
+                }
+                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
+                Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
+                Kind::Log(..) if self.is_check => {}
+                // A logger that is in several lists gets each line once.
+                Kind::Log(..) if has_logger && list != List::Main => {}
+                Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
+            }
+            if hook != Hook::Logging {
+                self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));
+            }
+        }
+        for (level, text) in registered.lines {
+            let level = self.loaded(plugin).settings.adjust(level);
+            self.log_as(Some(plugin), None, level, &text);
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
-use crate::hook::plugins::{Handler, Loaded};
-use crate::hook::registration::SessionFn;
+use crate::hook::handler::Handler;
+use crate::hook::loaded::Loaded;
+use crate::hook::session::SessionFn;
 use crate::hook::{
     Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, List, Outcome, Plugins,
     Session, Settings, Verdict, verdict_of,

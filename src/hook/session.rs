@@ -1,23 +1,34 @@
-//! What a plugin sees of a session.
+//! A session as plugins see it, and the plugins that it asks.
 
+mod answers;
 mod config;
 mod core;
 mod names;
 mod origin;
+mod plugins;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::dns::Resolver;
-use crate::hook::{Code, Hook, Outcome, Plugins, Settings, Verdict};
+use crate::hook::handler::{
+    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn,
+};
+use crate::hook::lists::{List, Lists};
+use crate::hook::loaded::Loaded;
+use crate::hook::{Call, Code, Hook, Outcome, Settings, Verdict};
 use crate::log::Level;
-use crate::mail::Address;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
 use crate::store::{Store, Table};
@@ -59,6 +70,40 @@ pub struct Session {
     has_sent_ahead: bool,
     has_the_word: bool,
 }
+
+/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
+/// process.
+#[derive(Default)]
+pub struct Plugins {
+    pub(super) loaded: Vec<Loaded>,
+    pub(super) handlers: Vec<Vec<Handler<SessionFn>>>,
+    pub(super) incoming: Vec<Handler<IncomingFn>>,
+    pub(super) forks: Vec<Handler<ForkFn>>,
+    pub(super) loggers: Vec<(Level, Handler<LogFn>)>,
+    pub(super) before_fork: Vec<BeforeFork>,
+    pub(super) at_fork: Vec<LetGo>,
+    pub(super) after_much_mail: Vec<LetGo>,
+    pub(super) tls: Vec<(u16, Rc<TlsFn>)>,
+    /// The lists that clients have, and whose plugin chooses them.
+    pub(super) lists: Option<(u16, Lists)>,
+    /// The list that is being loaded.
+    pub(super) loading: List,
+    pub(super) files: BTreeSet<Cow<'static, str>>,
+    pub(super) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
+    pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    pub(super) count: u16,
+    pub(super) stderr_level: Cell<Option<Level>>,
+    pub(super) logging: Cell<bool>,
+    pub(super) is_check: bool,
+    confined: Cell<bool>,
+    pub(super) broken_loggers: RefCell<HashSet<u16>>,
+}
+
+/// A handler that is asked within a session.
+pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
+
+/// Chooses certificates and parameters for a client that wants TLS.
+pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;
 
 /// Tells whether the client sends something within a time.
 type Ear = Box<dyn Fn(Duration) -> bool>;
@@ -113,43 +158,6 @@ impl Session {
     pub fn log(&self, level: Level, text: impl fmt::Display) {
         let plugin = self.current.map(|current| self.shared.plugins.loaded(current.plugin));
         self.log_at(plugin.map_or(level, |plugin| plugin.settings.adjust(level)), text);
-    }
-
-    /// Answers the client in the core's stead; the handler then returns DONE.  Lines of `text`
-    /// become lines of the reply.
-    pub fn respond(&mut self, code: u16, text: impl Into<String>) {
-        self.outcome.said.push((code, text.into()));
-    }
-
-    /// Closes the connection after what has been said so far, once the running handler has
-    /// returned.
-    pub fn disconnect(&mut self) {
-        self.outcome.hang_up = true;
-    }
-
-    /// In a handler of `mail` or `rcpt`: puts another address in the place of the one that the
-    /// handlers are asked about, and in that of the one that those which follow are asked about.
-    pub fn replace_address(&mut self, address: Address) {
-        self.outcome.address = Some(address);
-    }
-
-    /// What was said with [`Session::respond`] and is not on its way yet, in order.
-    pub fn responses(&self) -> &[(u16, String)] {
-        &self.outcome.said
-    }
-
-    /// At `queue`: what becomes of one recipient, by its place in the transaction's recipients, where
-    /// that differs from the handler's verdict.  It is the recipient's reply in LMTP
-    /// ([`Connection::is_lmtp`]).  In SMTP there is one reply, and only the handler's verdict
-    /// counts, which must not be OK then unless everybody has the message.  If the handler
-    /// declines, it has said nothing.
-    pub fn recipient_verdict(&mut self, place: usize, verdict: Verdict) {
-        self.outcome.each.insert(place, verdict);
-    }
-
-    /// What was said with [`Session::recipient_verdict`].
-    pub fn recipient_verdicts(&self) -> &BTreeMap<usize, Verdict> {
-        &self.outcome.each
     }
 
     /// A TCP connection to another server.  Connecting, each read and each write fail when they

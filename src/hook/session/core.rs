@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Current, Greeted, Session};
-use crate::hook::registration::TlsFn;
+use super::{Current, Greeted, Session, TlsFn};
 use crate::hook::{Ability, Call, Code, Hook, List, Plugins};
 use crate::log::{self, Level, Record};
 use crate::store::Store;

@@ -1,86 +1,19 @@
-//! The loaded plugins and their handlers.
+//! Who is loaded, and what that means for all sessions.
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashSet};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::{Plugins, SessionFn, TlsFn};
 use crate::config::Config;
-use crate::hook::lists::{List, Lists};
-use crate::hook::registration::{
-    BeforeFork, ExplainFn, ForkFn, IncomingFn, Kind, LateHooks, LetGo, LogFn, Registration,
-    SessionFn, TlsFn,
-};
-use crate::hook::{Ability, Hook, Settings, TABLE};
+use crate::hook::handler::{ExplainFn, Handler};
+use crate::hook::lists::List;
+use crate::hook::loaded::{Ability, Loaded, Origin};
+use crate::hook::{Hook, TABLE};
 use crate::log::{self, Level};
 use crate::sys::confine;
-
-/// One plugin as loaded: a name and its settings.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) name: Rc<str>,
-    pub(crate) settings: Settings,
-    abilities: Vec<Ability>,
-    origin: Origin,
-    list: List,
-}
-
-/// What a loaded plugin is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A native plugin.
-    Native,
-    /// A native plugin instead of a Perl file that a release of Perl qpsmtpd has.
-    Known,
-    /// A Perl plugin.
-    Perl,
-}
-
-/// A handler, and whose it is.
-pub(super) struct Handler<F: ?Sized> {
-    pub(super) plugin: u16,
-    pub(super) id: u16,
-    pub(super) run: Rc<F>,
-}
-
-/// The id of a handler that stands for those that came after all plugins were loaded.
-const LATE: u16 = u16::MAX;
-
-impl<F: ?Sized> Handler<F> {
-    pub(super) fn is_late(&self) -> bool {
-        self.id == LATE
-    }
-}
-
-/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
-/// process.
-#[derive(Default)]
-pub struct Plugins {
-    loaded: Vec<Loaded>,
-    pub(super) handlers: Vec<Vec<Handler<SessionFn>>>,
-    pub(super) incoming: Vec<Handler<IncomingFn>>,
-    pub(super) forks: Vec<Handler<ForkFn>>,
-    pub(super) loggers: Vec<(Level, Handler<LogFn>)>,
-    before_fork: Vec<BeforeFork>,
-    at_fork: Vec<LetGo>,
-    after_much_mail: Vec<LetGo>,
-    tls: Vec<(u16, Rc<TlsFn>)>,
-    /// The lists that clients have, and whose plugin chooses them.
-    lists: Option<(u16, Lists)>,
-    /// The list that is being loaded.
-    loading: List,
-    files: BTreeSet<Cow<'static, str>>,
-    late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
-    keeps: Vec<(&'static str, Rc<ExplainFn>)>,
-    count: u16,
-    pub(super) stderr_level: Cell<Option<Level>>,
-    pub(super) logging: Cell<bool>,
-    is_check: bool,
-    confined: Cell<bool>,
-    pub(super) broken_loggers: RefCell<HashSet<u16>>,
-}
 
 impl Plugins {
     /// No plugins; the log goes to standard error up to `level`.
@@ -97,48 +30,6 @@ impl Plugins {
     /// up to `level`, warnings in any case, go to standard error.
     pub(crate) fn without_loggers(level: Level) -> Plugins {
         Plugins { is_check: true, ..Plugins::new(level.max(Level::Warn)) }
-    }
-
-    /// Adds a plugin with all that it registered.
-    pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
-        let plugin = self.loaded.len() as u16;
-        let abilities = registered.abilities;
-        let (origin, list) = (Origin::Native, self.loading);
-        let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
-        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin, list });
-        self.at_fork.extend(registered.at_fork);
-        self.before_fork.extend(registered.before_fork);
-        self.after_much_mail.extend(registered.after_much_mail);
-        self.files.extend(registered.reads);
-        self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
-        self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
-        self.keeps.extend(registered.keeps);
-        let late = registered.late.into_iter();
-        self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
-        for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
-            let id = self.count;
-            self.count += 1;
-            match kind {
-                Kind::Session(run) => {
-                    let chain = &mut self.handlers[hook as usize];
-                    let at = if registered.first.contains(&place) { 0 } else { chain.len() };
-                    chain.insert(at, Handler { plugin, id, run });
-                }
-                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
-                Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
-                Kind::Log(..) if self.is_check => {}
-                // A logger that is in several lists gets each line once.
-                Kind::Log(..) if has_logger && list != List::Main => {}
-                Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
-            }
-            if hook != Hook::Logging {
-                self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));
-            }
-        }
-        for (level, text) in registered.lines {
-            let level = self.loaded(plugin).settings.adjust(level);
-            self.log_as(Some(plugin), None, level, &text);
-        }
     }
 
     /// The files of the lists that clients have.  None: all have `config/plugins`.
@@ -171,7 +62,7 @@ impl Plugins {
     }
 
     /// Is a plugin asked in the sessions of clients that have this list?
-    pub(super) fn is_in(&self, plugin: u16, list: List) -> bool {
+    pub(in crate::hook) fn is_in(&self, plugin: u16, list: List) -> bool {
         self.loaded(plugin).list == list
             || self.lists.as_ref().is_some_and(|(own, _)| *own == plugin)
     }
@@ -221,12 +112,12 @@ impl Plugins {
     }
 
     /// Have handlers for this hook come after all plugins were loaded?
-    pub(super) fn is_late(&self, hook: Hook) -> bool {
+    pub(in crate::hook) fn is_late(&self, hook: Hook) -> bool {
         self.late.iter().any(|(hooks, _)| hooks.has(hook))
     }
 
     /// What runs them, after all others.
-    pub(super) fn late(&self) -> impl Iterator<Item = &Handler<SessionFn>> {
+    pub(in crate::hook) fn late(&self) -> impl Iterator<Item = &Handler<SessionFn>> {
         self.late.iter().map(|(_, handler)| handler)
     }
 

@@ -1,0 +1,52 @@
+//! Handlers outside of sessions, and whose a handler is.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::hook::{Hook, Incoming, Verdict};
+use crate::log::Record;
+use crate::store::Kept;
+
+pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
+pub(crate) type ForkFn = dyn Fn(&Config) -> Verdict;
+pub(crate) type LogFn = dyn Fn(&Record<'_>) -> Verdict;
+
+/// Brings something that processes inherit up to date; see [`super::Hooks::before_fork`].
+pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
+
+/// Says what an entry of the store means.
+pub(crate) type ExplainFn = dyn Fn(&Kept) -> String;
+
+/// Lets go of something.
+pub(crate) type LetGo = Box<dyn Fn()>;
+
+/// A handler, and whose it is.
+pub(super) struct Handler<F: ?Sized> {
+    pub(super) plugin: u16,
+    pub(super) id: u16,
+    pub(super) run: Rc<F>,
+}
+
+/// The id of a handler that stands for those that came after all plugins were loaded.
+pub(super) const LATE: u16 = u16::MAX;
+
+impl<F: ?Sized> Handler<F> {
+    pub(super) fn is_late(&self) -> bool {
+        self.id == LATE
+    }
+}
+
+/// The hooks for which handlers came after all plugins were loaded: a bit for each hook.
+#[derive(Debug, Default)]
+pub(crate) struct LateHooks(Cell<u64>);
+
+impl LateHooks {
+    pub(crate) fn set(&self, hooks: impl Iterator<Item = Hook>) {
+        self.0.set(hooks.fold(0, |bits, hook| bits | 1 << hook as u8));
+    }
+
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.0.get() >> hook as u8 & 1 == 1
+    }
+}

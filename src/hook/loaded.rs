@@ -1,0 +1,37 @@
+//! A plugin that is loaded: who it is, and what it is able to do.
+
+use std::rc::Rc;
+
+use crate::hook::Settings;
+use crate::hook::lists::List;
+
+/// One plugin as loaded: a name and its settings.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: Rc<str>,
+    pub(crate) settings: Settings,
+    pub(super) abilities: Vec<Ability>,
+    pub(super) origin: Origin,
+    pub(super) list: List,
+}
+
+/// What a loaded plugin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A native plugin.
+    Native,
+    /// A native plugin instead of a Perl file that a release of Perl qpsmtpd has.
+    Known,
+    /// A Perl plugin.
+    Perl,
+}
+
+/// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
+    Smtputf8,
+    /// Hands on what senders ask about delivery status notifications (RFC 3461), to whom it hands
+    /// messages to.
+    Dsn,
+}
