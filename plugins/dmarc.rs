@@ -10,7 +10,8 @@
 //!     Looks up what the domain in From wants to be done with mail that only claims to be its own
 //!     (DMARC, RFC 9989), and whether this message does: SPF or a DKIM signature has to pass for that
 //!     domain, or for one of the same organization.  The organization is found by a walk up the
-//!     tree of names, or by a list of public suffixes (RFC 7489), as older servers do it.  The result is in the log and in Authentication-Results.
+//!     tree of names, or by a list of public suffixes (RFC 7489), as older servers do it.  The result
+//!     is in the log and in Authentication-Results.
 //!
 //!     Mail that fails is refused where its author's domain asks for that (p=reject).  Where the
 //!     domain asks for quarantine the result is a note and in Authentication-Results, for filters
@@ -45,6 +46,7 @@
 //! ```
 
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
@@ -77,11 +79,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 /// The list by which organizations are found; None: by a walk.
-fn suffixes(args: &Args) -> Result<Option<Suffixes>> {
+fn suffixes(args: &Args) -> Result<Option<Rc<Suffixes>>> {
     let file = args.named("suffixes").unwrap_or(suffixes::FILE);
     match args.named("discovery") {
         None | Some("walk") => Ok(None),
-        Some("suffixes") => Suffixes::read(Path::new(file)).map(Some),
+        Some("suffixes") => Suffixes::shared(Path::new(file)).map(Some),
         Some(other) => Err(Error::new(format!(
             "argument discovery has the value '{other}' (known: walk, suffixes)"
         ))),

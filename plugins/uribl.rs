@@ -54,6 +54,7 @@ mod hosts;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::dns::lists::entries;
 use crate::dns::{Answer, Dns, Kind, Question, reversed};
@@ -104,7 +105,7 @@ struct Uribl {
     scans_headers: bool,
     checks_addresses: bool,
     most_names: usize,
-    suffixes: Suffixes,
+    suffixes: Rc<Suffixes>,
 }
 
 /// Registers the plugin; see its manual above.
@@ -117,7 +118,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         scans_headers: scans.into_iter().flatten().any(|value| value != "0" && value != "no"),
         checks_addresses: !matches!(args.named("checkip"), Some("no" | "0")),
         most_names: args.parsed("max_names", 50)?,
-        suffixes: Suffixes::read(Path::new(args.named("suffixes").unwrap_or(suffixes::FILE)))?,
+        suffixes: Suffixes::shared(Path::new(args.named("suffixes").unwrap_or(suffixes::FILE)))?,
     };
     let zones = hooks.rows("uribl_zones", |line| Zone::parse(&line.text));
     let exempt = hooks.derived("uribl_whitelist_domains", |lines| {

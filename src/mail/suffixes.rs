@@ -1,7 +1,10 @@
 //! Which part of a name belongs to an organization: the list of public suffixes (publicsuffix.org).
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::time::SystemTime;
 
 use publicsuffix::{List, Psl};
 
@@ -15,7 +18,32 @@ pub const FILE: &str = "/usr/share/publicsuffix/public_suffix_list.dat";
 #[derive(Debug)]
 pub struct Suffixes(List);
 
+/// A list that somebody holds, and when its file was changed.
+type Held = (PathBuf, Option<SystemTime>, Weak<Suffixes>);
+
+thread_local! {
+    static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Suffixes {
+    /// The list in a file, read once for all who hold it until the file is changed.
+    ///
+    /// # Errors
+    /// Those of [`read`](Suffixes::read).
+    pub fn shared(file: &Path) -> Result<Rc<Suffixes>> {
+        let changed = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+        HELD.with_borrow_mut(|held| {
+            held.retain(|(.., list)| list.strong_count() > 0);
+            let own = held.iter().find(|(path, time, _)| path == file && *time == changed);
+            if let Some(list) = own.and_then(|(.., list)| list.upgrade()) {
+                return Ok(list);
+            }
+            let list = Rc::new(Suffixes::read(file)?);
+            held.push((file.to_owned(), changed, Rc::downgrade(&list)));
+            Ok(list)
+        })
+    }
+
     /// Reads the list in a file.
     ///
     /// # Errors
@@ -97,6 +125,21 @@ mod tests {
         assert!(Suffixes::parse("none").is_err());
         let missing = Suffixes::read(Path::new("/nonexistent/list")).unwrap_err();
         assert!(missing.is_missing() && missing.to_string().contains("Debian's package"));
+    }
+
+    #[test]
+    fn a_list_is_read_once_until_it_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        fs::write(&path, LIST).unwrap();
+        let one = Suffixes::shared(&path).unwrap();
+        assert!(Rc::ptr_eq(&one, &Suffixes::shared(&path).unwrap()));
+        fs::write(&path, format!("{LIST}new.example\n")).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let other = Suffixes::shared(&path).unwrap();
+        assert_eq!(one.organization("a.b.new.example").unwrap(), "new.example");
+        assert_eq!(other.organization("a.b.new.example").unwrap(), "b.new.example");
     }
 
     /// The cases that come with Debian's list, where it is installed.
