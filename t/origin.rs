@@ -9,6 +9,9 @@ mod chain;
 // What is written of all that, as others read it.
 mod results;
 
+// Signatures, compared with those of other programs.
+mod peers;
+
 // Answers that no good name server gives.
 mod answers;
 
