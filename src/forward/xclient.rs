@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use crate::mail::xtext::encoded;
 use crate::state::{Connection, Hello};
 
 use super::{Client, Unusable};
@@ -38,7 +39,8 @@ impl Client {
 
 /// The commands that say all that is known of what the server wants to know.
 fn commands(client: &Connection, wanted: &str) -> Vec<String> {
-    let known = |text: &str| if text.is_empty() { UNKNOWN.to_owned() } else { xtext(text) };
+    let known =
+        |text: &str| if text.is_empty() { UNKNOWN.to_owned() } else { encoded(text.as_bytes()) };
     let host = Some(client.remote_host()).filter(|host| *host != "Unknown").unwrap_or("");
     let port = Some(client.remote_port).filter(|port| *port > 0).map(|port| port.to_string());
     let address = match client.remote_ip {
@@ -67,18 +69,6 @@ fn commands(client: &Connection, wanted: &str) -> Vec<String> {
         }
     }
     commands
-}
-
-/// RFC 3461 4: what is no printable ASCII, and what means something here, in hexadecimal.
-fn xtext(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'!'..=b'~' if byte != b'+' && byte != b'=' => out.push(char::from(byte)),
-            _ => out += &format!("+{byte:02X}"),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

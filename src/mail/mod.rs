@@ -12,6 +12,7 @@ pub(crate) mod patterns;
 mod route;
 pub mod suffixes;
 pub mod text;
+pub(crate) mod xtext;
 
 pub use address::Address;
 pub use header::Header;

@@ -1,6 +1,8 @@
 //! What a client asks about delivery status notifications: the values of the parameters RET and
 //! ENVID of MAIL, NOTIFY and ORCPT of RCPT (RFC 3461 4).
 
+use crate::mail::xtext::{self, Reading, digit};
+
 /// The longest value of ENVID that is taken, in octets: what RFC 3461 5.4 asks for.
 const LONGEST_ENVID: usize = 100;
 
@@ -79,16 +81,8 @@ pub fn original_recipient(value: &str) -> Option<String> {
 
 /// Decodes xtext (RFC 3461 4), in which there is printable ASCII only.
 fn decoded(text: &str) -> Option<String> {
-    let mut found = String::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        found.push(match c {
-            '+' => char::from_u32(16 * hex(rest.next()?)? + hex(rest.next()?)?)?,
-            '=' | ' ' => return None,
-            c => c,
-        });
-    }
-    found.chars().all(|c| matches!(c, ' '..='~')).then_some(found)
+    let found = String::from_utf8(xtext::decoded(text, Reading::Strict)?).ok()?;
+    found.bytes().all(|octet| matches!(octet, b' '..=b'~')).then_some(found)
 }
 
 /// Decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 3).
@@ -103,17 +97,12 @@ fn decoded_utf8(text: &str) -> Option<String> {
         }
         let (digits, behind) = rest.strip_prefix("x{")?.split_once('}')?;
         let is_length = (2..=6).contains(&digits.len());
-        let number = digits.chars().try_fold(0, |number, c| Some(16 * number + hex(c)?));
+        let number = digits.chars().try_fold(0, |number, c| Some(16 * number + digit(c, true)?));
         found.push(char::from_u32(number.filter(|_| is_length)?)?);
         rest = behind;
     }
     let is_text = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
     (!found.is_empty() && found.chars().all(is_text)).then_some(found)
-}
-
-/// A digit in hexadecimal, of which the grammar wants those in upper case.
-fn hex(digit: char) -> Option<u32> {
-    digit.to_digit(16).filter(|_| !digit.is_ascii_lowercase())
 }
 
 /// A character of an atom of RFC 822.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use crate::hook::{AUTHENTICATION_RESULTS, Call, Code, Failure, Hook, Received, Session};
 use crate::settings::ME_AUTH_RESULTS;
 use crate::state::Hello;
-use crate::state::results::{folded, quoted};
+use crate::state::results::{comment, folded, quoted};
 
 const RESULTS: &str = "Authentication-Results";
 
@@ -48,7 +48,7 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Failure> {
         format!(
             "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
             session.connection.remote_info(),
-            comment(&session.connection.hello_host),
+            word(&session.connection.hello_host),
             session.connection.remote_ip,
             env!("CARGO_PKG_VERSION"),
             date(),
@@ -74,7 +74,7 @@ pub(crate) fn authentication_results(session: &mut Session) {
     let mut results = vec![name];
     results.push(match (session.auth_user(), session.auth_mechanism()) {
         (Some(user), Some(mechanism)) => {
-            format!("auth=pass ({}) smtp.auth={}", comment(mechanism), quoted(user))
+            format!("auth=pass ({}) smtp.auth={}", word(mechanism), quoted(user))
         }
         _ => "auth=none".into(),
     });
@@ -109,7 +109,7 @@ fn auth_comment(session: &Session) -> String {
     match (session.auth_user(), session.auth_mechanism()) {
         (Some(user), Some(mechanism)) => {
             let mechanism = mechanism.to_ascii_uppercase();
-            format!(" (smtp-auth username {}, mechanism {})", comment(user), comment(&mechanism))
+            format!(" (smtp-auth username {}, mechanism {})", word(user), word(&mechanism))
         }
         _ => String::new(),
     }
@@ -121,14 +121,9 @@ fn tls_comment(session: &Session) -> String {
     })
 }
 
-/// The most characters of a client's text in a comment.
-const LONGEST: usize = 255;
-
-/// Text from the client as it may stand in a comment: a word, nothing that ends the comment or
-/// begins another, and not as long as it likes.
-fn comment(text: &str) -> String {
-    let is_odd = |c: char| c.is_control() || c.is_whitespace() || "()\\".contains(c);
-    text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }).collect()
+/// Text from the client as one word of a comment.
+fn word(text: &str) -> String {
+    comment(text).replace(char::is_whitespace, "?")
 }
 
 #[cfg(test)]
@@ -138,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_client_cannot_end_a_comment() {
-        assert_eq!(comment("a) b (c\\\r\n"), "a??b??c???");
-        assert_eq!(comment(&"x".repeat(9000)).len(), LONGEST);
+        assert_eq!(word("a) b (c\\\r\n"), "a??b??c???");
+        assert_eq!(word(&"x".repeat(9000)).len(), 255);
     }
 
     #[test]

@@ -134,9 +134,11 @@ pub fn quoted_string(value: &str) -> String {
     format!("\"{}\"", kept.take(LONGEST).collect::<String>())
 }
 
-/// Text as it may stand in a comment (RFC 5322 3.2.2): nothing that ends it or starts another.
+/// Text as it may stand in a comment (RFC 5322 3.2.2): nothing that ends it or starts another, and
+/// not as long as strangers like.
 pub fn comment(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || "()\\".contains(c) { '?' } else { c }).collect()
+    let is_odd = |c: char| c.is_control() || "()\\".contains(c);
+    text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

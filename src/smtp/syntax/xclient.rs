@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::mail::xtext::{self, Reading};
+
 /// The most octets of a name: what a line of EHLO can have.
 const LONGEST: usize = 512;
 
@@ -69,18 +71,7 @@ pub fn parse(argument: &str, said: &mut Said) -> Result<(), String> {
 
 /// Decodes xtext (RFC 3461 4); None: it is malformed, or has control characters in it.
 fn decoded(text: &str) -> Option<String> {
-    let mut octets = vec![];
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(match octet {
-            b'+' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                (16 * digit()? + digit()?) as u8
-            }
-            b'!'..=b'~' => octet,
-            _ => return None,
-        });
-    }
+    let octets = xtext::decoded(text, Reading::Lenient)?;
     String::from_utf8(octets).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
