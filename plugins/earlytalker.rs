@@ -48,7 +48,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Hooks, KARMA_HISTORY, Session, Verdict};
 use crate::state::Note;
 
 /// 1 if the client talked early; a note of the connection.
@@ -56,7 +56,6 @@ pub const EARLYTALKER: Note<i64> = Note::new("earlytalker");
 /// How many seconds to wait for this client; a note of the connection.
 pub const EARLYTALKER_WAIT: Note<f64> = Note::new("earlytalker_wait");
 
-const KARMA_HISTORY: Note<i64> = Note::new("karma_history");
 const TEXT: &str = "Connecting host started transmitting before SMTP greeting";
 
 /// Registers the plugin; see its manual above.

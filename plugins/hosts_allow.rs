@@ -10,7 +10,8 @@
 //!
 //!     A client that has as many connections as one address may have (the option --max-from-ip) is
 //!     told "too many connections from ADDRESS, try again later".  The server itself keeps to that
-//!     limit, too, with the same reply.
+//!     limit, too, with the same reply.  The plugin karma allows more or fewer, by the history of the
+//!     address.
 //!
 //!     After that the first line of config/hosts_allow that fits decides.
 //!
@@ -35,7 +36,7 @@
 //!     that cannot be read is written to the log and skipped.
 //!
 //! SEE ALSO
-//!     relay
+//!     relay, karma
 //! ```
 
 use ipnet::IpNet;

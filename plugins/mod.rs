@@ -32,6 +32,7 @@ pub mod helo;
 pub mod help;
 pub mod hosts_allow;
 pub mod http_config;
+pub mod karma;
 pub mod loadcheck;
 pub mod r#loop;
 pub mod my_rcpt_check;
@@ -156,6 +157,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(temp_disable_connection),
     plugin!(hosts_allow),
     plugin!(loadcheck),
+    plugin!(karma),
     plugin!(whitelist),
     plugin!(earlytalker),
     plugin!(tls),

@@ -3,6 +3,7 @@
 mod endpoint;
 mod http;
 mod lines;
+mod network;
 mod program;
 mod security;
 mod tls;
@@ -12,6 +13,7 @@ mod wire;
 pub(crate) use endpoint::{Endpoint, parse_port};
 pub(crate) use http::{Http, Page, Uri};
 pub(crate) use lines::protocol_error;
+pub use network::network;
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;

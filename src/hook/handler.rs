@@ -1,6 +1,7 @@
 //! Handlers outside of sessions, and whose a handler is.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::Config;
@@ -17,6 +18,9 @@ pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
 
 /// Says what an entry of the store means.
 pub(crate) type ExplainFn = dyn Fn(&Kept) -> String;
+
+/// How many connections an address may have, where it is so many by what others say.
+pub(crate) type MaxFn = dyn Fn(IpAddr, usize) -> usize;
 
 /// Lets go of something.
 pub(crate) type LetGo = Box<dyn Fn()>;

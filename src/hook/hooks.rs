@@ -281,6 +281,13 @@ impl Hooks {
         self.registered.keeps.push((name, Rc::new(explain)));
     }
 
+    /// Changes how many connections an address may have at once (an IPv6 address: its /64), where the
+    /// option `--max-from-ip` limits that: `max` is given the address and the number so far, and returns
+    /// another; at least one is allowed.  It runs in the parent for each client and must not wait.
+    pub fn max_from_ip(&mut self, max: impl Fn(IpAddr, usize) -> usize + 'static) {
+        self.registered.max_from_ip = Some(Rc::new(max));
+    }
+
     /// The handler registered last is to run before those of the plugins loaded so far.
     pub(crate) fn put_first(&mut self) {
         self.registered.first.extend(self.registered.handlers.len().checked_sub(1));

@@ -24,6 +24,9 @@ pub const WHITELISTDNS: Note<bool> = Note::new("whitelistdns");
 pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
 /// How well this client behaves, as a sum; a note of the connection.
 pub const KARMA: Note<i64> = Note::new("karma");
+/// How well this client behaved before: its nice connections less its naughty ones; a note of the
+/// connection.
+pub const KARMA_HISTORY: Note<i64> = Note::new("karma_history");
 /// The arguments of the last MAIL command as they came; a note of the connection.
 pub const ENVELOPE_FROM: Note<String> = Note::new("envelope_from");
 /// The arguments of the last RCPT command as they came; a note of the connection.
@@ -72,25 +75,25 @@ impl Session {
 
     /// The same for a plugin that refuses with `default` where it has no argument `reject_type`.
     pub fn get_reject_as(&mut self, default: Code, text: &str, detail: impl Display) -> Verdict {
-        let detail = match detail.to_string() {
-            detail if detail.is_empty() => detail,
-            detail => format!(", {detail}"),
-        };
         let reject = self.settings().and_then(|settings| settings.reject.clone());
         if self.settings().is_some_and(|settings| !settings.rejects()) {
-            self.fail(format_args!("tolerated{detail}"));
-            return DECLINED;
+            return self.fail(format_args!("tolerated{}", behind_comma(detail)));
         }
         if reject.as_deref() == Some("naughty") {
-            self.fail(format_args!("NAUGHTY{detail}"));
-            let verdict = self.store_deferred_reject(text);
-            if default != Code::Deny && !self.connection.notes.is_true(NAUGHTY_REJECT_TYPE) {
-                self.connection.notes.set(NAUGHTY_REJECT_TYPE, reject_type_word(default).into());
-            }
-            return verdict;
+            return self.get_reject_later(default, text, detail);
         }
-        self.log(Level::Info, format_args!("fail{detail}"));
+        self.log(Level::Info, format_args!("fail{}", behind_comma(detail)));
         Verdict::new(self.get_reject_type(default), text.to_owned())
+    }
+
+    /// The same as with `reject naughty`, for a plugin that does so where it has no argument `reject`.
+    pub fn get_reject_later(&mut self, default: Code, text: &str, detail: impl Display) -> Verdict {
+        self.fail(format_args!("NAUGHTY{}", behind_comma(detail)));
+        let verdict = self.store_deferred_reject(text);
+        if default != Code::Deny && !self.connection.notes.is_true(NAUGHTY_REJECT_TYPE) {
+            self.connection.notes.set(NAUGHTY_REJECT_TYPE, reject_type_word(default).into());
+        }
+        verdict
     }
 
     /// What the running plugin's `reject_type` says, else `default`.
@@ -189,6 +192,13 @@ impl Session {
 /// The code that a note [`NAUGHTY_REJECT_TYPE`] asks for.
 pub fn naughty_code(session: &Session) -> Option<Code> {
     reject_type(&session.connection.notes.get(NAUGHTY_REJECT_TYPE)?)
+}
+
+fn behind_comma(detail: impl Display) -> String {
+    match detail.to_string() {
+        detail if detail.is_empty() => detail,
+        detail => format!(", {detail}"),
+    }
 }
 
 fn reject_type_word(code: Code) -> &'static str {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::hook::handler::{
-    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn,
+    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn, MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
@@ -60,6 +60,8 @@ pub(crate) struct Registration {
     pub(crate) abilities: Vec<Ability>,
     /// The tables of the store that are the plugin's, with what explains their entries.
     pub(crate) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    /// How many connections addresses may have.
+    pub(crate) max_from_ip: Option<Rc<MaxFn>>,
     /// Lines for the log.
     pub(crate) lines: Vec<(Level, String)>,
 }
@@ -86,6 +88,7 @@ impl Plugins {
         self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
         self.keeps.extend(registered.keeps);
+        self.max_from_ip.extend(registered.max_from_ip);
         let late = registered.late.into_iter();
         self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
         for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {

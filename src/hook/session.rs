@@ -23,7 +23,7 @@ use rustls::ServerConfig;
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::handler::{
-    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn,
+    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn, MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
@@ -91,6 +91,7 @@ pub struct Plugins {
     pub(super) files: BTreeSet<Cow<'static, str>>,
     pub(super) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
     pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    pub(super) max_from_ip: Vec<Rc<MaxFn>>,
     pub(super) count: u16,
     pub(super) stderr_level: Cell<Option<Level>>,
     pub(super) logging: Cell<bool>,

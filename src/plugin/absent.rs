@@ -46,7 +46,6 @@ pub const ABSENT: &[Absent] = &[
     row("greylisting", Later, STORE),
     row("ident/geoip", Later, "it needs a reader of MaxMind databases and comes with it"),
     row("ident/p0f", Later, "it asks p0f"),
-    row("karma", Later, STORE),
     row("logging/apache", Obsolete, "qpsmtpd does not run within Apache"),
     row("logging/connection_id", Obsolete, "all lines have the id of their session"),
     row("logging/transaction_id", Obsolete, "all lines have the id of their session"),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::server::scoreboard::network;
+use crate::net::network;
 
 /// How often somebody may be asked to leave.
 const PACE: Duration = Duration::from_millis(250);

@@ -34,9 +34,10 @@ pub(crate) fn check(
         Peer::Tcp { .. } => service::is_proxy(ip, local.1, config),
         Peer::Unix => true,
     };
-    let max_from_ip = match max_from_ip > 0 && is_free(&shared.config) {
-        true => 0,
-        false => max_from_ip,
+    let max_from_ip = match max_from_ip {
+        0 => 0,
+        _ if is_free(&shared.config) => 0,
+        _ => shared.plugins.max_from_ip(ip, max_from_ip),
     };
     if max_from_ip > 0 && board.connections_from(ip) >= max_from_ip {
         shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 pub(crate) use self::row::Row;
 use self::row::Rows;
+use crate::net::network;
 use crate::server::listener::Peer;
 
 /// One worker, as the parent knows it.
@@ -253,14 +254,6 @@ impl Scoreboard {
         if !slot.outdated && !slot.dismissed {
             self.idle.push(place);
         }
-    }
-}
-
-/// What counts as one address: a single one for IPv4, the /64 that one site has for IPv6.
-pub(crate) fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
     }
 }
 

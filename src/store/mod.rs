@@ -79,6 +79,7 @@ mod tests;
 mod unavailable;
 mod volatile;
 
+pub use crate::net::network;
 pub use by_address::ByAddress;
 pub use engine::Change::{self, Keep, Put, Remove};
 pub use shared::Store;

@@ -18,7 +18,7 @@ const CASES: [(&str, &str, &str, &str, &str, &str); 12] = [
     // An older name leads to the file of the newer one.
     ("headers", "check_basicheaders", "7", "", "auto", NATIVE),
     // It has no native plugin.
-    ("karma", "karma", "", "", "auto", PERL),
+    ("dspam", "dspam", "", "", "auto", PERL),
     ("badmailfrom", "badmailfrom", "", "\n# ours\n", "auto", PERL),
     ("badmailfrom", "badmailfrom", "", " ", "auto", PERL),
     ("badmailfrom", "badmailfrom", "perl always", "", "auto", PERL),

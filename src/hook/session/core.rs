@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session, TlsFn};
-use crate::hook::{Ability, Call, Code, Hook, List, Plugins};
+use crate::hook::{Ability, Call, Code, Hook, KARMA, List, Plugins};
 use crate::log::{self, Level, Record};
 use crate::store::Store;
 
@@ -159,14 +159,19 @@ impl Session {
     }
 
     /// Forgets what was learned from the client since it was greeted (RFC 3207 4.2): its name, as
-    /// whom it authenticated, whether it may relay for that, and what plugins have noted.
+    /// whom it authenticated, whether it may relay for that, and what plugins have noted; but not how
+    /// badly it behaved.
     pub(crate) fn forget_client(&mut self) {
         let connection = &mut self.connection;
         connection.hello = None;
         connection.hello_host.clear();
         (connection.auth_user, connection.auth_mechanism) = (None, None);
         if let Some(greeted) = self.greeted.clone() {
+            let karma = connection.notes.get(KARMA).unwrap_or(0);
             connection.notes = greeted.notes;
+            if karma < connection.notes.get(KARMA).unwrap_or(0) {
+                connection.notes.set(KARMA, karma);
+            }
             connection.relay_client = greeted.relay_client;
             self.results[0] = greeted.results;
         }

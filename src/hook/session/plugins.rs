@@ -78,6 +78,11 @@ impl Plugins {
         unasked.into_iter().map(|plugin| &*self.loaded(plugin).name).collect()
     }
 
+    /// How many connections the address may have at once, where the option `--max-from-ip` says `max`.
+    pub(crate) fn max_from_ip(&self, ip: IpAddr, max: usize) -> usize {
+        self.max_from_ip.iter().fold(max, |max, change| change(ip, max).max(1))
+    }
+
     /// Who chooses certificates for clients that have this list, if TLS is offered.  Where its own
     /// plugins do not offer it, those of `config/plugins` may.
     pub(crate) fn tls(&self, list: List) -> Option<Rc<TlsFn>> {

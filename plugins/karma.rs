@@ -1,0 +1,372 @@
+//! ```text
+//! NAME
+//!     karma - treats clients by how they behaved before
+//!
+//! SYNOPSIS
+//!     karma [reject 0|1|connect|naughty] [reject_type TYPE] [negative N] [strikes N]
+//!           [penalty_days DAYS] [keep_days DAYS]
+//!
+//! DESCRIPTION
+//!     Counts the nice and the naughty connections of each address, and refuses an address for a
+//!     while that has more naughty ones.
+//!
+//!     Whether a connection is nice or naughty is not for this plugin to say.  Other plugins add to
+//!     its karma, or take away from it (adjust_karma): 1 for SPF, DKIM or DMARC that passes, -1 for
+//!     a client in a block list, -3 for DMARC that fails, and so on.  When the connection ends, the
+//!     sum decides:
+//!
+//!     -3 or less, or marked as naughty by another plugin: a naughty connection
+//!     3 or more, and a message was taken: a nice one
+//!     else: neither
+//!
+//!     An address with more naughty than nice connections is refused after each further naughty one
+//!     for a day, with "You were naughty. You cannot connect for 0.99 more days."  If it never had a
+//!     nice one, the sixth penalty is six days longer, the seventh seven days, and so on.
+//!
+//!     The address of an IPv6 client stands for its whole /64.
+//!
+//!     What else comes of the history (karma_history: nice connections less naughty ones):
+//!
+//!     *  With more than 10, a connection begins with a karma of 1.
+//!     *  earlytalker lets those with more than 5 talk.
+//!     *  Where the option --max-from-ip limits connections, an address with more than 5 may have
+//!        three more at once; without a good history it may have one.
+//!     *  A message has one recipient, unless history or karma are above 0.  For the next one the
+//!        client is told 452, "too many recipients for karma 0 (h: 0)", and sends the message once
+//!        more for it.
+//!     *  Whatever the history, a connection whose karma is below -4 is refused at DATA and after the
+//!        message, with "very bad karma: -5".
+//!
+//!     A sender whose domain config/karma_tlds has adds to the karma; so does -2 for a MAIL or RCPT
+//!     command without "FROM:<" or "TO:<".
+//!
+//!     Clients that may relay, and those on a white list, are neither counted nor refused, so that
+//!     this plugin stands behind relay and whitelist, and before the plugins that ask others.
+//!
+//!     With "reject 0" it counts, and writes to the log what it would refuse, but refuses nothing:
+//!     for trying out.
+//!
+//!     Where what is remembered (docs/store.md) is not available, it is as if nothing were known of
+//!     anybody, and nothing is counted.
+//!
+//! ARGUMENTS
+//!     reject 0         refuse nobody
+//!     reject 1         refuse at once; also "connect"
+//!     reject naughty   leave it to the plugin naughty to refuse the client later; the default
+//!     reject_type      perm, temp, disconnect or temp_disconnect; disconnect by default
+//!     negative         with how many naughty connections more than nice ones penalties begin; 1 by
+//!                      default.  With 2, 2 naughty ones and 1 nice one are all right.
+//!     strikes          how far above or below 0 the karma of a nice or naughty connection is; 3 by
+//!                      default
+//!     penalty_days     how long a penalty is, such as 0.5; 1 by default
+//!     keep_days        how long an address is remembered after its last connection and its last
+//!                      penalty, and how many days longer a penalty can become; 60 by default
+//!
+//!     db_dir, nfslock and penalty_box have no effect; old configurations have them.
+//!
+//! CONFIG
+//!     karma_tlds   DOMAIN:NUMBER a line, to be added for senders in that domain.  Anybody can say
+//!                  to be in any domain:
+//!
+//!                      work:-4
+//!                      fr:+1
+//!
+//! NOTES
+//!     karma             of the connection: the sum
+//!     karma_history     of the connection: nice connections less naughty ones
+//!     recipient_count   of the connection: the number of its RCPT commands
+//!
+//! DIFFERENCES
+//!     The plugin of the same name in Perl counts no naughty connections up to version 1.00, so that
+//!     penalties neither add up nor grow; forgets what plugins before it have made of the karma;
+//!     counts no recipients; refuses a second recipient for good, with "reject 0", too; counts
+//!     clients that authenticated; and never forgets an address.  It counts those that its own
+//!     "reject naughty" has marked once more (1.01).  A nice connection needs no message there, so
+//!     that a client can collect what SPF gives for MAIL.  In 0.94, domains are in the program:
+//!     config/karma_tlds can have them.
+//!
+//! SEE ALSO
+//!     naughty, hosts_allow, earlytalker, whitelist; docs/store.md
+//! ```
+
+mod record;
+
+use std::time::Duration;
+
+use self::record::{Conduct, Record, Rules};
+use crate::config::Line;
+use crate::error::{Error, Result};
+use crate::hook::{
+    Args, Code, DECLINED, ENVELOPE_FROM, ENVELOPE_RCPT, Hooks, KARMA, KARMA_HISTORY, NAUGHTY,
+    Session, Settings, Verdict, dsn,
+};
+use crate::log::Level;
+use crate::mail::{Address, host};
+use crate::state::Note;
+use crate::store::{ByAddress, Kept, Put, Table, network};
+
+/// The table of the store.
+const TABLE: &str = "karma";
+
+/// How many RCPT commands the connection had; a note of the connection.
+const RECIPIENT_COUNT: Note<i64> = Note::new("recipient_count");
+/// This plugin has refused the client, or marked it.
+const PENALIZED: Note<bool> = Note::new("karma_penalized");
+/// A message of this connection was taken.
+const TOOK_MESSAGE: Note<bool> = Note::new("karma_message");
+
+/// A connection that is worse than this is not heard to the end.
+const VERY_BAD: i64 = -4;
+
+/// What is better than this is a good history, and a very good one.
+const GOOD: i64 = 5;
+const VERY_GOOD: i64 = 10;
+
+/// How long the parent knows of an address that does not come back.
+const DAY: Duration = Duration::from_secs(86400);
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    args.only(&[
+        "negative",
+        "strikes",
+        "penalty_days",
+        "penalty_box",
+        "keep_days",
+        "db_dir",
+        "nfslock",
+    ])?;
+    let strikes = at_least_1(args, "strikes", 3)?;
+    let rules = Rules {
+        negative: at_least_1(args, "negative", 1)?,
+        penalty_days: days(args)?,
+        keep_days: u32::from(args.parsed::<u16>("keep_days", 60)?.max(1)),
+    };
+    let limits = Settings::from_args(args)?.rejects();
+    let histories = ByAddress::named(TABLE)?;
+    let known = histories.clone();
+    if limits {
+        hooks.max_from_ip(move |ip, max| allowed(known.get(network(ip)), max));
+    }
+    let tlds = hooks.rows("karma_tlds", tld);
+    hooks.keeps(TABLE, move |kept| explain(kept, &rules));
+    let known = histories.clone();
+    hooks.connect(move |session| greet(session, &known, &rules));
+    hooks.mail(move |session, sender, _params| {
+        check_form(session, ENVELOPE_FROM, "FROM:<");
+        let tlds = session.derived(&tlds);
+        score(session, sender, &tlds);
+        DECLINED
+    });
+    hooks.rcpt(|session, recipient, _params| limit_recipients(session, recipient));
+    hooks.data(refuse_very_bad);
+    hooks.data_post(refuse_very_bad);
+    hooks.queue_post(|session| {
+        session.connection.notes.set(TOOK_MESSAGE, true);
+        DECLINED
+    });
+    hooks.disconnect(move |session| count(session, &histories, strikes, &rules));
+    Ok(())
+}
+
+/// A number whose default 0 stands for, as in Perl.
+fn at_least_1(args: &Args, name: &str, default: i64) -> Result<i64> {
+    let number: u16 = args.parsed(name, 0)?;
+    Ok(if number == 0 { default } else { number.into() })
+}
+
+fn days(args: &Args) -> Result<f64> {
+    let days: f64 = args.parsed("penalty_days", 1.0)?;
+    if !(0.0..=3650.0).contains(&days) {
+        return Err(Error::value("penalty_days", &days.to_string(), "a number of days"));
+    }
+    Ok(if days == 0.0 { 1.0 } else { days })
+}
+
+/// A line of config/karma_tlds.
+fn tld(line: &Line) -> Result<(String, i64)> {
+    let (domain, number) = line.text.split_once(':').ok_or("no DOMAIN:NUMBER")?;
+    let number = number.trim();
+    let number = number.parse().map_err(|_| format!("not a number: '{number}'"))?;
+    Ok((host::canonical(domain.trim().trim_start_matches('.')).into_owned(), number))
+}
+
+/// How many connections an address may have, by its history, where the others may have `max`.
+fn allowed(history: Option<i16>, max: usize) -> usize {
+    match history.map(i64::from) {
+        None => max,
+        Some(history) if history > GOOD => max + 3,
+        Some(history) if history > 0 => max,
+        Some(_) => 1,
+    }
+}
+
+fn greet(session: &mut Session, histories: &ByAddress, rules: &Rules) -> Verdict {
+    let (table, key) = entry(session);
+    let now = table.now();
+    let found = table.get::<Record>(&key);
+    let record = found.as_ref().ok().copied().flatten();
+    let history = record.map_or(0, |record| record.history());
+    let notes = &mut session.connection.notes;
+    notes.set(KARMA, notes.get(KARMA).unwrap_or(0));
+    notes.set(KARMA_HISTORY, history);
+    if session.is_immune() || found.is_err() {
+        return DECLINED;
+    }
+    // An address whose users authenticate keeps what that gives it.
+    if record.is_some() || histories.get(network(session.connection.remote_ip)).is_none() {
+        know(session, histories, history);
+    }
+    let Some(record) = record else { return session.pass("no record") };
+    if history > VERY_GOOD {
+        session.adjust_karma(1);
+    }
+    let Some(left) = record.days_left(now, rules) else {
+        let what = if record.start == 0 { "no penalty" } else { "penalty expired" };
+        return session.pass(format_args!("{what} ({})", record.summary()));
+    };
+    // Were it not counted, nothing else would come of it.
+    let _ = table.update(&key, |old: Option<Record>| {
+        let mut record = old.unwrap_or(record);
+        record.connects = record.connects.saturating_add(1);
+        (Put(record, record.time(now, rules)), ())
+    });
+    session.connection.notes.set(PENALIZED, true);
+    let text = format!("You were naughty. You cannot connect for {left:.2} more days.");
+    refuse(session, &text, history.to_string())
+}
+
+/// With `reject naughty` where there is no argument `reject`.
+fn refuse(session: &mut Session, text: &str, detail: String) -> Verdict {
+    let is_default = session.settings().is_none_or(|settings| settings.reject.is_none());
+    match is_default {
+        true => session.get_reject_later(Code::DenyDisconnect, text, detail),
+        false => session.get_reject_as(Code::DenyDisconnect, text, detail),
+    }
+}
+
+/// Between `FROM:` or `TO:` and the address is nothing (RFC 5321 3.3).
+fn check_form(session: &mut Session, note: Note<String>, start: &str) {
+    let Some(argument) = session.connection.notes.get(note) else { return };
+    let is_right = argument.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
+    if !is_right {
+        session.log(Level::Info, format_args!("illegal envelope address format: {argument}"));
+        session.adjust_karma(-2);
+    }
+}
+
+fn score(session: &mut Session, sender: &Address, tlds: &[(String, i64)]) {
+    let host = sender.canonical_host();
+    for (tld, number) in tlds.iter().filter(|(_, number)| *number != 0) {
+        let is_within = host.strip_suffix(&**tld).is_some_and(|rest| rest.ends_with('.'));
+        if is_within {
+            session.log(Level::Info, format_args!("adjusting karma for .{tld} envelope sender"));
+            session.adjust_karma(*number);
+        }
+    }
+}
+
+fn limit_recipients(session: &mut Session, recipient: &Address) -> Verdict {
+    check_form(session, ENVELOPE_RCPT, "TO:<");
+    let notes = &mut session.connection.notes;
+    let count = notes.get(RECIPIENT_COUNT).unwrap_or(0) + 1;
+    notes.set(RECIPIENT_COUNT, count);
+    let karma = notes.get(KARMA).unwrap_or(0);
+    let history = notes.get(KARMA_HISTORY).unwrap_or(0);
+    if count > 1 {
+        session.log(Level::Info, format_args!("recipients c: {count} ({recipient})"));
+    }
+    if session.is_immune() {
+        return DECLINED;
+    }
+    let recipients = session.transaction.recipients().len();
+    if recipients == 0 {
+        session.log(Level::Debug, "info, no recipient count");
+        return DECLINED;
+    }
+    session.log(Level::Info, format_args!("recipients t: {recipients} ({recipient})"));
+    if history > 0 || karma > 0 {
+        let what = if history > 0 { "history" } else { "connection" };
+        session.log(Level::Info, format_args!("info, good {what}"));
+        return DECLINED;
+    }
+    let text = format!("too many recipients for karma {karma} (h: {history})");
+    if session.settings().is_some_and(|settings| !settings.rejects()) {
+        return session.fail(format_args!("tolerated, {text}"));
+    }
+    session.fail(&text);
+    dsn::too_many_rcpts(&text).with_reply(452)
+}
+
+fn refuse_very_bad(session: &mut Session) -> Verdict {
+    if session.is_immune() || session.is_naughty() {
+        return DECLINED;
+    }
+    let karma = session.connection.notes.get(KARMA).unwrap_or(0);
+    if karma >= VERY_BAD {
+        return DECLINED;
+    }
+    refuse(session, &format!("very bad karma: {karma}"), String::new())
+}
+
+/// The connection ends.
+fn count(session: &mut Session, histories: &ByAddress, strikes: i64, rules: &Rules) -> Verdict {
+    if session.is_immune() {
+        if session.connection.auth_user.is_some() {
+            know(session, histories, 1);
+        }
+        return DECLINED;
+    }
+    let notes = &session.connection.notes;
+    let karma = notes.get(KARMA).unwrap_or(0);
+    let is_marked = notes.is_true(NAUGHTY) && !notes.is_true(PENALIZED);
+    if karma == 0 && !is_marked {
+        session.log(Level::Debug, "no karma");
+        return DECLINED;
+    }
+    let conduct = if karma <= -strikes || is_marked {
+        Conduct::Naughty
+    } else if karma >= strikes && notes.is_true(TOOK_MESSAGE) {
+        Conduct::Nice
+    } else {
+        Conduct::Neutral
+    };
+    let (table, key) = entry(session);
+    let now = table.now();
+    let counted = table.update(&key, |old: Option<Record>| {
+        let mut record = old.unwrap_or_default();
+        let said = record.count(conduct, now, rules);
+        (Put(record, record.time(now, rules)), (said, record.history()))
+    });
+    if let Ok((said, history)) = counted {
+        session.log(Level::Info, format_args!("{said}, (msg: {karma}, his: {history})"));
+        know(session, histories, history);
+    }
+    DECLINED
+}
+
+/// Tells the parent how it is with the client's address.
+fn know(session: &Session, histories: &ByAddress, history: i64) {
+    let history = history.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+    histories.set(network(session.connection.remote_ip), history, DAY);
+}
+
+/// Where the client's record is.
+fn entry(session: &Session) -> (Table, String) {
+    (session.store(TABLE), network(session.connection.remote_ip).to_string())
+}
+
+fn explain(kept: &Kept, rules: &Rules) -> String {
+    let Ok(record) = kept.value.parse::<Record>();
+    let penalty = match record.days_left(kept.now, rules) {
+        Some(left) => format!("refused for {left:.2} more days"),
+        None => "not refused".into(),
+    };
+    let forgotten = kept.left.as_secs() / 86400;
+    let Kept { key, .. } = kept;
+    let summary = record.summary();
+    format!("{key}: {penalty}; {summary}; forgotten in {forgotten} days if it does not come back")
+}
+
+#[cfg(test)]
+mod tests;
