@@ -53,7 +53,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::origin::spf::{Finding, Outcome};
 use crate::state::Note;
-use crate::state::results::Spf;
+use crate::state::results::{Spf, comment, quoted_string};
 
 /// The result, for Perl plugins.
 const SPFQUERY: Note<String> = Note::new("spfquery");
@@ -176,14 +176,22 @@ fn received_spf(session: &mut Session) -> Option<String> {
     let sender = session.transaction.sender().map(Address::address).unwrap_or_default();
     let name = spf.finding.outcome.name();
     let ip = session.connection.remote_ip;
-    let quoted = crate::state::results::quoted;
+    let why = comment(&spf.finding.reason);
+    let helo = value(&session.connection.hello_host);
     Some(format!(
-        "{name} ({me}: {}) receiver={}; identity={identity};\n envelope-from={}; helo={}; client-ip={ip}",
-        crate::state::results::comment(&spf.finding.reason),
-        quoted(&me),
-        quoted(&sender),
-        quoted(&session.connection.hello_host),
+        "{name} ({me}: {why}) receiver={}; identity={identity};\n envelope-from={}; helo={helo}; client-ip={}",
+        value(&me),
+        value(&sender),
+        value(&ip.to_string()),
     ))
+}
+
+/// A value of that field: words with dots between them stand as they are, all else in quotes.
+fn value(text: &str) -> String {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+=".contains(&b))
+    };
+    if text.split('.').all(is_word) { text.to_owned() } else { quoted_string(text) }
 }
 
 #[cfg(test)]
@@ -260,7 +268,7 @@ mod tests {
         trial.call(Hook::DataPost, &Call::Nothing);
         let field = trial.session.transaction.header.get("Received-SPF").unwrap().into_owned();
         assert!(field.starts_with("softfail ("), "{field}");
-        assert!(field.contains("envelope-from=a@soft.example; helo=pass.example"), "{field}");
+        assert!(field.contains("envelope-from=\"a@soft.example\"; helo=pass.example"), "{field}");
         assert!(field.ends_with("client-ip=192.0.2.1"), "{field}");
     }
 

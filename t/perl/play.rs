@@ -26,6 +26,8 @@ pub(super) enum Side {
     Perl,
     /// This project, with the same files as plugins.
     Ours,
+    /// This project, with its own plugins of the same names.
+    Native,
 }
 
 /// Plays a case: the text of its sessions, mails and files, and what the server logged.
@@ -33,7 +35,7 @@ pub(super) enum Side {
 /// # Errors
 /// A server that says nothing, or does not end.
 pub(super) fn play(case: &Case, side: Side) -> Result<(String, Log), String> {
-    let (config, dns) = set_up(case);
+    let (config, dns) = set_up(case, side);
     let work = config.work().to_str().unwrap();
     let log = Log::default();
     let mut out = String::new();
@@ -64,11 +66,10 @@ pub(super) fn play(case: &Case, side: Side) -> Result<(String, Log), String> {
 }
 
 /// Folder, configuration, files, programs, and the servers that plugins ask.
-fn set_up(case: &Case) -> (Config, Dns) {
+fn set_up(case: &Case, side: Side) -> (Config, Dns) {
     let dns = Dns::start(&case.dns);
     let mut config = Config::new()
-        .set("plugin_dirs", super::PLUGINS)
-        .set("perl_plugins", "always")
+        .set("dns_servers", &format!("127.0.0.1:{}", dns.port()))
         .set("plugins", &case.plugins.join("\n"))
         .env("RES_NAMESERVERS", "127.0.0.1")
         .env("RES_OPTIONS", &format!("port:{}", dns.port()))
@@ -83,6 +84,9 @@ fn set_up(case: &Case) -> (Config, Dns) {
     for (name, default) in [("TCPREMOTEIP", "127.0.0.1"), ("TCPREMOTEHOST", "localhost")] {
         let given = case.env.iter().rev().find(|row| row.0 == name);
         config = config.env(name, given.map_or(default, |row| &row.1));
+    }
+    if side != Side::Native {
+        config = config.set("plugin_dirs", super::PLUGINS).set("perl_plugins", "always");
     }
     for (name, text) in &case.config {
         config.write(name, text);
@@ -138,7 +142,7 @@ fn one_session(
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = listener.accept().unwrap().0;
     let mut command = match side {
-        Side::Ours => config.command(Model::Inetd.program()),
+        Side::Ours | Side::Native => config.command(Model::Inetd.program()),
         Side::Perl => {
             let mut command = config.command("perl");
             let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("t/perl/dialogue.pl");
