@@ -32,17 +32,12 @@
 //!     helo, dnsbl
 //! ```
 
-use std::net::IpAddr;
-
-use crate::dns::{Answer, Dns, Question, is_near};
+use crate::dns::Iprev;
 use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::state::Note;
 
 const FCRDNS: Note<String> = Note::new("fcrdns");
-
-/// The most names of an address that are looked up.
-const MOST_NAMES: usize = 10;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -55,59 +50,38 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         if ip.is_loopback() {
             return session.skip("this machine");
         }
-        let (result, why) = iprev(&session.dns(), ip);
+        let iprev = Iprev::of(&session.dns(), ip);
+        let result = match &iprev {
+            Iprev::Pass(_) => "pass",
+            Iprev::Fail(_) => "fail",
+            Iprev::TempError(_) => "temperror",
+            Iprev::PermError => "permerror",
+        };
         session.store_auth_results(&format!(
             "iprev={result} policy.iprev={}",
             crate::state::results::quoted(&ip.to_string())
         ));
-        judge(session, result, &why)
+        judge(session, iprev)
     });
     Ok(())
 }
 
-fn judge(session: &mut Session, result: &str, why: &str) -> Verdict {
-    match result {
-        "pass" => {
+fn judge(session: &mut Session, iprev: Iprev) -> Verdict {
+    let why = match iprev {
+        Iprev::Pass(name) => {
             session.adjust_karma(1);
-            session.connection.notes.set(FCRDNS, why.to_owned());
-            session.pass(why)
+            session.connection.notes.set(FCRDNS, name.clone());
+            return session.pass(name);
         }
-        "temperror" => session.skip(why),
-        _ => {
-            session.adjust_karma(-1);
-            if session.settings().is_none_or(|settings| settings.reject.is_none()) {
-                return session.fail(format_args!("tolerated, {why}"));
-            }
-            session.get_reject_as(Code::DenySoft, "no name leads back to your address", why)
-        }
+        Iprev::TempError(why) => return session.skip(why),
+        Iprev::Fail(why) => why,
+        Iprev::PermError => "no name".to_owned(),
+    };
+    session.adjust_karma(-1);
+    if session.settings().is_none_or(|settings| settings.reject.is_none()) {
+        return session.fail(format_args!("tolerated, {why}"));
     }
-}
-
-/// The result by its name, and the name that leads back, or why none does.
-fn iprev(dns: &impl Dns, ip: IpAddr) -> (&'static str, String) {
-    let answer = dns.ask_one(Question::name_of(ip));
-    if let Answer::Failed(why) = &answer {
-        return ("temperror", why.clone());
-    }
-    let names: Vec<&str> = answer.names().take(MOST_NAMES).collect();
-    if names.is_empty() {
-        return ("permerror", "no name".into());
-    }
-    let questions: Vec<Question> =
-        names.iter().map(|name| Question::address_like(name, ip)).collect();
-    let mut failed = None;
-    for (name, answer) in names.iter().zip(dns.ask(&questions)) {
-        if answer.addresses().any(|own| is_near(own, ip)) {
-            return ("pass", (*name).to_owned());
-        }
-        if let Answer::Failed(why) = answer {
-            failed.get_or_insert(format!("{name}: {why}"));
-        }
-    }
-    match failed {
-        Some(why) => ("temperror", why),
-        None => ("fail", format!("{} does not lead back", names.join(", "))),
-    }
+    session.get_reject_as(Code::DenySoft, "no name leads back to your address", &why)
 }
 
 #[cfg(test)]

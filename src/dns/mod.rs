@@ -9,6 +9,7 @@ pub mod lists;
 mod memory;
 mod message;
 mod resolver;
+mod reverse;
 mod stub;
 mod system;
 mod table;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use memory::Memory;
 pub use resolver::Resolver;
+pub use reverse::Iprev;
 pub use stub::Stub;
 pub use table::Table;
 

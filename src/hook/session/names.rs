@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::dns::{Answer, Dns, Question, Resolver};
+use crate::dns::{Answer, Dns, Iprev, Question, Resolver};
 
 /// The most time that a handler is left to say what came of waiting.
 const SAYS: Duration = Duration::from_secs(1);
@@ -20,6 +20,16 @@ impl Session {
     /// once for all that it is going to need.
     pub fn dns(&self) -> Names {
         Names { resolver: self.connection.resolver(), deadline: self.deadline() }
+    }
+
+    /// The client's name if it leads back to the client's address ([`Iprev::Pass`]): other than
+    /// [`Connection::remote_host`](crate::state::Connection::remote_host) it is one that the owner of
+    /// the name's domain knows of.
+    pub fn confirmed_host(&self) -> Option<String> {
+        match Iprev::of(&self.dns(), self.connection.remote_ip) {
+            Iprev::Pass(name) => Some(name),
+            Iprev::Fail(_) | Iprev::TempError(_) | Iprev::PermError => None,
+        }
     }
 
     /// When waiting for others has to end: a little before the running handler is overdue, so that
