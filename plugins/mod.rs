@@ -27,6 +27,7 @@ pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
 pub mod fcrdns;
+pub mod greylisting;
 pub mod headers;
 pub mod helo;
 pub mod help;
@@ -188,6 +189,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(badmailfrom),
     plugin!(badmailfromto),
     plugin!(badrcptto),
+    plugin!(greylisting),
     plugin!(naughty),
     plugin!(rcpt_map),
     plugin!(rcpt_regexp),

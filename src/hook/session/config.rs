@@ -25,12 +25,15 @@ impl Session {
     /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
     /// as [`Session::config`].
     pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {
-        if self.has(Hook::UserConfig)
-            && let Some(lines) = self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name))
-        {
-            return lines;
+        self.own_config(address, name).unwrap_or_else(|| self.config(name))
+    }
+
+    /// A configuration file that one recipient has of its own: what the `user_config` hooks give.
+    pub fn own_config(&mut self, address: &Address, name: &str) -> Option<Lines> {
+        match self.has(Hook::UserConfig) {
+            true => self.ask_config(Hook::UserConfig, &Call::UserConfig(address, name)),
+            false => None,
         }
-        self.config(name)
     }
 
     /// The value of a setting of the core: what the `config` hooks give, else what the file does.

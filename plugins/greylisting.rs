@@ -1,0 +1,285 @@
+//! ```text
+//! NAME
+//!     greylisting - puts off mail of clients that are not known yet
+//!
+//! SYNOPSIS
+//!     greylisting
+//!     greylisting remote_ip 0|1|network|name sender 0|1 recipient 0|1 spf 0|1|domain
+//!
+//! DESCRIPTION
+//!     A client that nobody knows is told to come again later (RFC 6647).  Servers do so, and most
+//!     programs that only send spam do not.  Once it has come again after black_timeout it is known,
+//!     and its mail is not put off any more; each mail renews that for white_timeout.
+//!
+//!     Who is "known" is the client's address and, where the arguments say so, the sender and the
+//!     recipient beside it.  The less that is, the less mail is put off.
+//!
+//!     Large senders try again from another address.  They are known all the same by
+//!
+//!     remote_ip network   the network of the client stands for its address: /24, IPv6 /64
+//!     remote_ip name      the domain of the client's organization does: of the name that leads back
+//!                         to its address.  A client without one, or with a name that is made of its
+//!                         address as those of dial-up lines are, is known by its network.
+//!     spf 1               whom the sender's domain lets send (SPF) is not put off
+//!     spf domain          the sender's domain is in the place of the client's address where SPF says
+//!                         pass: a new domain is put off, and its servers are one
+//!     dns_whitelist_soft  puts off nobody whom a white list in the DNS has
+//!
+//!     SPF is looked up if sender_permitted_from has not done so before.
+//!
+//!     The client is told at MAIL, or at RCPT where recipients count (recipient or per_recipient).
+//!     For the null sender it is told at DATA: servers that only try whether an address exists are
+//!     not put off.  A message whose recipients are all on a white list of recipients is taken then.
+//!
+//!     A client that may relay or is on a white list, and a sender on a white list, are not put off.
+//!
+//!     A client that is known by its address stays so when remote_ip or spf is set.
+//!
+//!     To begin with, or to see what would happen: reject 0 remembers clients and puts nobody off.
+//!
+//! ARGUMENTS
+//!     remote_ip       1, the client's address; the default; 0, or what is said above
+//!     sender          1: the sender, too; 0 by default
+//!     recipient       1: the recipient, too; 0 by default
+//!     per_recipient   1: ask at RCPT, by the recipient's own settings; 0 by default
+//!     deny_late       1: tell the client at DATA and not at MAIL, so that the log has the
+//!                     recipients; 0 by default
+//!     black_timeout   so many seconds a new client is put off; 3000 by default
+//!     grey_timeout    within so many seconds of its first try it has to come again, else it is new
+//!                     once more; by default as long as white_timeout
+//!     white_timeout   so many seconds without mail and a client is forgotten; 3110400 by default,
+//!                     36 days
+//!     reject 0        remember, but put nobody off; 1 by default
+//!     mode            an older way to say that: denysoft, testonly for reject 0, or off for nothing at
+//!                     all
+//!     spf             0, 1 or domain, see above; 0 by default
+//!     geoip CC,...    nobody of these countries is put off
+//!     p0f KEY,VALUE,...  only clients are put off that fit one of these: genre, detail, link contain
+//!                     the value, distance is more, uptime is less
+//!     suffixes FILE   the list of public suffixes, for remote_ip name; by default that of Debian's
+//!                     package publicsuffix
+//!     on_error        tempfail: put everybody off while the store is not available; else nobody is, as
+//!                     with Perl qpsmtpd
+//!
+//!     db_dir, redis, nfslock, upgrade and per_recipient_db are accepted and mean nothing:
+//!     config/store says where all plugins remember.
+//!
+//! CONFIG
+//!     denysoft_greylist       arguments, one a line with its value, for those that config/plugins
+//!                             does not give; a recipient's own file (see user_config) may have
+//!                             black_timeout, grey_timeout, white_timeout, reject and mode, which
+//!                             count before the arguments
+//!     greylist_exclude_files  names of files whose clients are not put off: an address, a network, a
+//!                             name with all names below it, or /REGEXP/ a line.  Names are those that
+//!                             lead back to the client's address.  Postgrey's files have this form.
+//!                             Which files is read at the start; what is in them, always.
+//!
+//! REPLIES
+//!     450 This mail is temporarily denied     at MAIL and RCPT; 451 at DATA
+//!
+//! NOTES
+//!     greylist            of the transaction: what the client will be told at DATA
+//!     p0f, geoip_country  of the connection, for the arguments of these names
+//!     spfquery            of the transaction: the result of SPF, where a Perl plugin found it
+//!     whitelistrcpt       of the transaction: how many recipients are on a white list
+//!
+//! STORE
+//!     `greylisting`: a client, sender and recipient, with the time of the first try or the last mail,
+//!     and how often the client was new, was put off, has sent mail.
+//!
+//! SEE ALSO
+//!     sender_permitted_from, dns_whitelist_soft, whitelist, user_config, docs/store.md
+//! ```
+
+mod client;
+mod entry;
+mod exclude;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use crate::config::{Derived, Lines};
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::plugins::whitelist::WHITELISTRCPT;
+use crate::state::Note;
+use crate::store::{Put, Unavailable};
+
+use self::client::Key;
+use self::entry::{Entry, Judgement};
+use self::exclude::Excluded;
+use self::rules::Rules;
+
+/// What the client will be told at DATA; a note of the transaction.
+pub const GREYLIST: Note<String> = Note::new("greylist");
+
+/// The plugin's table of the store.
+const TABLE: &str = "greylisting";
+
+const TEXT: &str = "This mail is temporarily denied";
+
+struct Greylisting {
+    rules: Rc<Derived<Rules>>,
+    excluded: Vec<Rc<Derived<Excluded>>>,
+    /// Is everybody put off while the store is not available?
+    fails_closed: bool,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let pairs = rules::pairs(args)?;
+    let base = Rules::default().with(&pairs)?;
+    let rules = hooks.derived_checked("denysoft_greylist", move |lines, problems| {
+        Rules::default().with_lines(lines, problems).with(&pairs).unwrap_or_else(|why| {
+            problems.push(why.within("denysoft_greylist does not go with the arguments"));
+            base.clone()
+        })
+    });
+    let (config, explaining) = (hooks.config().clone(), rules.clone());
+    hooks.keeps(TABLE, move |kept| {
+        let rules = explaining.of(&config.list(explaining.name()));
+        entry::explain(kept, &rules)
+    });
+    let greylisting = Rc::new(Greylisting {
+        rules,
+        excluded: excluded(hooks)?,
+        fails_closed: args.named("on_error").is_some_and(|word| word == "tempfail"),
+    });
+    let at_rcpt = greylisting.clone();
+    hooks.mail(move |session, sender, _params| {
+        let rules = session.derived(&greylisting.rules);
+        if rules.are_by_recipient() {
+            return Ok(DECLINED);
+        }
+        let verdict = greylisting.judge(session, &rules, sender, None)?;
+        Ok::<_, Unavailable>(now_or_later(session, verdict, rules.deny_late || sender.is_null()))
+    });
+    hooks.rcpt(move |session, recipient, _params| {
+        let mut rules = session.derived(&at_rcpt.rules);
+        if !rules.are_by_recipient() {
+            return Ok(DECLINED);
+        }
+        if let Some(own) = session.own_config(recipient, at_rcpt.rules.name()) {
+            rules = Rc::new(with_own(session, &rules, &own));
+        }
+        let sender = session.transaction.sender().cloned().unwrap_or_default();
+        let verdict = at_rcpt.judge(session, &rules, &sender, Some(recipient))?;
+        Ok::<_, Unavailable>(now_or_later(session, verdict, sender.is_null()))
+    });
+    hooks.data(|session| {
+        let Some(text) = session.transaction.notes.get(GREYLIST) else { return DECLINED };
+        let listed = session.transaction.notes.get(WHITELISTRCPT).unwrap_or(0);
+        if usize::try_from(listed) == Ok(session.transaction.recipients().len()) {
+            return session.skip("all recipients whitelisted");
+        }
+        Verdict::denysoft(text)
+    });
+    Ok(())
+}
+
+/// The clients in each file of greylist_exclude_files.
+fn excluded(hooks: &mut Hooks) -> Result<Vec<Rc<Derived<Excluded>>>> {
+    const FILES: &str = "greylist_exclude_files";
+    hooks.uses_config(&[FILES]);
+    let files = hooks.config().load(FILES)?;
+    let mut excluded = vec![];
+    for line in files.entries() {
+        if !hooks.config().exists(&line.text) {
+            let why = Error::at(&line.file, line.number, format!("no file '{}'", line.text));
+            hooks.log(Level::Warn, why);
+        }
+        excluded.push(hooks.derived_checked(line.text.clone(), Excluded::parse));
+    }
+    Ok(excluded)
+}
+
+/// The rules for a recipient that has some of its own.
+fn with_own(session: &Session, rules: &Rules, own: &Lines) -> Rules {
+    let mut problems = vec![];
+    let rules = rules.with_own_lines(own, &mut problems);
+    problems.iter().for_each(|problem| session.log(Level::Warn, problem));
+    rules
+}
+
+/// A refusal as it is, or a note of it for DATA.
+fn now_or_later(session: &mut Session, verdict: Verdict, is_later: bool) -> Verdict {
+    if !is_later || !verdict.code().is_deny() {
+        return verdict;
+    }
+    session.transaction.notes.set(GREYLIST, verdict.text().to_owned());
+    DECLINED
+}
+
+impl Greylisting {
+    fn judge(
+        &self,
+        session: &mut Session,
+        rules: &Rules,
+        sender: &Address,
+        recipient: Option<&Address>,
+    ) -> std::result::Result<Verdict, Unavailable> {
+        if rules.is_off || session.is_immune() || self.exempts(session, rules) {
+            return Ok(DECLINED);
+        }
+        let passes_spf = rules.spf.is_asked() && client::passes_spf(session, sender);
+        if passes_spf && rules.spf.exempts() {
+            return Ok(session.skip(format_args!("SPF lets it send for {}", sender.host())));
+        }
+        let Some(key) = Key::of(session, rules, passes_spf, sender, recipient) else {
+            session.log(Level::Error, "enable one of remote_ip, sender, or recipient!");
+            return Ok(DECLINED);
+        };
+        match remember(session, rules, &key) {
+            Ok(judgement) => Ok(answer(session, rules, &key.text, &judgement)),
+            Err(unavailable) if self.fails_closed => Err(unavailable),
+            Err(_) => Ok(session.skip("the store is not available")),
+        }
+    }
+
+    fn exempts(&self, session: &mut Session, rules: &Rules) -> bool {
+        if !rules.p0f.is_empty() && !exclude::fits_p0f(session, &rules.p0f) {
+            session.skip("no p0f match");
+        } else if exclude::is_in_country(session, &rules.geoip) {
+            session.skip("geoip country match");
+        } else if self.excluded.iter().any(|list| session.derived(list).has_client_of(session)) {
+            session.skip("in greylist_exclude_files");
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+/// Brings the entry of `key` up to date, and says what it is.
+fn remember(
+    session: &Session,
+    rules: &Rules,
+    key: &Key,
+) -> std::result::Result<Judgement, Unavailable> {
+    let table = session.store(TABLE);
+    let now = table.now().as_secs();
+    let known = match &key.by_address {
+        Some(address) if table.get::<Entry>(&key.text)?.is_none() => table.get(address)?,
+        _ => None,
+    };
+    table.update(&key.text, |old: Option<Entry>| {
+        let (entry, judgement) = Entry::next(old.or(known), now, rules);
+        (Put(entry, entry.time_left(now, rules)), judgement)
+    })
+}
+
+fn answer(session: &Session, rules: &Rules, key: &str, judgement: &Judgement) -> Verdict {
+    match judgement {
+        Judgement::White(count) => session.pass(format_args!("white, {count} deliveries: {key}")),
+        Judgement::Grey => session.pass(format_args!("updated grey->white: {key}")),
+        _ if !rules.rejects => session.fail(format_args!("tolerated, {judgement}: {key}")),
+        _ => {
+            session.fail(format_args!("{judgement}: {key}"));
+            Verdict::denysoft(TEXT)
+        }
+    }
+}
