@@ -44,7 +44,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use crate::config::{is_leftover, leading_numbers, network};
+use crate::config::{Config, is_leftover, leading_numbers, network};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Verdict};
 use crate::log::Level;
@@ -77,6 +77,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The files of `config/peers`, where `config/plugins` has this plugin.
+pub(crate) fn files(config: &Config) -> Vec<String> {
+    let is_loaded = config.list("plugins").find("peers").is_some();
+    let folder = config.folder_named(FOLDER).filter(|_| is_loaded);
+    folder.and_then(|folder| Lists::find(&folder).ok()).unwrap_or_default().files
 }
 
 /// The files, and whom they are for.

@@ -3,7 +3,7 @@
 pub mod absent;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, Hook, Hooks, List, Origin, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
-use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED};
+use crate::plugins::{ALIASES, PLUGINS, PRIVILEGED, peers};
 use crate::settings::{self, LOGGING, LOGLEVEL, NO_NEW_PRIVS, PERL_PLUGINS};
 use crate::sys::confine;
 
@@ -141,14 +141,30 @@ pub fn confinement(config: &Config) -> Confinement {
         _ => {}
     }
     let (mut workers, mut is_perl) = (true, false);
-    for file in ["logging", "plugins"] {
-        for line in config.list(file).iter() {
-            let name = without_number(line.split_whitespace().next().unwrap_or(""));
-            is_perl |= name.contains("::") || perl_file(config, name).is_some();
+    let files = ["logging", "plugins"].map(str::to_owned).into_iter();
+    for file in files.chain(peers::files(config)) {
+        for line in config.list(&file).iter() {
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            let is_kept = perl::take_kept(&mut words);
+            let name = without_number(words.first().unwrap_or(&""));
+            is_perl |= name.contains("::")
+                || perl_file(config, name)
+                    .is_some_and(|(path, _)| native_instead(config, &path, is_kept).is_none());
             workers &= !find(name).is_some_and(|(plugin, _)| PRIVILEGED.contains(&plugin.name));
         }
     }
     Confinement { workers, all: workers && !is_perl }
+}
+
+/// The native plugin that stands for a Perl file that a release of Perl qpsmtpd has, unless the line or
+/// the setting keeps the file.
+fn native_instead(
+    config: &Config,
+    path: &Path,
+    is_kept: bool,
+) -> Option<(&'static Plugin, &'static [&'static str])> {
+    let keeps_all = is_kept || config.setting(PERL_PLUGINS) == "always";
+    perl::known(path).filter(|_| !keeps_all).and_then(find)
 }
 
 /// Loads the plugins of `config/logging` and `config/plugins`, in this order.
@@ -285,9 +301,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     if let Some((path, implied)) = found {
         let file = path.display();
         let words: Vec<&str> = implied.iter().copied().chain(words.iter().copied()).collect();
-        let keeps_all = is_kept || config.setting(PERL_PLUGINS) == "always";
-        let known = perl::known(&path).filter(|_| !keeps_all).and_then(find);
-        if let Some((plugin, implied)) = known {
+        if let Some((plugin, implied)) = native_instead(config, &path, is_kept) {
             let args = Args::new(implied.iter().copied().chain(words.iter().copied()));
             let Err(why) = load_native(plugins, config, instance, plugin, &args) else {
                 plugins.set_origin(Origin::Known);
@@ -302,7 +316,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         };
         let Some((plugin, _)) = find(name) else {
             let other = other_perl_file(config, name).unwrap_or_default();
-            return Err(place(Error::new(format!("{file} cannot work here: {why}{other}"))));
+            return Err(place(Error::missing(format!("{file} cannot work here: {why}{other}"))));
         };
         plugins.log(
             Level::Warn,
@@ -396,12 +410,12 @@ fn load_perl(
         let missing = perl::missing_module(&error.to_string());
         return Err(match (missing, source) {
             (Some(module), Source::File(file)) => Error::missing(format!(
-                "{instance}: the Perl file {} is there, but not the Perl module {module}: {error}",
+                "{instance}: its Perl file {} needs the Perl module {module}, which is not installed",
                 file.display()
             )),
-            (Some(module), _) => Error::missing(format!(
-                "{instance}: the Perl module {module} is not there: {error}"
-            )),
+            (Some(module), _) => {
+                Error::missing(format!("{instance}: the Perl module {module} is not installed"))
+            }
             _ => error.within(instance),
         });
     }
@@ -507,5 +521,41 @@ mod tests {
     fn manuals_come_from_the_source() {
         let (plugin, _) = find("rcpt_ok").unwrap();
         assert!(plugin.manual().starts_with("NAME\n"), "{}", plugin.manual());
+    }
+
+    /// docs/perl.md says of each plugin of a release whether it is native, and under which name.
+    #[test]
+    fn the_guide_says_which_plugins_of_releases_are_native() {
+        const GUIDE: &str = include_str!("../docs/perl.md");
+        const KNOWN: &str = include_str!("perl/known.txt");
+        // Their files are Perl, or cannot work, and are not among the known ones.
+        let others = [
+            "async/require_resolvable_fromhost",
+            "check_badrcptto_patterns",
+            "require_resolvable_fromhost",
+        ];
+        let known = KNOWN.lines().filter(|line| !line.starts_with('#'));
+        let mut names: Vec<&str> = known.filter_map(|line| line.split(' ').nth(1)).collect();
+        names.extend(others);
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let mut rows = GUIDE.lines().filter(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = rows.next().unwrap_or_else(|| panic!("docs/perl.md lacks {name}"));
+            let here = match find(name) {
+                _ if ["check_badrcptto_patterns", "require_resolvable_fromhost"]
+                    .contains(&name) =>
+                {
+                    "| Perl |".to_owned()
+                }
+                Some((plugin, _)) if plugin.name.replace('-', "_") == name.replace('-', "_") => {
+                    "| native |".to_owned()
+                }
+                Some((plugin, _)) => format!("| native: `{}` |", plugin.name),
+                None if row.contains("| no | no |") => continue,
+                None => "| Perl |".to_owned(),
+            };
+            assert!(row.contains(&here), "{name} should be {here}: {row}");
+        }
     }
 }

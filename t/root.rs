@@ -201,7 +201,7 @@ fn sessions_have_nothing_of_the_starters() {
 }
 
 /// A line of /proc/PID/status.
-fn status(pid: Pid, name: &str) -> String {
+pub(crate) fn status(pid: Pid, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.trim_start_matches(':').trim().to_owned()

@@ -41,6 +41,11 @@ pub const ABSENT: &[Absent] = &[
         Perl,
         "it needs the library of vpopmail; auth/auth_vpopmaild asks vpopmail",
     ),
+    row(
+        "auth/authnull",
+        Obsolete,
+        "it lets everybody authenticate, and relay; auth/authdeny shows what clients do",
+    ),
     row("domainkeys", Obsolete, "DomainKeys became DKIM (RFC 6376)"),
     row("dspam", Perl, "it needs the program dspam, which is not maintained"),
     row("ident/geoip", Later, "it needs a reader of MaxMind databases and comes with it"),
@@ -52,6 +57,7 @@ pub const ABSENT: &[Absent] = &[
     row("qmail_deliverable", Later, "it asks qmail-deliverabled"),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),
+    row("virus/check_for_hi_virus", Obsolete, "it looks for one virus of 2004"),
     row("virus/clamav", Perl, "it starts a scanner for each message; virus/clamdscan is faster"),
     row("virus/hbedv", Perl, DEAD),
     row("virus/kavscanner", Perl, DEAD),
@@ -119,7 +125,7 @@ mod tests {
         let mut names: Vec<_> = rows.iter().map(|(_, name)| *name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((rows.len(), names.len()), (78, 78));
+        assert_eq!((rows.len(), names.len()), (80, 80));
         let wanted: Vec<_> = rows.iter().map(|(_, name)| wanted(name)).collect();
         let rows: Vec<_> = rows.into_iter().map(|(row, _)| row).collect();
         assert!(rows == wanted, "docs/upstream-plugins.md should have\n{}", wanted.join("\n"));

@@ -60,6 +60,9 @@ for my $case (@CASES) {
     like $Plugin::logged[0][1], qr/^$log: /, 'says why';
     unlike $Plugin::logged[0][1], qr/\Q$secret\E|secret/, 'and no password';
 }
+my $plugin = bless {auth => {ticket => $ticket}}, 'Plugin';
+my @given = (method => 'cram-md5', src_clear => $secret, attempt_hash => $answer);
+is((Qpsmtpd::Auth::validate_password($plugin, @given))[0], OK, 'the plugin has the ticket');
 ok !eval { verdict(src_clear => 'x', attempt_clear => 'x'); 1 }, 'the method must be given';
 
 is(Qpsmtpd::Auth::e64("a\0b\0c"), 'YQBiAGM=', 'base64');

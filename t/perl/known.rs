@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use nix::unistd::geteuid;
+
 use super::PLUGINS;
-use crate::harness::{Config, Model, deb};
+use crate::harness::{Config, Model, Server, deb};
+use crate::root::status;
 
 /// The name of the plugin in the folder, the name in the line, what stands behind it, what is added to
 /// the file, `perl_plugins`, and what `--check` calls it.
@@ -61,5 +64,27 @@ fn only_known_files_give_way() {
         assert_eq!(log.contains(&notice), what == NATIVE, "{case:?}: {log}");
         let stays = "/plugins/relay stays, as the native 'relay' refuses the line: ";
         assert_eq!(log.contains(stays), arguments == "never 1", "{case:?}: {log}");
+    }
+}
+
+/// Where all files are answered natively, nobody needs what a program of a Perl plugin might.
+#[test]
+fn known_files_leave_nothing_of_root() {
+    if !geteuid().is_root() || !super::perl_qpsmtpd() {
+        return;
+    }
+    for (line, setting, is_bounded) in [
+        ("check_relay", "auto", true),
+        ("check_relay perl always", "auto", false),
+        ("check_relay", "always", false),
+    ] {
+        let config = Config::new()
+            .set("plugins", &format!("{line}\nrcpt_ok\nqueue/discard"))
+            .set("plugin_dirs", PLUGINS)
+            .set("perl_plugins", setting);
+        let mut server = Server::start(&config, Model::Forkserver);
+        let bounds = status(server.parent().pid(), "CapBnd");
+        assert_eq!(bounds.trim_matches('0').is_empty(), is_bounded, "{line} {setting}: {bounds}");
+        server.stop().unwrap();
     }
 }

@@ -162,7 +162,7 @@ const ODD: [(&str, Option<&str>); 6] = [
     ("my $last = 0;\nsub hook_rcpt { return DECLINED }\n__END__\nno code", None),
     ("use FindBin;\ndie unless -d \"$FindBin::Bin/config\";", None),
     ("sub hook_rcpt {", Some("Missing right curly")),
-    ("use No::Such::Module;", Some("No/Such/Module.pm")),
+    ("use No::Such::Module;", Some("No::Such::Module")),
     ("sub register { die \"not like that\\n\" }", Some("not like that")),
     ("sub register { exit 3 }", Some("the Perl process died")),
 ];
@@ -241,11 +241,13 @@ struct Row {
 /// The rows of the guide by name.
 fn guide() -> BTreeMap<String, Row> {
     let (_, table) = GUIDE.split_once("\n## Debian's plugins\n").expect("the guide has this part");
+    let table = table.split("\n## ").next().unwrap_or_default();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
         let [name, here, as_perl, why] =
             std::array::from_fn(|_| cells.next().unwrap_or_else(|| panic!("{row}")));
+        let here = here.split(':').next().unwrap_or_default().to_owned();
         (name.trim_matches('`').to_owned(), Row { here, as_perl, why })
     })
     .collect()

@@ -15,6 +15,16 @@ sub do_sets { my ($self) = @_; @{ $self->qp }{qw(_auth _auth_user _auth_mechanis
 sub do_relay { my ($self) = @_; $self->connection->relay_client(1) }
 sub do_note { my ($self, $t) = @_; return shown($t->notes('rcpt_ok')) }
 sub do_result { my ($self, $t) = @_; return $t->notes('rcpt_ok')->{hook_rcpt}{return} }
+sub do_shapes {
+    my ($self, $t) = @_;
+    my $bare = $t->notes('rcpt_ok');
+    my $deep = $t->notes('rcpt_ok')->{'hook_rcpt'}{return};
+    my $over_lines = $t
+        ->notes('rcpt_ok')
+        ->{hook_rcpt}{return};
+    my $after = $t->notes('rcpt_ok');
+    return (shown($bare), $deep, $over_lines, shown($after));
+}
 sub do_hash { my ($self, $t) = @_; $t->notes(rcpt_ok => {mine => 1}); my $note = $t->notes('rcpt_ok'); return shown($note) }
 sub hook_user_config { my ($self, $t, $address, $name) = @_; return $name eq 'own' ? (OK, 'for ' . $address->user) : DECLINED }
 sub hook_rcpt { my ($self, $t, $to) = @_; $self->connection->notes(own => scalar $to->config('own')); return DECLINED }
@@ -102,6 +112,7 @@ fn a_plugins_name_is_a_note_like_any_other() {
         &[
             ("NOOP note", "250 undef"),
             ("NOOP result", "250 900"),
+            ("NOOP shapes", "250 undef 900 900 undef"),
             ("NOOP hash", r#"250 {"hook_rcpt" => {"return" => 900},"mine" => 1}"#),
         ],
     );
@@ -196,8 +207,12 @@ fn older_names_find_perl_files() {
 /// One start says all that has to be installed.
 #[test]
 fn all_that_is_missing_is_told_at_once() {
-    let lines = "no_such\nrcpt_ok\nneeds\nanother/one x\nqueue/maildir {work}/Maildir";
-    let config = config(lines, &[("needs", "use No::Such::Module;\nsub hook_rcpt { }\n")]);
+    let lines = "no_such\nrcpt_ok\nneeds\nanother/one x\nNo::Such::Plugin\nlistens\nqueue/discard";
+    let plugins = [
+        ("needs", "use No::Such::Module;\nsub hook_rcpt { }\n"),
+        ("listens", "sub hook_connect { my $line = <STDIN>; }\n"),
+    ];
+    let config = config(lines, &plugins);
     let failed = refusal(&config);
     let folder = config.path("plugins");
     for (number, says) in [
@@ -211,13 +226,16 @@ fn all_that_is_missing_is_told_at_once() {
         (
             3,
             format!(
-                "needs: the Perl file {} is there, but not the Perl module No::Such::Module",
+                "needs: its Perl file {} needs the Perl module No::Such::Module, which is not installed",
                 folder.join("needs").display()
             ),
         ),
         (4, "no plugin 'another/one': it is not native".into()),
+        (5, "No::Such::Plugin: the Perl module No::Such::Plugin is not installed".into()),
+        (6, "listens cannot work here: it reads from the client's socket".into()),
     ] {
         let line = failed.lines().find(|line| line.contains(&format!("plugins:{number}: ")));
+        assert!(line.is_some_and(|line| !line.contains("@INC")), "{number}: {failed}");
         assert!(line.is_some_and(|line| line.contains(&says)), "{number}: {failed}");
     }
 }

@@ -21,6 +21,7 @@ sub validate_password {
     my ($clear, $crypted) = @given{qw(src_clear src_crypt)};
     my $method = $given{method} || die "validate_password needs the method\n";
     my $deny   = $given{deny} || DENY;
+    my $ticket = $given{ticket} || $plugin->{auth}{ticket};
     # The reply names the plugin by the file that calls.
     my $name = File::Basename::basename((caller)[1]);
 
@@ -42,11 +43,11 @@ sub validate_password {
         }
     }
     if ($clear && defined $given{attempt_hash}) {
-        if (!$given{ticket}) {
+        if (!$ticket) {
             $plugin->log(LOGERROR, 'skip: an answer without a ticket');
             return (DECLINED, $name);
         }
-        if ($given{attempt_hash} eq hmac_md5_hex($given{ticket}, $clear)) {
+        if ($given{attempt_hash} eq hmac_md5_hex($ticket, $clear)) {
             $plugin->log(LOGINFO, 'pass: answer fits');
             return (OK, $name);
         }
