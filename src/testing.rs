@@ -292,7 +292,7 @@ impl Trial {
             plugins: Rc::new(plugins),
             config: config.clone(),
             spool: Rc::new(spool),
-            store: Rc::new(Store::volatile()?),
+            store: Rc::new(Store::volatile(&config)?),
         };
         let remote = ([192, 0, 2, 1].into(), 40000);
         let connection = Connection::new(remote, ([192, 0, 2, 25].into(), 25));

@@ -38,6 +38,9 @@ mod units;
 // Lists of plugins by client.
 mod peers;
 
+// What plugins remember.
+mod store;
+
 // Plugins in a crate of its own, which a site keeps.
 mod site;
 

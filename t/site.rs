@@ -1,37 +1,13 @@
 //! A site's own crate with its plugins: examples/site.
 
 use std::path::Path;
-use std::process::Command;
 
-use crate::harness::{Config, Model, Server};
-
-/// Runs `cargo COMMAND` for the example, where these tests were built and as they were.
-fn cargo(command: &str) {
-    let programs = Path::new(Model::Prefork.program()).parent().unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([command, "--package", "site"]);
-    cargo
-        .args(["--offline", "--locked", "--quiet", "--target-dir"])
-        .arg(programs.parent().unwrap());
-    // Crates that look at these are built anew where they differ.
-    for (name, _) in std::env::vars_os() {
-        let is_of_this_crate =
-            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        if name.to_str().is_some_and(is_of_this_crate) {
-            cargo.env_remove(name);
-        }
-    }
-    if programs.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let done = cargo.output().unwrap();
-    assert!(done.status.success(), "cargo {command}: {}", String::from_utf8_lossy(&done.stderr));
-}
+use crate::harness::{Config, Model, Server, cargo};
 
 #[test]
 fn a_site_has_plugins_in_a_crate_of_its_own() {
-    cargo("test");
-    cargo("build");
+    cargo(&["test", "--package", "site"]);
+    cargo(&["build", "--package", "site"]);
     let program = Path::new(Model::Prefork.program()).with_file_name("site");
     let config = Config::new()
         .set("plugins", "former-staff\nrcpt_ok\nqueue/maildir {work}/Maildir")

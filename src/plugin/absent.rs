@@ -30,7 +30,6 @@ const fn row(name: &'static str, fate: Fate, why: &'static str) -> Absent {
     Absent { name, fate, why }
 }
 
-const STORE: &str = "it needs a store that processes share and comes with it";
 const DEAD: &str = "its scanner is not sold any more; virus/clamdscan does its work";
 
 /// THE table of plugins that are not there.

@@ -15,6 +15,7 @@ use crate::server::{lists, privileges};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
+use crate::store::Store;
 
 mod typos;
 
@@ -39,6 +40,12 @@ pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result
     match Spool::check(&dir, mode, is_root) {
         Ok(warning) => warning.iter().for_each(warn),
         Err(error) => errors.push(error),
+    }
+    let store = Store::new(config)?;
+    match store.fault(is_root) {
+        Some(fault) if plugins.tables().is_empty() => warn(fault),
+        Some(fault) => errors.push(Error::new(fault)),
+        None => {}
     }
     smtp::warnings(config, &plugins).iter().for_each(warn);
     byte_order_marks(config).iter().for_each(warn);

@@ -5,12 +5,15 @@ use std::fs::OpenOptions;
 use std::io::{stderr, stdin, stdout};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use nix::unistd::dup2_stderr;
 
 use crate::error::{Error, Result};
 use crate::hook::Shared;
+use crate::log::Level;
 use crate::server::listener::{End, Peer, has_path};
 use crate::smtp::stream::is_same;
 use crate::smtp::{Stream, serve, stream};
@@ -38,7 +41,20 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
     shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);
     serve(stream, connection, shared);
+    look_after_store(shared);
     Ok(())
+}
+
+/// Has the store looked after, by a program for which nobody waits.
+fn look_after_store(shared: &Shared) {
+    if !shared.store.is_neglected() {
+        return;
+    }
+    let mut tend = Command::new("/proc/self/exe");
+    tend.args(["--store", "tend"]).stdin(Stdio::null()).stdout(Stdio::null());
+    if let Err(error) = tend.stderr(Stdio::null()).process_group(0).spawn() {
+        shared.plugins.log(Level::Warn, format_args!("the store is not looked after: {error}"));
+    }
 }
 
 /// Takes the place of a process of which a handler was overdue: writes that to the log, and removes

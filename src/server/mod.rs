@@ -26,6 +26,7 @@ mod rights;
 mod scoreboard;
 mod signals;
 mod startup;
+mod store_tool;
 mod worker;
 
 pub use startup::{forkserver, prefork, qpsmtpd};

@@ -4,16 +4,19 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::server::console::say;
-use crate::server::{certificate, check, dkim_key};
+use crate::server::{certificate, check, dkim_key, store_tool};
 
 /// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config`,
-/// `--make-certificate` and `--make-dkim-key`.  None: nothing of that was asked.
-pub(super) fn answer(common: &cli::Common) -> Option<Result<()>> {
+/// `--make-certificate`, `--make-dkim-key` and `--store`.  None: nothing of that was asked.
+pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
     if let Some(folder) = &common.make_certificate {
         return Some(certificate::make(folder));
     }
     if !common.make_dkim_key.is_empty() {
         return Some(dkim_key::make(&common.make_dkim_key));
+    }
+    if !common.store.is_empty() {
+        return Some(store_tool::run(&common.store, user));
     }
     if common.show_config {
         return Some(check::show(common.only_set));

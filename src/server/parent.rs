@@ -6,6 +6,7 @@
 mod clients;
 mod inherit;
 mod processes;
+pub(super) mod store;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -93,6 +94,8 @@ pub(crate) struct Parent {
     short_until: Option<Instant>,
     stopping: Option<Instant>,
     preloaded: Instant,
+    /// When the store was looked after last.
+    tended: Instant,
 }
 
 impl Parent {
@@ -135,6 +138,7 @@ impl Parent {
             short_until: None,
             stopping: None,
             preloaded: Instant::now(),
+            tended: Instant::now(),
         })
     }
 
@@ -154,6 +158,7 @@ impl Parent {
             if self.stopping.is_none() {
                 // Something that processes inherit may have ended, too.
                 self.preload();
+                self.tend_store(now);
                 dispatch.balance(self, now);
                 let has_room = self.has_room(&*dispatch);
                 self.open_while(has_room, now);

@@ -13,22 +13,22 @@ use crate::error::{Error, Result};
 use crate::plugin;
 use crate::server::account::{self, Account};
 use crate::server::rights;
-use crate::settings::SPOOL_DIR;
+use crate::settings::{SPOOL_DIR, STORE};
 use crate::sys::confine;
 
-/// Finds out what `~` is and, as root, makes it and the configured spool folder for the account,
-/// where they do not exist.
+/// Finds out what `~` is and, as root, makes it and the configured folders of the spool and the store
+/// for the account, where they do not exist.
 ///
 /// # Errors
 /// A folder cannot be made.
 pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<()> {
     let fail = |error| Error::new(format!("cannot become user '{}': {error}", account.name));
     // The configuration may be the account's, so root reads nothing there.
-    let (home, spool) = account
-        .lend(|| {
-            (account::home(account), config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR)))
-        })
-        .map_err(fail)?;
+    let read = || {
+        let spool = config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR));
+        (account::home(account), spool, config.setting(STORE).folder().map(str::to_owned))
+    };
+    let (home, spool, store) = account.lend(read).map_err(fail)?;
     make_for(&home, 0o755, account)?;
     config.set_home(home);
     let confinement = account.lend(|| plugin::confinement(config)).map_err(fail)?;
@@ -37,8 +37,8 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     {
         config.note_problem(format_args!("the bounding set of capabilities stays: {error}"));
     }
-    if let Some(spool) = spool {
-        make_for(&config.expand(&spool), 0o700, account)?;
+    for folder in spool.into_iter().chain(store) {
+        make_for(&config.expand(&folder), 0o700, account)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::server::console::warn;
 use crate::server::forkserver::Forkserver;
 use crate::server::listener::Listener;
 use crate::server::manager::Manager;
-use crate::server::parent::{Dispatch, Held, Parent};
+use crate::server::parent::{Dispatch, Held, Parent, store};
 use crate::server::pid_file::PidFile;
 use crate::server::prefork::Prefork;
 use crate::server::privileges;
@@ -31,7 +31,6 @@ use crate::server::{check, daemonize, environment, handoff, inetd, listener, one
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
-use crate::store::Store;
 use crate::sys::{confine, descriptors, panics, resolve, title};
 
 /// Files that we make are nobody else's to change.
@@ -52,7 +51,7 @@ struct Setup {
 /// The program `qpsmtpd`, with the plugins that a site has besides.
 pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Inetd::parse();
-    if let Some(answered) = answer(site, &options.common) {
+    if let Some(answered) = answer(site, &options.common, options.user.as_deref()) {
         return finish("qpsmtpd", answered);
     }
     inetd::protect_client();
@@ -62,7 +61,7 @@ pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
 /// The program `qpsmtpd-forkserver`, with the plugins that a site has besides.
 pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Forkserver::parse();
-    if let Some(answered) = answer(site, &options.daemon.common) {
+    if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
         return finish("qpsmtpd", answered);
     }
     let setup = Setup {
@@ -81,7 +80,7 @@ pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
 /// The program `qpsmtpd-prefork`, with the plugins that a site has besides.
 pub fn prefork(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Prefork::parse();
-    if let Some(answered) = answer(site, &options.daemon.common) {
+    if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
         return finish("qpsmtpd", answered);
     }
     let setup = Setup {
@@ -103,9 +102,9 @@ fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
 }
 
 /// Answers what takes no session; the plugins of the site are known from here on.
-fn answer(site: &'static [Plugin], common: &cli::Common) -> Option<Result<()>> {
+fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
     match plugin::add(site) {
-        Ok(()) => oneshot::answer(common),
+        Ok(()) => oneshot::answer(common, user),
         Err(error) => Some(Err(error)),
     }
 }
@@ -145,6 +144,7 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     let mut parent = Parent::new(shared, held, board, duty, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
 
+    parent.check_store();
     if let Some(background) = background {
         background.ready();
     }
@@ -220,7 +220,7 @@ fn load(config: &Config, stderr_level: Option<Level>) -> Result<Shared> {
     if let Some(warning) = warning {
         plugins.log(Level::Warn, warning);
     }
-    let store = Rc::new(Store::new(config)?);
+    let store = store::for_plugins(config, &plugins, None)?;
     Ok(Shared { plugins, config: config.clone(), spool: Rc::new(spool), store })
 }
 

@@ -19,6 +19,14 @@ pub enum StorePlace {
 }
 
 impl StorePlace {
+    /// The folder of the store, where it has one that the configuration names.
+    pub fn folder(&self) -> Option<&str> {
+        match self {
+            StorePlace::Lmdb { folder, .. } if folder == FOLDER => None,
+            StorePlace::Lmdb { folder, .. } => Some(folder),
+        }
+    }
+
     /// Reads `lmdb [FOLDER] [SIZE]`.
     pub(super) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<StorePlace> {
         match words.next()? {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::log::Level;
 use crate::store::Unavailable;
 
 /// What an engine says.
@@ -47,6 +48,22 @@ pub(super) trait Engine {
     fn get(&self, key: &[u8], at: Moment) -> Result<Option<Vec<u8>>>;
     /// Changes an entry while nobody else does.
     fn update(&self, key: &[u8], at: Moment, change: Changer<'_>) -> Result<()>;
-    /// All entries whose keys begin with `prefix`, in the order of their keys.
-    fn list(&self, prefix: &[u8], at: Moment) -> Result<Vec<Found>>;
+    /// Shows all entries of plugins whose keys begin with `prefix`.
+    fn each(&self, prefix: &[u8], at: Moment, show: &mut dyn FnMut(Found)) -> Result<()>;
+    /// Is there something to be asked?
+    fn exists(&self) -> bool {
+        true
+    }
+    /// Does what has to be done from time to time, and does not come to harm.  To be called where nothing
+    /// was asked before.
+    fn tend(&self, _now: Duration, _log: &dyn Fn(Level, &str)) {}
+    /// Has it been asked here, and was that not done for a while?
+    fn is_neglected(&self, _now: Duration) -> bool {
+        false
+    }
+    /// What is wrong with where it is, without a change to it.  `makes`: somebody makes folders who may
+    /// do so anywhere.
+    fn fault(&self, _makes: bool) -> Option<String> {
+        None
+    }
 }

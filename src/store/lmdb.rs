@@ -3,26 +3,38 @@
 //! Each process opens it at first use, never the parent: whatever happens to the file, it happens to
 //! somebody who can be replaced.  A transaction costs a few microseconds, and nobody waits for a disk.
 //! A process that is killed leaves nothing half done; only a machine that stops may leave a damaged
-//! file, which `care.rs` finds at the next start.
+//! file, which `lmdb/care.rs` finds at the next start.
+
+pub(super) mod care;
+pub(super) mod clocks;
+mod folder;
 
 use std::cell::RefCell;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heed::{Error, MdbError};
 
+use crate::log::Level;
 use crate::store::Unavailable;
 use crate::store::engine::{Change, Changer, Engine, Found, Moment, Result};
 use crate::store::record::Record;
 use crate::sys::lmdb::Lmdb;
 
-/// The file's name in its folder, which is LMDB's.
+/// What is in the folder: a folder for LMDB's two files, which go together, so that one can be put in
+/// the place of another at once.
+pub(super) const ENTRIES: &str = "entries";
+
+/// The file's name there, which is LMDB's.
 pub(super) const FILE: &str = "data.mdb";
 
-/// An entry that says what the others are; no plugin's key begins like this.
+/// What the keys of our own entries begin with, and no plugin's.
+const RESERVED: &[u8] = b"\0";
+
+/// An entry that says what the others are.
 const FORMAT: (&[u8], &[u8]) = (b"\0format", b"qpsmtpd 1");
 
 /// How many transactions may look at the file at the same time: more than there are processes.
@@ -56,6 +68,19 @@ impl LmdbEngine {
             size: usize::try_from(size).unwrap_or(usize::MAX),
             open: RefCell::default(),
         }
+    }
+
+    /// The same with room to remove entries where it is full: what is removed is written anew first.
+    pub(super) fn roomier(&self) -> LmdbEngine {
+        LmdbEngine::new(&self.folder, (self.size + self.size / 8) as u64)
+    }
+
+    fn entries(&self) -> PathBuf {
+        self.folder.join(ENTRIES)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.entries().join(FILE)
     }
 
     /// Does `act` with the open file.  It may be done again where the file has grown or been replaced.
@@ -98,27 +123,13 @@ impl LmdbEngine {
     }
 
     fn open(&self) -> Result<Opened> {
-        self.folder_is_ours().map_err(|error| self.no_file(error))?;
-        let lmdb = Lmdb::open(&self.folder, self.size, READERS);
-        let lmdb = lmdb.map_err(|error| Unavailable::down(self.fault(&error).reason()))?;
-        let file = identity(&self.folder.join(FILE)).map_err(|error| self.no_file(error))?;
+        let no_file = |error| self.no_file(error);
+        folder::make(&self.folder, &self.entries()).map_err(no_file)?;
+        let lmdb = Lmdb::open(&self.entries(), self.size, READERS);
+        let lmdb = lmdb.map_err(|error| self.fault(&error).for_all())?;
+        let file = identity(&self.path()).map_err(no_file)?;
         self.is_of_this_kind(&lmdb)?;
         Ok(Opened { lmdb, file, looked: Some(Instant::now()) })
-    }
-
-    /// Makes the folder where there is none.
-    fn folder_is_ours(&self) -> io::Result<()> {
-        let found = match fs::metadata(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-                fs::metadata(&self.folder)?
-            }
-            found => found?,
-        };
-        match found.mode() & 0o002 {
-            0 => Ok(()),
-            _ => Err(io::Error::other("everybody may write in it")),
-        }
     }
 
     /// A new file gets the entry that says what it is; another's file does not have it.
@@ -137,7 +148,7 @@ impl LmdbEngine {
         match known(lmdb) {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.no_file("a database of something else, or of another version")),
-            Err(error) => Err(Unavailable::down(self.fault(&error).reason())),
+            Err(error) => Err(self.fault(&error).for_all()),
         }
     }
 
@@ -149,7 +160,7 @@ impl LmdbEngine {
             return;
         }
         opened.looked = Some(now);
-        if identity(&self.folder.join(FILE)).ok() != Some(opened.file) {
+        if identity(&self.path()).ok() != Some(opened.file) {
             *open = None;
         }
     }
@@ -159,7 +170,7 @@ impl LmdbEngine {
     }
 
     fn fault(&self, error: &Error) -> Unavailable {
-        let file = self.folder.join(FILE);
+        let file = self.path();
         let file = file.display();
         match error {
             Error::Mdb(MdbError::MapFull) => {
@@ -170,7 +181,7 @@ impl LmdbEngine {
                 Unavailable::down(format_args!("{file} is no file of this version of LMDB"))
             }
             Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Panic) => {
-                Unavailable::down(format_args!("{file} is damaged: {error}"))
+                Unavailable::damaged(format_args!("{file} is damaged: {error}"))
             }
             Error::Mdb(MdbError::BadValSize) => Unavailable::now("an empty key, or one too long"),
             _ => Unavailable::now(format_args!("{file}: {error}")),
@@ -208,24 +219,42 @@ impl Engine for LmdbEngine {
         })
     }
 
-    fn list(&self, prefix: &[u8], at: Moment) -> Result<Vec<Found>> {
+    fn each(&self, prefix: &[u8], at: Moment, show: &mut dyn FnMut(Found)) -> Result<()> {
+        let show = RefCell::new(show);
         self.with(|lmdb| {
             let reading = lmdb.env().read_txn()?;
-            let mut found = vec![];
-            for entry in lmdb.from(&reading, prefix)? {
+            let entries = lmdb.from(&reading, if prefix.is_empty() { RESERVED } else { prefix })?;
+            for entry in entries {
                 let (key, octets) = entry?;
+                if key.starts_with(RESERVED) {
+                    continue;
+                }
                 if !key.starts_with(prefix) {
                     break;
                 }
-                let record = Record::read(octets).filter(|record| record.is_live(at.now));
-                found.extend(record.map(|record| Found {
-                    key: key.to_vec(),
-                    value: record.value.to_vec(),
-                    left: record.left(at.now),
-                }));
+                if let Some(record) = Record::read(octets).filter(|record| record.is_live(at.now)) {
+                    let (value, left) = (record.value.to_vec(), record.left(at.now));
+                    show.borrow_mut()(Found { key: key.to_vec(), value, left });
+                }
             }
-            Ok(found)
+            Ok(())
         })
+    }
+
+    fn exists(&self) -> bool {
+        !fs::metadata(self.path()).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn tend(&self, now: Duration, log: &dyn Fn(Level, &str)) {
+        self.tend_apart(now, log);
+    }
+
+    fn is_neglected(&self, now: Duration) -> bool {
+        self.open.borrow().is_some() && self.was_tended(now) == Ok(false)
+    }
+
+    fn fault(&self, makes: bool) -> Option<String> {
+        folder::fault(&self.folder, &self.entries(), makes)
     }
 }
 

@@ -79,6 +79,8 @@ mod tests;
 mod unavailable;
 mod volatile;
 
+pub(crate) use lmdb::care::PACE;
+
 pub use crate::net::network;
 pub use by_address::ByAddress;
 pub use engine::Change::{self, Keep, Put, Remove};

@@ -1,6 +1,7 @@
 //! The store of a process: which engine, when it is left alone, and what the log is told.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,38 +43,50 @@ impl Store {
     /// # Errors
     /// There is no memory.
     pub fn new(config: &Config) -> Result<Store> {
-        let engine: Box<dyn Engine> = match config.setting(STORE) {
-            StorePlace::Lmdb { folder, size } => {
-                Box::new(LmdbEngine::new(&config.expand(&folder), size))
-            }
-        };
-        Store::over(engine, config.setting(STORE_TIMEOUT))
-    }
-
-    /// One that is this process's alone, in memory, for tests.
-    ///
-    /// # Errors
-    /// There is no memory.
-    pub fn volatile() -> Result<Store> {
-        Store::over(Box::new(Volatile::default()), REST)
-    }
-
-    fn over(engine: Box<dyn Engine>, timeout: Duration) -> Result<Store> {
         let cells = shared::cells(2);
         let cells =
             cells.map_err(|error| Error::new(format!("no memory for the store: {error}")))?;
         let [rest, quiet] = cells else {
             unreachable!("there are as many cells as were asked for")
         };
-        Ok(Store {
+        Ok(Store::made(config, rest, quiet, Instant::now()))
+    }
+
+    /// The same in the place of this one, when the settings may have changed.
+    pub fn anew(&self, config: &Config) -> Store {
+        self.rest.store(0, Relaxed);
+        self.quiet.store(0, Relaxed);
+        Store::made(config, self.rest, self.quiet, self.begun)
+    }
+
+    /// One that is this process's alone, in memory, for tests.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn volatile(config: &Config) -> Result<Store> {
+        Ok(Store { engine: Box::new(Volatile::default()), ..Store::new(config)? })
+    }
+
+    fn made(
+        config: &Config,
+        rest: &'static AtomicU64,
+        quiet: &'static AtomicU64,
+        begun: Instant,
+    ) -> Store {
+        let engine: Box<dyn Engine> = match config.setting(STORE) {
+            StorePlace::Lmdb { folder, size } => {
+                Box::new(LmdbEngine::new(&config.expand(&folder), size))
+            }
+        };
+        Store {
             engine,
-            timeout,
+            timeout: config.setting(STORE_TIMEOUT),
             rest,
             quiet,
-            begun: Instant::now(),
+            begun,
             clock: Cell::default(),
             lines: RefCell::default(),
-        })
+        }
     }
 
     /// For tests: from now on it is so long after the beginning of 1970.
@@ -123,6 +136,43 @@ impl Store {
             }
         }
         answer
+    }
+
+    /// Is there one already?
+    pub(crate) fn exists(&self) -> bool {
+        self.engine.exists()
+    }
+
+    /// The names of the tables, each with how many entries it has.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) fn tables(&self) -> engine::Result<BTreeMap<String, usize>> {
+        let mut tables = BTreeMap::new();
+        self.ask(None, |engine, at| {
+            engine.each(b"", at, &mut |found| {
+                let name = found.key.split(|octet| *octet == b':').next().unwrap_or_default();
+                *tables.entry(String::from_utf8_lossy(name).into_owned()).or_default() += 1;
+            })
+        })?;
+        Ok(tables)
+    }
+
+    /// Does what has to be done from time to time, in a process that has not asked anything, and waits for
+    /// that: removes what is over, and sets a damaged file aside.
+    pub(crate) fn tend(&self, log: &dyn Fn(Level, &str)) {
+        self.engine.tend(self.now(), log);
+    }
+
+    /// Was it used by this process, and not looked after for a while?  So it is where there is no parent.
+    pub(crate) fn is_neglected(&self) -> bool {
+        self.engine.is_neglected(self.now())
+    }
+
+    /// What is wrong with where it is, without a change to it.  `makes`: a folder that does not exist will
+    /// be made by somebody who can make it anywhere.
+    pub(crate) fn fault(&self, makes: bool) -> Option<String> {
+        self.engine.fault(makes).map(|why| format!("store: {why}"))
     }
 
     /// Lines for the log since the last call.

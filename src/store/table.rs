@@ -30,6 +30,8 @@ pub struct Table {
 pub struct Kept {
     /// Its key; what is no UTF-8 is replaced.
     pub key: String,
+    /// Its key as it is.
+    pub raw: Vec<u8>,
     /// Its value, likewise.
     pub value: String,
     /// How much longer it is kept.
@@ -106,16 +108,17 @@ impl Table {
     /// The store does not answer.
     pub fn entries(&self) -> Result<Vec<Kept>> {
         let prefix = self.prefix.as_bytes();
-        let found = self.store.ask(self.until, |engine, at| engine.list(prefix, at))?;
-        let now = self.now();
+        let (mut entries, now) = (vec![], self.now());
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-        let kept = |found: Found| Kept {
-            key: text(&found.key[prefix.len()..]),
-            value: text(&found.value),
-            left: found.left,
-            now,
-        };
-        Ok(found.into_iter().map(kept).collect())
+        self.store.ask(self.until, |engine, at| {
+            entries.clear();
+            engine.each(prefix, at, &mut |Found { key, value, left }| {
+                let raw = key[prefix.len()..].to_vec();
+                entries.push(Kept { key: text(&raw), raw, value: text(&value), left, now });
+            })
+        })?;
+        entries.sort_by(|one, other| one.raw.cmp(&other.raw));
+        Ok(entries)
     }
 
     /// The time since the beginning of 1970 (UTC).

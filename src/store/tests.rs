@@ -10,7 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 
-use super::lmdb::{FILE, LmdbEngine};
+use super::lmdb::clocks::Clocks;
+use super::lmdb::{ENTRIES, FILE, LmdbEngine};
 use super::*;
 use crate::config::Config;
 use crate::log::Level;
@@ -54,7 +55,7 @@ fn each_engine(test: impl Fn(&Rc<Store>)) {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     test(&store_in(dir.path(), "8M"));
-    test(&Rc::new(Store::volatile().unwrap()));
+    test(&Rc::new(Store::volatile(&Config::new(vec![])).unwrap()));
 }
 
 #[test]
@@ -186,6 +187,7 @@ fn killed_processes_lose_nothing_and_block_nobody() {
             }
         }
     }
+    tend(dir.path(), &clocks(1000, 100));
 }
 
 /// The error of a first question, and what the log is told.
@@ -202,8 +204,8 @@ fn what_cannot_be_opened_is_named_once() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("store");
-    let file = folder.join(FILE);
-    fs::create_dir(&folder).unwrap();
+    let file = folder.join(ENTRIES).join(FILE);
+    fs::create_dir_all(folder.join(ENTRIES)).unwrap();
     for (octets, why) in [
         (vec![b'x'; 9000], "no file of this version of LMDB"),
         (vec![0; 9000], "no file of this version of LMDB"),
@@ -230,8 +232,8 @@ fn what_cannot_be_opened_is_named_once() {
 fn a_database_of_others_is_left_as_it_is() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("store");
-    fs::create_dir(&folder).unwrap();
+    let folder = dir.path().join("store").join(ENTRIES);
+    fs::create_dir_all(&folder).unwrap();
     {
         let theirs = crate::sys::lmdb::Lmdb::open(&folder, 1 << 20, 9).unwrap();
         let mut writing = theirs.env().write_txn().unwrap();
@@ -279,4 +281,133 @@ fn a_replaced_file_is_opened() {
     fs::rename(dir.path().join("store"), dir.path().join("old")).unwrap();
     engine.look_again();
     assert_eq!(len(&engine), 1);
+}
+
+fn clocks(wall: u64, steady: u64) -> Clocks {
+    Clocks { wall: seconds(wall), steady: seconds(steady), boot: "this".into() }
+}
+
+/// Looks after the file of `dir` when its clocks say so; nobody else may have it open in this process.
+fn tend(dir: &Path, clocks: &Clocks) -> (usize, usize) {
+    let tended = LmdbEngine::new(&dir.join("store"), 8 << 20).tend(clocks).unwrap();
+    assert_eq!(tended.damage, None);
+    (tended.entries, tended.removed)
+}
+
+#[test]
+fn what_is_over_is_removed_unless_the_clock_was_set() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let fill = |now| {
+        let store = store_in(dir.path(), "8M");
+        store.set_clock(seconds(now));
+        for number in 0..1200 {
+            table(&store).put(number.to_string(), number, seconds(60)).unwrap();
+        }
+        table(&store).put("stays", 1, DAY).unwrap();
+    };
+    fill(1000);
+    // The first look, one after the clock was set forwards, and one after a start of the machine.
+    assert_eq!(tend(dir.path(), &clocks(2000, 100)), (1201, 0));
+    assert_eq!(tend(dir.path(), &clocks(900_000_000, 700)), (1201, 0));
+    let started = Clocks { boot: "another".into(), ..clocks(900_000_600, 1300) };
+    assert_eq!(tend(dir.path(), &started), (1201, 0));
+    // It was set back again, and goes on.
+    assert_eq!(tend(dir.path(), &clocks(2600, 100)), (1201, 0));
+    assert_eq!(tend(dir.path(), &clocks(3200, 700)), (1201, 1200));
+    assert_eq!(tend(dir.path(), &clocks(3800, 1300)), (1, 0));
+    let store = store_in(dir.path(), "8M");
+    store.set_clock(seconds(3800));
+    assert_eq!(table(&store).get("stays"), Ok(Some(1)));
+}
+
+/// The clock was wrong for a while: what was written then does not stay for ever.
+#[test]
+fn what_was_written_in_the_future_begins_now() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = store_in(dir.path(), "8M");
+        store.set_clock(seconds(900_000_000));
+        table(&store).put("a", 1, seconds(60)).unwrap();
+    }
+    tend(dir.path(), &clocks(1000, 100));
+    tend(dir.path(), &clocks(1600, 700));
+    let store = store_in(dir.path(), "8M");
+    store.set_clock(seconds(1659));
+    assert_eq!(table(&store).get("a"), Ok(Some(1)));
+    store.set_clock(seconds(1661));
+    assert_eq!(table(&store).get::<u64>("a"), Ok(None));
+}
+
+#[test]
+fn a_full_store_has_room_again_when_entries_are_over() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let value = "x".repeat(1000);
+    let fill = |now| {
+        let store = store_in(dir.path(), "1M");
+        store.set_clock(seconds(now));
+        let put =
+            |number: &u64| table(&store).put(number.to_string(), &value, seconds(60)).is_err();
+        (0..2000).find(put).unwrap_or(2000)
+    };
+    let before = fill(1000);
+    assert!(before > 200);
+    let engine = || LmdbEngine::new(&dir.path().join("store"), 1 << 20).roomier();
+    engine().tend(&clocks(2000, 100)).unwrap();
+    assert_eq!(engine().tend(&clocks(2600, 700)).unwrap().removed, before as usize);
+    assert!(fill(2600) + 50 > before);
+}
+
+/// Damage of many kinds: either nobody comes to harm and all can be read, or the file is set aside and
+/// a new one begins.
+#[test]
+fn a_damaged_file_is_set_aside() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("store");
+    let file = folder.join(ENTRIES).join(FILE);
+    {
+        let table = table(&store_in(dir.path(), "8M"));
+        (0..3000).for_each(|number| table.put(number.to_string(), number, DAY).unwrap());
+    }
+    let sound = fs::read(&file).unwrap();
+    let page = |octets: &[u8], number: usize, with: u8| {
+        let mut octets = octets.to_vec();
+        octets[number * 4096..(number + 1) * 4096].fill(with);
+        octets
+    };
+    let last = sound.len() / 4096 - 1;
+    let mut damaged = vec![sound[..sound.len() / 2].to_vec(), sound[..3 * 4096].to_vec(), vec![]];
+    for number in (2..=last).step_by(5) {
+        damaged.extend([0, 0xff].map(|with| page(&sound, number, with)));
+    }
+    let mut aside = 0;
+    for (number, octets) in damaged.iter().enumerate() {
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join(ENTRIES)).unwrap();
+        fs::write(&file, octets).unwrap();
+        let lines = std::cell::RefCell::new(vec![]);
+        store_in(dir.path(), "8M").tend(&|level, text| {
+            lines.borrow_mut().push((level, text.to_owned()));
+        });
+        let lines = lines.take();
+        if !file.exists() {
+            aside += 1;
+            assert!(
+                lines.iter().any(|(level, text)| {
+                    *level == Level::Error
+                        && text.contains("entries was damaged")
+                        && text.contains("entries.bad")
+                }),
+                "{lines:?}"
+            );
+        }
+        // Whatever it was: it works now.
+        let store = store_in(dir.path(), "8M");
+        assert_eq!(add(&table(&store), "new", 1), Ok(1), "{number} {lines:?}");
+        table(&store).entries().unwrap();
+    }
+    assert!(aside * 2 > damaged.len(), "{aside} of {}", damaged.len());
 }

@@ -10,28 +10,49 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
     reason: String,
-    is_down: bool,
+    extent: Extent,
+}
+
+/// How much of the store is not available.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    OneAnswer,
+    All,
+    Damaged,
 }
 
 impl Unavailable {
     /// This one question got no answer.
     pub(super) fn now(reason: impl fmt::Display) -> Unavailable {
-        Unavailable { reason: reason.to_string(), is_down: false }
+        Unavailable { reason: reason.to_string(), extent: Extent::OneAnswer }
     }
 
     /// No question would get an answer now: the store is left alone for a moment.
     pub(super) fn down(reason: impl fmt::Display) -> Unavailable {
-        Unavailable { reason: reason.to_string(), is_down: true }
+        Unavailable { reason: reason.to_string(), extent: Extent::All }
     }
 
-    /// Why.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
+    /// The file is damaged.
+    pub(super) fn damaged(reason: impl fmt::Display) -> Unavailable {
+        Unavailable { reason: reason.to_string(), extent: Extent::Damaged }
+    }
+
+    /// The same for all questions.
+    pub(super) fn for_all(mut self) -> Unavailable {
+        if self.extent == Extent::OneAnswer {
+            self.extent = Extent::All;
+        }
+        self
+    }
+
+    /// Is the file damaged?
+    pub(super) fn is_damage(&self) -> bool {
+        self.extent == Extent::Damaged
     }
 
     /// Is it left alone for a moment?
     pub(super) fn is_down(&self) -> bool {
-        self.is_down
+        self.extent != Extent::OneAnswer
     }
 }
 

@@ -34,15 +34,13 @@ impl Engine for Volatile {
         Ok(())
     }
 
-    fn list(&self, prefix: &[u8], at: Moment) -> Result<Vec<Found>> {
+    fn each(&self, prefix: &[u8], at: Moment, show: &mut dyn FnMut(Found)) -> Result<()> {
         let entries = self.0.borrow();
         let live = entries.iter().filter(|(_, (_, ends))| *ends > at.now);
-        let own = live.filter(|(key, _)| key.starts_with(prefix));
-        let found = own.map(|(key, (value, ends))| Found {
-            key: key.clone(),
-            value: value.clone(),
-            left: ends.saturating_sub(at.now),
-        });
-        Ok(found.collect())
+        for (key, (value, ends)) in live.filter(|(key, _)| key.starts_with(prefix)) {
+            let left = ends.saturating_sub(at.now);
+            show(Found { key: key.clone(), value: value.clone(), left });
+        }
+        Ok(())
     }
 }

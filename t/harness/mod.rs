@@ -20,6 +20,10 @@ pub(crate) use process::{Log, Process};
 pub(crate) mod port;
 pub(crate) use port::free_port;
 
+// Programs that are built for a test.
+pub(crate) mod cargo;
+pub(crate) use cargo::cargo;
+
 // Debian packages with the programs of other people.
 pub(crate) mod deb;
 

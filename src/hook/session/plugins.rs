@@ -161,7 +161,6 @@ impl Plugins {
     }
 
     /// The tables of the store that are plugins', with what explains their entries.
-    #[allow(dead_code)]
     pub(crate) fn tables(&self) -> &[(&'static str, Rc<ExplainFn>)] {
         &self.keeps
     }

@@ -15,7 +15,7 @@ use crate::log::Level;
 use crate::plugin;
 use crate::server::listener::Peer;
 use crate::server::lists;
-use crate::server::parent::{Dispatch, Parent, forget};
+use crate::server::parent::{Dispatch, Parent, forget, store};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::{EXIT_BUG, Worker};
 use crate::smtp;
@@ -60,12 +60,22 @@ impl Parent {
     }
 
     /// Asks the lists of the plugins whether they answer as lists do, in a process of its own: nobody
-    /// waits for it, and it ends with the parent.  What is wrong is in the log; no list is left out.
+    /// waits for it.  What is wrong is in the log; no list is left out.
     pub(crate) fn check_lists(&mut self) {
         let plugins = &self.shared.plugins;
         if lists::named(&self.shared.config, &plugins.names().collect::<Vec<_>>()).is_empty() {
             return;
         }
+        self.aside("asks whether lists answer", |shared| {
+            let Shared { plugins, config, .. } = shared;
+            for fault in lists::faults(config, &plugins.names().collect::<Vec<_>>()) {
+                plugins.log(Level::Warn, fault);
+            }
+        });
+    }
+
+    /// Does `work` in a process that ends with the parent and serves nobody.
+    pub(super) fn aside(&mut self, doing: &str, work: impl FnOnce(&Shared)) -> Option<Pid> {
         match fork() {
             Ok(Forked::Child) => {
                 // The kernel knows the signal.
@@ -74,25 +84,17 @@ impl Parent {
                     exit(0);
                 }
                 self.leave_behind();
-                exit(catch_unwind(AssertUnwindSafe(|| self.ask_lists())).map_or(EXIT_BUG, |()| 0));
+                descriptors::ignore_group_signals();
+                title::set(doing);
+                self.shared.plugins.confine();
+                let done = catch_unwind(AssertUnwindSafe(|| work(&self.shared)));
+                exit(done.map_or(EXIT_BUG, |()| 0));
             }
-            Ok(Forked::Parent(_)) => {}
+            Ok(Forked::Parent(pid)) => Some(pid),
             Err(error) => {
-                self.log(
-                    Level::Warn,
-                    format_args!("the lists of plugins are not checked: {error}"),
-                );
+                self.log(Level::Warn, format_args!("no process that {doing}: {error}"));
+                None
             }
-        }
-    }
-
-    fn ask_lists(&self) {
-        descriptors::ignore_group_signals();
-        title::set("asks whether lists answer");
-        let Shared { plugins, config, .. } = &self.shared;
-        plugins.confine();
-        for fault in lists::faults(config, &plugins.names().collect::<Vec<_>>()) {
-            self.log(Level::Warn, fault);
         }
     }
 
@@ -119,12 +121,14 @@ impl Parent {
 
     fn reap(&mut self, dispatch: &mut dyn Dispatch) {
         loop {
+            let mut is_harmed = false;
             let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, 0)) => (pid.as_raw(), None),
                 Ok(WaitStatus::Exited(pid, status)) => {
                     (pid.as_raw(), Some(format!("ended with status {status}")))
                 }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    is_harmed = signal == Signal::SIGBUS || signal == Signal::SIGSEGV;
                     (pid.as_raw(), Some(format!("was killed by {signal}")))
                 }
                 _ => return,
@@ -143,19 +147,26 @@ impl Parent {
                 format_args!("process {pid}, {client}, {how}; {swept} spool files removed"),
             );
             dispatch.died(self, &slot);
+            if is_harmed {
+                self.suspect_store();
+            }
         }
     }
 
     /// Reads configuration and plugins anew.  Sessions in progress keep what they have.
     fn reload(&mut self) {
         let config = self.shared.config.anew();
-        match plugin::load(&config) {
-            Ok(plugins) => {
+        let loaded = plugin::load(&config).and_then(|plugins| {
+            let store = store::for_plugins(&config, &plugins, Some(&self.shared.store))?;
+            Ok((plugins, store))
+        });
+        match loaded {
+            Ok((plugins, store)) => {
                 smtp::preload(&config);
                 for warning in smtp::warnings(&config, &plugins) {
                     plugins.log(Level::Warn, warning);
                 }
-                self.shared = Shared { plugins, config, ..self.shared.clone() };
+                self.shared = Shared { plugins, config, store, ..self.shared.clone() };
                 self.replace_children();
                 self.log(Level::Notice, "the configuration was read again");
                 self.check_lists();
