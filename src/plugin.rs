@@ -216,7 +216,7 @@ fn load_into(
         }
     }
     Error::all(missing).map_or(Ok(()), &mut *failed)?;
-    perl.serve().or_else(&mut *failed)?;
+    perl.serve(&plugins).or_else(&mut *failed)?;
     let known = plugins.names_from(Origin::Known);
     if !known.is_empty() {
         let text = "native plugins answer for known Perl files (see perl_plugins): ";

@@ -89,7 +89,7 @@ impl Trial {
             lines
                 .lines()
                 .try_for_each(|line| plugin::load_line(loaded, &perl, config, line.trim()))?;
-            perl.serve()
+            perl.serve(loaded)
         })
     }
 

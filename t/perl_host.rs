@@ -12,6 +12,9 @@ mod hooks;
 // Logging plugins in Perl.
 mod logging;
 
+// Handlers that follow one another.
+mod runs;
+
 // The connection, the envelope, the message.
 mod message;
 

@@ -8,10 +8,6 @@ use regex::Regex;
 
 use crate::tables::rust_files;
 
-/// The rooms that have rings, each with its reason.
-const KNOWN: [(&str, &str); 1] =
-    [("perl", "a question of a Perl plugin is answered while the call that led to it lasts")];
-
 /// A path as its segments.
 type Names = Vec<String>;
 
@@ -37,16 +33,11 @@ fn no_files_use_each_other() {
         .map(|(path, text)| module(path.strip_prefix(&root).unwrap(), &text))
         .map(|file| (file.module.clone(), file))
         .collect();
-    let rings = rings(&uses(&files));
-    let unknown: Vec<_> = rings
+    let rings: Vec<_> = rings(&uses(&files))
         .iter()
-        .filter(|ring| {
-            let rooms: BTreeSet<_> = ring.iter().map(|module| module[0].as_str()).collect();
-            !KNOWN.iter().any(|(room, _)| rooms == BTreeSet::from([*room]))
-        })
         .map(|ring| ring.iter().map(|module| module.join("/")).collect::<Vec<_>>().join(" "))
         .collect();
-    assert!(unknown.is_empty(), "{} rings:\n{}", unknown.len(), unknown.join("\n"));
+    assert!(rings.is_empty(), "{} rings:\n{}", rings.len(), rings.join("\n"));
 }
 
 /// The finder finds: a ring through a re-export, one through `super::`, and no ring where a type's

@@ -24,6 +24,11 @@ struct Open {
 }
 
 impl Map {
+    /// Is there such a map?
+    pub(crate) fn exists(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The first value of `key`, byte for byte. A damaged file gives none, and one problem to log.
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         let open = self.0.as_deref()?;

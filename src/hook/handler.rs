@@ -25,10 +25,15 @@ pub(crate) type MaxFn = dyn Fn(IpAddr, usize) -> usize;
 /// Lets go of something.
 pub(crate) type LetGo = Box<dyn Fn()>;
 
+/// Runs when a process begins to wait for a client.  Its argument says whether that takes long.
+pub(crate) type BeforeWait = Box<dyn Fn(&dyn Fn() -> bool)>;
+
 /// A handler, and whose it is.
 pub(super) struct Handler<F: ?Sized> {
     pub(super) plugin: u16,
     pub(super) id: u16,
+    /// See [`crate::hook::Hooks::number_last`].
+    pub(super) number: Option<i64>,
     pub(super) run: Rc<F>,
 }
 

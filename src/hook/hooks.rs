@@ -293,6 +293,20 @@ impl Hooks {
         self.registered.first.extend(self.registered.handlers.len().checked_sub(1));
     }
 
+    /// The handler registered last has this number.  Numbered handlers that follow one another in a
+    /// chain can be run at once by the first of them, which finds the others in
+    /// [`Session::take_following`].
+    pub(crate) fn number_last(&mut self, number: i64) {
+        let last = self.registered.handlers.len().checked_sub(1);
+        self.registered.numbers.extend(last.map(|place| (place, number)));
+    }
+
+    /// Runs when a process begins to wait for a client, and when it is done with it: the place to send
+    /// what could wait until then.  The argument says whether the client keeps it waiting.
+    pub(crate) fn before_wait(&mut self, run: impl Fn(&dyn Fn() -> bool) + 'static) {
+        self.registered.before_wait.push(Box::new(run));
+    }
+
     /// Runs in each new process before anything else: the place to let go of what is the parent's.
     pub(crate) fn at_fork(&mut self, run: impl Fn() + 'static) {
         self.registered.at_fork.push(Box::new(run));

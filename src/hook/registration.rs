@@ -1,11 +1,12 @@
 //! What a plugin registered: handlers, and what goes with them.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::hook::handler::{
-    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn, MaxFn,
+    BeforeFork, BeforeWait, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn,
+    MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
@@ -42,6 +43,8 @@ pub(crate) struct Registration {
     pub(crate) handlers: Handlers,
     /// The places of those handlers that run before the handlers of all plugins loaded so far.
     pub(crate) first: HashSet<usize>,
+    /// The numbers of handlers, by their places, that somebody else knows and can run together.
+    pub(crate) numbers: HashMap<usize, i64>,
     /// Handlers at the end of the chains of hooks that may become others at any time.
     pub(crate) late: Vec<(Rc<LateHooks>, Rc<SessionFn>)>,
     /// Runs in each new process before anything else.
@@ -50,6 +53,8 @@ pub(crate) struct Registration {
     pub(crate) before_fork: Vec<BeforeFork>,
     /// Runs in a worker after a session with a lot of mail.
     pub(crate) after_much_mail: Vec<LetGo>,
+    /// Runs when a process begins to wait for a client, or is done with it.
+    pub(crate) before_wait: Vec<BeforeWait>,
     /// The configuration files that sessions will read.
     pub(crate) reads: Vec<Cow<'static, str>>,
     /// Who chooses certificates, where the plugin offers TLS.
@@ -84,28 +89,34 @@ impl Plugins {
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);
+        self.before_wait.extend(registered.before_wait);
         self.files.extend(registered.reads);
         self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
         self.keeps.extend(registered.keeps);
         self.max_from_ip.extend(registered.max_from_ip);
         let late = registered.late.into_iter();
-        self.late.extend(late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, run })));
+        self.late.extend(
+            late.map(|(hooks, run)| (hooks, Handler { plugin, id: LATE, number: None, run })),
+        );
         for (place, (hook, kind)) in registered.handlers.into_iter().enumerate() {
             let id = self.count;
             self.count += 1;
+            let number = registered.numbers.get(&place).copied();
             match kind {
                 Kind::Session(run) => {
                     let chain = &mut self.handlers[hook as usize];
                     let at = if registered.first.contains(&place) { 0 } else { chain.len() };
-                    chain.insert(at, Handler { plugin, id, run });
+                    chain.insert(at, Handler { plugin, id, number, run });
                 }
-                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, run }),
-                Kind::Fork(run) => self.forks.push(Handler { plugin, id, run }),
+                Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, number, run }),
+                Kind::Fork(run) => self.forks.push(Handler { plugin, id, number, run }),
                 Kind::Log(..) if self.is_check => {}
                 // A logger that is in several lists gets each line once.
                 Kind::Log(..) if has_logger && list != List::Main => {}
-                Kind::Log(level, run) => self.loggers.push((level, Handler { plugin, id, run })),
+                Kind::Log(level, run) => {
+                    self.loggers.push((level, Handler { plugin, id, number, run }))
+                }
             }
             if hook != Hook::Logging {
                 self.log(Level::Debug, format_args!("{name} hooking {}", hook.name()));

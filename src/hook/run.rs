@@ -94,7 +94,7 @@ impl Session {
         }
         let plugins = self.plugins().clone();
         let chain = &plugins.handlers[hook as usize];
-        for handler in chain.iter().chain(plugins.late()) {
+        for (place, handler) in chain.iter().chain(plugins.late()).enumerate() {
             let is_asked = match handler.is_late() {
                 true => plugins.is_late(hook),
                 false => plugins.is_in(handler.plugin, list),
@@ -109,6 +109,10 @@ impl Session {
                 _ => None,
             };
             let changed = changed.as_ref().map(|(address, params)| Call::Address(address, params));
+            self.following = match handler.number {
+                Some(_) => plugins.following(chain, place, list),
+                None => vec![],
+            };
             let mut decision =
                 self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
             if matches!(call, Call::Credentials(_)) {

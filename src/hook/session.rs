@@ -23,7 +23,7 @@ use rustls::ServerConfig;
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::handler::{
-    BeforeFork, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn, MaxFn,
+    BeforeFork, BeforeWait, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn, MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
@@ -65,6 +65,7 @@ pub struct Session {
     pub(super) outcome: Outcome,
     /// The core did not get a value that it asked for since the last handler ran.
     lacks_a_value: bool,
+    pub(super) following: Vec<i64>,
     since: Instant,
     ear: Option<Ear>,
     has_sent_ahead: bool,
@@ -83,6 +84,7 @@ pub struct Plugins {
     pub(super) before_fork: Vec<BeforeFork>,
     pub(super) at_fork: Vec<LetGo>,
     pub(super) after_much_mail: Vec<LetGo>,
+    pub(super) before_wait: Vec<BeforeWait>,
     pub(super) tls: Vec<(u16, Rc<TlsFn>)>,
     /// The lists that clients have, and whose plugin chooses them.
     pub(super) lists: Option<(u16, Lists)>,
@@ -147,6 +149,7 @@ impl Session {
             secrets: vec![],
             outcome: Outcome::default(),
             lacks_a_value: false,
+            following: vec![],
             since: Instant::now(),
             ear: None,
             has_sent_ahead: false,

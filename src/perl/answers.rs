@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::hook::{Args, Call, Code, Hook, verdict_of};
+use crate::hook::{Args, Call, Code, Hook, Session, verdict_of};
 use crate::log::Level;
 use crate::perl::file::{self, LfFile};
 use crate::perl::mirror;
+use crate::perl::protocol::Refused;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
 use crate::perl::{Asker, Perl};
 use crate::settings::SPOOL_DIR;
 use crate::state::Params;
 
-type Answer = Result<Item, String>;
+type Answer = Result<Item, Refused>;
 type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
@@ -72,15 +73,10 @@ impl Perl {
         Ok(())
     }
 
-    pub(super) fn answer(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        what: &str,
-        args: &[Item],
-    ) -> Result<Item, String> {
+    pub(super) fn answer(&self, asker: &mut Asker<'_, '_>, what: &str, args: &[Item]) -> Answer {
         match QUESTIONS.iter().find(|row| row.0 == what) {
             Some((_, run)) => run(self, asker, args),
-            None => Err(format!("nobody can answer '{what}'")),
+            None => Err(format!("nobody can answer '{what}'").into()),
         }
     }
 
@@ -92,6 +88,10 @@ impl Perl {
                 session.respond(code, text(args, 1));
             }
             ("disconnect", Asker::Session(session)) => session.disconnect(),
+            ("logger_failed", _) => {
+                let is_late = args.get(1).is_some_and(Item::is_true);
+                self.lines.failed(number(args, 0), is_late, text(args, 2));
+            }
             _ => {}
         }
     }
@@ -105,7 +105,7 @@ fn number(args: &[Item], at: usize) -> i64 {
     args.get(at).and_then(Item::as_number).unwrap_or(0)
 }
 
-fn session<'a>(asker: &'a mut Asker<'_, '_>) -> Result<&'a mut crate::hook::Session, String> {
+fn session<'a>(asker: &'a mut Asker<'_, '_>) -> Result<&'a mut Session, Refused> {
     asker.session().ok_or_else(|| "there is no session here".into())
 }
 
@@ -121,12 +121,15 @@ fn log(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::Undef)
 }
 
-fn config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn config(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
     let (lines, config) = match asker {
         Asker::Session(session) => {
             let lines = session.config(&name);
             let value = lines.is_empty().then(|| session.config_value(&name)).flatten();
+            if let Some(serving) = &*perl.serving.borrow() {
+                serving.mirror.borrow_mut().has_told(&name, &lines);
+            }
             return Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)));
         }
         Asker::Incoming(incoming) => (incoming.config(&name), incoming.plain_config()),
@@ -157,10 +160,14 @@ fn plugin_dirs(perl: &Perl, _asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answe
     Ok(Item::texts(dirs.iter().map(|dir| dir.as_os_str().as_encoded_bytes())))
 }
 
+/// The value of a key, or undef; an empty list where there is no such map.
 fn map(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let key = args.get(1).map(Item::as_octets).unwrap_or_default();
-    let value = perl.config.map(&text(args, 0)).get(key);
-    Ok(value.map_or(Item::Undef, Item::Text))
+    let map = perl.config.map(&text(args, 0));
+    if !map.exists() {
+        return Ok(Item::List(vec![]));
+    }
+    Ok(map.get(key).map_or(Item::Undef, Item::Text))
 }
 
 fn map_keys(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
@@ -175,20 +182,11 @@ fn remote_info(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answe
     Ok(Item::text(session(asker)?.connection.remote_info()))
 }
 
-/// The fields of the header section, with `\n` line ends.
-fn header(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let unix = |field: &[u8]| {
-        let mut text = Vec::with_capacity(field.len());
-        let mut rest = field;
-        while let Some(at) = memchr::memmem::find(rest, b"\r\n") {
-            text.extend_from_slice(&rest[..at]);
-            text.push(b'\n');
-            rest = &rest[at + 2..];
-        }
-        text.extend_from_slice(rest);
-        Item::Text(text)
-    };
-    Ok(Item::List(session(asker)?.transaction.header.fields().map(unix).collect()))
+fn header(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+    if let Some(serving) = &*perl.serving.borrow() {
+        serving.mirror.borrow_mut().wants_header();
+    }
+    Ok(mirror::header_item(&session(asker)?.transaction.header))
 }
 
 fn body(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
@@ -224,7 +222,7 @@ fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
 
 fn data_size(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     let transaction = &session(asker)?.transaction;
-    let size = file::lf_length(transaction).map_err(|error| error.to_string())?;
+    let size = file::lf_length(transaction).map_err(|error| Refused(error.to_string()))?;
     Ok(Item::number(size))
 }
 
@@ -346,7 +344,7 @@ fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
         _ => with_call(hook, rest, |call| parent.call(session, hook, call))
             .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?,
     };
-    let verdict = verdict.decided().map_err(|failure| failure.why().to_owned())?;
+    let verdict = verdict.decided().map_err(|failure| Refused(failure.why().to_owned()))?;
     Ok(match verdict.code() == Code::Declined && verdict.text().is_empty() {
         true => Item::List(vec![Item::number(code_number(Code::Declined))]),
         false => returned(&verdict),

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::perl::Serving;
+use crate::perl::protocol::ToPerl;
+use crate::perl::serving::Serving;
 use crate::perl::wire::Item;
 use crate::state::{Counter, Transaction, UnixLines};
 
@@ -166,7 +167,7 @@ impl Drop for LfFile {
             && serving.link.is_ours()
         {
             // A Perl process that keeps the file open keeps its space on the disk.
-            let _ = serving.link.send(vec![Item::text("b")]);
+            let _ = serving.link.send([ToPerl::ForgetBody]);
         }
     }
 }

@@ -7,19 +7,16 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, List, Session, Settings, Verdict};
-use crate::log::stall::Stall;
-use crate::log::{Level, Record};
+use crate::log::Level;
 use crate::perl::process::Process;
-use crate::perl::verdict::{arguments, incoming_arguments, log_arguments, verdict};
+use crate::perl::protocol::{Failure, Said, ToPerl};
+use crate::perl::verdict::{arguments, incoming_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, DIED, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl, Said};
+use crate::perl::{Asker, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
 use crate::settings::PLUGIN_DIRS;
 
 /// Instead of a handler's number: all that the Perl child has left to run.
 const AT_THE_END: i64 = -1;
-
-/// For how long a `logging` handler that took too long is not called again.
-const REST: Duration = Duration::from_secs(30);
 
 /// Where a Perl plugin's code is.
 pub enum Source<'a> {
@@ -53,22 +50,29 @@ impl Perl {
             Source::File(path) => (Item::text(path.as_os_str().as_encoded_bytes()), Item::Undef),
             Source::Module(name) => (Item::Undef, Item::text(name)),
         };
-        let (instance, list) = (Item::text(instance), Item::text(list.name()));
-        let request = vec![Item::text("l"), instance, file, module, Item::texts(args.iter()), list];
+        let (name, list) = (instance.to_owned(), list.name());
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let request = ToPerl::Load { name, file, module, args, list };
         let said = {
             let process = self.process.borrow();
             let Some(process) = &*process else { return Err(Error::new("no Perl process")) };
-            let mut asker = Asker::Loading(hooks);
             let deadline = Instant::now() + LOAD_LIMIT;
-            self.converse(&process.control, None, &mut asker, request.clone(), deadline)
+            process.control.send([request.clone()]).map_err(Error::new)?;
+            self.converse(&process.control, None, &mut Asker::Loading(hooks), deadline)
         };
-        let said = said.map_err(|why| Error::new(why.trim_start_matches(DIED)))?;
-        for row in said.rest.chunks(3) {
-            let [hook, id, first] = row else { continue };
+        let said = said.map_err(|failure| Error::new(failure.to_string()))?;
+        for row in said.rest.chunks(4) {
+            let [hook, id, first, level] = row else { continue };
             let name = hook.as_text();
             let hook = Hook::from_name(&name)
                 .ok_or_else(|| Error::new(format!("there is no hook '{name}'")))?;
-            self.register(hooks, hook, id.as_number().unwrap_or(-1));
+            let id = id.as_number().unwrap_or(-1);
+            if hook == Hook::Logging {
+                let most = level.as_number().map_or(Level::Debug, Level::from_number);
+                self.register_logger(hooks, id, most);
+                continue;
+            }
+            self.register(hooks, hook, id);
             if first.is_true() {
                 hooks.put_first();
             }
@@ -83,44 +87,24 @@ impl Perl {
     fn register(&self, hooks: &mut Hooks, hook: Hook, id: i64) {
         let Some(perl) = self.this.upgrade() else { return };
         match hook {
-            Hook::Logging => {
-                self.has_loggers.set(true);
-                let stall = Stall::new();
-                hooks.logging(Level::Debug, move |record| {
-                    // No line waits for a handler that has kept one waiting just before.
-                    if stall.age().is_some_and(|age| age < REST) {
-                        stall.loses();
-                        return Ok(DECLINED);
-                    }
-                    let begin = Instant::now();
-                    let call = |record: &Record<'_>| {
-                        let mut asker = Asker::Process(&perl.config);
-                        perl.call(&mut asker, id, "logging", log_arguments(record), PARENT_LIMIT)
-                    };
-                    let said = call(record).inspect_err(|_| {
-                        if begin.elapsed() >= PARENT_LIMIT {
-                            stall.begins();
-                        }
-                    })?;
-                    if let Some(missing) = stall.ends() {
-                        let (level, hook) = (Level::Warn, Some("logging"));
-                        call(&Record { level, hook, text: &missing, ..Record::default() })?;
-                    }
-                    Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
+            Hook::PreConnection => {
+                self.carried.prepare();
+                hooks.pre_connection(move |incoming| {
+                    let args = incoming_arguments(incoming);
+                    let mut asker = Asker::Incoming(incoming);
+                    let said = perl.call(&mut asker, id, hook.name(), args, PARENT_LIMIT)?;
+                    Ok::<_, Failure>(verdict(hook, said).unwrap_or(DECLINED))
                 });
             }
-            Hook::PreConnection => hooks.pre_connection(move |incoming| {
-                let args = incoming_arguments(incoming);
-                let mut asker = Asker::Incoming(incoming);
-                let said = perl.call(&mut asker, id, hook.name(), args, PARENT_LIMIT)?;
-                Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
-            }),
             Hook::PostFork => hooks.post_fork(move |config| {
                 let mut asker = Asker::Process(config);
                 let said = perl.call(&mut asker, id, hook.name(), vec![], PARENT_LIMIT)?;
-                Ok::<_, String>(verdict(hook, said).unwrap_or(DECLINED))
+                Ok::<_, Failure>(verdict(hook, said).unwrap_or(DECLINED))
             }),
-            _ => hooks.on(hook, move |session, call| in_session(&perl, session, hook, id, call)),
+            _ => {
+                hooks.on(hook, move |session, call| in_session(&perl, session, hook, id, call));
+                hooks.number_last(id);
+            }
         }
     }
 
@@ -156,6 +140,8 @@ impl Perl {
         });
         let worker = perl.clone();
         hooks.after_much_mail(move || worker.let_go());
+        let waiting = perl.clone();
+        hooks.before_wait(move |waits_long| waiting.send_lines(waits_long));
         let late = perl.clone();
         hooks.late(perl.late.clone(), move |session, call| {
             let hook = session.hook().unwrap_or(Hook::PostConnection);
@@ -232,7 +218,7 @@ fn in_session(
             session.log_at(Level::Error, odd);
             DECLINED
         }
-        Err(failure) => Verdict::failure(failure),
+        Err(failure) => Verdict::failure(failure.to_string()),
     }
 }
 

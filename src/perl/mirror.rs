@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::Lines;
 use crate::hook::{List, Session};
 use crate::mail::{Address, Header};
 use crate::perl::wire::Item;
@@ -21,6 +22,11 @@ pub(super) struct Mirror {
     recipients: Vec<Address>,
     header: u64,
     length: u64,
+    is_discreet: bool,
+    /// Did Perl ever ask for the header section?
+    wants_header: bool,
+    /// The configuration that was told, which Perl keeps for sessions to come.
+    told: Vec<(String, Lines)>,
 }
 
 impl Mirror {
@@ -29,8 +35,22 @@ impl Mirror {
         let mut out = vec![];
         let Some(session) = session else { return Item::Map(out) };
         if self.session != session.id() {
-            *self = Mirror { session: session.id().to_owned(), ..Mirror::default() };
-            out.push(("S".into(), Item::text(session.id())));
+            let told = std::mem::take(&mut self.told);
+            let (id, wants_header) = (session.id().to_owned(), self.wants_header);
+            *self = Mirror { session: id, wants_header, ..Mirror::default() };
+            out.push(("S".into(), Item::text(&self.session)));
+            let (known, changed) = told.into_iter().partition(|(name, lines)| {
+                session.plain_config(name).is_some_and(|now| now.same(lines))
+            });
+            self.told = known;
+            let changed: Vec<(String, Lines)> = changed;
+            if !changed.is_empty() {
+                out.push(("C".into(), Item::texts(changed.iter().map(|row| &row.0))));
+            }
+        }
+        if self.is_discreet != session.has_secrets() {
+            self.is_discreet = session.has_secrets();
+            out.push(("q".into(), Item::flag(self.is_discreet)));
         }
         if self.list != session.list() {
             self.list = session.list();
@@ -70,6 +90,9 @@ impl Mirror {
         if self.header != transaction.header.revision() {
             self.header = transaction.header.revision();
             out.push(("h".into(), Item::number(self.header)));
+            if self.wants_header {
+                out.push(("H".into(), header_item(&transaction.header)));
+            }
         }
         if self.length != transaction.body.len() {
             self.length = transaction.body.len();
@@ -114,6 +137,19 @@ impl Mirror {
         }
     }
 
+    /// Perl asks for the header section: from now on it comes with what else has changed.
+    pub(super) fn wants_header(&mut self) {
+        self.wants_header = true;
+    }
+
+    /// Perl was told this of the configuration.
+    pub(super) fn has_told(&mut self, name: &str, lines: &Lines) {
+        match self.told.iter_mut().find(|row| row.0 == name) {
+            Some(row) => row.1 = lines.clone(),
+            None => self.told.push((name.to_owned(), lines.clone())),
+        }
+    }
+
     /// After something on this side has changed the body together with the Perl child.
     pub(super) fn knows_length(&mut self, transaction: &Transaction) {
         self.length = transaction.body.len();
@@ -130,6 +166,22 @@ impl Mirror {
             None => self.fields.push((name, value)),
         }
     }
+}
+
+/// The fields of the header section, with `\n` line ends.
+pub(super) fn header_item(header: &Header) -> Item {
+    let unix = |field: &[u8]| {
+        let mut text = Vec::with_capacity(field.len());
+        let mut rest = field;
+        while let Some(at) = memchr::memmem::find(rest, b"\r\n") {
+            text.extend_from_slice(&rest[..at]);
+            text.push(b'\n');
+            rest = &rest[at + 2..];
+        }
+        text.extend_from_slice(rest);
+        Item::Text(text)
+    };
+    Item::List(header.fields().map(unix).collect())
 }
 
 /// An address as Perl gets it: local part and host, either of which may be missing.

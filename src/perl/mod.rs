@@ -9,37 +9,50 @@
 //! A Perl plugin is registered like a native one; its handlers are calls over the socket.  What a
 //! handler needs to know of the session travels with the call, as far as the Perl child has not
 //! been told before (`mirror`), and what it changed comes back with the verdict.  For the rest
-//! it asks (`answers`).  Frames and their order: `lib/Qpsmtpd/Host.pm`.
+//! it asks (`answers`).  The messages are in `protocol`.
+//!
+//! Where Perl handlers follow one another in a chain, the first call is for all of them: Perl goes on
+//! as long as they decline.  What each of them says, logs and changes is put into a pipe, and taken
+//! from there when the core asks that handler, so that to the core all is as if it had called each.
 //!
 //! A call that takes too long, or a child that dies, is a failure of that plugin, the connection is
 //! closed, the nursery kills the child, and the next call gets another.  The nursery kills a child
 //! whose worker has ended, and ends itself when the parent and all its children are gone.
 
 mod answers;
+mod carried;
 mod file;
 mod known;
 mod link;
 mod load;
+mod loggers;
 mod mirror;
 mod process;
+mod protocol;
+mod serving;
 mod source;
 mod verdict;
 mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Hook, Hooks, Incoming, LateHooks, Parent, Session};
+use crate::hook::{Hook, Hooks, Incoming, LateHooks, Parent, Plugins, Session};
 use crate::log::Level;
 use crate::settings::{NO_NEW_PRIVS, PERL_TIMEOUT};
 
+use carried::Carried;
 use link::Link;
+use loggers::Lines;
 use mirror::Mirror;
 use process::Process;
+use protocol::{Failure, FromPerl, Loggers, Said, ToPerl};
+use serving::{Greeted, Serving};
 use wire::Item;
 
 pub use known::known;
@@ -55,6 +68,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the parent waits for a Perl handler: nobody else is served meanwhile.
 const PARENT_LIMIT: Duration = Duration::from_secs(2);
 
+type Outcome<T> = std::result::Result<T, Failure>;
+
 /// All Perl plugins of a configuration.
 pub struct Perl {
     config: Config,
@@ -67,13 +82,13 @@ pub struct Perl {
     loaded: RefCell<Vec<Loaded>>,
     serving: RefCell<Option<Rc<Serving>>>,
     is_loading: Cell<bool>,
-    has_loggers: Cell<bool>,
-    /// Lines of the log, level and text, that a handler has said and that loggers in Perl get when
-    /// its process listens again.
-    held: RefCell<Vec<Vec<Item>>>,
+    /// Lines of the log on their way to loggers in Perl.
+    lines: Lines,
     /// Has a plugin the argument `loglevel`, so that no line is known to be superfluous?
     shifts_levels: Cell<bool>,
     parents: RefCell<Vec<Parent>>,
+    /// What plugins keep of clients that have no process yet.
+    carried: Carried,
     /// The hooks for which plugins have registered handlers in the Perl child.
     late: Rc<LateHooks>,
     /// What a parser of HELO or EHLO gave beyond the client's name, and in which session.
@@ -82,14 +97,8 @@ pub struct Perl {
 }
 
 struct Loaded {
-    request: Vec<Item>,
+    request: ToPerl,
     registered: Vec<Item>,
-}
-
-/// A connection to a Perl process with what that one knows.
-struct Serving {
-    link: Link,
-    mirror: RefCell<Mirror>,
 }
 
 /// On whose behalf Perl is called: who answers its questions.
@@ -98,12 +107,6 @@ enum Asker<'a, 'b> {
     Incoming(&'a Incoming<'b>),
     Loading(&'a mut Hooks),
     Process(&'a Config),
-}
-
-/// What a handler said: a code and what followed it.
-struct Said {
-    code: Option<i64>,
-    rest: Vec<Item>,
 }
 
 impl Perl {
@@ -120,10 +123,10 @@ impl Perl {
             loaded: RefCell::default(),
             serving: RefCell::default(),
             is_loading: Cell::new(true),
-            has_loggers: Cell::new(false),
-            held: RefCell::default(),
+            lines: Lines::default(),
             shifts_levels: Cell::new(false),
             parents: RefCell::default(),
+            carried: Carried::default(),
             late: Rc::default(),
             greeting: RefCell::default(),
             this: this.clone(),
@@ -139,160 +142,279 @@ impl Perl {
     ///
     /// # Errors
     /// The Perl process has died.
-    pub fn serve(&self) -> Result<()> {
+    pub fn serve(&self, plugins: &Plugins) -> Result<()> {
         self.is_loading.set(false);
+        if !self.shifts_levels.get() && plugins.all_loggers_are_perl() {
+            self.lines.go_to_perl_alone();
+        }
         match &*self.process.borrow() {
-            Some(process) => process.control.send(process::ready()).map_err(Error::new),
+            Some(process) => process.control.send([ToPerl::Serve]).map_err(Error::new),
             None => Ok(()),
         }
     }
 
-    /// Asks a handler.
-    ///
-    /// # Errors
-    /// It died, or its process did, or it took longer than `limit`.
+    /// Asks a handler.  Perl may go on with those that follow it in the chain: what they say comes
+    /// when they are asked.
     fn call(
         &self,
         asker: &mut Asker<'_, '_>,
         handler: i64,
-        hook: &str,
+        hook: &'static str,
         args: Vec<Item>,
         limit: Duration,
-    ) -> std::result::Result<Said, String> {
-        let frame = |state| {
-            let (handler, hook) = (Item::number(handler), Item::text(hook));
-            vec![Item::text("c"), handler, hook, state, Item::List(args)]
-        };
+    ) -> Outcome<Said> {
         if self.is_loading.get() {
             let deadline = Instant::now() + limit;
             let process = self.process.borrow();
-            let Some(process) = &*process else { return Err("there is no Perl process".into()) };
-            return self.converse(&process.control, None, asker, frame(Item::Undef), deadline);
+            let Some(process) = &*process else { return Err(no_process()) };
+            let (handlers, state) = (vec![handler], Item::Undef);
+            let call = ToPerl::Call { handlers, hook, state, args };
+            process.control.send([call]).map_err(Failure::Process)?;
+            return self.converse(&process.control, None, asker, deadline);
         }
-        let (serving, limit) = self.serving(asker, limit)?;
-        let deadline = Instant::now() + limit;
-        let state = serving.mirror.borrow_mut().state(asker.session().map(|session| &*session));
-        let said =
-            self.converse(&serving.link, Some(&serving.mirror), asker, frame(state), deadline);
-        said.map_err(|failure| match failure {
-            failure if failure.starts_with(DIED) => failure[DIED.len()..].to_owned(),
-            failure => {
-                serving.link.cut();
-                self.serving.take();
-                self.log_held(asker);
-                failure
+        let under_way = self.serving.borrow().clone().filter(|serving| serving.link.is_ours());
+        let turn = under_way.and_then(|serving| {
+            let turn = serving.goes_on_with(hook, handler)?;
+            Some((serving, turn + limit))
+        });
+        let (serving, deadline) = match turn {
+            Some(turn) => turn,
+            None => self.begin(asker, handler, hook, &args, limit)?,
+        };
+        let said = self.converse(&serving.link, Some(&serving), asker, deadline);
+        if let Err(Failure::Process(_)) = said {
+            serving.link.cut();
+            self.serving.take();
+            self.log_held(asker);
+        }
+        said
+    }
+
+    /// Calls a handler, together with those that follow it: until when the first one has to be done.
+    fn begin(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        handler: i64,
+        hook: &'static str,
+        args: &[Item],
+        limit: Duration,
+    ) -> Outcome<(Rc<Serving>, Instant)> {
+        let following = self.following(asker);
+        let handlers: Vec<i64> = [&[handler], &following[..]].concat();
+        let serving = self.send(asker, |serving, session| {
+            let mut state = serving.mirror.borrow_mut().state(session.as_deref());
+            self.add_carried(&mut state, session.as_deref());
+            let (handlers, args) = (handlers.clone(), args.to_vec());
+            Some(ToPerl::Call { handlers, hook, state, args })
+        })?;
+        serving.begins(hook, &following);
+        let limit = match &*self.process.borrow() {
+            // There may never be anybody who answers.
+            Some(process) if serving.is_new.replace(false) && process.control.is_dead() => {
+                limit.min(PARENT_LIMIT)
             }
-        })
+            _ => limit,
+        };
+        Ok((serving, Instant::now() + limit))
+    }
+
+    /// The handlers of the chain that Perl may call after the one that is asked now, as nobody else
+    /// has anything to do between them.
+    fn following(&self, asker: &mut Asker<'_, '_>) -> Vec<i64> {
+        let Asker::Session(session) = asker else { return vec![] };
+        let following = session.take_following();
+        let plugins = session.plugins();
+        // Each answer is told to these.
+        let is_told = session.has(Hook::Ok) || plugins.wants(Level::Debug);
+        match is_told || self.lines.loggers() == Loggers::Mixed {
+            true => vec![],
+            false => following,
+        }
+    }
+
+    /// Sends a message, after what Perl has to know before.  A process that has died meanwhile is
+    /// replaced.
+    fn send(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        message: impl Fn(&Serving, Option<&mut Session>) -> Option<ToPerl>,
+    ) -> Outcome<Rc<Serving>> {
+        let lines = self.lines.take();
+        for is_last in [false, true] {
+            let serving = self.serving()?;
+            let mut out = vec![];
+            out.extend(self.greets(&serving, asker));
+            out.extend(lines.clone());
+            out.extend(message(&serving, asker.session()));
+            match serving.link.send(out) {
+                Ok(()) => return Ok(serving),
+                Err(why) if is_last => return Err(Failure::Process(why)),
+                Err(_) => drop(self.serving.take()),
+            }
+        }
+        Err(no_process())
     }
 
     /// Writes the lines that were held.
     fn log_held(&self, asker: &mut Asker<'_, '_>) {
-        for line in self.held.take() {
+        for line in self.lines.take_held() {
             self.take_statement(asker, "log", &line);
         }
     }
 
-    /// Sends a frame and answers questions until there is a verdict.
+    /// Answers questions until a handler is done.
     fn converse(
         &self,
         link: &Link,
-        mirror: Option<&RefCell<Mirror>>,
+        serving: Option<&Rc<Serving>>,
         asker: &mut Asker<'_, '_>,
-        frame: Vec<Item>,
         deadline: Instant,
-    ) -> std::result::Result<Said, String> {
-        let apply = |asker: &mut Asker<'_, '_>, changes: Option<&Item>| {
-            let start = changes.and_then(|changes| changes.get("B")?.as_number());
-            self.take_back_body(asker, start.and_then(|start| u64::try_from(start).ok()))?;
-            if let (Some(mirror), Some(changes)) = (mirror, changes) {
-                mirror.borrow_mut().apply(asker.session(), changes);
-                if let Some(late) = changes.get("L") {
-                    let names = late.as_list().iter().map(Item::as_text);
-                    self.late.set(names.filter_map(|name| Hook::from_name(&name)));
-                }
-            }
-            Ok::<_, String>(())
-        };
-        link.send(frame)?;
+    ) -> Outcome<Said> {
         loop {
-            let frame = link.receive(deadline)?;
-            let part = |at: usize| frame.get(at).cloned().unwrap_or(Item::Undef);
-            match frame.first().map(Item::as_octets).unwrap_or_default() {
-                b"r" => {
-                    apply(asker, frame.get(3))?;
-                    self.log_held(asker);
-                    let rest = frame.get(2).map_or(&[][..], Item::as_list).to_vec();
-                    return Ok(Said { code: part(1).as_number(), rest });
+            match link.receive(deadline).map_err(Failure::Process)? {
+                FromPerl::Step { said, changes, since } => {
+                    if !serving.is_some_and(|serving| serving.steps(since)) {
+                        return Err(Failure::Process("the Perl process went too far".into()));
+                    }
+                    self.apply(serving, asker, &changes)?;
+                    return Ok(said);
                 }
-                b"d" => {
-                    apply(asker, frame.get(2))?;
-                    self.log_held(asker);
-                    return Err(format!("{DIED}{}", part(1).as_text().trim_end()));
+                FromPerl::Returned { said, changes } => {
+                    serving.into_iter().for_each(|serving| serving.ends());
+                    self.apply(serving, asker, &changes)?;
+                    return Ok(said);
                 }
-                b"a" => {
-                    apply(asker, frame.get(3))?;
-                    self.log_held(asker);
-                    let answer = self.answer(asker, &part(1).as_text(), part(2).as_list());
-                    link.send(match answer {
-                        Ok(answer) => {
-                            let state = mirror.map_or(Item::Undef, |mirror| {
-                                mirror.borrow_mut().state(asker.session().map(|session| &*session))
-                            });
-                            vec![Item::text("k"), answer, state]
-                        }
-                        Err(why) => vec![Item::text("e"), Item::text(why)],
-                    })?;
+                FromPerl::Died { why, changes } => {
+                    serving.into_iter().for_each(|serving| serving.ends());
+                    self.apply(serving, asker, &changes)?;
+                    return Err(Failure::Handler(why));
                 }
-                b"t" if self.has_loggers.get() && part(1).as_octets() == b"log" => {
-                    self.held.borrow_mut().push(part(2).as_list().to_vec());
+                FromPerl::Question { what, args, changes } => {
+                    self.apply(serving, asker, &changes)?;
+                    let (answer, is_over) = match serving {
+                        Some(serving) => serving.apart(|| self.answer(asker, &what, &args)),
+                        None => (self.answer(asker, &what, &args), true),
+                    };
+                    if !is_over {
+                        return Err(Failure::Process("the Perl process is not done".into()));
+                    }
+                    let answer = match answer {
+                        Ok(value) => self.answered(serving, asker, value),
+                        Err(refused) => ToPerl::Refusal(refused),
+                    };
+                    link.send(self.lines.take().into_iter().chain([answer]))
+                        .map_err(Failure::Process)?;
                 }
-                b"t" => self.take_statement(asker, &part(1).as_text(), part(2).as_list()),
-                _ => return Err("the Perl process sent an unknown frame".into()),
+                FromPerl::Statement { what, args } if self.lines.holds(&what) => {
+                    self.lines.hold(args);
+                }
+                FromPerl::Statement { what, args } => self.take_statement(asker, &what, &args),
             }
         }
     }
 
-    /// This process's own connection, made at its first use, and how much of `limit` a call on it
-    /// may take: where the process that makes children has died, there may never be one.
-    fn serving(
+    fn answered(
         &self,
+        serving: Option<&Rc<Serving>>,
         asker: &mut Asker<'_, '_>,
-        limit: Duration,
-    ) -> std::result::Result<(Rc<Serving>, Duration), String> {
-        if let Some(serving) = &*self.serving.borrow()
-            && serving.link.is_ours()
-            && !serving.link.is_dead()
-        {
-            return Ok((serving.clone(), limit));
-        }
-        let (link, limit) = match &*self.process.borrow() {
-            Some(process) if process.control.is_dead() => {
-                (process.connect()?, limit.min(PARENT_LIMIT))
+        value: Item,
+    ) -> ToPerl {
+        let mut session = asker.session();
+        let goes_on = !session.as_mut().is_some_and(|session| session.is_void());
+        let state = serving
+            .map_or(Item::Undef, |serving| serving.mirror.borrow_mut().state(session.as_deref()));
+        ToPerl::Answer { value, state, goes_on }
+    }
+
+    /// A session begins: what plugins have kept of its client goes with what else is told of it.
+    fn add_carried(&self, state: &mut Item, session: Option<&Session>) {
+        let (Some(session), Item::Map(pairs)) = (session, state) else { return };
+        if pairs.first().is_some_and(|pair| pair.0 == "S") {
+            let connection = &session.connection;
+            let client = SocketAddr::new(connection.remote_ip, connection.remote_port);
+            let kept = self.carried.of(client);
+            if !kept.is_empty() {
+                pairs.push(("p".into(), Item::List(kept)));
             }
-            Some(process) => (process.connect()?, limit),
-            None => return Err("there is no Perl process".into()),
+        }
+    }
+
+    /// Does what plugins did, and writes the lines that were held: Perl listens now.
+    fn apply(
+        &self,
+        serving: Option<&Rc<Serving>>,
+        asker: &mut Asker<'_, '_>,
+        changes: &Item,
+    ) -> Outcome<()> {
+        let start = changes.get("B").and_then(Item::as_number);
+        self.take_back_body(asker, start.and_then(|start| u64::try_from(start).ok()))
+            .map_err(Failure::Process)?;
+        if let Some(serving) = serving {
+            serving.mirror.borrow_mut().apply(asker.session(), changes);
+            if let (Asker::Incoming(incoming), Some(kept)) = (&asker, changes.get("p")) {
+                let client = SocketAddr::new(incoming.remote_ip, incoming.remote_port);
+                self.carried.keep(client, kept.as_list());
+            }
+            if let Some(late) = changes.get("L") {
+                let names = late.as_list().iter().map(Item::as_text);
+                self.late.set(names.filter_map(|name| Hook::from_name(&name)));
+            }
+        }
+        self.log_held(asker);
+        Ok(())
+    }
+
+    /// This process's own connection, made at its first use.
+    fn serving(&self) -> Outcome<Rc<Serving>> {
+        let known = self.serving.borrow().clone().filter(|serving| serving.link.is_ours());
+        match known {
+            Some(serving) if !serving.is_running() => return Ok(serving),
+            // It runs handlers that nobody asks any more.
+            Some(serving) => serving.link.cut(),
+            None => {}
+        }
+        let link = match &*self.process.borrow() {
+            Some(process) => process.connect().map_err(Failure::Process)?,
+            None => return Err(no_process()),
         };
-        let (mut level, names) = match asker {
+        // A new child has only the handlers that were loaded.
+        self.late.set(std::iter::empty());
+        let serving = Rc::new(Serving::new(link));
+        *self.serving.borrow_mut() = Some(serving.clone());
+        Ok(serving)
+    }
+
+    /// Do handlers run that the core has not come to yet?
+    fn is_running(&self) -> bool {
+        self.serving.borrow().as_ref().is_some_and(|serving| serving.is_running())
+    }
+
+    /// What Perl does not know yet of the plugins.
+    fn greets(&self, serving: &Serving, asker: &mut Asker<'_, '_>) -> Option<ToPerl> {
+        let greets = match asker {
+            Asker::Session(_) => Greeted::InSession,
+            _ => Greeted::Outside,
+        };
+        if serving.greeted.get() >= greets {
+            return None;
+        }
+        serving.greeted.set(greets);
+        let (mut level, plugins) = match asker {
             Asker::Session(session) => {
                 let plugins = session.plugins();
                 let wanted = (0..8).rev().find(|n| plugins.wants(Level::from_number(*n)));
-                let names = plugins.names().map(verdict::escaped).collect();
-                (wanted.unwrap_or(-1), names)
+                (wanted.unwrap_or(-1), plugins.names().map(verdict::escaped).collect())
             }
             _ => (7, vec![]),
         };
         if self.shifts_levels.get() {
             level = 7;
         }
-        let holds = if self.has_loggers.get() { "1" } else { "0" };
-        let hello =
-            vec![Item::text("h"), Item::number(level), Item::text(holds), Item::texts(names)];
-        link.send(hello)?;
-        // A new child has only the handlers that were loaded.
-        self.late.set(std::iter::empty());
-        let serving = Rc::new(Serving { link, mirror: RefCell::default() });
-        *self.serving.borrow_mut() = Some(serving.clone());
-        Ok((serving, limit))
+        let loggers = match (greets, self.lines.loggers()) {
+            (Greeted::Outside, Loggers::Perl) => Loggers::Mixed,
+            (_, loggers) => loggers,
+        };
+        Some(ToPerl::Hello { level, loggers, plugins })
     }
 
     /// In a process that was just forked: the parent's connection is not ours.
@@ -307,10 +429,11 @@ impl Perl {
         };
         let mut asker = Asker::Process(&self.config);
         let deadline = Instant::now() + PARENT_LIMIT;
-        let frame = vec![Item::text("g")];
-        let said = self.converse(&serving.link, None, &mut asker, frame, deadline);
-        if said.is_ok_and(|said| said.code == Some(0)) {
-            return;
+        if serving.link.send([ToPerl::HasGrown]).is_ok() {
+            let said = self.converse(&serving.link, None, &mut asker, deadline);
+            if said.is_ok_and(|said| said.code == Some(0)) {
+                return;
+            }
         }
         serving.link.cut();
         self.serving.take();
@@ -335,21 +458,27 @@ impl Perl {
         let deadline = Instant::now() + LOAD_LIMIT;
         for loaded in &*self.loaded.borrow() {
             let mut asker = Asker::Process(&self.config);
-            let request = loaded.request.clone();
-            let said = self.converse(&process.control, None, &mut asker, request, deadline)?;
-            if said.rest != loaded.registered {
+            process.control.send([loaded.request.clone()])?;
+            let said = self.converse(&process.control, None, &mut asker, deadline);
+            if said.map_err(|failure| failure.to_string())?.rest != loaded.registered {
                 return Err("a plugin's file has changed; reload the configuration".into());
             }
         }
-        process.control.send(process::ready())
+        process.control.send([ToPerl::Serve])
     }
+}
+
+fn no_process() -> Failure {
+    Failure::Process("there is no Perl process".into())
 }
 
 /// For the fuzz targets: any octets as a frame from Perl, and as what Perl did to a session.
 pub(crate) fn take_frame(octets: &[u8], session: &mut Session) {
     let Ok(items) = wire::parse(octets) else { return };
-    let frame = wire::frame(items.clone());
+    let mut frame = vec![];
+    wire::write_frame(items.clone(), &mut frame);
     assert_eq!(wire::parse(&frame[4..]).as_ref(), Ok(&items));
+    let _ = FromPerl::from_items(items.clone());
     let mut mirror = Mirror::default();
     for item in &items {
         mirror.state(Some(session));
@@ -361,9 +490,6 @@ pub(crate) fn take_frame(octets: &[u8], session: &mut Session) {
     }
     mirror.state(Some(session));
 }
-
-/// Marks a failure of a handler, after which its process is as good as before.
-const DIED: &str = "\0";
 
 impl Asker<'_, '_> {
     fn session(&mut self) -> Option<&mut Session> {

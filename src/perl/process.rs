@@ -8,18 +8,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair,
     sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::pipe2;
 
 use crate::error::{Error, Result};
 use crate::perl::link::Link;
-use crate::perl::wire::Item;
 
 /// The library that plugins see, by the names under which Perl looks for its parts.
-const LIBRARY: [(&str, &str); 24] = [
+const LIBRARY: [(&str, &str); 26] = [
     ("Qpsmtpd.pm", include_str!("lib/Qpsmtpd.pm")),
     ("Qpsmtpd/Address.pm", include_str!("lib/Qpsmtpd/Address.pm")),
     ("Qpsmtpd/Auth.pm", include_str!("lib/Qpsmtpd/Auth.pm")),
@@ -35,6 +36,7 @@ const LIBRARY: [(&str, &str); 24] = [
     ("Qpsmtpd/DSN.pm", include_str!("lib/Qpsmtpd/DSN.pm")),
     ("Qpsmtpd/Header.pm", include_str!("lib/Qpsmtpd/Header.pm")),
     ("Qpsmtpd/Host.pm", include_str!("lib/Qpsmtpd/Host.pm")),
+    ("Qpsmtpd/Log.pm", include_str!("lib/Qpsmtpd/Log.pm")),
     ("Qpsmtpd/Map.pm", include_str!("lib/Qpsmtpd/Map.pm")),
     ("Qpsmtpd/Plugin.pm", include_str!("lib/Qpsmtpd/Plugin.pm")),
     ("Qpsmtpd/Postfix.pm", include_str!("lib/Qpsmtpd/Postfix.pm")),
@@ -44,6 +46,7 @@ const LIBRARY: [(&str, &str); 24] = [
     ("Qpsmtpd/TcpServer.pm", include_str!("lib/Qpsmtpd/TcpServer.pm")),
     ("Qpsmtpd/Transaction.pm", include_str!("lib/Qpsmtpd/Transaction.pm")),
     ("Qpsmtpd/Utils.pm", include_str!("lib/Qpsmtpd/Utils.pm")),
+    ("Qpsmtpd/Wire.pm", include_str!("lib/Qpsmtpd/Wire.pm")),
 ];
 
 /// Reads the program from standard input, which is the control socket, and runs it.
@@ -94,20 +97,25 @@ impl Process {
         Ok(())
     }
 
-    /// A connection to a Perl process of one's own: one end of a new pair of sockets goes through
-    /// the door.
+    /// A connection to a Perl process of one's own: one end of a new pair of sockets, and one of a pipe,
+    /// go through the door.
     ///
     /// # Errors
     /// The process that makes them does not listen.
     pub(super) fn connect(&self) -> std::result::Result<Link, String> {
         let (ours, theirs) =
             UnixStream::pair().map_err(|error| format!("a socket for Perl: {error}"))?;
-        let fds = [theirs.as_raw_fd()];
+        let (pipe, end) =
+            pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("a pipe for Perl: {error}"))?;
+        // What is read from it is there, or is not waited for.
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|error| format!("a pipe for Perl: {error}"))?;
+        let fds = [theirs.as_raw_fd(), end.as_raw_fd()];
         let control = [ControlMessage::ScmRights(&fds)];
         let (octets, flags) = ([IoSlice::new(b"+")], MsgFlags::MSG_NOSIGNAL);
         sendmsg::<()>(self.door.as_raw_fd(), &octets, &control, flags, None)
             .map_err(|error| format!("there is no Perl process: {error}"))?;
-        Ok(Link::new(ours))
+        Ok(Link::new(ours, Some(pipe)))
     }
 }
 
@@ -129,7 +137,7 @@ fn run(root: &Path, desk: &OwnedFd, confined: bool) -> Result<Link> {
     let mut stream = &ours;
     stream.write_all(&(program.len() as u32).to_be_bytes()).map_err(fail)?;
     stream.write_all(program.as_bytes()).map_err(fail)?;
-    Ok(Link::new(ours))
+    Ok(Link::new(ours, None))
 }
 
 /// A program whose modules come before any that are installed under these names.
@@ -143,11 +151,6 @@ fn program() -> String {
         open my $file, '<', \\$text or return;\n    return $file;\n};\n\
         require Qpsmtpd::Host;\nQpsmtpd::Host::run(@ARGV);\n";
     text
-}
-
-/// Tells a process that all plugins are loaded.
-pub(super) fn ready() -> Vec<Item> {
-    vec![Item::text("s")]
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use crate::hook::{Call, Code, DECLINED, Hook, Incoming, Verdict};
 use crate::log::Record;
-use crate::perl::Said;
 use crate::perl::mirror::address_item;
+use crate::perl::protocol::Said;
 use crate::perl::wire::Item;
 use crate::state::Params;
 
 /// The numbers of Qpsmtpd::Constants.
-const CODES: [(i64, Code); 7] = [
+pub(super) const CODES: [(i64, Code); 7] = [
     (900, Code::Ok),
     (901, Code::Deny),
     (902, Code::DenySoft),

@@ -2,7 +2,8 @@
 //!
 //! A value is one octet that says what it is, then for text its length and octets, for a list how
 //! many values follow, for a map how many keys, each a length and octets with its value.  Numbers
-//! are four octets, the highest first.  A frame is a length and one value.
+//! are four octets, the highest first.  A frame is a length and one value; in the socket, Perl puts
+//! behind the length how many octets of frames it has put into the pipe since its last one.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,11 @@ impl Item {
         Item::text(number.to_string())
     }
 
+    /// What is true or false to Perl.
+    pub(super) fn flag(flag: bool) -> Item {
+        Item::text(if flag { "1" } else { "" })
+    }
+
     /// Text, or undef where there is none.
     pub(super) fn maybe(text: Option<&str>) -> Item {
         text.map_or(Item::Undef, Item::text)
@@ -69,6 +75,13 @@ impl Item {
         match self {
             Item::List(items) => items,
             _ => &[],
+        }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Item> {
+        match self {
+            Item::List(items) => items,
+            _ => vec![],
         }
     }
 
@@ -150,13 +163,13 @@ impl Item {
     }
 }
 
-/// The frame of a list.
-pub(super) fn frame(items: Vec<Item>) -> Vec<u8> {
-    let mut out = vec![0; 4];
-    Item::List(items).write(&mut out);
-    let length = (out.len() - 4) as u32;
-    out[..4].copy_from_slice(&length.to_be_bytes());
-    out
+/// Appends the frame of a list.
+pub(super) fn write_frame(items: Vec<Item>, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    Item::List(items).write(out);
+    let length = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// The list in a frame without its length.
@@ -224,14 +237,18 @@ mod tests {
             Item::List(vec![Item::text("a"), Item::List(vec![])]),
             Item::Map(vec![("k".into(), Item::Opaque), ("".into(), Item::Map(vec![]))]),
         ];
-        let frame = frame(items.clone());
+        let mut frame = b"before".to_vec();
+        write_frame(items.clone(), &mut frame);
+        let frame = &frame[6..];
         assert_eq!(frame[..4], ((frame.len() - 4) as u32).to_be_bytes());
         assert_eq!(parse(&frame[4..]), Ok(items));
     }
 
     #[test]
     fn what_is_cut_off_or_too_deep_is_refused() {
-        let frame = frame(vec![Item::text("abc"), Item::Map(vec![("k".into(), Item::Undef)])]);
+        let mut frame = vec![];
+        let items = vec![Item::text("abc"), Item::Map(vec![("k".into(), Item::Undef)])];
+        write_frame(items, &mut frame);
         for end in 4..frame.len() {
             assert!(parse(&frame[4..end]).is_err(), "{end}");
         }

@@ -51,6 +51,8 @@ impl Dialogue {
     pub(crate) fn new(mut session: Session, mut stream: Stream) -> Dialogue {
         stream.waits = Waits::new(&mut session);
         session.set_ear(stream.ear());
+        let plugins = session.plugins().clone();
+        stream.before_wait(move |waits_long| plugins.before_wait(waits_long));
         Dialogue {
             session,
             stream,

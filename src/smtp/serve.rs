@@ -59,6 +59,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     if !matches!(done, Ok(false)) {
         session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
     }
+    session.plugins().before_wait(&|| true);
     if let Err(fault) = done {
         resume_unwind(fault);
     }

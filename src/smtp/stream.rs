@@ -47,6 +47,8 @@ pub struct Stream {
     stop: Option<&'static Stop>,
     /// What happens when the client is leaving.
     on_close: OnClose,
+    /// What happens before the client is waited for.
+    before_wait: BeforeWait,
     /// What was read; from `at` on it was not used yet.
     buffer: Vec<u8>,
     at: usize,
@@ -68,6 +70,17 @@ impl fmt::Debug for OnClose {
     }
 }
 
+/// See [`Stream::before_wait`].
+struct BeforeWait(Option<Box<Waiting>>);
+
+type Waiting = dyn Fn(&dyn Fn() -> bool);
+
+impl fmt::Debug for BeforeWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeforeWait")
+    }
+}
+
 /// How long the kernel lets a read wait (SO_RCVTIMEO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadLimit {
@@ -86,6 +99,7 @@ impl Stream {
             output: None,
             stop: None,
             on_close: OnClose(None),
+            before_wait: BeforeWait(None),
             buffer: Vec::new(),
             at: 0,
             out: Vec::with_capacity(512),
@@ -113,6 +127,12 @@ impl Stream {
     pub fn on_close(mut self, run: impl FnOnce() + 'static) -> Stream {
         self.on_close = OnClose(Some(Box::new(run)));
         self
+    }
+
+    /// `run` runs each time before the client is waited for.  Its argument finds out whether the client
+    /// lets us wait.
+    pub(crate) fn before_wait(&mut self, run: impl Fn(&dyn Fn() -> bool) + 'static) {
+        self.before_wait = BeforeWait(Some(Box::new(run)));
     }
 
     /// The descriptor on which the client reads.

@@ -22,6 +22,11 @@ impl Session {
         lines
     }
 
+    /// The file alone; None where `config` hooks may say something else.
+    pub(crate) fn plain_config(&self, name: &str) -> Option<Lines> {
+        (!self.has(Hook::Config)).then(|| self.shared.config.list(name))
+    }
+
     /// A configuration file as it is for one recipient: what the `user_config` hooks give, else
     /// as [`Session::config`].
     pub fn config_for(&mut self, address: &Address, name: &str) -> Lines {

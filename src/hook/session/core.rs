@@ -218,4 +218,23 @@ impl Session {
         let place = usize::from(begins || self.transaction.sender().is_some());
         self.results[place][handler] = Some(code);
     }
+
+    /// May something that is said now be a secret?
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// The numbers of the handlers that follow the running one, see [`crate::hook::Hooks::number_last`].
+    pub(crate) fn take_following(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.following)
+    }
+
+    /// Will the running handler not have decided, whatever it says?
+    pub(crate) fn is_void(&mut self) -> bool {
+        let is_void = self.lacks_a_value();
+        if is_void {
+            self.withhold_value();
+        }
+        is_void
+    }
 }

@@ -83,6 +83,29 @@ impl Plugins {
         self.max_from_ip.iter().fold(max, |max, change| change(ip, max).max(1))
     }
 
+    /// The numbers of the handlers behind this one in a chain which can be run together with it.
+    pub(in crate::hook) fn following(
+        &self,
+        chain: &[Handler<SessionFn>],
+        place: usize,
+        list: List,
+    ) -> Vec<i64> {
+        let after = chain.get(place + 1..).unwrap_or_default().iter();
+        let asked = after.filter(|handler| self.is_in(handler.plugin, list));
+        asked.map_while(|handler| handler.number).collect()
+    }
+
+    /// The process begins to wait for a client; `waits_long` finds out whether that takes long.
+    pub(crate) fn before_wait(&self, waits_long: &dyn Fn() -> bool) {
+        self.before_wait.iter().for_each(|run| run(waits_long));
+    }
+
+    /// Are all plugins that log written in Perl?
+    pub(crate) fn all_loggers_are_perl(&self) -> bool {
+        let is_perl = |plugin: u16| self.loaded(plugin).origin == Origin::Perl;
+        self.loggers.iter().all(|(_, handler)| is_perl(handler.plugin))
+    }
+
     /// Who chooses certificates for clients that have this list, if TLS is offered.  Where its own
     /// plugins do not offer it, those of `config/plugins` may.
     pub(crate) fn tls(&self, list: List) -> Option<Rc<TlsFn>> {

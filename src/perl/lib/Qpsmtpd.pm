@@ -80,7 +80,7 @@ sub log {
 sub varlog {
     my ($self, $level, @rest) = @_;
     splice @rest, 0, @rest == 2 ? 1 : 2 if @rest > 1;
-    Qpsmtpd::Host::log_line($level, join ' ', map { defined $_ ? $_ : '' } @rest);
+    Qpsmtpd::Log::line($level, join ' ', map { defined $_ ? $_ : '' } @rest);
 }
 
 # ----------------------------------------------------------------------------------- config
@@ -113,7 +113,8 @@ sub config_lines {
         return @{ Qpsmtpd::Host::ask('config', $name) };
     }
     # Plugins that give configuration may say something else every time.
-    return @{ Qpsmtpd::Host::ask('config', $name) } if $hooks->{config};
+    return @{ Qpsmtpd::Host::ask('config', $name) }
+        if $hooks->{config} || !Qpsmtpd::State::keeps_config();
     return @{ $server->{_lines}{$name} ||= Qpsmtpd::Host::ask('config', $name) };
 }
 

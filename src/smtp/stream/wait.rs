@@ -18,6 +18,9 @@ use crate::sys::stop::Stop;
 /// How much longer than asked for a read may wait.
 const LATE: Duration = Duration::from_secs(1);
 
+/// A client that says nothing for so long lets us wait.
+const SOON: Duration = Duration::from_millis(100);
+
 /// How long the kernel waits before it is looked whether the client was asked to leave: a signal
 /// that comes just before it begins to wait does not end its wait.
 const LOOK: Duration = Duration::from_secs(10);
@@ -41,6 +44,10 @@ impl Stream {
         self.at = 0;
         let before = self.buffer.len();
         let wait = wait.get_or_insert_with(|| self.waits.begin(state));
+        if let Some(run) = &self.before_wait.0 {
+            let comes = || poll_once(self.input.as_fd(), PollFlags::POLLIN, SOON);
+            run(&|| matches!(comes(), Ok(false)));
+        }
         self.unless_asked(state, |stream| match stream.tls {
             None => stream.more_in_the_clear(wait, size),
             Some(_) => stream.more_of_tls(wait, size),

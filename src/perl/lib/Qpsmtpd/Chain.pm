@@ -18,8 +18,15 @@ my @handlers;
 # The number of a handler, by the address of its entry.
 my %number;
 
-# For the plugin that is being loaded: hook, number, whether it is to run first.
+# For the plugin that is being loaded: hook, number, whether it is to run first, and up to which level
+# it logs if it does.
 my @registered;
+
+# That plugin's name.
+our $loading = '';
+
+# The handlers of the hook logging: number, highest level.
+my @loggers;
 
 # The table as it was when all plugins were loaded, and its lists.
 my $loaded = $Qpsmtpd::hooks;
@@ -54,8 +61,38 @@ sub add {
     return $is_seen = 1 unless $Qpsmtpd::Host::LOADING;
     push @handlers, $entry;
     $number{$entry} = $#handlers;
-    push @registered, [$hook, $#handlers, $goes_first ? 1 : 0];
+    $entry->{plugin} = $loading;
+    push @registered, [$hook, $#handlers, $goes_first ? 1 : 0, undef];
     return;
+}
+
+# The plugin is loaded: how much its loggers keep is known now.
+sub find_levels {
+    my ($plugin) = @_;
+    my @found;
+    for my $row (grep { $_->[0] eq 'logging' } @registered) {
+        my $level = Qpsmtpd::Plugin::logs_up_to($plugin, $handlers[$row->[1]]{method});
+        $row->[3] = defined $level ? $level : LOGDEBUG;
+        # A logger that is in several lists gets each line once.
+        my $is_again = length $list && grep { $handlers[$_->[0]]{plugin} eq $loading } @loggers;
+        push @found, [@{$row}[1, 3]] unless $is_again;
+    }
+    push @loggers, @found;
+}
+
+sub loggers { return @loggers }
+
+# The plugin's object, if it is a hash.
+sub object_of {
+    my ($number) = @_;
+    my $object = $number < 0 ? undef : $handlers[$number]{object};
+    return $object && UNIVERSAL::isa($object, 'HASH') ? $object : undef;
+}
+
+# The name of the plugin that a handler is of, as it is in the log.
+sub plugin_of {
+    my ($number) = @_;
+    return $number < 0 ? '' : $handlers[$number]{plugin};
 }
 
 sub take_registered {

@@ -1,30 +1,13 @@
 package Qpsmtpd::Host;
 
-# The Perl side of the Perl host: frames, calls, questions, and the life of the processes.
+# The Perl side of the Perl host: calls, questions, and the life of the processes.
 #
 # One process, the nursery, loads every Perl plugin once and never serves.  A worker sends it one end
-# of a pair of sockets, and it forks a child, which answers the calls of that worker until the worker
-# is gone.  Both sides may speak while the other waits: a handler asks the worker a question,
-# and before the worker answers it may call another handler.
+# of a pair of sockets and one of a pipe, and it forks a child, which answers the calls of that worker
+# until the worker is gone.  src/perl/protocol.rs has the messages.
 #
-# A frame is its length in four octets and one value: a list whose first element says what it is.
-#
-#     to Perl     c id hook state args     call a handler
-#                 k value state            the answer to a question
-#                 e text                   the question could not be answered
-#                 h level holds plugins    first of all: what to log, whether the worker holds lines
-#                                          of the log, and which plugins there are
-#                 l name file module args list  load a plugin
-#                 b                        the message is gone: let go of its file
-#                 g                        has this process grown too much?  r 1: it has
-#                 s                        loading is over: serve
-#     from Perl   r code texts changes     the handler's verdict
-#                 d text changes           the handler died
-#                 a what args changes      a question
-#                 t what args              a statement, which nobody answers
-#
-# Where loggers are Perl plugins, the worker holds the lines of a handler until it can call them: before
-# it answers a question, and after the verdict.
+# A call may be for several handlers: they run one after the other as long as they decline, and all that
+# is said before the last one goes into the pipe, which wakes nobody.
 
 use strict;
 use warnings;
@@ -35,12 +18,11 @@ use Qpsmtpd::Chain;
 use Qpsmtpd::Command;
 use Qpsmtpd::Connection;
 use Qpsmtpd::Constants;
+use Qpsmtpd::Log;
 use Qpsmtpd::Plugin;
 use Qpsmtpd::State;
 use Qpsmtpd::Transaction;
-
-# Data in plugins' notes may be deep or go round in circles; nothing deeper is shared.
-use constant DEEPEST => 30;
+use Qpsmtpd::Wire;
 
 # How long a child may take to end after its worker has: plugins may have END blocks.
 use constant LAST_WORDS => 2;
@@ -56,12 +38,10 @@ use constant {
 # By how many pages of memory a child may grow: 32 MiB where a page has 4 KiB.
 use constant MOST_PAGES => 8192;
 
-our $LOADING = 1;
-our $LOG_LEVEL = 7;
-our $HOLDS = 0;
+# How many octets may be in the pipe before the worker is woken: it takes 64 KiB.
+use constant ROOM => 16 * 1024;
 
-# Has the worker lines of the log that it holds?
-my $held = 0;
+our $LOADING = 1;
 
 # Whose conversation this is: a plugin may fork, and its child must not take part.  To ask whose process
 # this is costs a system call, so it is asked once for each frame.
@@ -73,61 +53,16 @@ my $strayed = 0;
 # How many pages this process had when it began to serve.
 my $pages = 0;
 
-# Is a handler of the hook logging running?
-our $is_logging = 0;
+# May no handler follow the one that is running? The worker knows of a failure.
+our $stops = 0;
 
-my $socket;
+my ($socket, $pipe);
 my $input = '';
 
+# How many octets are in the pipe that the worker was not told of.
+my $announced = 0;
+
 # ---------------------------------------------------------------------------------- frames
-
-sub encode {
-    my ($value, $depth) = @_;
-    return 'u' unless defined $value;
-    my $kind = ref $value;
-    if (!$kind) {
-        utf8::encode($value) if utf8::is_utf8($value);
-        return 's' . pack('N/a*', $value);
-    }
-    $depth = ($depth || 0) + 1;
-    return 'u' if $depth > DEEPEST;
-    if ($kind eq 'ARRAY') {
-        return join '', 'l', pack('N', scalar @$value), map { encode($_, $depth) } @$value;
-    }
-    if ($kind eq 'HASH') {
-        return join '', 'm', pack('N', scalar keys %$value),
-            map { (encode_key($_), encode($value->{$_}, $depth)) } sort keys %$value;
-    }
-    return $depth > 1 ? 'u' : 'o';
-}
-
-sub encode_key {
-    my ($key) = @_;
-    utf8::encode($key) if utf8::is_utf8($key);
-    return pack 'N/a*', $key;
-}
-
-# Decodes the value at $_[1] of $_[0], and moves $_[1] behind it.
-sub decode {
-    my $tag = substr $_[0], $_[1]++, 1;
-    return undef if $tag eq 'u';
-    my $count = unpack 'N', substr $_[0], $_[1], 4;
-    $_[1] += 4;
-    if ($tag eq 's') {
-        my $text = substr $_[0], $_[1], $count;
-        $_[1] += $count;
-        return $text;
-    }
-    return [map { decode($_[0], $_[1]) } 1 .. $count] if $tag eq 'l';
-    my %map;
-    for (1 .. $count) {
-        my $length = unpack 'N', substr $_[0], $_[1], 4;
-        my $key = substr $_[0], $_[1] + 4, $length;
-        $_[1] += 4 + $length;
-        $map{$key} = decode($_[0], $_[1]);
-    }
-    return \%map;
-}
 
 # The child of a plugin's fork says nothing, and ends where the plugin lets it go on.
 sub send_frame {
@@ -136,12 +71,28 @@ sub send_frame {
 }
 
 sub transmit {
-    $held = 0 if $_[0] ne 't';
-    my $text = encode([@_]);
-    my $frame = pack('N', length $text) . $text;
+    my ($kind) = @_;
+    $Qpsmtpd::Log::held = 0 if $kind ne 't';
+    my $text = Qpsmtpd::Wire::encode([@_]);
+    my $head = pack 'N N', length $text, $announced;
+    $announced = 0;
+    put($socket, $head . $text);
+}
+
+# The same for what can wait.
+sub put_aside {
+    return $strayed = 1 if $$ != $owner;
+    my $frame = pack 'N/a*', Qpsmtpd::Wire::encode([@_]);
+    return transmit(@_) if !$pipe || $announced + length $frame > ROOM;
+    $announced += length $frame;
+    put($pipe, $frame);
+}
+
+sub put {
+    my ($handle, $octets) = @_;
     my $sent = 0;
-    while ($sent < length $frame) {
-        my $count = syswrite $socket, $frame, length($frame) - $sent, $sent;
+    while ($sent < length $octets) {
+        my $count = syswrite $handle, $octets, length($octets) - $sent, $sent;
         next if !defined $count && $!{EINTR};
         exit 0 unless $count;
         $sent += $count;
@@ -154,7 +105,7 @@ sub receive_frame {
     my $head = receive_octets(4);
     my $body = receive_octets(unpack 'N', $head);
     my $at = 0;
-    return @{ decode($body, $at) };
+    return @{ Qpsmtpd::Wire::decode($body, $at) };
 }
 
 sub receive_octets {
@@ -199,6 +150,7 @@ sub converse {
         my ($kind, @rest) = receive_frame();
         if ($kind eq 'k') {
             Qpsmtpd::State::update($rest[1]);
+            $stops = 1 unless $rest[2];
             return $rest[0];
         }
         die "$rest[0]\n" if $kind eq 'e';
@@ -209,18 +161,12 @@ sub converse {
 sub notify {
     my ($what, @args) = @_;
     # What was logged before comes first.
-    undisturbed(\&converse, 'held') if $held && $$ == $owner;
-    undisturbed(\&send_frame, 't', $what, \@args);
+    undisturbed(\&converse, 'held') if $Qpsmtpd::Log::held && $$ == $owner;
+    undisturbed(\&put_aside, 't', $what, \@args);
 }
 
-sub log_line {
-    my ($level, $text) = @_;
-    return if $level > $LOG_LEVEL;
-    return print STDERR "$$ $text\n" if $$ != $owner;
-    return undisturbed(\&converse, 'log', $level, $text) if $LOADING;
-    $held = $HOLDS;
-    undisturbed(\&transmit, 't', 'log', [$level, $text]);
-}
+# Is this process what it was when it was made, and not the child of a plugin's fork?
+sub is_itself { return $$ == $owner }
 
 # ------------------------------------------------------------------------------------ calls
 
@@ -229,9 +175,10 @@ sub handle {
     return call(@rest) if $kind eq 'c';
     return Qpsmtpd::State::forget_body() if $kind eq 'b';
     return load(@rest) if $kind eq 'l' && $LOADING;
+    return Qpsmtpd::Log::take_lines(@rest) if $kind eq 'n';
     return send_frame('r', own_pages() - $pages > MOST_PAGES ? 1 : 0, [], {}) if $kind eq 'g';
     if ($kind eq 'h') {
-        ($LOG_LEVEL, $HOLDS, my $names) = @rest;
+        ($Qpsmtpd::Log::level, $Qpsmtpd::Log::loggers, my $names) = @rest;
         return Qpsmtpd::Plugin::are_loaded(@$names);
     }
     die "an unknown frame '$kind'\n";
@@ -257,7 +204,7 @@ my %asked = (hook => '', id => 0, text => '');
 
 sub address_and_pairs {
     my ($address, $pairs, $hook, $id) = @_;
-    my $text = encode($address);
+    my $text = join "\0", map { defined $_ ? $_ : '' } @$address;
     my $goes_on = $hook eq $asked{hook} && $id > $asked{id} && $text eq $asked{text};
     my $object = $goes_on ? $asked{object} : Qpsmtpd::State::address($address);
     %asked = (hook => $hook, id => $id, text => $text, object => $object);
@@ -269,22 +216,43 @@ sub text_and_map {
     return ($text, {@$pairs});
 }
 
+# Runs the handlers of these numbers as long as they decline.
 sub call {
-    my ($id, $hook, $state, $args) = @_;
+    my ($ids, $hook, $state, $args) = @_;
     Qpsmtpd::State::update($state);
+    my $began = @$ids > 1 ? now() : 0;
+    local $stops = 0;
+    while (1) {
+        my ($kind, @said) = called(shift @$ids, $hook, $args);
+        # What a plugin may have done to the message's file is looked at before others see it.
+        my $is_last = !@$ids || $stops || $kind ne 'r' || !defined $said[0] || $said[0] ne DECLINED
+            || Qpsmtpd::the_server()->transaction->{_has_file};
+        return send_frame($kind, @said) if $is_last;
+        put_aside('s', @said, int(1e6 * (now() - $began)));
+        return if $strayed;
+    }
+}
+
+sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+# What one handler says and has changed, as a message.
+sub called {
+    my ($id, $hook, $args) = @_;
     my ($changed, $code, @texts);
+    Qpsmtpd::State::keeps($id) if $hook eq 'pre-connection';
     if (!eval { ($changed, $code, @texts) = verdict($id, $hook, $args); 1 }) {
         my $died = $@;
         my $text = eval { "$died" };
         $text = 'died without a word' unless defined $text;
-        return send_frame('d', $text, Qpsmtpd::State::changes());
+        return ('d', $text, Qpsmtpd::State::changes());
     }
     my $changes = Qpsmtpd::State::changes();
+    $changes->{p} = Qpsmtpd::State::kept($id) if $hook eq 'pre-connection';
     if ($changed) {
         $changes->{A} = Qpsmtpd::State::parts($changed);
         Qpsmtpd::State::remember($changed);
     }
-    send_frame('r', $code, \@texts, $changes);
+    return ('r', $code, \@texts, $changes);
 }
 
 # The address that the handler was asked about, if it has changed it, and what the handler says.
@@ -294,13 +262,14 @@ sub verdict {
     my $address = ref $args[0] && ref $args[0] ne 'HASH' ? $args[0] : undef;
     my $before = $address && $address->format;
     my $qp = Qpsmtpd::the_server();
-    local $is_logging = $hook eq 'logging' || $is_logging;
+    local $Qpsmtpd::Log::is_logging = $hook eq 'logging' || $Qpsmtpd::Log::is_logging;
+    local @Qpsmtpd::Log::running = ($hook, Qpsmtpd::Chain::plugin_of($id));
     my ($code, @texts) = Qpsmtpd::Chain::run($id, $hook, $qp, $qp->transaction, @args);
     if ($hook =~ /^(.+)_parse$/ && ref $texts[0] eq 'CODE') {
         ($code, @texts) = Qpsmtpd::Command->parse($1, $args[0], $texts[0]);
     }
     if (defined $code && $code !~ /^\d+$/) {
-        log_line(LOGERROR, "the $hook hook returned '$code', which is no return code");
+        Qpsmtpd::Log::line(LOGERROR, "the $hook hook returned '$code', which is no return code");
         $code = DECLINED;
     }
     my $changed = $address && $address->format ne $before ? $address : undef;
@@ -314,10 +283,13 @@ sub verdict {
 sub load {
     (my ($name, $file, $module, $args), $Qpsmtpd::Chain::list) = @_;
     Qpsmtpd::Chain::take_registered();
+    $Qpsmtpd::Chain::loading = Qpsmtpd::Plugin::escaped($name);
     my $failed = eval {
         my $class = $module ? Qpsmtpd::Plugin::load_module($module)
                             : Qpsmtpd::Plugin::load_file($name, $file);
-        $class->new->_register(Qpsmtpd::the_server(), @$args);
+        my $plugin = $class->new;
+        $plugin->_register(Qpsmtpd::the_server(), @$args);
+        Qpsmtpd::Chain::find_levels($plugin);
         1;
     } ? undef : "$@";
     return send_frame('d', $failed, {}) if defined $failed;
@@ -357,6 +329,7 @@ sub run {
         handle($kind, @rest);
     }
     $LOADING = 0;
+    require Time::HiRes;
     Qpsmtpd::State::loaded();
     Qpsmtpd::Chain::loaded();
     nurse($socket, $listener, $recvmsg);
@@ -382,9 +355,9 @@ sub close_others {
 # What a logging plugin warns of is the log.
 sub warned {
     my ($text) = @_;
-    return print STDERR $text if $is_logging;
+    return print STDERR $text if $Qpsmtpd::Log::is_logging;
     chomp $text;
-    log_line(LOGWARN, $text);
+    Qpsmtpd::Log::line(LOGWARN, $text);
 }
 
 # Forks children until the daemon is gone and the last child has ended.
@@ -421,7 +394,7 @@ sub nurse {
             next;
         }
         next unless $called;
-        my $client = receive_socket($listener, $recvmsg) or next;
+        my ($client, $aside) = receive_sockets($listener, $recvmsg) or next;
         my $pid = fork;
         if (!defined $pid) {
             close $client;
@@ -433,35 +406,37 @@ sub nurse {
             # Others have references to these.
             close $_ for grep { defined } values %link, $control, $listener;
             %link = ();
-            serve($client);
+            serve($client, $aside);
         }
     }
     exit 0;
 }
 
-# The socket that a worker has sent: recvmsg(2) with room for one octet and one descriptor.
-sub receive_socket {
+# The socket and the pipe that a worker has sent: recvmsg(2) with room for one octet and two
+# descriptors.
+sub receive_sockets {
     my ($listener, $recvmsg) = @_;
     my $word = length pack 'L!', 0;
-    my ($octet, $control) = ("\0", "\0" x (2 * $word + 8));
+    my ($octet, $control) = ("\0", "\0" x ($word + 16));
     # The kernel writes into these, so they have to be this variable's alone.
     vec($_, 0, 8) = 0 for $octet, $control;
     my $parts = pack 'P L!', $octet, 1;
     my $message = pack 'L! L! P L! P L! L!', 0, 0, $parts, 1, $control, length $control, 0;
     my $got = syscall $recvmsg + 0, fileno $listener, $message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
     return unless $got == 1;
-    my ($length, undef, undef, $descriptor) = unpack 'L! l l l', $control;
-    return if $length < $word + 12;
-    open my $client, '+<&=', $descriptor or return;
-    return $client;
+    my ($length, undef, undef, @descriptors) = unpack 'L! l l l l', $control;
+    return if $length < $word + 16;
+    open my $client, '+<&=', $descriptors[0] or return;
+    open my $aside, '>&=', $descriptors[1] or return;
+    return ($client, $aside);
 }
 
 # Answers the calls of one worker.
 sub serve {
-    my ($client) = @_;
+    my ($client, $aside) = @_;
     $SIG{CHLD} = 'DEFAULT';
-    ($socket, $input, $owner) = ($client, '', $$);
-    binmode $socket;
+    ($socket, $pipe, $input, $owner) = ($client, $aside, '', $$);
+    binmode $_ for $socket, $pipe;
     srand;
     $pages = own_pages();
     handle(receive_frame()) while 1;

@@ -18,7 +18,14 @@ sub TIEHASH {
 
 sub FETCH {
     my ($self, $key) = @_;
-    return Qpsmtpd::Host::ask('map', $self->{name}, $key);
+    my $name = $self->{name};
+    my $missing = Qpsmtpd::the_server()->{_missing_maps} ||= {};
+    return undef if $missing->{$name};
+    my $value = Qpsmtpd::Host::ask('map', $name, $key);
+    return $value unless ref $value;
+    # There is no such map, and for this session there will be none.
+    $missing->{$name} = 1 if Qpsmtpd::State::keeps_config();
+    return undef;
 }
 
 sub EXISTS {

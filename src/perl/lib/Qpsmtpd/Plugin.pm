@@ -55,6 +55,9 @@ sub escaped {
 
 my %loaded;
 
+# The source of each class of a plugin that logs.
+my %source;
+
 sub is_loaded {
     my ($name) = @_;
     return defined $name && !ref $name && $loaded{$name};
@@ -80,6 +83,7 @@ sub compile {
         (my $path = "$module.pm") =~ s{::}{/}g;
         eval { require $path };
     }
+    $source{$class} = $text if $text =~ /logging/;
     my $code = join "\n", "package $class;", 'use Qpsmtpd::Constants;', 'use strict;',
         'our @ISA = qw(Qpsmtpd::Plugin);', "sub plugin_name { q[$name] }", "#line 1 \"$file\"",
         $text, '', '1;';
@@ -177,7 +181,31 @@ sub register_hook {
         local $self->{_hook} = $hook;
         return $self->$method(@_);
     };
-    Qpsmtpd::Chain::add($hook, {code => $run, name => $self->plugin_name}, $first);
+    my %entry = (code => $run, name => $self->plugin_name, method => $method, object => $self);
+    Qpsmtpd::Chain::add($hook, \%entry, $first);
+}
+
+# Up to which level a handler of the hook logging keeps lines, where its first statements say so and
+# only init and register set the field that they look at; undef otherwise.
+sub logs_up_to {
+    my ($self, $method) = @_;
+    my $text = $source{ ref $self };
+    return undef if !defined $text || ref $method;
+    my $code = $text =~ s/(?:^|(?<=\s))#.*//mgr;
+    my ($start, $trace, $plugin) = $code =~ /^sub \s+ \Q$method\E \s* \{ \s*
+        my \s* \( \s* \$self, \s* \$\w+, \s* (\$\w+), \s* \$\w+, \s* (\$\w+), [^;]* \) \s* = \s* \@_; /mx
+        ? ($+[0], $1, $2) : return undef;
+    my $own = qr/return \s+ DECLINED \s+ if \s+ defined \s+ \Q$plugin\E \s* (?:&&|and) \s*
+        \Q$plugin\E \s+ eq \s+ \$self->plugin_name;/x;
+    my ($field) = substr($code, $start) =~ /^ \s* (?:$own \s*)? return \s+ DECLINED \s+ if \s+
+        (?: !defined \s+ \$self->\{\w+\} \s+ or \s+ )? \Q$trace\E \s+ > \s+ \$self->\{(\w+)\};/x
+        or return undef;
+    for my $sub (split /^(?=sub )/m, $code) {
+        next if $sub =~ /^sub (?:init|register)\b/;
+        return undef if $sub =~ /\b\Q$field\E\b['"]?\s*\}\s*(?:[-+.|&*\/x]|\|\||\/\/|&&|<<|>>)?=[^=~]/;
+    }
+    my $level = $self->{$field};
+    return defined $level && $level =~ /^[0-7]\z/ ? $level : undef;
 }
 
 # --------------------------------------------------------------------------- the session
@@ -201,7 +229,7 @@ sub log {
     my $hook = $self->hook_name;
     return if $hook && $hook eq 'logging';
     unshift @text, $self->plugin_name . ':' if $Qpsmtpd::Chain::is_late;
-    Qpsmtpd::Host::log_line($level, join ' ', map { defined $_ ? $_ : '' } @text);
+    Qpsmtpd::Log::line($level, join ' ', map { defined $_ ? $_ : '' } @text);
 }
 
 sub adjust_log_level {

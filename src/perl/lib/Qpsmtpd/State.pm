@@ -6,11 +6,12 @@ package Qpsmtpd::State;
 # verdict and each question this side sends what plugins have changed.  Notes that only Perl can
 # hold, objects and code references, stay here.
 #
-# Keys: S session, X transaction, c connection's fields, n and N notes of the connection set and
+# Keys: S session, C configuration that is not what it was, q whether lines of the log may be secrets,
+# X transaction, c connection's fields, n and N notes of the connection set and
 # gone, t and T those of the transaction, f reverse-path, r recipients, R more of them, h the
-# header's revision or its new fields, b the message's length, B where its text
-# begins in the file, A an address argument that a handler
-# changed, L the hooks that have late handlers.
+# header's revision or its new fields, H all its fields, b the message's length, B where its text begins
+# in the file, A an address argument that a handler changed, L the hooks that have late handlers,
+# p what plugins keep of the client since pre-connection.
 
 use strict;
 use warnings;
@@ -24,7 +25,7 @@ use Qpsmtpd::Transaction;
 # What both sides have agreed on last.
 my ($session, $epoch) = ('', '');
 my (%fields, %connection_notes, %transaction_notes);
-my ($sender, $recipients) = ('u', '');
+my ($sender, $recipients) = ('', '');
 my %recent;
 
 # Plugins leave notes on the connection while they are loaded: each connection begins with them.
@@ -38,17 +39,21 @@ sub update {
         $session = $state->{S};
         $qp->{_connection} = Qpsmtpd::Connection->new;
         $qp->{_connection}{_notes} = {%left};
-        $qp->{_lines} = {};
+        $qp->{_missing_maps} = {};
+        $Qpsmtpd::Log::is_private = 0;
         @{$qp}{qw(_auth _auth_user _auth_mechanism)} = ();
         (%fields, %connection_notes, %recent) = ();
         $Qpsmtpd::Chain::list = '';
     }
     $Qpsmtpd::Chain::list = $state->{l} if defined $state->{l};
+    take_kept(@$_) for @{ $state->{p} || [] };
+    delete @{ $qp->{_lines} }{ @{ $state->{C} } } if $state->{C};
+    $Qpsmtpd::Log::is_private = $state->{q} if defined $state->{q};
     if (defined $state->{X} && "$session $state->{X}" ne $epoch) {
         $epoch = "$session $state->{X}";
         $qp->{_transaction} = Qpsmtpd::Transaction->new;
         (%transaction_notes, %recent) = ();
-        ($sender, $recipients) = ('u', '');
+        ($sender, $recipients) = ('', '');
     }
     my $connection = $qp->connection;
     my $transaction = $qp->transaction;
@@ -63,18 +68,21 @@ sub update {
     take_notes($connection, \%connection_notes, @{$state}{qw(n N)});
     take_notes($transaction, \%transaction_notes, @{$state}{qw(t T)});
     if (exists $state->{f}) {
-        $sender = Qpsmtpd::Host::encode($state->{f});
         $transaction->{_sender} = $state->{f} && address($state->{f});
+        $sender = $state->{f} ? summary($transaction->{_sender}) : q{};
     }
     if (my $list = $state->{r} || $state->{R}) {
         $recent{ $_->format } = $_ for $state->{r} ? $transaction->recipients : ();
         my @known = $state->{r} ? () : $transaction->recipients;
         $transaction->{_recipients} = [@known, map { address($_) } @$list];
-        $recipients = summary($transaction);
+        $recipients = summary(@{ $transaction->{_recipients} });
     }
-    $transaction->header_is($state->{h}) if defined $state->{h};
+    $transaction->header_is(@{$state}{qw(h H)}) if defined $state->{h};
     $transaction->body_is($state->{b}) if defined $state->{b};
 }
+
+# What a session asked of the configuration is kept until the worker says otherwise.
+sub keeps_config { return length $session && !$Qpsmtpd::Log::is_logging }
 
 sub loaded {
     %left = %{ Qpsmtpd::the_server()->connection->{_notes} || {} };
@@ -88,8 +96,14 @@ sub take_notes {
     }
     for my $name (keys %{ $set || {} }) {
         $owner->{_notes}{$name} = $set->{$name};
-        $agreed->{$name} = Qpsmtpd::Host::encode($set->{$name});
+        $agreed->{$name} = form($set->{$name});
     }
+}
+
+# A note as a text that is another one as soon as the note is.
+sub form {
+    my ($note) = @_;
+    return ref $note ? Qpsmtpd::Wire::encode($note) : defined $note ? "s$note" : 'u';
 }
 
 # What plugins have changed since the last agreement.
@@ -112,10 +126,12 @@ sub changes {
     my $transaction = $qp->{_transaction};
     if ($transaction && length $epoch) {
         @changed{qw(t T)} = changed_notes($transaction, \%transaction_notes);
-        my $from = $transaction->{_sender} && parts($transaction->{_sender});
-        my $text = Qpsmtpd::Host::encode($from);
-        ($sender, $changed{f}) = ($text, $from) if $text ne $sender;
-        $text = summary($transaction);
+        my $from = $transaction->{_sender};
+        my $text = defined $from ? summary($from) : q{};
+        if ($text ne $sender) {
+            ($sender, $changed{f}) = ($text, $from && parts($from));
+        }
+        $text = summary(@{ $transaction->{_recipients} });
         if ($text ne $recipients) {
             $recipients = $text;
             $changed{r} = [map { parts($_) } $transaction->recipients];
@@ -123,14 +139,13 @@ sub changes {
         $changed{h} = $transaction->header_changes;
         $changed{B} = $transaction->finish_body;
     }
-    defined $changed{$_} or delete $changed{$_} for grep { $_ ne 'f' } keys %changed;
+    defined $changed{$_} or $_ eq 'f' or delete $changed{$_} for keys %changed;
     return \%changed;
 }
 
-# All recipients as a text that is another one as soon as one of them is.
+# Addresses as a text that is another one as soon as one of them is.
 sub summary {
-    my ($transaction) = @_;
-    return join "\0", map { defined $_ ? $_ : '' } map { @{ parts($_) } } $transaction->recipients;
+    return join "\0", map { my $parts = parts($_); map { defined $_ ? $_ : "\1" } @$parts } @_;
 }
 
 sub changed_notes {
@@ -138,7 +153,7 @@ sub changed_notes {
     my $notes = $owner->{_notes};
     my (%set, @gone);
     for my $name (keys %{ $notes || {} }) {
-        my $text = Qpsmtpd::Host::encode($notes->{$name});
+        my $text = form($notes->{$name});
         next if defined $agreed->{$name} && $text eq $agreed->{$name};
         # To the other side, what only Perl can hold is a note that is not there.
         if ($text eq 'o') {
@@ -157,6 +172,34 @@ sub changed_notes {
     return (%set ? \%set : undef, @gone ? \@gone : undef);
 }
 
+# Before and after a handler of pre-connection, which runs in the parent: what it keeps in its object, a
+# hash, the session's handlers have to find in theirs. What only Perl can hold stays here.
+my %before;
+
+sub keeps {
+    my ($number) = @_;
+    my $object = Qpsmtpd::Chain::object_of($number);
+    %before = map { ($_ => form($object->{$_})) } grep { !/^_(?:qp|hook)\z/ } keys %{ $object || {} };
+}
+
+sub kept {
+    my ($number) = @_;
+    my $object = Qpsmtpd::Chain::object_of($number) or return;
+    my @names = grep { !/^_(?:qp|hook)\z/ } keys %$object;
+    my %now = map { ($_ => form($object->{$_})) } @names;
+    my %set = map { ($_ => $object->{$_}) }
+        grep { $now{$_} ne 'o' && (!defined $before{$_} || $now{$_} ne $before{$_}) } @names;
+    my @gone = grep { !exists $object->{$_} } keys %before;
+    return %set || @gone ? [[$number, \%set, \@gone]] : undef;
+}
+
+sub take_kept {
+    my ($number, $set, $gone) = @_;
+    my $object = Qpsmtpd::Chain::object_of($number) or return;
+    @{$object}{ keys %$set } = values %$set;
+    delete @{$object}{@$gone};
+}
+
 sub forget_body {
     my $transaction = Qpsmtpd::the_server()->{_transaction} or return;
     $transaction->let_go_of_body;
@@ -166,9 +209,7 @@ sub forget_body {
 sub address {
     my ($parts) = @_;
     my ($user, $host) = @$parts;
-    my $address = Qpsmtpd::Address->new('<>');
-    $address->{_user} = $user;
-    $address->{_host} = $host;
+    my $address = bless {_user => $user, _host => $host}, 'Qpsmtpd::Address';
     $address->qp(Qpsmtpd::the_server());
     return $recent{ $address->format } ||= $address;
 }

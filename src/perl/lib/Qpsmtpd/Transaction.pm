@@ -86,16 +86,16 @@ sub header {
     if (@new && $new[0] && (!$self->{_header} || $new[0] != $self->{_header})) {
         @{$self}{qw(_header _header_set)} = ($new[0], 1);
     }
-    $self->{_header} ||= Qpsmtpd::Header->received(Qpsmtpd::Host::ask('header'))
+    $self->{_header} ||= Qpsmtpd::Header->received($self->{_fields} || Qpsmtpd::Host::ask('header'))
         if $self->{_has_header};
     return $self->{_header};
 }
 
-# The worker's header section has changed, or there is one now.
+# The worker's header section has changed, or there is one now, with these fields if it tells them.
 sub header_is {
-    my ($self, $revision) = @_;
+    my ($self, $revision, $fields) = @_;
     return if defined $self->{_revision} && $self->{_revision} eq $revision;
-    $self->{_revision} = $revision;
+    @{$self}{qw(_revision _fields)} = ($revision, $fields);
     $self->{_has_header} = $revision > 0;
     @{$self}{qw(_header _header_set _header_text)} = (undef, 0, undef);
 }
@@ -133,7 +133,7 @@ sub body_is {
 
 sub let_go_of_body {
     my ($self) = @_;
-    delete @{$self}{qw(_body_file _body_array _filename _body_start _told_start)};
+    delete @{$self}{qw(_body_file _body_array _has_file _filename _body_start _told_start)};
 }
 
 # What plugins have written is in the file, for the worker, which looks whether the file has changed.
@@ -151,6 +151,7 @@ sub open_body {
     my ($self) = @_;
     return $self->{_body_file} if $self->{_body_file};
     @{$self}{qw(_filename _body_start)} = @{ Qpsmtpd::Host::ask('body') };
+    $self->{_has_file} = 1;
     @{$self}{qw(_told_start _body_array)} = $self->{_body_start};
     open my $file, '+<', $self->{_filename}
         or die "cannot open the message in $self->{_filename}: $!\n";
@@ -262,6 +263,7 @@ sub lines {
     my ($self) = @_;
     return $self->{lines} if $self->{lines};
     ($self->{path}) = @{ Qpsmtpd::Host::ask('body') };
+    Qpsmtpd::the_server()->transaction->{_has_file} = 1;
     open my $file, '<', $self->{path} or die "cannot open the message in $self->{path}: $!\n";
     return $self->{lines} = [<$file>];
 }
