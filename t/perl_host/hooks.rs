@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::{ask, asks, config, helo};
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use super::{PROBE, ask, asks, config, helo};
+use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
 
 /// Writes down every hook that it is asked at, with its arguments; `name=` for names with values.
 const TRACER: &str = r#"
@@ -294,6 +294,45 @@ fn perl_plugins_see_connections_come_and_go() {
         second.quit();
         client.quit();
         server.log().wait_for("gate: over: 127.0.0.1");
+        server.stop().unwrap();
+    }
+}
+
+/// What a plugin keeps in `$self` before a client has a process is there in the client's session, as in
+/// Debian's connection_time.
+#[test]
+fn what_is_kept_at_pre_connection_is_there_in_the_session() {
+    let keeper = r#"
+sub register { my ($self) = @_; $self->{old} = 'here' }
+sub hook_pre_connection {
+    my ($self, $transaction, %args) = @_;
+    $self->{port} = $args{remote_port};
+    $self->{list} = [1, {at => 'first'}];
+    $self->{code} = sub { 'only here' };
+    delete $self->{old};
+    return DECLINED;
+}
+sub do_kept {
+    my ($self) = @_;
+    my $is_own = $self->{port} == $self->connection->remote_port;
+    return ($is_own ? 'own' : $self->{port}, $self->{list}[1]{at}, exists $self->{old} ? 'old' : 'gone');
+}
+"#;
+    let config = config("keeper\nrcpt_ok", &[("keeper", &[PROBE, keeper].concat())]);
+    for model in Model::PARENTS {
+        let server = Server::start(&config, model);
+        let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            helo(client);
+            assert_eq!(ask(client, "NOOP kept"), "250 own first gone", "{model}");
+        }
+        clients.into_iter().for_each(Client::quit);
+        for _ in 0..3 {
+            let mut client = server.connect();
+            helo(&mut client);
+            assert_eq!(ask(&mut client, "NOOP kept"), "250 own first gone", "{model}");
+            client.quit();
+        }
         server.stop().unwrap();
     }
 }

@@ -82,6 +82,11 @@ sub find_levels {
 
 sub loggers { return @loggers }
 
+sub numbers_of {
+    my ($hook) = @_;
+    return grep { defined } map { $number{$_} } @{ $Qpsmtpd::hooks->{$hook} || [] };
+}
+
 # The plugin's object, if it is a hash.
 sub object_of {
     my ($number) = @_;

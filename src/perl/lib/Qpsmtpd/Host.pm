@@ -239,7 +239,6 @@ sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 sub called {
     my ($id, $hook, $args) = @_;
     my ($changed, $code, @texts);
-    Qpsmtpd::State::keeps($id) if $hook eq 'pre-connection';
     if (!eval { ($changed, $code, @texts) = verdict($id, $hook, $args); 1 }) {
         my $died = $@;
         my $text = eval { "$died" };

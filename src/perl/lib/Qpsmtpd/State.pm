@@ -31,6 +31,9 @@ my %recent;
 # Plugins leave notes on the connection while they are loaded: each connection begins with them.
 my %left;
 
+# The fields of objects with handlers of pre-connection, by the handler's number.
+my %as_loaded;
+
 sub update {
     my ($state) = @_;
     return unless $state && %$state;
@@ -86,6 +89,10 @@ sub keeps_config { return length $session && !$Qpsmtpd::Log::is_logging }
 
 sub loaded {
     %left = %{ Qpsmtpd::the_server()->connection->{_notes} || {} };
+    for my $number (Qpsmtpd::Chain::numbers_of('pre-connection')) {
+        my $object = Qpsmtpd::Chain::object_of($number) or next;
+        $as_loaded{$number} = forms($object);
+    }
 }
 
 sub take_notes {
@@ -172,25 +179,23 @@ sub changed_notes {
     return (%set ? \%set : undef, @gone ? \@gone : undef);
 }
 
-# Before and after a handler of pre-connection, which runs in the parent: what it keeps in its object, a
-# hash, the session's handlers have to find in theirs. What only Perl can hold stays here.
-my %before;
-
-sub keeps {
-    my ($number) = @_;
-    my $object = Qpsmtpd::Chain::object_of($number);
-    %before = map { ($_ => form($object->{$_})) } grep { !/^_(?:qp|hook)\z/ } keys %{ $object || {} };
-}
-
+# Handlers of pre-connection run in the parent. What they have made of their objects, as far as these are
+# hashes, the session's handlers have to find in theirs, which are as they were when all was loaded. What
+# only Perl can hold stays here.
 sub kept {
     my ($number) = @_;
-    my $object = Qpsmtpd::Chain::object_of($number) or return;
-    my @names = grep { !/^_(?:qp|hook)\z/ } keys %$object;
-    my %now = map { ($_ => form($object->{$_})) } @names;
+    my ($object, $first) = (Qpsmtpd::Chain::object_of($number), $as_loaded{$number});
+    return unless $object && $first;
+    my $now = forms($object);
     my %set = map { ($_ => $object->{$_}) }
-        grep { $now{$_} ne 'o' && (!defined $before{$_} || $now{$_} ne $before{$_}) } @names;
-    my @gone = grep { !exists $object->{$_} } keys %before;
+        grep { $now->{$_} ne 'o' && (!defined $first->{$_} || $now->{$_} ne $first->{$_}) } keys %$now;
+    my @gone = grep { !exists $object->{$_} } keys %$first;
     return %set || @gone ? [[$number, \%set, \@gone]] : undef;
+}
+
+sub forms {
+    my ($object) = @_;
+    return { map { ($_ => form($object->{$_})) } grep { !/^_(?:qp|hook)\z/ } keys %$object };
 }
 
 sub take_kept {
