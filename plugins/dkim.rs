@@ -94,6 +94,7 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
         "none" => session.skip("no signature"),
         "temperror" => session.fail(format_args!("tolerated, {detail}")),
         _ => {
+            session.adjust_karma(-1);
             let asked = session.settings().and_then(|settings| settings.reject.clone());
             match asked {
                 None => session.fail(format_args!("tolerated, {detail}")),
@@ -143,7 +144,7 @@ mod tests {
     use std::process::Command;
 
     use crate::hook::Code::{self, Declined, Deny};
-    use crate::hook::{Call, Hook};
+    use crate::hook::{Call, Hook, KARMA};
     use crate::testing::Trial;
 
     const MESSAGE: &str =
@@ -179,6 +180,19 @@ mod tests {
         let mut message = Vec::new();
         trial.session.transaction.write_message(&mut message).unwrap();
         String::from_utf8(message).unwrap()
+    }
+
+    #[test]
+    fn signatures_count_for_the_karma() {
+        let message = signed();
+        let broken = message.replace("Hello", "Hallo");
+        let none = "From: a@mail.example.com\r\n\r\nHello\r\n";
+        for (message, karma) in [(&*message, Some(1)), (&*broken, Some(-1)), (none, None)] {
+            let mut trial = Trial::new("dkim", &[]).with_dns(RECORD);
+            trial.message(message);
+            run(&mut trial);
+            assert_eq!(trial.session.connection.notes.get(KARMA), karma);
+        }
     }
 
     fn verdict(arguments: &str, message: &str) -> (Code, String) {

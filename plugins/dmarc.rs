@@ -106,13 +106,13 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
     session.transaction.notes.set(RESULT, name.into());
     let (domain, policy, why) = (&worst.domain, worst.policy.name(), &worst.reason);
     match worst.outcome {
-        Outcome::Pass => {
-            session.adjust_karma(1);
-            session.pass(domain)
-        }
+        Outcome::Pass => session.pass(domain),
         Outcome::None => session.skip(format_args!("{domain} has no record")),
         Outcome::Fail => {
-            session.adjust_karma(-3);
+            // Where the domain asks for nothing, mailing lists are as likely as forgers.
+            if worst.policy != Policy::None {
+                session.adjust_karma(-3);
+            }
             if worst.policy == Policy::Reject {
                 let detail = format!("{domain} p={policy}, {why}");
                 return session.get_reject_logged("failed DMARC policy", detail);
@@ -134,12 +134,13 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use crate::hook::Code::{self, Declined, Deny, DenySoft};
-    use crate::hook::{Call, Hook};
+    use crate::hook::{Call, Hook, KARMA};
     use crate::testing::Trial;
 
     const DNS: &str = "\
         _dmarc.reject.example TXT v=DMARC1; p=reject\n\
         _dmarc.quarantine.example TXT v=DMARC1; p=quarantine\n\
+        _dmarc.nothing.example TXT v=DMARC1; p=none\n\
         _dmarc.later.example TXT failed\n\
         reject.example TXT v=spf1 ip4:192.0.2.1 -all\n\
         unsure.example TXT v=spf1 -all\n\
@@ -171,6 +172,22 @@ mod tests {
         is("nobody", Declined, "none");
         assert_eq!(code("reject 0", other, "a@reject.example").0, Declined);
         assert_eq!(code("reject_type temp", other, "a@reject.example").0, DenySoft);
+    }
+
+    #[test]
+    fn only_where_its_domain_asks_for_something_does_mail_from_others_cost_karma() {
+        for (from, karma) in [
+            ("a@reject.example", Some(-3)),
+            ("a@quarantine.example", Some(-3)),
+            ("a@nothing.example", None),
+            ("a@other.example", None),
+        ] {
+            let mut trial = Trial::new("dmarc reject 0", &[]).with_dns(DNS);
+            trial.mail("<x@other.example>");
+            trial.message(&format!("From: {from}\r\n\r\nHello\r\n"));
+            trial.call(Hook::DataPostHeaders, &Call::Nothing);
+            assert_eq!(trial.session.connection.notes.get(KARMA), karma, "{from}");
+        }
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn in_dns(session: &mut Session, name: &str, policy: usize) -> Option<(String, S
         session.log(Level::Info, format_args!("not all could be looked up: {why}"));
     }
     let fault = names.fault(policy == 2);
-    if fault.is_none() && names.forward_match && names.reverse_match {
+    if policy == 2 && fault.is_none() && names.forward_match && names.reverse_match {
         session.adjust_karma(1);
     }
     fault.map(|(text, detail)| (text, detail.to_owned()))

@@ -11,9 +11,24 @@
 //!     while that has more naughty ones.
 //!
 //!     Whether a connection is nice or naughty is not for this plugin to say.  Other plugins add to
-//!     its karma, or take away from it (adjust_karma): 1 for SPF, DKIM or DMARC that passes, -1 for
-//!     a client in a block list, -3 for DMARC that fails, and so on.  When the connection ends, the
-//!     sum decides:
+//!     its karma, or take away from it (adjust_karma):
+//!
+//!     whitelist                 5   the host is on the list
+//!     penpals                   2   our users have written to the sender
+//!     fcrdns                    1   the client's name leads back to its address, or does not: -1
+//!     helo                     -1   the name in HELO is refused; with "policy strict", 1 if it is
+//!                                   right
+//!     sender_permitted_from     1   SPF passes, or it fails: -1
+//!     dkim                      1   a signature holds, or none does: -1
+//!     dmarc                    -3   it fails, and the domain asks for quarantine or reject
+//!     spamassassin             -1   spam; 1 or -1 for what it learns as ham or spam
+//!     earlytalker, dnsbl, badmailfrom, headers (for each fault), virus/clamdscan
+//!                              -1   what is refused
+//!     resolvable_fromhost      -1   the sender's domain has no MX; -2: an MX that takes no mail
+//!     badrcptto, dont_require_anglebrackets
+//!                              -2   each time
+//!
+//!     When the connection ends, the sum decides:
 //!
 //!     -3 or less, or marked as naughty by another plugin: a naughty connection
 //!     3 or more, and a message was taken: a nice one
@@ -363,9 +378,8 @@ fn explain(kept: &Kept, rules: &Rules) -> String {
         None => "not refused".into(),
     };
     let forgotten = kept.left.as_secs() / 86400;
-    let Kept { key, .. } = kept;
     let summary = record.summary();
-    format!("{key}: {penalty}; {summary}; forgotten in {forgotten} days if it does not come back")
+    format!("{penalty}; {summary}; forgotten in {forgotten} days if it does not come back")
 }
 
 #[cfg(test)]

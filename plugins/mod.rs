@@ -41,6 +41,7 @@ pub mod naughty;
 pub mod noop_counter;
 pub mod parse_addr_withhelo;
 pub mod peers;
+pub mod penpals;
 pub mod quit_fortune;
 pub mod random_error;
 pub mod rcpt_map;
@@ -186,6 +187,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(resolvable_fromhost),
     plugin!(sender_permitted_from),
     plugin!(rhsbl),
+    plugin!(penpals),
     plugin!(badmailfrom),
     plugin!(badmailfromto),
     plugin!(badrcptto),

@@ -13,6 +13,8 @@
 //!     A later moment gives the client time to authenticate, which takes the mark away, and gives
 //!     you more of the message to learn from.  An earlier one costs less.
 //!
+//!     A client that may relay or is on a white list is not refused.
+//!
 //!     At rcpt it must stand before rcpt_ok.  Whatever the moment, a client that slipped through is
 //!     refused at data_post.
 //!
@@ -28,7 +30,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::hook::{Args, Code, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
+use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
 use crate::log::Level;
 
 /// The moments at which a client can be refused.
@@ -49,6 +51,9 @@ fn refuse(session: &mut Session) -> Verdict {
     let Some(text) = session.connection.notes.get(NAUGHTY).filter(|text| !text.is_empty()) else {
         return session.pass("");
     };
+    if session.is_immune() {
+        return DECLINED;
+    }
     session.log(Level::Info, "disconnecting");
     let default = session.get_reject_type(Code::DenyDisconnect);
     Verdict::new(naughty_code(session).unwrap_or(default), text)
@@ -57,7 +62,7 @@ fn refuse(session: &mut Session) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::NAUGHTY_REJECT_TYPE;
+    use crate::hook::{NAUGHTY_REJECT_TYPE, WHITELISTHOST};
     use crate::testing::Trial;
 
     fn marked(line: &str) -> Trial {
@@ -90,6 +95,11 @@ mod tests {
         let mut trial = Trial::new("naughty", &[]);
         assert_eq!(trial.rcpt("<b@example.com>").code(), Code::Declined);
         assert!(trial.log().contains("naughty: pass"));
+        let mut trial = marked("naughty reject connect");
+        trial.session.connection.notes.set(WHITELISTHOST, "1".into());
+        for hook in STAGES {
+            assert_eq!(trial.plain(hook).code(), Code::Declined);
+        }
     }
 
     #[test]

@@ -55,8 +55,8 @@ const MOST_EXCHANGERS: usize = 10;
 enum Found {
     /// It takes mail, for this reason, which is also the note.
     Good(&'static str),
-    /// It does not.
-    Bad(String),
+    /// It does not: what that is for the karma, and why.
+    Bad(i64, String),
     /// Nobody knows now.
     Unknown(String),
 }
@@ -81,7 +81,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         } else if host.contains('.') {
             look_up(&session.dns(), &host, &invalid)
         } else {
-            Found::Bad(format!("'{host}' is no full domain name"))
+            Found::Bad(-1, format!("'{host}' is no full domain name"))
         };
         judge(session, &host, found)
     });
@@ -102,11 +102,14 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
     match found {
         Found::Good(how) => {
             session.transaction.notes.set(RESULT, how.into());
+            if how != "mx" {
+                session.adjust_karma(-1);
+            }
             session.pass(format_args!("{host} has {how}"))
         }
-        Found::Bad(why) => {
+        Found::Bad(karma, why) => {
             session.transaction.notes.set(RESULT, why.clone());
-            session.adjust_karma(-1);
+            session.adjust_karma(karma);
             let text = "FQDN required in the envelope sender";
             session.get_reject_as(Code::DenySoft, text, why)
         }
@@ -134,7 +137,7 @@ fn look_up(dns: &impl Dns, host: &str, invalid: &Networks) -> Found {
         }
     }
     match (exchangers.as_slice(), &answers[0]) {
-        ([(_, "")], _) => return Found::Bad(format!("{host} takes no mail")),
+        ([(_, "")], _) => return Found::Bad(-2, format!("{host} takes no mail")),
         ([], Answer::Failed(why)) => return Found::Unknown(format!("MX of {host}: {why}")),
         ([], _) => return usable(&answers[1..], "a", host, invalid),
         _ => {}
@@ -158,15 +161,15 @@ fn usable(answers: &[Answer], how: &'static str, host: &str, invalid: &Networks)
     });
     match failed {
         Some(why) => Found::Unknown(format!("addresses of {host}: {why}")),
-        None if how == "mx" => Found::Bad(format!("invalid MX for {host}")),
-        None => Found::Bad(format!("{host} has neither MX nor address")),
+        None if how == "mx" => Found::Bad(-2, format!("invalid MX for {host}")),
+        None => Found::Bad(-1, format!("{host} has neither MX nor address")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::hook::Code::{self, Declined, Deny, DenySoft};
-    use crate::hook::NAUGHTY;
+    use crate::hook::{KARMA, NAUGHTY};
     use crate::testing::Trial;
 
     const DNS: &str = "\
@@ -195,6 +198,23 @@ mod tests {
         let mut trial = trial("");
         trial.mail("<a@mx.example>");
         assert_eq!(trial.session.transaction.notes.get(super::RESULT).as_deref(), Some("mx"));
+    }
+
+    #[test]
+    fn only_a_domain_with_an_exchanger_costs_no_karma() {
+        for (host, karma) in [
+            ("mx.example", None),
+            ("a.example", Some(-1)),
+            ("[192.0.2.9]", Some(-1)),
+            ("none.example", Some(-1)),
+            ("localhost", Some(-1)),
+            ("gone-mx.example", Some(-2)),
+            ("later.example", None),
+        ] {
+            let mut trial = trial("");
+            trial.mail(&format!("<a@{host}>"));
+            assert_eq!(trial.session.connection.notes.get(KARMA), karma, "{host}");
+        }
     }
 
     #[test]

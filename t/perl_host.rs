@@ -42,6 +42,9 @@ mod api;
 // Many messages.
 mod many;
 
+// What Perl plugins give for the karma, and what they see of it.
+mod karma;
+
 use std::fs;
 
 use crate::harness::{Client, Config, deb};

@@ -323,7 +323,7 @@ fn a_record_is_explained() {
     connection(&mut trial, -3, false);
     let kept = trial.store("karma").entries().unwrap();
     let rules = Rules { negative: 1, penalty_days: 1.5, keep_days: 60 };
-    let wanted = "192.0.2.32: refused for 1.50 more days; 1 naughty, 0 nice, 1 connects; \
+    let wanted = "refused for 1.50 more days; 1 naughty, 0 nice, 1 connects; \
         forgotten in 61 days if it does not come back";
     assert_eq!(explain(&kept[0], &rules), wanted);
 }

@@ -22,6 +22,8 @@ pub const WHITELISTHOST: Note<String> = Note::new("whitelisthost");
 pub const WHITELISTDNS: Note<bool> = Note::new("whitelistdns");
 /// This sender is on a white list; a note of the transaction.
 pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
+/// How many messages our users have sent to this sender, which is no forgery; a note of the transaction.
+pub const PENPAL: Note<i64> = Note::new("penpal");
 /// How well this client behaves, as a sum; a note of the connection.
 pub const KARMA: Note<i64> = Note::new("karma");
 /// How well this client behaved before: its nice connections less its naughty ones; a note of the

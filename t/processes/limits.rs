@@ -37,6 +37,24 @@ fn an_address_has_so_many_sessions() {
     }
 }
 
+/// The plugin karma allows a stranger one.
+#[test]
+fn a_history_says_how_many_sessions_an_address_has() {
+    for model in Model::PARENTS {
+        for (reject, code) in [("naughty", "451"), ("0", "220")] {
+            let plugins = format!("karma reject {reject}\nrcpt_ok\nqueue/discard");
+            let config = Config::new().set("plugins", &plugins);
+            let config = config.set("store", "lmdb {work}/store 16M");
+            let server = Server::start_with(&config, model, &model.limits("10", "3"));
+            let mut first = server.connect();
+            first.hello();
+            server.connect().expect(code);
+            first.quit();
+            server.stop().unwrap();
+        }
+    }
+}
+
 /// Even if its process is not done yet.
 #[test]
 fn who_has_left_does_not_count() {
