@@ -33,6 +33,8 @@
 //!
 //!     A client that may relay or is on a white list, and a sender on a white list, are not put off.
 //!
+//!     Nor is a sender to whom our own users have written, where the plugin penpals is in front.
+//!
 //!     A client that is known by its address stays so when remote_ip or spf is set.
 //!
 //!     To begin with, or to see what would happen: reject 0 remembers clients and puts nobody off.
@@ -81,6 +83,7 @@
 //!     greylist            of the transaction: what the client will be told at DATA
 //!     p0f, geoip_country  of the connection, for the arguments of these names
 //!     spfquery            of the transaction: the result of SPF, where a Perl plugin found it
+//!     penpal              of the transaction: how many messages our users have sent to the sender
 //!     whitelistrcpt       of the transaction: how many recipients are on a white list
 //!
 //! STORE
@@ -88,7 +91,7 @@
 //!     and how often the client was new, was put off, has sent mail.
 //!
 //! SEE ALSO
-//!     sender_permitted_from, dns_whitelist_soft, whitelist, user_config, docs/store.md
+//!     sender_permitted_from, dns_whitelist_soft, whitelist, penpals, user_config, docs/store.md
 //! ```
 
 mod client;
@@ -102,7 +105,7 @@ use std::rc::Rc;
 
 use crate::config::{Derived, Lines};
 use crate::error::{Error, Result};
-use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, DECLINED, Hooks, PENPAL, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::whitelist::WHITELISTRCPT;
@@ -247,6 +250,8 @@ impl Greylisting {
             session.skip("geoip country match");
         } else if self.excluded.iter().any(|list| session.derived(list).has_client_of(session)) {
             session.skip("in greylist_exclude_files");
+        } else if session.transaction.notes.is_true(PENPAL) {
+            session.skip("our users have written to the sender");
         } else {
             return false;
         }

@@ -284,6 +284,16 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_not_put_off() {
+        let files = [("rcpthosts", "ours.example")];
+        let mut trial = Trial::new("penpals\ngreylisting", &files).with_dns(DNS);
+        assert!(trial.mail("<a@friend.example>").code().is_deny());
+        send(&mut trial, "<u@ours.example>", &["<a@friend.example>"], "");
+        assert_eq!(trial.mail("<a@friend.example>"), DECLINED);
+        assert!(trial.log().contains("greylisting: skip, our users have written to the sender"));
+    }
+
+    #[test]
     fn without_the_store_nobody_is_known() {
         let mut trial = trial();
         send(&mut trial, "<u@ours.example>", &["<a@friend.example>"], "");
