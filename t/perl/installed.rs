@@ -5,10 +5,16 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use std::net::SocketAddr;
+use std::process::Command;
+
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, Server};
+use crate::harness::{Client, Config, Log, Model, PATIENCE, Server, daemon, poll, say};
 
 const INSTALLED: &str = "/etc/qpsmtpd";
+
+/// The script that starts and stops the daemon at boot.
+const INIT: &str = "/etc/init.d/qpsmtpd";
 
 #[test]
 fn debians_configuration_takes_mail_as_it_is() {
@@ -28,7 +34,15 @@ fn takes_mail(model: Model, perl_plugins: &str, answer: &str) {
         config.write("perl_plugins", perl_plugins);
     }
     let server = Server::start(&config, model);
-    let mut client = server.connect();
+    send(server.connect(), answer);
+    server.stop().unwrap();
+    let mails = config.mails();
+    assert_eq!(mails.len(), usize::from(answer == "250"), "{model} {perl_plugins}");
+    let log = fs::read_to_string(config.path("log/qpsmtpd.log")).unwrap();
+    assert!(log.contains("RCPT TO:<b@example.com>"), "{model}: {log}");
+}
+
+fn send(mut client: Client, answer: &str) {
     client.expect("220");
     client.ask("EHLO client.test", "250");
     client.ask("MAIL FROM:<a@example.net>", "250");
@@ -37,11 +51,60 @@ fn takes_mail(model: Model, perl_plugins: &str, answer: &str) {
     client.send_raw(b"From: a@example.net\r\nSubject: hi\r\n\r\nbody\r\n.\r\n");
     client.expect(answer);
     client.quit();
-    server.stop().unwrap();
-    let mails = config.mails();
-    assert_eq!(mails.len(), usize::from(answer == "250"), "{model} {perl_plugins}");
-    let log = fs::read_to_string(config.path("log/qpsmtpd.log")).unwrap();
-    assert!(log.contains("RCPT TO:<b@example.com>"), "{model}: {log}");
+}
+
+/// The script of the package starts and stops both daemons, with its own options: only the paths, the
+/// account and the port are the test's.
+#[test]
+fn debians_script_starts_and_stops_the_daemons() {
+    if !super::perl_qpsmtpd() {
+        return;
+    }
+    let Some(user) = unprivileged() else {
+        say("skipped: the script has to be run by root");
+        return;
+    };
+    for model in Model::PARENTS {
+        let config = installed();
+        let work = config.work().to_str().unwrap().to_owned();
+        let program = Path::new(model.program());
+        let name = program.file_name().unwrap().to_str().unwrap();
+        // It looks whether the same program runs already, be it anybody's.
+        config.install(name, program);
+        let server = name.strip_prefix("qpsmtpd-").unwrap();
+        config.write(
+            "debconf-settings",
+            &format!(
+                "ENABLED=true\nSERVER={server}\nINTERFACES=127.0.0.1\nRUNAS={}\nPORT=0\n",
+                user.name
+            ),
+        );
+        let script = fs::read_to_string(INIT).unwrap();
+        let script = script.replace("/usr/bin/qpsmtpd-", &format!("{work}/qpsmtpd-"));
+        let script = script.replace("/var/run/qpsmtpd", &format!("{work}/run"));
+        let script = script.replace(INSTALLED, &format!("{work}/config"));
+        let script = config.program("init", &script);
+        let run = |what: &str| {
+            let mut command = Command::new(&script);
+            command.arg(what).current_dir(config.work());
+            let written = fs::File::options().create(true).append(true).open(config.path("said"));
+            let written = written.unwrap();
+            command.stdout(written.try_clone().unwrap()).stderr(written);
+            assert!(command.status().unwrap().success(), "{what}: {}", said(&config));
+        };
+        run("start");
+        let found = poll(PATIENCE, || daemon::addresses(&said(&config)).first().copied());
+        let address: SocketAddr = found.unwrap_or_else(|| panic!("{}", said(&config)));
+        send(Client::connect(address, &Log::default()), "250");
+        assert_eq!(config.mails().len(), 1);
+        assert!(config.path("run/qpsmtpd.pid").exists());
+        run("stop");
+        config.nothing_left().unwrap();
+    }
+}
+
+fn said(config: &Config) -> String {
+    fs::read_to_string(config.path("said")).unwrap_or_default()
 }
 
 /// A copy in a folder of its own: paths lead there, and the two files that the installation writes
