@@ -193,7 +193,7 @@ fn at_least_1(args: &Args, name: &str, default: i64) -> Result<i64> {
 fn days(args: &Args) -> Result<f64> {
     let days: f64 = args.parsed("penalty_days", 1.0)?;
     if !(0.0..=3650.0).contains(&days) {
-        return Err(Error::value("penalty_days", &days.to_string(), "a number of days"));
+        return Err(Error::value("penalty_days", days.to_string(), "a number of days"));
     }
     Ok(if days == 0.0 { 1.0 } else { days })
 }
