@@ -414,6 +414,7 @@ fn arguments_without_meaning_are_errors() {
 fn entries_are_explained() {
     let kept = |value: &str| crate::store::Kept {
         key: "192.0.2.1".into(),
+        raw: b"192.0.2.1".to_vec(),
         value: value.into(),
         left: std::time::Duration::from_secs(30 * DAY),
         now: std::time::Duration::from_secs(START),
