@@ -90,6 +90,10 @@ fn authentication(hooks: &mut Hooks) {
     // after a blank.
     hooks.auth_parse(|_session, _argument| None);
 
+    // auth-attempt: with the user, before anybody looks at the password.  DENY says 535 and DENYSOFT
+    // 454; with _DISCONNECT it is 535 and 421, and the connection is closed.
+    hooks.auth_attempt(|_session, _user| DECLINED);
+
     // auth-plain, auth-login, auth-cram-md5: with what the client presented.  EHLO offers the
     // mechanisms that somebody has registered for.  OK says 235, and the client may relay; DENY
     // says 535 and ends the question; so does DECLINED by all.
@@ -103,6 +107,10 @@ fn authentication(hooks: &mut Hooks) {
 
     // auth: the same for all mechanisms but SCRAM, after their own hooks have declined.
     hooks.auth(|_session, _credentials| DECLINED);
+
+    // auth-failed: with the user, which is empty where the client has not said one.  The answer does
+    // not matter.
+    hooks.auth_failed(|_session, _user| DECLINED);
 }
 
 fn envelopes(hooks: &mut Hooks) {

@@ -33,6 +33,8 @@ pub enum Call<'a> {
     Address(&'a Address, &'a Params),
     Received(&'a Received<'a>),
     Credentials(&'a Credentials<'a>),
+    /// `auth-attempt`, `auth-failed`: as whom the client wants to authenticate.
+    User(&'a str),
     /// `auth-scram-sha-256`.
     Scram(&'a Scram<'a>),
     /// `vrfy`, `noop`, `help`: the command and the words after it.
@@ -151,6 +153,9 @@ pub struct Incoming<'a> {
     pub max_conn_ip: usize,
     /// The addresses of all clients that are being served.
     pub child_addrs: &'a [IpAddr],
+    /// Does it come on behalf of others, or from this machine?  It is a proxy, or came by a path in the
+    /// file system: nothing that is about one address holds it.
+    pub is_free: bool,
     config: &'a Config,
     lines: RefCell<Vec<(Level, String)>>,
 }
@@ -171,6 +176,7 @@ impl<'a> Incoming<'a> {
             local_port: local.1,
             max_conn_ip,
             child_addrs,
+            is_free: false,
             config,
             lines: RefCell::default(),
         }

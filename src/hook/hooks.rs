@@ -107,6 +107,12 @@ impl Hooks {
         mail Mail(address: &Address, params: &Params) = Call::Address(address, params) => end;
         /// After RCPT; gets the forward-path and the parameters.  Somebody must answer OK.
         rcpt Rcpt(address: &Address, params: &Params) = Call::Address(address, params) => end;
+        /// AUTH of a user, before the plugins that know users are asked: the place to refuse a client
+        /// that has failed too often.  This hook offers no AUTH.
+        auth_attempt AuthAttempt(user: &str) = Call::User(user) => end;
+        /// AUTH did not succeed, for whatever reason; the user is empty where the client has not said
+        /// one.
+        auth_failed AuthFailed(user: &str) = Call::User(user) => end;
         /// AUTH with any mechanism that no hook of its own decided.
         auth Auth(credentials: &Credentials<'_>) = Call::Credentials(credentials) => end;
         /// AUTH PLAIN.

@@ -70,11 +70,13 @@ pub enum Hook {
     HeloParse,
     Helo,
     AuthParse,
+    AuthAttempt,
     Auth,
     AuthPlain,
     AuthLogin,
     AuthCramMd5,
     AuthScramSha256,
+    AuthFailed,
     MailParse,
     MailPre,
     Mail,
@@ -102,7 +104,7 @@ pub enum Hook {
 }
 
 /// THE hook table, in the order in which a session meets them.
-pub const TABLE: [Row; 40] = [
+pub const TABLE: [Row; 42] = [
     row(Hook::Logging, "logging", "the log record", "a log line is written"),
     row(Hook::Config, "config", "the file's name", "a configuration file is asked for"),
     row(Hook::UserConfig, "user_config", "address, the file's name", "the same, for one recipient"),
@@ -114,11 +116,13 @@ pub const TABLE: [Row; 40] = [
     row(Hook::HeloParse, "helo_parse", "the argument", "before the built-in parser of HELO"),
     row(Hook::Helo, "helo", "the client's name", "after HELO"),
     row(Hook::AuthParse, "auth_parse", "the argument", "before the built-in parser of AUTH"),
+    row(Hook::AuthAttempt, "auth-attempt", "the user", "AUTH, before anybody is asked"),
     row(Hook::Auth, "auth", "the credentials", "AUTH, when no mechanism's own hook decided"),
     row(Hook::AuthPlain, "auth-plain", "the credentials", "AUTH PLAIN"),
     row(Hook::AuthLogin, "auth-login", "the credentials", "AUTH LOGIN"),
     row(Hook::AuthCramMd5, "auth-cram-md5", "the credentials", "AUTH CRAM-MD5"),
     row(Hook::AuthScramSha256, "auth-scram-sha-256", "the user", "AUTH SCRAM-SHA-256, -PLUS"),
+    row(Hook::AuthFailed, "auth-failed", "the user", "AUTH did not succeed"),
     row(Hook::MailParse, "mail_parse", "the argument", "before the built-in parser of MAIL"),
     row(Hook::MailPre, "mail_pre", "the path as text, parameters", "to mend a reverse-path"),
     row(Hook::Mail, "mail", "the reverse-path, parameters", "after MAIL"),

@@ -69,7 +69,9 @@ pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
     match call {
         // No Perl plugin can register for SCRAM: it has no upstream.
         Call::Nothing | Call::Scram(_) => vec![],
-        Call::Host(text) | Call::Line(text) | Call::Config(text) => vec![Item::text(text)],
+        Call::Host(text) | Call::Line(text) | Call::User(text) | Call::Config(text) => {
+            vec![Item::text(text)]
+        }
         Call::Path(text, params) => vec![Item::text(text), pairs(params)],
         Call::Address(address, params) => vec![address_item(address), pairs(params)],
         Call::Received(parts) => {

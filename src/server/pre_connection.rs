@@ -30,13 +30,13 @@ pub(crate) fn check(
 ) -> Option<Reply> {
     let (remote, local) = peer.ends();
     let ip = remote.0;
-    let is_free = |config| match peer {
-        Peer::Tcp { .. } => service::is_proxy(ip, local.1, config),
+    let is_free = match peer {
+        Peer::Tcp { .. } => service::is_proxy(ip, local.1, &shared.config),
         Peer::Unix => true,
     };
     let max_from_ip = match max_from_ip {
         0 => 0,
-        _ if is_free(&shared.config) => 0,
+        _ if is_free => 0,
         _ => shared.plugins.max_from_ip(ip, max_from_ip),
     };
     if max_from_ip > 0 && board.connections_from(ip) >= max_from_ip {
@@ -54,7 +54,8 @@ pub(crate) fn check(
     }
     let address = |client: Peer| client.ip().unwrap_or(NOBODYS);
     let others: Vec<IpAddr> = board.clients().map(address).collect();
-    let incoming = Incoming::new(remote, local, max_from_ip, &others, &shared.config);
+    let mut incoming = Incoming::new(remote, local, max_from_ip, &others, &shared.config);
+    incoming.is_free = is_free;
     let decision = shared.plugins.pre_connection(&incoming);
     refusal(Hook::PreConnection, &decision, "").map(|answer| answer.0)
 }

@@ -89,6 +89,7 @@ impl Worker<'_> {
     fn session(&self, client: OwnedFd, peer: &Peer) -> u64 {
         let (remote, local) = peer.ends();
         let mut connection = Connection::new(remote, local);
+        connection.passed_parent = true;
         if self.duty.rdns {
             connection = connection.with_look_up();
         }

@@ -18,6 +18,8 @@ pub(crate) struct Dialogue {
     pub(crate) junk: Junk,
     /// Failed attempts at AUTH.
     pub(crate) auth_failures: u32,
+    /// As whom the client wants to authenticate, once it has said so.
+    pub(crate) auth_tried: String,
     /// The message that comes in chunks, from the first BDAT to the end of the transaction.
     pub(crate) chunks: Option<Chunks>,
     /// What XCLIENT said of the client.
@@ -58,6 +60,7 @@ impl Dialogue {
             stream,
             junk: Junk::default(),
             auth_failures: 0,
+            auth_tried: String::new(),
             chunks: None,
             speaks_for: Said::default(),
             is_lmtp: false,

@@ -39,6 +39,7 @@ const NOT_YOU: &str = "Sorry, service not available for you";
 const LATER: &str = "Sorry, try again later";
 const BYE: &str = "Connection from you denied, bye bye.";
 const BYE_NOW: &str = "Connection from you temporarily denied, bye bye.";
+const NOT_NOW: &str = "Too many attempts";
 const DENIED: &str = "Message denied";
 const DENIED_NOW: &str = "Message denied temporarily";
 
@@ -53,6 +54,10 @@ pub const TABLE: &[Row] = &[
     row(Hook::Helo, HELLO),
     row(Hook::EhloParse, HELLO),
     row(Hook::Ehlo, HELLO),
+    row(
+        Hook::AuthAttempt,
+        [keep(535, NOT_NOW), keep(454, NOT_NOW), shut(535, NOT_NOW), shut(421, NOT_NOW)],
+    ),
     row(Hook::MailPre, MAIL),
     row(Hook::Mail, MAIL),
     row(Hook::RcptPre, RCPT),

@@ -64,6 +64,9 @@ pub struct Connection {
     pub notes: Notes,
     /// Did the client come by a socket in the file system?
     pub(crate) by_path: bool,
+    /// Was the hook `pre-connection` asked about this very client?  Not under inetd or tcpserver, and
+    /// not if a proxy has said since who the client is.
+    pub passed_parent: bool,
     remote_host: OnceCell<String>,
     remote_user: Option<String>,
     looks_up: bool,
@@ -86,6 +89,7 @@ impl Connection {
             encryption: None,
             notes: Notes::default(),
             by_path: false,
+            passed_parent: false,
             remote_host: OnceCell::new(),
             remote_user: None,
             looks_up: false,
@@ -120,6 +124,7 @@ impl Connection {
         (self.remote_ip, self.remote_port) = (remote.0.to_canonical(), remote.1);
         (self.local_ip, self.local_port) = (local.0.to_canonical(), local.1);
         (self.remote_host, self.remote_user) = (OnceCell::new(), None);
+        self.passed_parent = false;
     }
 
     /// This is the client's host name, without a look-up; None: it has none.

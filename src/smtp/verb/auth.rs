@@ -63,6 +63,7 @@ pub(crate) fn mechanisms(dialogue: &mut Dialogue) -> Vec<&'static str> {
 }
 
 pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) -> Answer {
+    dialogue.auth_tried.clear();
     let outcome = attempt(dialogue, argument)?;
     finish(dialogue, outcome)
 }

@@ -8,6 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crate::hook::{Call, Code, Credentials, Hook, Secret, Verdict};
 use crate::log::Level;
 use crate::smtp::dialogue::{Answered, Dialogue};
+use crate::smtp::refusals::refusal;
 use crate::smtp::syntax::reply::Reply;
 use crate::smtp::syntax::sasl::{self, Refused};
 use crate::smtp::waits::State;
@@ -71,12 +72,27 @@ pub(super) fn ask(
         ticket: &presented.ticket,
     };
     let call = Call::Credentials(&credentials);
+    may_try(dialogue, &presented.user)?;
     let mut consult = |hook| dialogue.consult(hook, &call).map_err(|_| not_now(dialogue));
     let mut verdict = consult(mechanism.hook)?;
     if verdict.code() == Code::Declined {
         verdict = consult(Hook::Auth)?.told_as(&verdict);
     }
     Ok(Outcome { method: mechanism.name, user: presented.user, verdict })
+}
+
+/// Asks whether this client may try to authenticate as that user at all.
+pub(super) fn may_try(dialogue: &mut Dialogue, user: &str) -> Result<(), Answered> {
+    user.clone_into(&mut dialogue.auth_tried);
+    let verdict =
+        dialogue.consult(Hook::AuthAttempt, &Call::User(user)).map_err(|_| not_now(dialogue))?;
+    let Some((reply, close)) = refusal(Hook::AuthAttempt, &Ok(verdict), "") else { return Ok(()) };
+    let text = reply.text().to_owned();
+    let refused = refuse_with(dialogue, &reply, &text);
+    if close {
+        dialogue.disconnect();
+    }
+    refused
 }
 
 /// Says that nobody can tell whether it is right.
@@ -151,6 +167,9 @@ pub(super) fn count(dialogue: &mut Dialogue, why: &str) {
     // addresses read this line.  Nothing in front of `why` is ever taken for a secret.
     let ip = dialogue.session.connection.remote_ip;
     let why = dialogue.session.discreet(why.to_owned());
+    let user = std::mem::take(&mut dialogue.auth_tried);
+    // What plugins make of it changes nothing.
+    let _ = dialogue.consult(Hook::AuthFailed, &Call::User(&user));
     dialogue.session.forget_secrets();
     dialogue.log(Level::Warn, format_args!("client {ip} failed AUTH: {why}"));
     dialogue.auth_failures += 1;

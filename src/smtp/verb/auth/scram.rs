@@ -5,8 +5,8 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::exchange::{
-    Attempt, Mechanism, Outcome, challenge, decoded, discreet_challenge, malformed, not_now,
-    random, refuse,
+    Attempt, Mechanism, Outcome, challenge, decoded, discreet_challenge, malformed, may_try,
+    not_now, random, refuse,
 };
 use crate::hook::{Call, Code, Scram, Verdict, mac};
 use crate::log::Level;
@@ -31,6 +31,7 @@ pub(super) fn run(dialogue: &mut Dialogue, attempt: &Attempt<'_>) -> Result<Outc
         return refuse(dialogue, "Authentication invalid");
     }
 
+    may_try(dialogue, &user)?;
     let scram = Scram::new(&user);
     let verdict = known(dialogue, mechanism, &scram)?;
     if verdict.code() == Code::Done {
