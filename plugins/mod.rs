@@ -34,6 +34,7 @@ pub mod help;
 pub mod hosts_allow;
 pub mod http_config;
 pub mod karma;
+pub mod limit;
 pub mod loadcheck;
 pub mod r#loop;
 pub mod my_rcpt_check;
@@ -167,6 +168,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(relay),
     plugin!(dns_whitelist_soft),
     plugin!(fcrdns),
+    plugin!(limit),
     plugin!(dnsbl),
     plugin!(helo),
     plugin!(auth::auth_flat_file),

@@ -17,6 +17,9 @@ mod processes;
 // Queue plugins that hand messages to other servers.
 mod backends;
 
+// Rates.
+mod limit;
+
 // AUTH, where other programs know the users.
 mod auth;
 

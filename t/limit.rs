@@ -1,0 +1,197 @@
+//! The plugin limit in real daemons: what is counted before a process is spent, what all processes
+//! count together, and what comes of a client that guesses passwords.
+
+use std::net::Ipv4Addr;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
+
+/// A configuration with lines of limit, and a store of its own.
+fn config(plugins: &str, lines: &str) -> Config {
+    Config::new()
+        .set("plugins", &format!("limit\n{plugins}\nrcpt_ok\nqueue/discard"))
+        .set("limit", lines)
+        .set("store", "lmdb {work}/store")
+}
+
+#[test]
+fn connections_are_counted_before_they_cost_a_process() {
+    for model in Model::PARENTS {
+        let config = config("", "connections by address = 3/10h");
+        let mut server = Server::start(&config, model);
+        for _ in 0..3 {
+            let mut client = server.connect();
+            client.hello();
+            client.quit();
+        }
+        let refused = |server: &Server| {
+            let mut client = server.connect();
+            let reply = client.expect("451");
+            client.closed();
+            let text = "451 4.7.1 too many connections from 127.0.0.1, try again later";
+            assert!(reply.lines[0].ends_with(&text[10..]), "{model}: {reply:?}");
+        };
+        refused(&server);
+        refused(&server);
+        let mut neighbour = server.connect_from(Ipv4Addr::new(127, 0, 0, 2));
+        neighbour.hello();
+        neighbour.quit();
+        // The parent remembers when it reads its configuration anew.
+        config.write("loglevel", "LOGINFO");
+        server.parent().signal(Signal::SIGHUP);
+        server.log().wait_for("was read again");
+        refused(&server);
+        let line = "limit: fail, connections by address 127.0.0.1: 3/10h, free again in 12000 s";
+        let log = server.log().text();
+        assert!(log.matches("connections by address 127.0.0.1").count() >= 3, "{line}\n{log}");
+        server.stop().unwrap();
+    }
+}
+
+/// Without a parent the session counts, in the store.
+#[test]
+fn connections_without_a_parent_are_counted_at_connect() {
+    let config = config("", "connections by address = 3/10h");
+    let server = Server::start(&config, Model::Inetd);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        client.hello();
+        client.quit();
+    }
+    let mut client = server.connect();
+    client.expect("450");
+    client.closed();
+    server.stop().unwrap();
+}
+
+fn log_in(client: &mut Client, password: &str) -> String {
+    let message = BASE64_STANDARD.encode(format!("\0tim@example.com\0{password}"));
+    client.say(&format!("AUTH PLAIN {message}"));
+    let reply = client.reply();
+    format!("{} {}", reply.code, &reply.lines[0][4..])
+}
+
+#[test]
+fn who_guesses_passwords_is_stopped_even_with_the_right_one() {
+    for model in Model::ALL {
+        let config = config("auth/auth_flat_file", "failed_auth by address = 3/10h")
+            .set("flat_auth_pw", "tim@example.com:tanstaaf");
+        let server = Server::start(&config, model);
+        for _ in 0..3 {
+            let mut client = server.connect();
+            client.hello();
+            assert!(log_in(&mut client, "wrong").starts_with("535"), "{model}");
+            client.quit();
+        }
+        let mut client = server.connect();
+        client.hello();
+        let text =
+            "454 4.7.1 too many failed attempts to authenticate from 127.0.0.1, try again later";
+        assert_eq!(log_in(&mut client, "tanstaaf"), text, "{model}");
+        client.ask("MAIL FROM:<a@example.net>", "250");
+        client.ask("RCPT TO:<b@elsewhere.test>", "550");
+        client.quit();
+        let log = server.log().text();
+        let line = "client 127.0.0.1 failed AUTH: too many failed attempts to authenticate";
+        assert!(log.contains(line) && !log.contains("tanstaaf\n"), "{log}");
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn who_knows_the_password_is_not_counted_and_counting_offers_no_auth() {
+    let config = config("auth/auth_flat_file", "failed_auth by user = 1/10h")
+        .set("flat_auth_pw", "tim@example.com:tanstaaf");
+    let server = Server::start(&config, Model::Prefork);
+    for _ in 0..3 {
+        let mut client = server.connect();
+        client.hello();
+        assert!(log_in(&mut client, "tanstaaf").starts_with("235"));
+        client.quit();
+    }
+    server.stop().unwrap();
+    let config = self::config("", "failed_auth by user = 1/10h");
+    let server = Server::start(&config, Model::Forkserver);
+    let mut client = server.connect();
+    let offered = client.hello();
+    assert!(!offered.lines.iter().any(|line| line.contains("AUTH")), "{offered:?}");
+    client.ask("AUTH PLAIN AGEAYg==", "500");
+    client.quit();
+    server.stop().unwrap();
+}
+
+/// Clients of all `servers` that go on sending messages at the same time, in sessions of `each`: how
+/// many got past DATA, and how long it took.
+pub(crate) fn hammer(servers: &[Server], sessions: usize, each: usize) -> (usize, f64) {
+    let passed = AtomicUsize::new(0);
+    let barrier = Barrier::new(sessions);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for number in 0..sessions {
+            let (server, passed, barrier) = (&servers[number % servers.len()], &passed, &barrier);
+            scope.spawn(move || {
+                let mut client = server.connect();
+                client.hello();
+                barrier.wait();
+                for _ in 0..each {
+                    client.ask("MAIL FROM:<a@example.net>", "250");
+                    client.ask("RCPT TO:<b@example.com>", "250");
+                    client.say("DATA");
+                    match &*client.reply().code {
+                        "354" => {
+                            client.ask("Subject: x\r\n\r\nx\r\n.", "250");
+                            passed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        "451" => drop(client.ask("RSET", "250")),
+                        code => panic!("{}", client.story(code)),
+                    }
+                }
+                client.quit();
+            });
+        }
+    });
+    (passed.into_inner(), begun.elapsed().as_secs_f64())
+}
+
+/// One after the other or all at once, in whatever process: exactly so many.
+#[test]
+fn workers_count_together() {
+    for model in Model::PARENTS {
+        let config = config("", "messages by address = 60/100h\nmessages by sender = 1000/1h");
+        let server = Server::start_with(&config, model, &model.limits("20", "100"));
+        let servers = [server];
+        let (passed, _) = hammer(&servers, 12, 10);
+        assert_eq!(passed, 60, "{model}");
+        let [server] = servers;
+        server.stop().unwrap();
+    }
+}
+
+/// With time passing: never more than the burst and what the rate gives meanwhile.
+#[test]
+fn the_rate_is_kept_while_time_passes() {
+    let config = config("", "messages by address = 20/1s burst 10");
+    let servers = [Server::start(&config, Model::Prefork)];
+    let (passed, seconds) = hammer(&servers, 8, 30);
+    assert!(passed >= 10 && passed as f64 <= 10.0 + 20.0 * seconds, "{passed} in {seconds} s");
+    // As soon as it says that it is free again, it is.
+    let mut client = servers[0].connect();
+    client.hello();
+    let passes = || {
+        client.ask("MAIL FROM:<a@example.net>", "250");
+        client.ask("RCPT TO:<b@example.com>", "250");
+        client.say("DATA");
+        (client.reply().code == "354").then_some(())
+    };
+    assert!(poll(PATIENCE, passes).is_some());
+    client.ask("Subject: x\r\n\r\nx\r\n.", "250");
+    client.quit();
+    let [server] = servers;
+    server.stop().unwrap();
+}
