@@ -20,7 +20,7 @@
 //! ARGUMENTS
 //!     reject 0         refuse nothing; the default
 //!     reject 1         refuse a message that has signatures of which none holds, unless a key could
-//!                      not be looked up
+//!                      not be looked up, or is being tested (t=y)
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
 //!     reject_type      perm, the default; temp, disconnect or temp_disconnect
 //!
@@ -98,6 +98,10 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
             let asked = session.settings().and_then(|settings| settings.reject.clone());
             match asked {
                 None => session.fail(format_args!("tolerated, {detail}")),
+                // They count for nothing while the domain tries keys out (RFC 6376 3.6.1).
+                Some(_) if findings.iter().all(|finding| finding.testing) => {
+                    session.fail(format_args!("tolerated, {detail}, a key is being tested"))
+                }
                 Some(_) => session.get_reject_logged("DKIM signature invalid", detail),
             }
         }
@@ -214,6 +218,11 @@ mod tests {
             assert_eq!(verdict("reject 0", &changed).0, Declined);
             assert_eq!(verdict("reject 1", &changed).0, Deny);
         }
+        let changed = message.replace("Hello", "Hallo");
+        let record = RECORD.replace("k=ed25519;", "k=ed25519; t=y;");
+        let mut testing = Trial::new("dkim reject 1", &[]).with_dns(&record);
+        testing.message(&changed);
+        assert_eq!(run(&mut testing), Declined, "{}", testing.log());
         let two = format!("From: evil@example.com\r\n{message}");
         assert_eq!(verdict("", &two).1, "fail");
         assert_eq!(verdict("", MESSAGE), (Declined, "none".into()));

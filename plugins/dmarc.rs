@@ -18,6 +18,9 @@
 //!     behind this server.  The plugins dkim and sender_permitted_from need not be loaded: what
 //!     they find out is found out here if they are not.
 //!
+//!     A message whose From names more than ten domains, which no real mail does, is refused in the
+//!     same way: whichever of them is shown to its reader, it could be forged.
+//!
 //!     A failure to look something up is never a failure of the message: where it could make a
 //!     difference, and the domain asks for reject, the answer is temporary.
 //!
@@ -51,7 +54,7 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::mail::suffixes::{self, Suffixes};
-use crate::origin::dmarc::{Discovery, Finding, Outcome, Policy};
+use crate::origin::dmarc::{Discovery, Finding, MOST_AUTHORS, Outcome, Policy};
 use crate::state::Note;
 
 const RESULT: Note<String> = Note::new("dmarc_result");
@@ -63,6 +66,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     hooks.data_post_headers(move |session| {
         if session.is_immune() {
             return Ok(DECLINED);
+        }
+        if session.authors().len() > MOST_AUTHORS {
+            session.transaction.notes.set(RESULT, "fail".into());
+            let detail = format!("From names more than {MOST_AUTHORS} domains");
+            return Ok(session.get_reject_logged("failed DMARC policy", detail));
         }
         let organization = |name: &str| {
             let found = suffixes.as_ref().and_then(|suffixes| suffixes.organization(name));
@@ -143,6 +151,9 @@ mod tests {
         _dmarc.nothing.example TXT v=DMARC1; p=none\n\
         _dmarc.later.example TXT failed\n\
         reject.example TXT v=spf1 ip4:192.0.2.1 -all\n\
+        up.example TXT v=spf1 -all\n\
+        _dmarc.up.partly.example TXT v=DMARC1; p=reject\n\
+        _dmarc.partly.example TXT failed\n\
         unsure.example TXT v=spf1 -all\n\
         _dmarc.unsure.example TXT v=DMARC1; p=reject\n\
         bounce.unsure.example TXT failed";
@@ -159,7 +170,7 @@ mod tests {
     #[test]
     fn mail_from_others_is_treated_as_its_domain_wishes() {
         let other = "<x@other.example>";
-        let is = |from, expected: Code, note: &str| {
+        let is = |from: &str, expected: Code, note: &str| {
             assert_eq!(code("", other, from), (expected, note.into()), "{from}");
         };
         is("a@reject.example", Deny, "fail");
@@ -171,6 +182,16 @@ mod tests {
         is("a@other.example, b@reject.example", Deny, "fail");
         is("nobody", Declined, "none");
         assert_eq!(code("reject 0", other, "a@reject.example").0, Declined);
+        let many: Vec<String> = (0..11).map(|at| format!("a@{at}.example")).collect();
+        is(&many[..10].join(", "), Declined, "none");
+        is(&many.join(", "), Deny, "fail");
+        // However the address is hidden from us, somebody shows it.
+        is("\"Bank <a@reject.example>", Deny, "fail");
+        is("(Bank <a@reject.example>", Deny, "fail");
+        is("<a@reject.example x>", Deny, "fail");
+        is("Bank: a@reject.example;", Deny, "fail");
+        is("a@other.example\r\nFrom: b@reject.example", Deny, "fail");
+        is("a@other.example\r\nfrom : b@REJECT.example.", Deny, "fail");
         assert_eq!(code("reject_type temp", other, "a@reject.example").0, DenySoft);
     }
 
@@ -225,5 +246,13 @@ mod tests {
         let unsure = |arguments| code(arguments, "<x@bounce.unsure.example>", "a@unsure.example");
         assert_eq!(unsure(""), (DenySoft, "temperror".into()));
         assert_eq!(unsure("reject 0"), (Declined, "temperror".into()));
+        // The domain's own record is known, though not whose domain it is.
+        let partly = |sender| code("", sender, "a@up.partly.example");
+        assert_eq!(partly("<x@other.example>"), (Deny, "fail".into()));
+        let mut trial = Trial::new("dmarc", &[])
+            .with_dns(&format!("{DNS}\nsender.partly.example TXT v=spf1 ip4:192.0.2.1 -all"));
+        trial.mail("<x@sender.partly.example>");
+        trial.message("From: a@up.partly.example\r\n\r\nHello\r\n");
+        assert_eq!(trial.call(Hook::DataPostHeaders, &Call::Nothing).code(), DenySoft);
     }
 }

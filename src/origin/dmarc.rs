@@ -15,6 +15,9 @@ use super::{dkim, spf};
 use crate::dns::{Answer, Dns, Kind, Question};
 use walk::Walk;
 
+/// The most domains that authors of a message may be at.
+pub const MOST_AUTHORS: usize = 10;
+
 /// How the domain of an organization is found.
 #[derive(Clone, Copy)]
 pub enum Discovery<'a> {
@@ -118,14 +121,20 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn judge(&self, finding: &mut Finding) -> Result<(), String> {
-        let walk = self.walk()?;
-        let Some((name, record)) = self.policy(&walk) else {
+        let walk = Walk::from(self.dns, self.author)?;
+        let found = self.policy(&walk);
+        // What is not known counts only if the author's domain has no record of its own.
+        let own = found.filter(|(name, _)| *name == self.author);
+        if let (Some(why), None) = (&walk.failed, own) {
+            return Err(why.clone());
+        }
+        let Some((name, record)) = found else {
             finding.reason = "no record".into();
             return Ok(());
         };
-        let organization = self.organization_of(&walk);
         finding.record = Some((name.to_owned(), record.clone()));
         finding.policy = self.applied(name, record)?;
+        let organization = self.organization_of(&walk);
         let aligned = |domain: &str, strict| self.is_aligned(domain, strict, &organization);
         let mut unsure = None;
         for signature in self.evidence.dkim {
@@ -155,11 +164,6 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// The walk from the author's domain; with a list of suffixes, the two names that count.
-    fn walk(&self) -> Result<Walk, String> {
-        Walk::from(self.dns, self.author)
-    }
-
     fn policy<'w>(&self, walk: &'w Walk) -> Option<(&'w str, &'w Record)> {
         match self.discovery {
             Discovery::Walk => walk.policy(),
@@ -169,10 +173,14 @@ impl Judge<'_> {
         }
     }
 
-    fn organization_of(&self, walk: &Walk) -> String {
+    /// The domain of the author's organization, or why nobody knows it.
+    fn organization_of(&self, walk: &Walk) -> Result<String, String> {
         match self.discovery {
-            Discovery::Walk => walk.organization(),
-            Discovery::Suffixes(organization) => organization(self.author),
+            Discovery::Walk => match &walk.failed {
+                Some(why) => Err(why.clone()),
+                None => Ok(walk.organization()),
+            },
+            Discovery::Suffixes(organization) => Ok(organization(self.author)),
         }
     }
 
@@ -201,18 +209,27 @@ impl Judge<'_> {
     }
 
     /// Does that domain speak for the author's (RFC 9989 4.4)?
-    fn is_aligned(&self, domain: &str, strict: bool, organization: &str) -> Result<bool, String> {
+    fn is_aligned(
+        &self,
+        domain: &str,
+        strict: bool,
+        organization: &Result<String, String>,
+    ) -> Result<bool, String> {
         let domain = lower(domain);
-        if domain == self.author {
-            return Ok(true);
+        if domain == self.author || strict {
+            return Ok(domain == self.author);
         }
+        let organization = organization.as_ref().map_err(String::clone)?;
         // Names of one organization are below its domain, so most need no walk.
-        if strict || !is_at_or_below(&domain, organization) {
+        if !is_at_or_below(&domain, organization) {
             return Ok(false);
         }
         match self.discovery {
-            Discovery::Walk => Ok(Walk::from(self.dns, &domain)?.organization() == organization),
-            Discovery::Suffixes(other) => Ok(other(&domain) == organization),
+            Discovery::Walk => {
+                let walk = Walk::from(self.dns, &domain)?;
+                walk.failed.clone().map_or_else(|| Ok(walk.organization() == *organization), Err)
+            }
+            Discovery::Suffixes(other) => Ok(other(&domain) == *organization),
         }
     }
 }

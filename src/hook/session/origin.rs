@@ -1,5 +1,6 @@
 //! Who sent this message: what plugins share of it.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,7 +39,7 @@ impl Session {
         self.transaction.results.spf =
             sender.filter(|sender| !sender.host().is_empty()).map(|sender| {
                 let finding = spf::check_sender(&dns, &query);
-                Spf { domain: sender.host().to_ascii_lowercase(), finding }
+                Spf { domain: host::canonical(sender.host()).into_owned(), finding }
             });
     }
 
@@ -56,7 +57,7 @@ impl Session {
             let mut questions = verifier.questions();
             // What DMARC and ARC are going to ask is asked together with the keys.
             if self.has_plugin("dmarc") {
-                for author in self.authors() {
+                for author in self.authors().into_iter().take(dmarc::MOST_AUTHORS) {
                     questions.extend(dmarc::questions(&author));
                 }
                 questions.extend(verifier.domains().flat_map(dmarc::questions));
@@ -73,12 +74,15 @@ impl Session {
         Ok(self.transaction.results.dkim.as_deref().unwrap_or_default())
     }
 
-    /// The domains of the message's authors, by its From.
+    /// The domains of the message's authors, by its From; one more than the most that are looked up
+    /// where there are too many.
     pub fn authors(&self) -> Vec<String> {
         let froms = self.transaction.header.get_all("From");
         let mut all: Vec<String> = froms.flat_map(|value| dmarc::author_domains(&value)).collect();
         all.iter_mut().for_each(|domain| *domain = host::canonical(domain).into_owned());
-        all.dedup();
+        let mut known = HashSet::new();
+        all.retain(|domain| known.insert(domain.clone()));
+        all.truncate(dmarc::MOST_AUTHORS + 1);
         all
     }
 
@@ -98,6 +102,7 @@ impl Session {
             let findings = self
                 .authors()
                 .iter()
+                .take(dmarc::MOST_AUTHORS)
                 .map(|author| {
                     let evidence = self.evidence(&signatures);
                     dmarc::check(&dns, author, &evidence, discovery)

@@ -1,9 +1,12 @@
 //! The field DKIM-Signature (RFC 6376 3.5), and its like in ARC (RFC 8617 4.1.2).
 
+use std::collections::HashMap;
+
 use super::canonical::Form;
 use super::key::Algorithm;
 use super::tags::{Tags, is_white};
 use crate::dns::{Kind, Question};
+use crate::mail::host::canonical;
 
 /// A signature, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,14 +115,17 @@ impl Signature {
     /// The octets that are signed: the fields, and the signature's own without its value.
     pub(in crate::origin) fn signed(&self, fields: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut used = vec![false; fields.len()];
-        used[self.position] = true;
-        let names: Vec<String> = fields.iter().map(|field| name_of(field)).collect();
+        // Where the fields of each name stand.  There may be very many of both.
+        let mut left: HashMap<&str, Vec<usize>> =
+            self.fields.iter().map(|name| (name.as_str(), Vec::new())).collect();
+        for (at, field) in fields.iter().enumerate().filter(|(at, _)| *at != self.position) {
+            if let Some(positions) = left.get_mut(name_of(field).as_str()) {
+                positions.push(at);
+            }
+        }
         for name in &self.fields {
             // The last one that is left: fields are added at the top (RFC 6376 5.4.2).
-            let last = (0..fields.len()).rev().find(|at| !used[*at] && names[*at] == *name);
-            if let Some(at) = last {
-                used[at] = true;
+            if let Some(at) = left.get_mut(name.as_str()).and_then(Vec::pop) {
                 self.header_form.field(fields[at], &mut out);
             }
         }
@@ -166,14 +172,14 @@ pub(in crate::origin) fn value_of(field: &[u8]) -> Result<&str, String> {
 
 /// A domain or selector, in lower case and as A-labels.
 pub(in crate::origin) fn host(text: &str) -> Result<String, String> {
-    let text = without_white(text).to_ascii_lowercase();
-    let text = text.strip_suffix('.').unwrap_or(&text);
+    let text = without_white(text);
+    let name = canonical(&text);
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b) || b > 127)
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
-    match text.split('.').all(label) {
-        true => Ok(text.to_owned()),
+    match name.split('.').all(label) {
+        true => Ok(name.into_owned()),
         false => Err(format!("'{text}' is no domain name")),
     }
 }

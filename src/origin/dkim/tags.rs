@@ -12,6 +12,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The most tags of a list: there is a use for twenty.
+const MOST: usize = 100;
+
 /// A list of tags, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::origin) struct Tags<'a>(Vec<(&'a str, &'a str)>);
@@ -37,6 +40,9 @@ impl<'a> Tags<'a> {
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
             if !good {
                 return Err(format!("'{name}' is no name of a tag"));
+            }
+            if tags.len() == MOST {
+                return Err(format!("more than {MOST} tags"));
             }
             if tags.iter().any(|(known, _)| *known == name) {
                 return Err(format!("the tag {name}= stands there twice"));
@@ -116,5 +122,7 @@ mod tests {
         for wrong in ["", ";", "v=1;;b=2", "v", "v=1; v=2", "1=2", "a b=c", "=x"] {
             assert!(Tags::parse(wrong).is_err(), "{wrong}");
         }
+        let many = |count: usize| (0..count).map(|at| format!("x{at}=;")).collect::<String>();
+        assert!(Tags::parse(&many(MOST)).is_ok() && Tags::parse(&many(MOST + 1)).is_err());
     }
 }

@@ -2,21 +2,40 @@
 
 /// The domains of the addresses in the value of a field From (RFC 5322 3.6.2), as they stand there,
 /// each once.  Comments, quoted strings and display names are no addresses, whatever they look like.
+///
+/// Where a value is broken, readers differ in what they show, so all that some of them may take for a
+/// domain is there.
 pub fn author_domains(value: &str) -> Vec<String> {
     let mut domains: Vec<String> = Vec::new();
-    for mailbox in mailboxes(value) {
+    let (mut found, is_whole) = mailboxes(value);
+    if !is_whole {
+        found.extend(mailboxes(&value.replace(['"', '(', ')', '\\'], " ")).0);
+    }
+    for mailbox in found {
         let Some((_, domain)) = mailbox.rsplit_once('@') else { continue };
-        let domain: String = domain.chars().filter(|c| !c.is_whitespace()).collect();
-        let domain = domain.trim_end_matches('.');
-        if !domain.is_empty() && !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
-            domains.push(domain.to_owned());
+        let shown: String =
+            domain.chars().filter(|c| c.is_whitespace() || !c.is_control()).collect();
+        let domain = shown.trim();
+        let joined: String = domain.split_whitespace().collect();
+        let first = domain.split_whitespace().next().unwrap_or_default();
+        // A blank beside a dot is obsolete syntax (RFC 5322 4.4).
+        let is_cut = first.contains('.') && !first.ends_with('.');
+        let behind = domain.get(first.len()..).unwrap_or_default().trim_start();
+        let readings = [Some(joined), (is_cut && !behind.starts_with('.')).then(|| first.into())];
+        for domain in readings.into_iter().flatten() {
+            let domain = domain.trim_end_matches('.');
+            let is_known = domains.iter().any(|known| known.eq_ignore_ascii_case(domain));
+            if !domain.is_empty() && !is_known {
+                domains.push(domain.to_owned());
+            }
         }
     }
     domains
 }
 
-/// The addresses in a list, without display names, comments and quoted local parts.
-fn mailboxes(value: &str) -> Vec<String> {
+/// The addresses in a list, without display names, comments and quoted local parts; and whether
+/// everything ends that begins.
+fn mailboxes(value: &str) -> (Vec<String>, bool) {
     let mut all = Vec::new();
     let mut plain = String::new();
     let mut angle: Option<String> = None;
@@ -52,7 +71,7 @@ fn mailboxes(value: &str) -> Vec<String> {
         }
     }
     all.push(angle.unwrap_or(plain));
-    all
+    (all, !quoted && comments == 0 && !open)
 }
 
 #[cfg(test)]
@@ -71,7 +90,15 @@ mod tests {
             ("a@b.example, c@B.example., d@e.example", &["b.example", "e.example"]),
             ("Team: a@b.example, <c@d.example>;", &["b.example", "d.example"]),
             ("<@route.example:a@b.example>", &["b.example"]),
-            ("a@b.exa\r\n mple", &["b.example"]),
+            ("a@b. example", &["b.example"]),
+            ("a@b .example (c)", &["b.example"]),
+            ("a@b.exa\r\n mple", &["b.example", "b.exa"]),
+            ("<a@b.example x>", &["b.examplex", "b.example"]),
+            ("a@b\u{0}.exam\u{1}ple", &["b.example"]),
+            ("\"Bank <a@b.example>", &["b.example"]),
+            ("(Bank <a@b.example>", &["b.example"]),
+            ("a@b.example (", &["b.example"]),
+            ("<a@b.example", &["b.example"]),
             ("undisclosed:;", &[]),
             ("nobody", &[]),
             ("<>", &[]),

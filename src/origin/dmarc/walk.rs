@@ -12,6 +12,8 @@ pub(super) struct Walk {
     /// The names that have a record, the longest first.
     records: Vec<(String, Record)>,
     domain: String,
+    /// Why the rest of the way, above the name where it began, is not known.
+    pub(super) failed: Option<String>,
 }
 
 impl Walk {
@@ -19,14 +21,19 @@ impl Walk {
     ///
     /// # Errors
     ///
-    /// Nobody knows at the moment.
+    /// Nobody knows at the moment whether the name has a record.
     pub(super) fn from(dns: &dyn Dns, domain: &str) -> Result<Walk, String> {
         let names = names(domain);
         let answers = dns.ask(&names.iter().map(|name| question(name)).collect::<Vec<_>>());
-        let mut records = Vec::new();
+        let (mut records, mut failed) = (Vec::new(), None);
         for (name, answer) in names.iter().zip(answers) {
             if let Answer::Failed(why) = answer {
-                return Err(format!("_dmarc.{name}: {why}"));
+                let why = format!("_dmarc.{name}: {why}");
+                if *name == domain {
+                    return Err(why);
+                }
+                failed = Some(why);
+                break;
             }
             let Some(record) = Record::of(&answer) else { continue };
             let ends = record.public != Public::Unsaid;
@@ -35,7 +42,7 @@ impl Walk {
                 break;
             }
         }
-        Ok(Walk { records, domain: domain.to_owned() })
+        Ok(Walk { records, domain: domain.to_owned(), failed })
     }
 
     /// A name on the way and its record, if it has one.

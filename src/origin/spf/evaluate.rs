@@ -12,6 +12,9 @@ use crate::dns::{Answer, Dns, Kind, Question, Record as DnsRecord};
 /// (RFC 7208 4.6.4).
 const MOST_NAMES: usize = 10;
 
+/// The longest explanation, in octets: it goes into a reply.
+const LONGEST_EXPLANATION: usize = 500;
+
 /// Checks `domain` for the client and the sender `local_part`@`domain`.
 pub(super) fn check(dns: &dyn Dns, query: &Query<'_>, local_part: &str, domain: &str) -> Finding {
     let evaluation = Evaluation {
@@ -308,7 +311,8 @@ impl Evaluation<'_> {
         let mut texts = answer.texts();
         let (Some(text), None) = (texts.next(), texts.next()) else { return None };
         let template = Template::explanation(std::str::from_utf8(text).ok()?).ok()?;
-        Some(template.expand(|letter| self.value(letter, domain)))
+        let text = template.expand(|letter| self.value(letter, domain));
+        (text.len() <= LONGEST_EXPLANATION).then_some(text)
     }
 
     fn value(&self, letter: Letter, domain: &str) -> String {

@@ -97,6 +97,27 @@ fn table(zone: &Yaml<'_>) -> Table {
     Table(table)
 }
 
+/// A record and an explanation as large as they may be, of macros with the longest values.
+#[test]
+fn macros_do_not_grow_without_end() {
+    let macros = "%{s}%{l}%{h}%{o1r-.+}".repeat(2000);
+    let dns = crate::dns::Table::new(&format!(
+        "example.com TXT v=spf1 exists:{macros}.example.com -all \
+         exp=why.example.com\nwhy.example.com TXT {macros}"
+    ));
+    let query = Query {
+        ip: [192, 0, 2, 1].into(),
+        helo: &"h".repeat(250),
+        sender: &format!("{}@example.com", "a-.+".repeat(15)),
+        receiver: "mx.test",
+        now: 0,
+    };
+    let finding = check_sender(&dns, &query);
+    assert_eq!(finding.outcome.name(), "fail", "{}", finding.reason);
+    assert_eq!(finding.explanation, None);
+    assert!(finding.reason.len() < 1000, "{} octets", finding.reason.len());
+}
+
 #[test]
 fn the_suite_of_rfc_7208() {
     let Some(text) = PLACES.iter().find_map(|place| std::fs::read_to_string(place).ok()) else {
