@@ -42,7 +42,7 @@ pub mod fuzzing;
 pub mod hook;
 pub mod log;
 pub mod mail;
-mod net;
+pub mod net;
 pub mod origin;
 pub mod perl;
 pub mod plugin;

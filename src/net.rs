@@ -1,4 +1,43 @@
 //! Talking to other servers and programs, every wait with a limit.
+//!
+//! A plugin connects to an [`Endpoint`] and has a [`Wire`], on which it writes, and reads lines or
+//! all that the server says.  All waits end at one moment, `session.deadline()` in a handler, so
+//! that the handler is never overdue, however slowly a server answers.
+//!
+//! ```
+//! use qpsmtpd::{error::Result, hook::*, net::{Endpoint, Wire}, testing::Trial};
+//! use std::io::{self, Write};
+//!
+//! /// may_connect SERVER: asks a server, in a line, whether an address may connect.
+//! pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+//!     let server = Endpoint::parse(args.required(0, "the server")?, None)?;
+//!     hooks.connect(move |session| -> io::Result<Verdict> {
+//!         let until = session.deadline();
+//!         let mut wire = Wire::connect(&server, until)?;
+//!         writeln!(wire, "{}", session.connection.remote_ip)?;
+//!         Ok(match wire.line(100, until)?.as_str() {
+//!             "no" => Verdict::deny("You may not"),
+//!             _ => DECLINED,
+//!         })
+//!     });
+//!     Ok(())
+//! }
+//!
+//! # use std::{net::TcpListener, io::{BufRead, BufReader}, thread};
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let mut trial = Trial::with(register, &listener.local_addr()?.to_string(), &[]);
+//! let server = thread::spawn(move || {
+//!     let mut stream = BufReader::new(listener.accept().unwrap().0);
+//!     let mut line = String::new();
+//!     stream.read_line(&mut line).unwrap();
+//!     stream.get_mut().write_all(b"no\r\n").unwrap();
+//!     line
+//! });
+//! assert_eq!(trial.plain(Hook::Connect).code(), Code::Deny);
+//! assert_eq!(server.join().unwrap(), "192.0.2.1\n");
+//! assert!(trial.plain(Hook::Connect).is_failure()); // nobody is there any more
+//! # Ok::<(), io::Error>(())
+//! ```
 
 mod endpoint;
 mod http;
@@ -10,18 +49,21 @@ mod tls;
 mod turns;
 mod wire;
 
-pub(crate) use endpoint::{Endpoint, parse_port};
-pub(crate) use http::{Http, Page, Uri};
-pub(crate) use lines::protocol_error;
+pub use endpoint::Endpoint;
+pub use lines::protocol_error;
 pub use network::network;
+pub use security::verified;
+pub use tls::Tls;
+pub use turns::turns;
+pub use wire::Wire;
+
+pub(crate) use endpoint::parse_port;
+pub(crate) use http::{Http, Page, Uri};
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;
 #[cfg(test)]
 pub(crate) use security::unverified;
-pub(crate) use security::{Login, Mode, Security, file_named, password_in, roots, verified};
-pub(crate) use tls::Tls;
-pub(crate) use turns::turns;
-pub(crate) use wire::Wire;
+pub(crate) use security::{Login, Mode, Security, file_named, password_in, roots};
 #[cfg(any(feature = "ldap", feature = "postgresql"))]
 pub(crate) use wire::{tcp, unix};

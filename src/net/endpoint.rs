@@ -7,9 +7,14 @@ use crate::error::{Error, Result};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    /// A port of a host, which is a name or an address without brackets.
-    Tcp { host: String, port: u16 },
+pub enum Endpoint {
+    /// A port of a host.
+    Tcp {
+        /// A name, or an address without brackets.
+        host: String,
+        /// The port's number.
+        port: u16,
+    },
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -20,7 +25,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// It is none of these.
-    pub(crate) fn parse(word: &str, default: Option<u16>) -> Result<Endpoint> {
+    pub fn parse(word: &str, default: Option<u16>) -> Result<Endpoint> {
         let wrong = || Error::new(format!("Bad data in server: {word}"));
         if word.starts_with('/') {
             return Ok(Endpoint::Unix(word.into()));

@@ -9,8 +9,9 @@ impl Wire {
     /// The next line in at most `longest` octets, without LF or CRLF at its end.
     ///
     /// # Errors
-    /// [`explained`]; `InvalidData` for a line that is longer.
-    pub(crate) fn line(&mut self, longest: usize, until: Instant) -> io::Result<String> {
+    /// `TimedOut`, `UnexpectedEof`, in words about the back end; `InvalidData` for a line that is
+    /// longer; what the system says.
+    pub fn line(&mut self, longest: usize, until: Instant) -> io::Result<String> {
         let line = self.up_to(b'\n', longest, until).map_err(explained)?;
         let line = line.ok_or_else(|| protocol_error("a line that is too long"))?;
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
@@ -20,8 +21,8 @@ impl Wire {
     /// All that the peer says until it closes the connection, at most `longest` octets.
     ///
     /// # Errors
-    /// [`explained`]; `InvalidData` for more.
-    pub(crate) fn rest(&mut self, longest: usize, until: Instant) -> io::Result<Vec<u8>> {
+    /// `TimedOut`, in words about the back end; `InvalidData` for more; what the system says.
+    pub fn rest(&mut self, longest: usize, until: Instant) -> io::Result<Vec<u8>> {
         let mut said = vec![];
         loop {
             let (taken, _) = match self.take(None, until) {
@@ -40,7 +41,7 @@ impl Wire {
     ///
     /// # Errors
     /// As [`Wire::octet`].
-    pub(crate) fn up_to(
+    pub fn up_to(
         &mut self,
         end: u8,
         longest: usize,
@@ -60,8 +61,8 @@ impl Wire {
     }
 }
 
-/// An answer that the protocol does not have.
-pub(crate) fn protocol_error(what: &str) -> io::Error {
+/// The error of an answer that the protocol does not have; `what` is what came.
+pub fn protocol_error(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("the back end gave a wrong answer: {what}"))
 }
 

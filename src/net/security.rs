@@ -201,11 +201,12 @@ pub(crate) fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-/// Believes in certificates of the authorities in `ca`, or in those of the system.
+/// For [`super::Tls`]: believes in certificates of the authorities in the file `ca`, or in those of the
+/// system.
 ///
 /// # Errors
 /// There are none, or they cannot be read.
-pub(crate) fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
+pub fn verified(ca: Option<PathBuf>) -> Result<Arc<ClientConfig>> {
     let mut store = RootCertStore::empty();
     let found = roots(ca.as_deref())?;
     match ca {

@@ -10,14 +10,14 @@ use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 
 /// A connection from its handshake on.
 #[derive(Debug)]
-pub(crate) struct Tls(Box<ClientConnection>);
+pub struct Tls(Box<ClientConnection>);
 
 impl Tls {
     /// The start of a handshake with the server `host`, a name or an address.
     ///
     /// # Errors
     /// `InvalidData`: no certificate can have that name.
-    pub(crate) fn new(config: &Arc<ClientConfig>, host: &str) -> io::Result<Tls> {
+    pub fn new(config: &Arc<ClientConfig>, host: &str) -> io::Result<Tls> {
         let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
         let connection = ClientConnection::new(config.clone(), name).map_err(invalid)?;
         Ok(Tls(Box::new(connection)))

@@ -5,7 +5,7 @@ use std::time::Instant;
 /// Each of `servers` with the moment when the wait for it ends.  What is left until `until` is divided
 /// anew at each turn: the server gets as much as each one after it, and as much is kept for what is
 /// to be done with the one that answers.
-pub(crate) fn turns<T>(servers: &[T], until: Instant) -> impl Iterator<Item = (&T, Instant)> {
+pub fn turns<T>(servers: &[T], until: Instant) -> impl Iterator<Item = (&T, Instant)> {
     servers.iter().enumerate().map(move |(number, server)| {
         let parts = u32::try_from(servers.len() - number + 1).unwrap_or(u32::MAX);
         let now = Instant::now();

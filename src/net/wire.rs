@@ -24,8 +24,9 @@ const WRITE: Duration = Duration::from_secs(180);
 /// How much is read at a time, in octets.
 const CHUNK: usize = 4096;
 
-/// An open connection, not blocking underneath.
-pub(crate) struct Wire {
+/// An open connection to a server.  What is written goes out at once; a write that waits ends as the
+/// reads do, and after three minutes in any case.
+pub struct Wire {
     socket: File,
     tls: Option<Tls>,
     /// Is the peer on this machine?
@@ -43,7 +44,7 @@ impl Wire {
     ///
     /// # Errors
     /// The host has no address, none of them answers, or time is over.
-    pub(crate) fn connect(endpoint: &Endpoint, until: Instant) -> io::Result<Wire> {
+    pub fn connect(endpoint: &Endpoint, until: Instant) -> io::Result<Wire> {
         let (socket, is_local): (OwnedFd, bool) = match endpoint {
             Endpoint::Tcp { host, port } => {
                 let stream = tcp(host, *port, until)?;
@@ -57,7 +58,7 @@ impl Wire {
     }
 
     /// Is the peer reached over the loopback interface or a socket in the file system?
-    pub(crate) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         self.is_local
     }
 
@@ -68,7 +69,7 @@ impl Wire {
     }
 
     /// The TLS that is spoken.
-    pub(crate) fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
@@ -78,7 +79,7 @@ impl Wire {
     /// # Errors
     /// `InvalidData` where the peer has said more in the clear than was heard, or where the
     /// handshake fails; else as [`Wire::octet`].
-    pub(crate) fn encrypt(&mut self, tls: Tls, until: Instant) -> io::Result<()> {
+    pub fn encrypt(&mut self, tls: Tls, until: Instant) -> io::Result<()> {
         if self.at < self.input.len() {
             let what = "something in the clear instead of a handshake";
             return Err(io::Error::new(ErrorKind::InvalidData, what));
@@ -91,14 +92,14 @@ impl Wire {
     }
 
     /// Says that nothing more will be said.
-    pub(crate) fn close(mut self) {
+    pub fn close(mut self) {
         if let Some(tls) = &mut self.tls {
             tls.close(&self.socket);
         }
     }
 
     /// From now on waits end at `until`.
-    pub(crate) fn set_end(&mut self, until: Instant) {
+    pub fn set_end(&mut self, until: Instant) {
         self.until = until;
     }
 
@@ -109,7 +110,7 @@ impl Wire {
     }
 
     /// The end of a wait that may take so long.
-    pub(crate) fn within(&self, most: Duration) -> Instant {
+    pub fn within(&self, most: Duration) -> Instant {
         self.until.min(Instant::now() + most)
     }
 
@@ -117,7 +118,7 @@ impl Wire {
     ///
     /// # Errors
     /// `TimedOut`; `UnexpectedEof` where the peer has closed; what the system says.
-    pub(crate) fn octet(&mut self, until: Instant) -> io::Result<u8> {
+    pub fn octet(&mut self, until: Instant) -> io::Result<u8> {
         if self.at == self.input.len() {
             self.fill(until)?;
         }

@@ -95,7 +95,7 @@ fn arc_text(finding: &arc::Finding) -> String {
     text
 }
 
-/// Results as the value of a field: in lines of no more than [`LINE`] characters, or one result.
+/// Results as the value of a field: in lines of no more than 78 characters, or one result.
 pub fn folded(results: &[String]) -> String {
     let mut text = String::new();
     let mut column = "Authentication-Results: ".len();

@@ -32,7 +32,7 @@ impl Session {
 
     /// At `queue`: what becomes of one recipient, by its place in the transaction's recipients, where
     /// that differs from the handler's verdict.  It is the recipient's reply in LMTP
-    /// ([`Connection::is_lmtp`]).  In SMTP there is one reply, and only the handler's verdict
+    /// ([`crate::state::Connection::is_lmtp`]).  In SMTP there is one reply, and only the handler's verdict
     /// counts, which must not be OK then unless everybody has the message.  If the handler
     /// declines, it has said nothing.
     pub fn recipient_verdict(&mut self, place: usize, verdict: Verdict) {
