@@ -44,19 +44,16 @@
 //!     logging/warn, logging/syslog, logging/adaptive, docs/logging.md
 //! ```
 
+mod output;
+
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::output::Output;
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks};
 use crate::log::stall::Stall;
@@ -105,12 +102,6 @@ struct Sink {
     session: String,
     complained: bool,
     stall: Stall,
-}
-
-enum Output {
-    /// With device and inode.
-    File(File, (u64, u64)),
-    Command(Child),
 }
 
 impl Sink {
@@ -183,7 +174,7 @@ impl Sink {
         if self.checked.is_some_and(|checked| checked.elapsed() < self.pause) {
             return Ok(());
         }
-        if !anew && self.is_there() {
+        if !anew && self.output.as_ref().is_some_and(|output| output.is_still(&self.name)) {
             if !self.is_command {
                 self.checked = Some(Instant::now());
             }
@@ -227,21 +218,11 @@ impl Sink {
         super::complain(&mut self.complained, "logging/file", &why, record);
     }
 
-    /// Is the output open, and, if it is a file, is it still the one of that name?
-    fn is_there(&self) -> bool {
-        match &self.output {
-            None => false,
-            Some(Output::Command(_)) => true,
-            Some(Output::File(_, id)) => {
-                std::fs::metadata(&self.name).is_ok_and(|found| (found.dev(), found.ino()) == *id)
-            }
-        }
-    }
-
     /// Opens the output; the old one stays where that fails.
     fn open(&mut self) -> io::Result<()> {
         self.checked = Some(Instant::now());
-        let opened = if self.is_command { start(&self.name) } else { append_to(&self.name) }?;
+        let open = if self.is_command { Output::start } else { Output::append_to };
+        let opened = open(&self.name)?;
         self.close();
         self.output = Some(opened);
         self.complained = false;
@@ -249,23 +230,13 @@ impl Sink {
     }
 
     fn close(&mut self) {
-        if let Some(Output::Command(mut child)) = self.output.take() {
-            drop(child.stdin.take());
-            let _ = child.try_wait();
-        }
+        self.output.take().into_iter().for_each(Output::close);
     }
 
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let patience = self.stall.patience();
-        let done = match &mut self.output {
-            None => return Err(io::Error::other("it is not open")),
-            // One system call, so that the lines of several processes do not mix.
-            Some(Output::File(file, _)) => feed(file, line, patience),
-            Some(Output::Command(child)) => match &mut child.stdin {
-                Some(stdin) => feed(stdin, line, patience),
-                None => return Err(ErrorKind::BrokenPipe.into()),
-            },
-        };
+        let output = self.output.as_mut().ok_or_else(|| io::Error::other("it is not open"))?;
+        let done = output.put(line, patience);
         match &done {
             Err(error) if error.kind() != ErrorKind::WouldBlock => {}
             Err(_) if patience.is_zero() => self.stall.loses(),
@@ -278,44 +249,6 @@ impl Sink {
     fn now(&self) -> Zoned {
         Timestamp::now().to_zoned(self.zone.clone())
     }
-}
-
-fn append_to(path: &str) -> io::Result<Output> {
-    // A FIFO that nobody has opened is an error then; files do not care.
-    let mut options = File::options();
-    options.append(true).create(true).custom_flags(OFlag::O_NONBLOCK.bits());
-    let file = options.open(path)?;
-    let found = file.metadata()?;
-    Ok(Output::File(file, (found.dev(), found.ino())))
-}
-
-fn start(command: &str) -> io::Result<Output> {
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", command]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let child = shell.spawn()?;
-    if let Some(stdin) = &child.stdin {
-        fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    Ok(Output::Command(child))
-}
-
-/// Writes a line, for which a reader may take so long at most.
-fn feed(out: &mut (impl Write + AsFd), mut line: &[u8], patience: Duration) -> io::Result<()> {
-    while !line.is_empty() {
-        match out.write(line) {
-            Ok(count) => line = &line[count..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let mut wait = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-                let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-                if poll(&mut wait, patience) == Ok(0) {
-                    return Err(error);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// `target` with the id of a session for %i, fit to be part of a path.
@@ -612,7 +545,9 @@ mod tests {
 
     #[test]
     fn a_fifo_that_nobody_reads_tells_what_is_missing() {
+        use std::fs::File;
         use std::io::Read;
+        use std::os::unix::fs::OpenOptionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();

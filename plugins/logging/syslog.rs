@@ -37,27 +37,23 @@
 //!     logging/warn, logging/file, logging/adaptive, docs/logging.md
 //! ```
 
+mod format;
+mod socket;
+
 use std::cell::RefCell;
-use std::fmt::Display;
-use std::io::{self, BufWriter, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::io;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
+use syslog::{Facility, Logger, LoggerBackend, Severity};
 
+use self::format::Format;
+use self::socket::{PATHS, Socket, is_late, send, set_waiting};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks};
 use crate::log::stall::Stall;
 use crate::log::{self, Level, Record};
-use crate::plugins::host_name;
-
-/// Where the logger's socket may be.
-const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
 /// The least time for which a connection can wait, where it is made while the logger is stalled.
 const LEAST: Duration = Duration::from_millis(1);
@@ -90,15 +86,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         DECLINED
     });
     Ok(())
-}
-
-/// A way to the logger.
-#[derive(Debug, Clone, PartialEq)]
-enum Socket {
-    Unix(Vec<String>),
-    Stream(Vec<String>),
-    Udp(SocketAddr),
-    Tcp(SocketAddr),
 }
 
 /// Where the lines go.
@@ -226,136 +213,6 @@ impl Sink {
     }
 }
 
-impl Socket {
-    fn connect(
-        &self,
-        format: &Format,
-        patience: Duration,
-    ) -> io::Result<Logger<LoggerBackend, Format>> {
-        let distant = || Format { host: Some(host_name()), ..format.clone() };
-        let logger = match self {
-            Socket::Unix(paths) => {
-                let backend = first(paths, |path| datagram(path, patience))?;
-                Logger::new(backend, format.clone())
-            }
-            Socket::Stream(paths) => {
-                Logger::new(first(paths, |path| stream(path, patience))?, format.clone())
-            }
-            Socket::Udp(server) => {
-                let local = (Ipv4Addr::LOCALHOST, 0);
-                syslog::udp(distant(), local, server).map_err(io_error)?
-            }
-            Socket::Tcp(server) => {
-                let stream = TcpStream::connect_timeout(server, patience)?;
-                stream.set_write_timeout(Some(patience))?;
-                let backend = LoggerBackend::Tcp(BufWriter::new(stream));
-                Logger::new(backend, Format { end: "\n", ..distant() })
-            }
-        };
-        Ok(logger)
-    }
-}
-
-/// A datagram socket, or a stream socket where the logger's is one.
-fn datagram(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
-    let socket = UnixDatagram::unbound()?;
-    match socket.connect(path) {
-        Ok(()) => socket.set_write_timeout(Some(patience))?,
-        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-            return stream(path, patience);
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(LoggerBackend::Unix(socket))
-}
-
-/// A stream socket.  To connect to one may take as long as to write.
-fn stream(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
-    let (family, kind) = (AddressFamily::Unix, SockType::Stream);
-    let socket = UnixStream::from(socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?);
-    socket.set_write_timeout(Some(patience))?;
-    let address = UnixAddr::new(path)?;
-    while let Err(error) = connect(socket.as_raw_fd(), &address) {
-        if error != Errno::EINTR {
-            return Err(error.into());
-        }
-    }
-    Ok(LoggerBackend::UnixStream(BufWriter::new(socket)))
-}
-
-/// Does the connection let a line wait, for as long as was said when it was made?
-fn set_waiting(backend: &LoggerBackend, waits: bool) -> io::Result<()> {
-    match backend {
-        LoggerBackend::Unix(socket) => socket.set_nonblocking(!waits),
-        LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(!waits),
-        LoggerBackend::Tcp(stream) => stream.get_ref().set_nonblocking(!waits),
-        LoggerBackend::Udp(..) => Ok(()),
-    }
-}
-
-/// Did the logger take too long?
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn first<T>(paths: &[String], connect: impl Fn(&str) -> io::Result<T>) -> io::Result<T> {
-    let mut failed = io::ErrorKind::NotFound.into();
-    for path in paths {
-        match connect(path) {
-            Ok(connected) => return Ok(connected),
-            Err(error) => failed = io::Error::new(error.kind(), format!("{path}: {error}")),
-        }
-    }
-    Err(failed)
-}
-
-fn send(
-    logger: &mut Logger<LoggerBackend, Format>,
-    severity: Severity,
-    text: &str,
-) -> io::Result<()> {
-    loop {
-        match logger.formatter.format(&mut logger.backend, severity, text).map_err(io_error) {
-            // A signal came while a datagram waited.  Streams go on by themselves.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
-}
-
-fn io_error(error: syslog::Error) -> io::Error {
-    match error {
-        syslog::Error::Write(error) | syslog::Error::Io(error) => error,
-        syslog::Error::Initialization(error) => io::Error::other(error),
-    }
-}
-
-/// How a line looks on its way to the logger (RFC 3164 4.1), with local time and the id of the
-/// process that writes.
-#[derive(Debug, Clone)]
-struct Format {
-    facility: u8,
-    ident: String,
-    /// This host's name, for loggers that hear of it from afar.
-    host: Option<String>,
-    /// What ends a line.
-    end: &'static str,
-    zone: TimeZone,
-}
-
-impl<T: Display> LogFormat<T> for Format {
-    fn format<W: Write>(&self, out: &mut W, severity: Severity, text: T) -> syslog::Result<()> {
-        let Format { ident, end, .. } = self;
-        let priority = self.facility | severity as u8;
-        let now = Timestamp::now().to_zoned(self.zone.clone());
-        let time = now.strftime("%b %e %T");
-        let host = self.host.as_deref().map(|host| format!("{host} ")).unwrap_or_default();
-        let process = std::process::id();
-        write!(out, "<{priority}>{time} {host}{ident}[{process}]: {text}{end}")
-            .map_err(syslog::Error::Write)
-    }
-}
-
 /// `LOG_NOTICE`, `LOGNOTICE`, `notice` or `5`.
 fn priority_named(word: &str) -> Result<Level> {
     let short = word.to_ascii_uppercase();
@@ -371,6 +228,7 @@ fn priority_named(word: &str) -> Result<Level> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::host_name;
     use crate::testing::Trial;
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, UdpSocket};
