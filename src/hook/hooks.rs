@@ -1,7 +1,8 @@
 //! What a plugin's `register` function fills: its handlers.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+mod inheritance;
+mod values;
+
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::config::{Config, Derived, Line, Lines};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, Registration};
@@ -344,116 +345,9 @@ impl Hooks {
         self.registered.handlers.push((hook, Kind::Session(Rc::new(run))));
     }
 
-    /// The configuration, for what a plugin wants to know when it is loaded.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Says that sessions will read these files, so that they are read before processes are made.
-    pub fn uses_config(&mut self, names: &[&'static str]) {
-        self.registered.reads.extend(names.iter().map(|name| Cow::Borrowed(*name)));
-    }
-
-    /// A value that `parse` makes of a configuration file, made anew only when the file changed.
-    /// A session gets it with [`Session::derived`].
-    pub fn derived<T: 'static>(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        parse: impl Fn(&Lines) -> T + 'static,
-    ) -> Rc<Derived<T>> {
-        let name = name.into();
-        self.registered.reads.push(name.clone());
-        let derived = Rc::new(Derived::new(name, parse));
-        let read = derived.clone();
-        self.registered.before_fork.push(Box::new(move |config| {
-            read.of(&config.list(read.name()));
-            false
-        }));
-        derived
-    }
-
-    /// The same for a `parse` that may find lines it cannot use: it leaves them out and pushes what
-    /// is wrong with them to the second argument, for the log.
-    pub fn derived_checked<T: 'static>(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        parse: impl Fn(&Lines, &mut Vec<Error>) -> T + 'static,
-    ) -> Rc<Derived<T>> {
-        let config = self.config.clone();
-        self.derived(name, move |lines| {
-            let mut problems = vec![];
-            let value = parse(lines, &mut problems);
-            problems.iter().for_each(|problem| config.note_problem(problem));
-            value
-        })
-    }
-
-    /// The same for a file in which every line stands for itself: what `read` makes of each, in
-    /// order.  A line that `read` refuses is left out, and the log says why, with file and line.
-    pub fn rows<T: 'static>(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        read: impl Fn(&Line) -> Result<T> + 'static,
-    ) -> Rc<Derived<Vec<T>>> {
-        self.derived_checked(name, move |lines, problems| {
-            let placed = |line| read(line).map_err(|why| why.or_at(&line.file, line.number));
-            let rows = lines.entries().map(placed);
-            rows.filter_map(|row| row.map_err(|problem| problems.push(problem)).ok()).collect()
-        })
-    }
-
     /// Writes to the log once the plugin is loaded.
     pub fn log(&mut self, level: Level, text: impl Display) {
         self.registered.lines.push((level, text.to_string()));
-    }
-
-    /// Makes this plugin a child of another: it has all the parent's handlers but those for hooks
-    /// it registers handlers for itself, and those that [`Parent::leave_out`] names.
-    ///
-    /// # Errors
-    /// No such native plugin, or its `register` refuses `args`.
-    pub fn isa_plugin(&mut self, parent: &str, args: &Args) -> Result<Parent> {
-        let parent = self.isa_plugin_apart(parent, args)?;
-        self.parents.push(parent.clone());
-        Ok(parent)
-    }
-
-    /// The same for a child that registers its parent's handlers itself.
-    pub(crate) fn isa_plugin_apart(&mut self, parent: &str, args: &Args) -> Result<Parent> {
-        let register =
-            (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
-        let mut hooks = Hooks::new(self.config.clone(), self.find);
-        let registered = register(&mut hooks, args)
-            .and_then(|()| hooks.into_registration())
-            .map_err(|error| error.within(parent))?;
-        self.registered.before_fork.extend(registered.before_fork);
-        self.registered.reads.extend(registered.reads);
-        self.registered.lines.extend(registered.lines);
-        Ok(Parent::new(registered.handlers, registered.abilities))
-    }
-
-    /// What the plugin's `register` has registered so far, without what it inherits.
-    pub(crate) fn registered(&self) -> &Registration {
-        &self.registered
-    }
-
-    /// All that the plugin registered, with what it inherits.
-    ///
-    /// # Errors
-    /// The plugin cannot be loaded with what its `register` did.
-    pub(crate) fn into_registration(self) -> Result<Registration> {
-        if let Some(problem) = self.problem {
-            return Err(problem);
-        }
-        let mut all = self.registered;
-        if !all.has(Hook::Queue) {
-            all.abilities = inherited_abilities(&self.parents);
-        }
-        let own: HashSet<Hook> = all.handlers.iter().map(|(hook, _)| *hook).collect();
-        for parent in &self.parents {
-            all.handlers.extend(parent.inherited(&own));
-        }
-        Ok(all)
     }
 
     fn host_parse(
@@ -491,13 +385,6 @@ impl Hooks {
             _ => DECLINED,
         });
     }
-}
-
-/// What all parents are able to do from whom a child inherits its `queue` handlers.
-fn inherited_abilities(parents: &[Parent]) -> Vec<Ability> {
-    let mut parents = parents.iter().filter_map(Parent::abilities);
-    let first = parents.next().unwrap_or_default().to_vec();
-    parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
 }
 
 /// The method that registers handlers of a hook that runs outside of sessions.

@@ -6,6 +6,7 @@
 
 mod args;
 mod call;
+mod code;
 pub mod dsn;
 mod handler;
 mod hooks;
@@ -24,6 +25,7 @@ mod verdict;
 
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
+pub use code::Code;
 pub use hooks::{Hooks, Register};
 pub use loaded::{Ability, Origin};
 pub use parent::Parent;
@@ -31,7 +33,7 @@ pub use policy::*;
 pub use scram::{Scram, ScramKeys};
 pub use session::{Plugins, Session, Shared};
 pub use settings::Settings;
-pub use verdict::{Code, DECLINED, DONE, IntoVerdict, OK, Verdict};
+pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use handler::LateHooks;
 pub(crate) use lists::List;

@@ -1,0 +1,68 @@
+//! What a plugin makes of configuration files.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::Hooks;
+use crate::config::{Config, Derived, Line, Lines};
+use crate::error::{Error, Result};
+
+impl Hooks {
+    /// The configuration, for what a plugin wants to know when it is loaded.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Says that sessions will read these files, so that they are read before processes are made.
+    pub fn uses_config(&mut self, names: &[&'static str]) {
+        self.registered.reads.extend(names.iter().map(|name| Cow::Borrowed(*name)));
+    }
+
+    /// A value that `parse` makes of a configuration file, made anew only when the file changed.
+    /// A session gets it with [`Session::derived`].
+    pub fn derived<T: 'static>(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        parse: impl Fn(&Lines) -> T + 'static,
+    ) -> Rc<Derived<T>> {
+        let name = name.into();
+        self.registered.reads.push(name.clone());
+        let derived = Rc::new(Derived::new(name, parse));
+        let read = derived.clone();
+        self.registered.before_fork.push(Box::new(move |config| {
+            read.of(&config.list(read.name()));
+            false
+        }));
+        derived
+    }
+
+    /// The same for a `parse` that may find lines it cannot use: it leaves them out and pushes what
+    /// is wrong with them to the second argument, for the log.
+    pub fn derived_checked<T: 'static>(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        parse: impl Fn(&Lines, &mut Vec<Error>) -> T + 'static,
+    ) -> Rc<Derived<T>> {
+        let config = self.config.clone();
+        self.derived(name, move |lines| {
+            let mut problems = vec![];
+            let value = parse(lines, &mut problems);
+            problems.iter().for_each(|problem| config.note_problem(problem));
+            value
+        })
+    }
+
+    /// The same for a file in which every line stands for itself: what `read` makes of each, in
+    /// order.  A line that `read` refuses is left out, and the log says why, with file and line.
+    pub fn rows<T: 'static>(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        read: impl Fn(&Line) -> Result<T> + 'static,
+    ) -> Rc<Derived<Vec<T>>> {
+        self.derived_checked(name, move |lines, problems| {
+            let placed = |line| read(line).map_err(|why| why.or_at(&line.file, line.number));
+            let rows = lines.entries().map(placed);
+            rows.filter_map(|row| row.map_err(|problem| problems.push(problem)).ok()).collect()
+        })
+    }
+}
