@@ -1,3 +1,4 @@
+use super::edit::clean_name;
 use super::*;
 
 const MAIL: &[u8] = b"Received: from a\r\n\tby b\r\nSubject: =?x?=\r\nreceived:c\r\nTo: d\r\n";
