@@ -2,9 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 
-use super::servers::{Text, dnsmasq, unbound};
+use super::servers::{NameServer, Text, dnsmasq, unbound};
 use crate::harness::config::unprivileged;
 use crate::harness::{Client, Config, Model, Server, deb, free_port};
+use qpsmtpd::dns::Table;
 
 /// What the signer wants to be done with forged mail.
 const POLICY: (&str, &str) = ("_dmarc.signer.test", "v=DMARC1; p=reject");
@@ -13,7 +14,7 @@ const MESSAGE: &str =
     "From: A <a@signer.test>\r\nTo: b@example.com\r\nSubject: hi\r\n\r\nHello\r\n";
 
 /// Makes a key with the program; the record that it prints.
-fn make_key(config: &Config, domain: &str, kind: &str) -> Text {
+pub(super) fn make_key(config: &Config, domain: &str, kind: &str) -> Text {
     // As the account of the daemons, whose folder it is; it may not be let into the folder where the
     // program was built.
     let program = config.install("qpsmtpd-prefork", Model::Prefork.program().as_ref());
@@ -170,5 +171,61 @@ fn a_chain_of_three_daemons() {
     holds(&twice, &["ARC-Seal: i=2; a=rsa-sha256; cv=pass;", "arc=pass\r\n"]);
     signing.stop().unwrap();
     forwarding.stop().unwrap();
+    receiving.stop().unwrap();
+}
+
+/// A stranger's signed message after SPF, DKIM, DMARC and two block lists.
+#[test]
+fn a_session_waits_for_the_domain_name_system_four_times() {
+    if !deb::need("openssl") {
+        return;
+    }
+    let signing = Config::new();
+    let keys = ["ed25519", "rsa"].map(|kind| make_key(&signing, "signer.test", kind));
+    let mut text = String::from(
+        "7.2.0.192.in-addr.arpa PTR mx.signer.test\n\
+         mx.signer.test A 192.0.2.7\nmx.signer.test TXT v=spf1 a -all\n\
+         signer.test TXT v=spf1 ip4:192.0.2.0/24 -all\n_dmarc.signer.test TXT v=DMARC1; p=reject\n",
+    );
+    for (name, strings) in keys {
+        text += &format!("{name} TXT {}\n", strings.concat());
+    }
+    let names = NameServer::new(move |asked| vec![asked.of_table(&Table::new(&text))]);
+    let address = names.address.to_string();
+    let plugins = "dnsbl\nsender_permitted_from reject 3\ndkim\ndmarc\nrcpt_ok\n\
+        queue/maildir {work}/Maildir";
+    let receiver = Config::new()
+        .set("plugins", plugins)
+        .set("dnsbl_zones", "one.test\ntwo.test")
+        .set("proxy_from", "127.0.0.1")
+        .set("dns_servers", &address);
+    let receiving = Server::start(&receiver, Model::Prefork);
+    let signing = signing
+        .set("plugins", "relay\ndkim\nrcpt_ok\nqueue/maildir {work}/Maildir")
+        .set("relayclients", "127.0.0.1");
+    let signer = Server::start(&signing, Model::Prefork);
+    deliver(&signer, MESSAGE, "250");
+    let mail = delivered(&signing);
+    signer.stop().unwrap();
+    // What a start asks of the lists is no session's.
+    let is_asked = || (names.waits() > 0).then_some(());
+    crate::harness::poll(crate::harness::PATIENCE, is_asked).expect("the lists are checked");
+    let before = (names.waits(), names.heard().len());
+
+    let mut client = receiving.connect();
+    client.send_raw(b"PROXY TCP4 192.0.2.7 192.0.2.25 40000 25\r\n");
+    client.expect("220");
+    client.ask("EHLO mx.signer.test", "250");
+    send(&mut client, &mail, "250");
+    client.quit();
+    let mail = delivered(&receiver);
+    let results = unfolded(&mail);
+    for part in ["spf=pass smtp.helo", "spf=pass smtp.mailfrom", "dkim=pass", "dmarc=pass"] {
+        assert!(results.contains(part), "{part}: {mail}");
+    }
+    let heard = names.heard();
+    let (waits, questions) = (names.waits() - before.0, heard.len() - before.1);
+    assert!(waits <= 4, "{waits} waits for {questions} questions: {heard:?}");
+    crate::harness::say(&format!("{waits} waits for {questions} questions"));
     receiving.stop().unwrap();
 }

@@ -1,5 +1,6 @@
 //! Name servers: Debian's, and some that answer as no good server does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::{Message, MessageBuilder, Name, Ttl};
-use domain::rdata::{A, Mx, Txt};
+use domain::rdata::{A, Mx, Ptr, Txt};
 use nix::unistd::User;
 use qpsmtpd::dns::{Answer, Dns, Kind, Question, Record, Table};
 
@@ -71,6 +72,8 @@ pub(super) struct Asked {
 pub(super) struct NameServer {
     pub(super) address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
+    /// From which ports it was asked by UDP.
+    ports: Arc<Mutex<BTreeSet<u16>>>,
 }
 
 impl NameServer {
@@ -81,10 +84,12 @@ impl NameServer {
         let udp = at_free_port();
         let address = udp.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let own = Arc::clone(&heard);
+        let ports = Arc::new(Mutex::new(BTreeSet::new()));
+        let (own, from) = (Arc::clone(&heard), Arc::clone(&ports));
         std::thread::spawn(move || {
             let mut octets = [0; 2000];
             while let Ok((length, client)) = udp.recv_from(&mut octets) {
+                from.lock().unwrap().insert(client.port());
                 let asked = Asked::new(&octets[..length], false);
                 own.lock().unwrap().push(asked.to_string());
                 for answer in script(&asked) {
@@ -92,7 +97,7 @@ impl NameServer {
                 }
             }
         });
-        NameServer { address, heard }
+        NameServer { address, heard, ports }
     }
 
     /// A server by UDP and TCP.
@@ -129,6 +134,11 @@ impl NameServer {
     /// A server that takes questions and never answers.
     pub(super) fn silent() -> NameServer {
         NameServer::new(|_| Vec::new())
+    }
+
+    /// How often somebody waited for it: what is asked at once has a port of its own.
+    pub(super) fn waits(&self) -> usize {
+        self.ports.lock().unwrap().len()
     }
 
     /// What it was asked so far: `A www.example`, or `A www.example by TCP`.
@@ -215,6 +225,7 @@ pub(super) fn push(answer: &mut AnswerBuilder<Vec<u8>>, name: &str, record: &Rec
             let text = Txt::<Vec<u8>>::build_from_slice(text).unwrap();
             answer.push((name, Class::IN, ttl, text))
         }
+        Record::Ptr(host) => answer.push((name, Class::IN, ttl, Ptr::new(name_of(host)))),
         other => panic!("{other:?} is not written"),
     }
     .unwrap();
