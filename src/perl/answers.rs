@@ -264,7 +264,7 @@ fn results(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     Ok(if rows.is_empty() { Item::Undef } else { Item::Map(rows) })
 }
 
-/// Asks the handlers of a hook that has no arguments, or words.
+/// Asks the handlers of a hook that has no arguments, words, or an address.
 fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
@@ -275,9 +275,18 @@ fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     Ok(returned(verdict_of(&decision)))
 }
 
-/// Makes a call of the words that a plugin gives for a hook; None where words will not do.
-fn with_call<R>(hook: Hook, words: &[Item], run: impl FnOnce(&Call<'_>) -> R) -> Option<R> {
-    let words: Vec<String> = words.iter().map(Item::as_text).collect();
+/// Makes a call of what a plugin gives for a hook: words, or an address and pairs; None where these
+/// will not do.
+fn with_call<R>(hook: Hook, given: &[Item], run: impl FnOnce(&Call<'_>) -> R) -> Option<R> {
+    let words: Vec<String> = given.iter().map(Item::as_text).collect();
+    let address = || given.first().and_then(mirror::address);
+    if matches!(hook, Hook::Mail | Hook::Rcpt) {
+        let pair = |pair: &[String]| {
+            (pair[0].clone(), pair.get(1).filter(|value| !value.is_empty()).cloned())
+        };
+        let params = Params(words.get(1..).unwrap_or_default().chunks(2).map(pair).collect());
+        return Some(run(&Call::Address(&address()?, &params)));
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (first, rest) = words.split_first().unwrap_or((&"", &[]));
     let rest = rest.join(" ");
@@ -285,6 +294,7 @@ fn with_call<R>(hook: Hook, words: &[Item], run: impl FnOnce(&Call<'_>) -> R) ->
         Hook::Vrfy | Hook::Noop | Hook::Help => Call::Words("", &words),
         Hook::UnrecognizedCommand => Call::Command(first, &rest),
         Hook::Ehlo | Hook::Helo => Call::Host(first),
+        Hook::Config => Call::Config(first),
         _ if words.is_empty() => Call::Nothing,
         _ => return None,
     }))
@@ -330,20 +340,8 @@ fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
     let rest = args.get(2..).unwrap_or_default();
     let session = session(asker)?;
-    let verdict = match hook {
-        Hook::Mail | Hook::Rcpt => {
-            let address = rest.first().and_then(mirror::address).unwrap_or_default();
-            let pairs: Vec<String> = rest.iter().skip(1).map(Item::as_text).collect();
-            let pair = |pair: &[String]| {
-                (pair[0].clone(), pair.get(1).filter(|value| !value.is_empty()).cloned())
-            };
-            let params = Params(pairs.chunks(2).map(pair).collect());
-            parent.call(session, hook, &Call::Address(&address, &params))
-        }
-        Hook::Config => parent.call(session, hook, &Call::Config(&text(rest, 0))),
-        _ => with_call(hook, rest, |call| parent.call(session, hook, call))
-            .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?,
-    };
+    let verdict = with_call(hook, rest, |call| parent.call(session, hook, call))
+        .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?;
     let verdict = verdict.decided().map_err(|failure| Refused(failure.why().to_owned()))?;
     Ok(match verdict.code() == Code::Declined && verdict.text().is_empty() {
         true => Item::List(vec![Item::number(code_number(Code::Declined))]),

@@ -15,6 +15,13 @@ sub do_sets { my ($self) = @_; @{ $self->qp }{qw(_auth _auth_user _auth_mechanis
 sub do_relay { my ($self) = @_; $self->connection->relay_client(1) }
 sub do_note { my ($self, $t) = @_; return shown($t->notes('rcpt_ok')) }
 sub do_result { my ($self, $t) = @_; return $t->notes('rcpt_ok')->{hook_rcpt}{return} }
+sub do_environment { return join ' ', map { defined $ENV{$_} ? $_ =~ /PORT/ ? 'port' : $ENV{$_} : 'undef' } qw(TCPREMOTEIP TCPREMOTEPORT TCPLOCALIP) }
+sub do_asks {
+    my ($self) = @_;
+    my @config = $self->qp->run_hooks('config', 'none');
+    my @rcpt = map { $self->qp->run_hooks_no_respond('rcpt', Qpsmtpd::Address->new("<b\@$_>")) } qw(example.com elsewhere.test);
+    return join ' ', @config, @rcpt[0, 1];
+}
 sub do_shapes {
     my ($self, $t) = @_;
     my $bare = $t->notes('rcpt_ok');
@@ -142,6 +149,8 @@ fn addresses_configuration_and_hooks_are_those_of_1_00() {
             ("NOOP size", "250 7 0"),
             ("NOOP write", "250 6 12345"),
             ("NOOP tabs", "250 said"),
+            ("NOOP environment", "250 127.0.0.1 port 127.0.0.1"),
+            ("NOOP asks", "250 909 900 901"),
             ("NOOP module", "250 from lib"),
         ],
     );

@@ -166,6 +166,7 @@ sub command_counter { return Qpsmtpd::Host::ask('commands') }
 # Asks all plugins, native ones too; what they answer comes back and nothing is said to the client.
 sub run_hooks_no_respond {
     my ($self, $hook, @args) = @_;
+    @args = map { Scalar::Util::blessed($_) ? Qpsmtpd::State::parts($_) : $_ } @args;
     return @{ Qpsmtpd::Chain::apart(sub { Qpsmtpd::Host::ask('run_hooks', $hook, @args) }) };
 }
 

@@ -11,7 +11,7 @@ package Qpsmtpd::State;
 # gone, t and T those of the transaction, f reverse-path, r recipients, R more of them, h the
 # header's revision or its new fields, H all its fields, b the message's length, B where its text begins
 # in the file, A an address argument that a handler changed, L the hooks that have late handlers,
-# p what plugins keep of the client since pre-connection.
+# p what plugins keep of the client since pre-connection, l the list of plugins that the client has.
 
 use strict;
 use warnings;
@@ -27,6 +27,10 @@ my ($session, $epoch) = ('', '');
 my (%fields, %connection_notes, %transaction_notes);
 my ($sender, $recipients) = ('', '');
 my %recent;
+
+# What is in the environment of Perl qpsmtpd, for plugins and the programs that they start.
+my %variable = map { ($_ => 'TCP' . join '', map { uc } split /_/) }
+    qw(remote_ip remote_port remote_host local_ip local_port);
 
 # Plugins leave notes on the connection while they are loaded: each connection begins with them.
 my %left;
@@ -46,6 +50,7 @@ sub update {
         $Qpsmtpd::Log::is_private = 0;
         @{$qp}{qw(_auth _auth_user _auth_mechanism)} = ();
         (%fields, %connection_notes, %recent) = ();
+        delete @ENV{ values %variable };
         $Qpsmtpd::Chain::list = '';
     }
     $Qpsmtpd::Chain::list = $state->{l} if defined $state->{l};
@@ -65,6 +70,7 @@ sub update {
             $connection->{"_$name"} = $changed->{$name};
             $fields{$name} = $changed->{$name};
             $qp->{"_$name"} = $changed->{$name} if $name =~ /^auth_/;
+            set_environment($name, $changed->{$name}) if $variable{$name};
         }
         $qp->{_auth} = defined $qp->{_auth_user} ? OK : undef;
     }
@@ -86,6 +92,12 @@ sub update {
 
 # What a session asked of the configuration is kept until the worker says otherwise.
 sub keeps_config { return length $session && !$Qpsmtpd::Log::is_logging }
+
+sub set_environment {
+    my ($name, $value) = @_;
+    return delete $ENV{ $variable{$name} } unless defined $value;
+    $ENV{ $variable{$name} } = $value;
+}
 
 sub loaded {
     %left = %{ Qpsmtpd::the_server()->connection->{_notes} || {} };
