@@ -10,6 +10,7 @@
 mod kind;
 mod network;
 mod networks;
+mod redis;
 mod store;
 
 use std::any::Any;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
 pub use network::{leading_numbers, network};
 pub use networks::{NameServer, NameServers, Networks, Ports};
+pub use redis::RedisPlace;
 pub use store::StorePlace;
 
 pub(crate) use kind::number;
@@ -162,7 +164,7 @@ table! {
     DNS_TIMEOUT: Duration = "dns_timeout", Seconds, Default::Is("5"), AtOnce,
         "how long the answers to what is asked at once may take";
     STORE: StorePlace = "store", Kind::Store, Default::Is("lmdb ~/store 1G"), Reload,
-        "where plugins remember: `lmdb [FOLDER] [SIZE]`, a file of at most that size (`512M`, `4G`), see [store.md](store.md)";
+        "where plugins remember: `lmdb [FOLDER] [SIZE]`, a file of at most that size (`512M`, `4G`), or `redis URL`, a server that hosts share, see [store.md](store.md)";
     STORE_TIMEOUT: Duration = "store_timeout", Seconds, Default::Is("2"), Reload,
         "how long a session waits for an answer of the store; one that does not answer is left alone for 10 seconds";
     MAX_RECIPIENTS: u64 = "max_recipients", Number { least: 0 }, Default::Is("1000"), AtOnce,
@@ -229,7 +231,7 @@ impl Row {
     }
 
     fn fault(&self, texts: &[&str], at: usize) -> String {
-        let text = texts.get(at).unwrap_or(&"");
+        let text = self.kind.shown(texts.get(at).unwrap_or(&""));
         format!("{} is '{text}', not {}", self.name, self.kind.one())
     }
 

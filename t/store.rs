@@ -3,6 +3,9 @@
 //!
 //! `QPSMTPD_ROUNDS=600 cargo test --release --test t store::` kills as many workers.
 
+// Redis, which hosts share.
+mod redis;
+
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

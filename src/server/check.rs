@@ -45,7 +45,7 @@ pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result
     match store.fault(is_root) {
         Some(fault) if plugins.tables().is_empty() => warn(fault),
         Some(fault) => errors.push(Error::new(fault)),
-        None => {}
+        None => store.greet().err().iter().for_each(warn),
     }
     smtp::warnings(config, &plugins).iter().for_each(warn);
     byte_order_marks(config).iter().for_each(warn);

@@ -112,6 +112,8 @@ impl Kind {
     pub(crate) fn shown<'a>(&self, line: &'a str) -> &'a str {
         match self {
             Kind::Secret => "(set)",
+            // An URL may have a password in it.
+            Kind::Store if line.contains('@') || line.contains("pass=") => "redis (set)",
             Kind::Plugins => line.split_ascii_whitespace().next().unwrap_or_default(),
             _ => line,
         }
@@ -131,7 +133,7 @@ impl Kind {
             Kind::Ports => "a port from 1 to 65535".into(),
             Kind::Networks => "an address or network".into(),
             Kind::NameServers => "ADDRESS[:PORT] [trusted]".into(),
-            Kind::Store => "lmdb [FOLDER] [SIZE]".into(),
+            Kind::Store => "lmdb [FOLDER] [SIZE] or redis URL".into(),
             Kind::Folder | Kind::Folders => "a folder".into(),
             Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
         }

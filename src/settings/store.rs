@@ -1,5 +1,7 @@
 //! Where plugins remember.
 
+use super::RedisPlace;
+
 /// The folder of the file where none is named.
 const FOLDER: &str = "~/store";
 
@@ -7,7 +9,7 @@ const FOLDER: &str = "~/store";
 const SIZE: u64 = 1 << 30;
 
 /// Which store there is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum StorePlace {
     /// A file that the processes of this host share.
     Lmdb {
@@ -16,6 +18,8 @@ pub enum StorePlace {
         /// How many octets it may have: a multiple of 1 MiB.
         size: u64,
     },
+    /// A server that hosts share.
+    Redis(RedisPlace),
 }
 
 impl StorePlace {
@@ -24,13 +28,18 @@ impl StorePlace {
         match self {
             StorePlace::Lmdb { folder, .. } if folder == FOLDER => None,
             StorePlace::Lmdb { folder, .. } => Some(folder),
+            StorePlace::Redis(_) => None,
         }
     }
 
-    /// Reads `lmdb [FOLDER] [SIZE]`.
+    /// Reads `lmdb [FOLDER] [SIZE]` or `redis URL`.
     pub(super) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<StorePlace> {
         match words.next()? {
             "lmdb" => lmdb(&words.collect::<Vec<_>>()),
+            "redis" => {
+                let url = words.next().filter(|_| words.next().is_none())?;
+                RedisPlace::parse(url).map(StorePlace::Redis)
+            }
             _ => None,
         }
     }
@@ -67,11 +76,16 @@ mod tests {
             ("lmdb 512m", "~/store", 512 << 20),
             ("lmdb /srv/store 4G", "/srv/store", 4 << 30),
         ] {
-            let lmdb = StorePlace::Lmdb { folder: folder.into(), size };
-            assert_eq!(StorePlace::parse(text.split(' ')), Some(lmdb), "{text}");
+            let found = match StorePlace::parse(text.split(' ')) {
+                Some(StorePlace::Lmdb { folder, size }) => Some((folder, size)),
+                _ => None,
+            };
+            assert_eq!(found, Some((folder.into(), size)), "{text}");
         }
-        for text in ["", "lmdb a b", "lmdb a 1G c", "lmdb a 0G", "lmdb a 9999999G", "files"] {
-            assert_eq!(StorePlace::parse(text.split_whitespace()), None, "{text}");
+        for text in
+            ["", "lmdb a b", "lmdb a 1G c", "lmdb a 0G", "lmdb a 9999999G", "files", "redis"]
+        {
+            assert!(StorePlace::parse(text.split_whitespace()).is_none(), "{text}");
         }
     }
 }

@@ -38,7 +38,6 @@ pub(super) struct Moment {
     /// The time since 1970, by the clock on the wall.
     pub(super) now: Duration,
     /// Until when there has to be an answer.
-    #[allow(dead_code)]
     pub(super) until: Instant,
 }
 
@@ -57,6 +56,10 @@ pub(super) trait Engine {
     /// Does what has to be done from time to time, and does not come to harm.  To be called where nothing
     /// was asked before.
     fn tend(&self, _now: Duration, _log: &dyn Fn(Level, &str)) {}
+    /// Does it answer?
+    fn greet(&self, _at: Moment) -> Result<()> {
+        Ok(())
+    }
     /// Has it been asked here, and was that not done for a while?
     fn is_neglected(&self, _now: Duration) -> bool {
         false

@@ -72,6 +72,7 @@ mod by_address;
 mod engine;
 mod lmdb;
 mod record;
+mod redis;
 mod shared;
 mod table;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::settings::{STORE, STORE_TIMEOUT, StorePlace};
 use crate::store::Unavailable;
 use crate::store::engine::{self, Engine, Moment};
 use crate::store::lmdb::LmdbEngine;
+use crate::store::redis::RedisEngine;
 use crate::store::volatile::Volatile;
 use crate::sys::shared;
 
@@ -77,6 +78,7 @@ impl Store {
             StorePlace::Lmdb { folder, size } => {
                 Box::new(LmdbEngine::new(&config.expand(&folder), size))
             }
+            StorePlace::Redis(place) => Box::new(RedisEngine::new(place)),
         };
         Store {
             engine,
@@ -162,6 +164,17 @@ impl Store {
     /// that: removes what is over, and sets a damaged file aside.
     pub(crate) fn tend(&self, log: &dyn Fn(Level, &str)) {
         self.engine.tend(self.now(), log);
+        if let Err(error) = self.greet() {
+            log(Level::Error, &error.to_string());
+        }
+    }
+
+    /// Asks a server whether it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn greet(&self) -> engine::Result<()> {
+        self.ask(None, |engine, at| engine.greet(at))
     }
 
     /// Was it used by this process, and not looked after for a while?  So it is where there is no parent.

@@ -43,6 +43,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("python3-dkim", &["/usr/lib/python3/dist-packages/dkim/__init__.py"]),
     ("python3-nacl", &["/usr/lib/python3/dist-packages/nacl/__init__.py"]),
     ("libopendkim11", &["/usr/lib/x86_64-linux-gnu/libopendkim.so.11"]),
+    ("redis-server", &["redis-server", "redis-cli"]),
     ("strace", &["strace"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
     ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
