@@ -25,6 +25,8 @@
 //!     earlytalker, dnsbl, badmailfrom, headers (for each fault), virus/clamdscan
 //!                              -1   what is refused
 //!     resolvable_fromhost      -1   the sender's domain has no MX; -2: an MX that takes no mail
+//!     limit                    -1   each AUTH and recipient beyond a rate of failed AUTH or of unknown
+//!                                   recipients
 //!     badrcptto, dont_require_anglebrackets
 //!                              -2   each time
 //!

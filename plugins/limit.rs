@@ -63,7 +63,8 @@
 //!     KEY is by what it is counted:
 //!
 //!         address            the client's address: an IPv4 address, or an IPv6 network of 64 bits;
-//!                            address/24 or address/32/56 are networks of other lengths
+//!                            address/24 or address/32/56 are networks of other lengths.  Clients of
+//!                            a path in the file system have none
 //!         network            the same as address/24/48
 //!         name               the client's name, if it leads back to its address (fcrdns)
 //!         organization       the domain of the organization that has the name
@@ -118,42 +119,28 @@
 //!     hosts_allow, naughty, docs/limits.md, docs/store.md
 //! ```
 
+mod count;
+mod key;
 mod lines;
 mod rate;
 mod recent;
+mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
-use self::lines::{Action, By, Event, Limits, Rule, What, Word};
+use self::count::{How, Limit, NAME, Outcome, seconds};
+use self::lines::{Limits, What};
 use self::rate::{Mark, Rate};
-use self::recent::Recent;
-use crate::config::Derived;
+use self::seen::{ALL, About, CLIENT, RECIPIENT};
 use crate::error::{Error, Result};
-use crate::hook::{
-    Args, Code, DECLINED, Hooks, Incoming, Session, Settings, Verdict, WHITELISTHOST,
-    WHITELISTSENDER,
-};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Settings};
 use crate::log::Level;
-use crate::mail::suffixes::{self, Suffixes};
-use crate::mail::{Address, host};
-use crate::store::{ByAddress, Keep, Kept, Put, Table, Unavailable};
-
-/// The file of the configuration, and the table of the store.
-const NAME: &str = "limit";
-
-/// For how long the parent knows that a client is exempt.
-const EXEMPT: Duration = Duration::from_secs(3600);
-
-thread_local! {
-    /// What the parent has counted; it outlives the plugin, which a HUP loads anew.
-    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
-}
+use crate::mail::Address;
+use crate::mail::suffixes;
+use crate::store::{ByAddress, Kept};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -177,21 +164,33 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         is_dry: !Settings::from_args(args)?.rejects(),
     });
     hooks.keeps(NAME, explain);
-    envelopes(hooks, &limit);
     let own = limit.clone();
     hooks.pre_connection(move |client| own.pre_connection(client));
     let own = limit.clone();
     hooks.connect(move |session| own.connect(session));
-    let own = limit.clone();
-    hooks.auth_attempt(move |session, user| {
-        let about = About { user: Some(user), ..About::of(&CLIENT) };
-        own.judge(session, What::FailedAuth, &about, How::Look)
-    });
-    hooks.auth_failed(move |session, user| {
-        let about = About { user: Some(user), ..About::of(&CLIENT) };
-        limit.judge(session, What::FailedAuth, &about, How::CountQuietly)
-    });
+    authentication(hooks, &limit);
+    envelopes(hooks, &limit);
+    let count = |what, own: Rc<Limit>| {
+        move |session: &mut Session, many| {
+            own.judge(session, what, &About::of(&ALL), How::Count(many))
+        }
+    };
+    let messages = count(What::Messages, limit.clone());
+    hooks.data(move |session| messages(session, 1));
+    let octets = count(What::Octets, limit);
+    hooks.data_post(move |session| octets(session, session.transaction.body.len()));
     Ok(())
+}
+
+fn authentication(hooks: &mut Hooks, limit: &Rc<Limit>) {
+    let judge = |how, own: Rc<Limit>| {
+        move |session: &mut Session, user: &str| {
+            let about = About { user: Some(user), ..About::of(&CLIENT) };
+            own.judge(session, What::FailedAuth, &about, how)
+        }
+    };
+    hooks.auth_attempt(judge(How::Look, limit.clone()));
+    hooks.auth_failed(judge(How::CountQuietly, limit.clone()));
 }
 
 fn envelopes(hooks: &mut Hooks, limit: &Rc<Limit>) {
@@ -201,260 +200,34 @@ fn envelopes(hooks: &mut Hooks, limit: &Rc<Limit>) {
         false => Ok(DECLINED),
     });
     let own = limit.clone();
-    hooks.rcpt(move |session, recipient, _params| {
-        let sender = session.transaction.sender().cloned();
-        let of = |counts| About {
-            counts,
-            sender: sender.as_ref(),
-            recipient: Some(recipient),
-            user: None,
-        };
-        let over = own.judge(session, What::UnknownRecipients, &of(&ALL), How::Look)?;
-        if over != DECLINED {
-            return Ok(over);
-        }
-        if sender.as_ref().is_some_and(Address::is_null) {
-            let over = own.judge(session, What::NullSenders, &of(&RECIPIENT), How::Count(1))?;
-            if over != DECLINED {
-                return Ok(over);
-            }
-        }
-        own.judge(session, What::Recipients, &of(&ALL), How::Count(1))
-    });
-    let own = limit.clone();
-    hooks.deny(move |session, result| {
-        let is_others = result.plugin != session.plugin_name();
-        if !is_others || result.hook != "rcpt" || result.verdict.code() != Code::Deny {
-            return Ok(DECLINED);
-        }
-        let sender = session.transaction.sender().cloned();
-        let about = About { sender: sender.as_ref(), ..About::of(&ALL) };
-        own.judge(session, What::UnknownRecipients, &about, How::CountQuietly)
-    });
-    let own = limit.clone();
-    hooks.data(move |session| {
-        let sender = session.transaction.sender().cloned();
-        let about = About { sender: sender.as_ref(), ..About::of(&ALL) };
-        own.judge(session, What::Messages, &about, How::Count(1))
-    });
-    let own = limit.clone();
-    hooks.data_post(move |session| {
-        let sender = session.transaction.sender().cloned();
-        let about = About { sender: sender.as_ref(), ..About::of(&ALL) };
-        let octets = session.transaction.body.len();
-        own.judge(session, What::Octets, &about, How::Count(octets))
-    });
-}
-
-struct Limit {
-    limits: Rc<Derived<Limits>>,
-    /// Clients that sessions have found to be exempt, for the parent.
-    exempt: ByAddress,
-    is_strict: bool,
-    is_dry: bool,
-}
-
-/// What to do with something that happens.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// So many happen now.
-    Count(u64),
-    /// One has happened: nobody is told that it is too much.
-    CountQuietly,
-    /// Would one be too much?
-    Look,
-}
-
-/// What something is about.
-struct About<'a> {
-    sender: Option<&'a Address>,
-    recipient: Option<&'a Address>,
-    /// As whom the client wants to authenticate.
-    user: Option<&'a str>,
-    /// By what it is counted now.
-    counts: &'a dyn Fn(By) -> bool,
-}
-
-const ALL: fn(By) -> bool = |_| true;
-const RECIPIENT: fn(By) -> bool = |by| matches!(by, By::Recipient | By::RecipientDomain);
-const CLIENT: fn(By) -> bool = |by| !RECIPIENT(by);
-
-impl<'a> About<'a> {
-    fn of(counts: &'a dyn Fn(By) -> bool) -> About<'a> {
-        About { sender: None, recipient: None, user: None, counts }
-    }
-}
-
-impl Limit {
-    /// Before a process is spent.
-    fn pre_connection(&self, client: &Incoming<'_>) -> Verdict {
-        let limits = client.derived(&self.limits);
-        let ip = client.remote_ip;
-        let is_exempt = client.is_free
-            || !limits.counts(What::Connections)
-            || self.exempt.get(ip).is_some()
-            || limits.exempts(&ip);
-        if is_exempt {
-            return DECLINED;
-        }
-        let due = limits.of(What::Connections, &ip, is_address);
-        RECENT.with_borrow_mut(|recent| {
-            let recent = recent.get_or_insert_with(Recent::new);
-            let mut taken: Vec<(&Rate, &str)> = vec![];
-            for (rule, rate, key) in &due {
-                let Err(wait) = recent.take(key, rate) else {
-                    taken.push((rate, key));
-                    continue;
-                };
-                let detail = detail(rule, rate, key, wait);
-                let code = rule.action.code().filter(|_| !self.is_dry);
-                let told = if code.is_none() { "fail, tolerated" } else { "fail" };
-                client.log(Level::Info, format_args!("{told}, {detail}"));
-                if rule.action != Action::Warn {
-                    taken.iter().for_each(|(rate, key)| recent.give_back(key, rate));
-                    return code
-                        .map_or(DECLINED, |code| Verdict::new(code, rule.text(rule.value(key))));
-                }
-            }
-            DECLINED
-        })
-    }
-
-    /// Counts what the parent did not.
-    fn connect(&self, session: &mut Session) -> Outcome {
-        let passed_parent = session.connection.passed_parent;
-        let limits = session.derived(&self.limits);
-        if passed_parent && limits.counts(What::Connections) {
-            let about = About::of(&ALL);
-            if limits.exempts(&Seen::of(session, &about, limits.suffixes.as_deref())) {
-                self.exempt.set(session.connection.remote_ip, 1, EXEMPT);
-            }
-        }
-        let counts = |by| !(passed_parent && is_address(by));
-        self.judge(session, What::Connections, &About::of(&counts), How::Count(1))
-    }
-
-    /// Counts, or looks; what is too much is refused.
-    fn judge(&self, session: &mut Session, what: What, about: &About<'_>, how: How) -> Outcome {
-        let limits = session.derived(&self.limits);
-        if !limits.counts(what) {
-            return Ok(DECLINED);
-        }
-        let seen = Seen::of(session, about, limits.suffixes.as_deref());
-        if limits.exempts(&seen) {
-            return Ok(DECLINED);
-        }
-        let due = limits.of(what, &seen, about.counts);
-        let table = session.store(NAME);
-        let mut taken: Vec<(&Rate, &str)> = vec![];
-        for (rule, rate, key) in &due {
-            let Some(answer) = self.available(ask(session, &table, rate, key, how))? else {
-                continue;
-            };
-            let Err(wait) = answer else {
-                taken.push((rate, key));
-                continue;
-            };
+    hooks.rcpt(move |session, recipient, _params| -> Outcome {
+        let is_bounce = session.transaction.sender().is_some_and(Address::is_null);
+        let of = |counts| About { recipient: Some(recipient), ..About::of(counts) };
+        for (what, counts, how) in [
+            (What::UnknownRecipients, &ALL, How::Look),
+            (What::NullSenders, &RECIPIENT, How::Count(u64::from(is_bounce))),
+            (What::Recipients, &ALL, How::Count(1)),
+        ] {
             let verdict = match how {
-                How::CountQuietly => DECLINED,
-                _ => self.refuse(session, rule, detail(rule, rate, key, wait), rule.value(key)),
+                How::Count(0) => DECLINED,
+                _ => own.judge(session, what, &of(counts), how)?,
             };
-            if rule.action != Action::Warn {
-                for (rate, key) in taken.iter().filter(|_| how != How::Look) {
-                    self.available(give_back(&table, rate, key, how))?;
-                }
+            if verdict != DECLINED {
                 return Ok(verdict);
             }
         }
         Ok(DECLINED)
-    }
-
-    fn refuse(&self, session: &mut Session, rule: &Rule, detail: String, value: &str) -> Verdict {
-        let Some(code) = rule.action.code() else {
-            return session.fail(format_args!("tolerated, {detail}"));
-        };
-        if !self.is_dry && matches!(rule.what, What::FailedAuth | What::UnknownRecipients) {
-            session.adjust_karma(-1);
-        }
-        session.get_reject_as(code, &rule.text(value), detail)
-    }
-
-    /// None: the store does not answer, and it is as if nothing were known.
-    fn available<T>(
-        &self,
-        answer: std::result::Result<T, Unavailable>,
-    ) -> std::result::Result<Option<T>, Unavailable> {
-        match answer {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) if self.is_strict => Err(error),
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-type Outcome = std::result::Result<Verdict, Unavailable>;
-
-/// The inner error is how long it takes until one more may happen.
-fn ask(
-    session: &Session,
-    table: &Table,
-    rate: &Rate,
-    key: &str,
-    how: How,
-) -> std::result::Result<std::result::Result<(), Duration>, Unavailable> {
-    let now = table.now();
-    let believed = |mark: Option<Mark>| mark.filter(|mark| !rate.is_ahead(*mark, now));
-    let (old, answer) = match how {
-        How::Look => {
-            let old = table.get::<Mark>(key)?;
-            (old, rate.take(believed(old), 1, now).map(drop))
-        }
-        How::Count(_) | How::CountQuietly => table.update(key, |old: Option<Mark>| {
-            match rate.take(believed(old), how.many(), now) {
-                Ok(mark) => (Put(mark, Rate::keep(mark, now)), (old, Ok(()))),
-                Err(wait) => (Keep, (old, Err(wait))),
+    });
+    let own = limit.clone();
+    hooks.deny(move |session, result| {
+        let is_own = result.plugin == session.plugin_name();
+        match result.hook == "rcpt" && result.verdict.code() == Code::Deny && !is_own {
+            true => {
+                own.judge(session, What::UnknownRecipients, &About::of(&ALL), How::CountQuietly)
             }
-        })?,
-    };
-    if old != believed(old) {
-        session.log(Level::Warn, format_args!("the clock was set back: {key} counts anew"));
-    }
-    Ok(answer)
-}
-
-fn give_back(
-    table: &Table,
-    rate: &Rate,
-    key: &str,
-    how: How,
-) -> std::result::Result<(), Unavailable> {
-    let now = table.now();
-    table.update(key, |old: Option<Mark>| match old {
-        Some(mark) => {
-            let mark = rate.give_back(mark, how.many());
-            (Put(mark, Rate::keep(mark, now)), ())
+            false => Ok(DECLINED),
         }
-        None => (Keep, ()),
-    })
-}
-
-impl How {
-    fn many(self) -> u64 {
-        if let How::Count(many) = self { many } else { 1 }
-    }
-}
-
-fn is_address(by: By) -> bool {
-    matches!(by, By::Address(..))
-}
-
-/// For the log.
-fn detail(rule: &Rule, rate: &Rate, key: &str, wait: Duration) -> String {
-    format!("{rule} {}: {rate}, free again in {} s", rule.value(key), seconds(wait))
-}
-
-fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    });
 }
 
 /// For `qpsmtpd --store explain limit`.
@@ -469,73 +242,4 @@ fn explain(kept: &Kept) -> String {
         Err(wait) => format!("no more, free again in {} s", seconds(wait)),
     };
     format!("{what} by {by} {value}: {rate}, {state}")
-}
-
-/// What a session knows of something that happens.
-struct Seen<'a> {
-    session: &'a Session,
-    about: &'a About<'a>,
-    suffixes: Option<&'a Suffixes>,
-}
-
-impl<'a> Seen<'a> {
-    fn of(session: &'a Session, about: &'a About<'a>, suffixes: Option<&'a Suffixes>) -> Seen<'a> {
-        Seen { session, about, suffixes }
-    }
-}
-
-impl Event for Seen<'_> {
-    /// Clients of a path in the file system have none.
-    fn ip(&self) -> Option<IpAddr> {
-        let connection = &self.session.connection;
-        (!connection.by_path).then_some(connection.remote_ip)
-    }
-
-    fn value(&self, by: By) -> Option<String> {
-        let sender = self.about.sender.filter(|sender| !sender.is_null());
-        let domain = |address: &Address| address.canonical_host().into_owned();
-        let name = || self.ip().and_then(|_| self.session.confirmed_host());
-        match by {
-            By::Address(..) => None,
-            By::Name => name().map(|name| host::canonical(&name).into_owned()),
-            By::Organization => self.suffixes?.organization(&name()?),
-            By::Sender => sender.map(Address::key),
-            By::SenderDomain => sender.map(domain),
-            By::User => {
-                let user = self.about.user.or(self.session.auth_user());
-                user.filter(|user| !user.is_empty()).map(host::address_key)
-            }
-            By::Recipient => self.about.recipient.map(Address::key),
-            By::RecipientDomain => self.about.recipient.map(domain),
-        }
-    }
-
-    fn is(&self, word: Word) -> bool {
-        let Session { connection, transaction, .. } = self.session;
-        let is_user = connection.auth_user.is_some();
-        match word {
-            Word::Ours => connection.relay_client || is_user,
-            Word::RelayClients => connection.relay_client && !is_user,
-            Word::Users => is_user,
-            Word::Whitelisted => {
-                connection.notes.is_true(WHITELISTHOST)
-                    || transaction.notes.is_true(WHITELISTSENDER)
-            }
-        }
-    }
-}
-
-/// What the parent knows of a client.
-impl Event for IpAddr {
-    fn ip(&self) -> Option<IpAddr> {
-        Some(*self)
-    }
-
-    fn value(&self, _by: By) -> Option<String> {
-        None
-    }
-
-    fn is(&self, _word: Word) -> bool {
-        false
-    }
 }

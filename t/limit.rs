@@ -10,6 +10,7 @@ use std::time::Instant;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use nix::sys::signal::Signal;
 
+use crate::harness::config::unprivileged;
 use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
 
 /// A configuration with lines of limit, and a store of its own.
@@ -68,6 +69,33 @@ fn connections_without_a_parent_are_counted_at_connect() {
     client.expect("450");
     client.closed();
     server.stop().unwrap();
+}
+
+/// A proxy is nobody's address: its clients are counted by their own.
+#[test]
+fn connections_by_way_of_a_proxy_are_those_of_its_clients() {
+    let config = config("", "connections by address = 2/10h").set("proxy_from", "127.0.0.1");
+    let server = Server::start(&config, Model::Prefork);
+    for (last, code) in [(7, "220"), (7, "220"), (7, "450"), (8, "220"), (8, "220"), (8, "450")] {
+        let mut client = server.connect();
+        client.say(&format!("PROXY TCP4 192.0.2.{last} 192.0.2.25 40000 25"));
+        client.expect(code);
+    }
+    server.log().wait_for("limit: fail, connections by address 192.0.2.8: 2/10h, free again in");
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_line_that_cannot_be_read_stops_the_start() {
+    let config = config("", "messages by user = 1/1h\nmessages by users = 1/1h");
+    let check = Server::command(&config, Model::Prefork, &["--check"]).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(!check.status.success(), "{said}");
+    let line =
+        "config/limit:2: limit: 'users' is not known: messages are counted by address, network,";
+    assert!(said.contains(line), "{said}");
+    let failed = Server::try_start(&config, Model::Prefork, &[]).err().unwrap();
+    assert!(failed.contains(line), "{failed}");
 }
 
 fn log_in(client: &mut Client, password: &str) -> String {
@@ -159,6 +187,17 @@ pub(crate) fn hammer(servers: &[Server], sessions: usize, each: usize) -> (usize
     (passed.into_inner(), begun.elapsed().as_secs_f64())
 }
 
+/// What `--store` says.
+fn tool(config: &Config, words: &[&str]) -> String {
+    let mut tool = config.command(Model::Inetd.program());
+    tool.arg("--store").args(words);
+    tool.args(unprivileged().map(|user| format!("--user={}", user.name)));
+    let output = tool.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// One after the other or all at once, in whatever process: exactly so many.
 #[test]
 fn workers_count_together() {
@@ -168,6 +207,14 @@ fn workers_count_together() {
         let servers = [server];
         let (passed, _) = hammer(&servers, 12, 10);
         assert_eq!(passed, 60, "{model}");
+        let said = tool(&config, &["explain", "limit"]);
+        let text = "messages by address 127.0.0.1: 60/100h, no more, free again in ";
+        assert!(said.contains(text), "{said}");
+        assert!(said.contains("messages by sender a@example.net: 1000/1h, "), "{said}");
+        assert!(said.contains(" of 1000 used"), "{said}");
+        // Whoever is forgotten begins anew.
+        tool(&config, &["clear", "limit", "messages:address:60/100h:127.0.0.1"]);
+        assert_eq!(hammer(&servers, 1, 1).0, 1);
         let [server] = servers;
         server.stop().unwrap();
     }

@@ -1,20 +1,15 @@
 //! The lines of config/limit: rates and exceptions.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-use ipnet::IpNet;
-
+use super::key::{BYS, By, Event, Values, WORDS, Word, names, network_of};
 use super::rate::Rate;
-use crate::config::{Line, Lines, network, word_and_rest};
+use crate::config::{Line, Lines, word_and_rest};
 use crate::error::{Error, Result};
 use crate::hook::Code;
 use crate::mail::suffixes::Suffixes;
-use crate::mail::{entries, host};
-use crate::settings::Networks;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +21,6 @@ pub(super) enum What {
     FailedAuth,
     UnknownRecipients,
     NullSenders,
-}
-
-/// By what it is counted, with the lengths of the networks of IPv4 and IPv6 addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    Address(u8, u8),
-    Name,
-    Organization,
-    Sender,
-    SenderDomain,
-    User,
-    Recipient,
-    RecipientDomain,
 }
 
 /// What happens beyond a rate.
@@ -71,27 +53,6 @@ pub(super) enum Exempt {
     Of(By, Values),
 }
 
-/// Who is not counted, by one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
-    /// May relay, for whatever reason.
-    Ours,
-    /// May relay by its address.
-    RelayClients,
-    /// Has authenticated.
-    Users,
-    /// Is on a white list.
-    Whitelisted,
-}
-
-/// Addresses, names or mail addresses of a line.
-#[derive(Debug)]
-pub(super) enum Values {
-    Networks(Networks),
-    Hosts(HashSet<String>),
-    Addresses(HashSet<String>),
-}
-
 /// All lines.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
@@ -99,14 +60,6 @@ pub(super) struct Limits {
     pub(super) exempt: Vec<Exempt>,
     /// Where a line counts by organization.
     pub(super) suffixes: Option<Rc<Suffixes>>,
-}
-
-/// What is known of something that happens.
-pub(super) trait Event {
-    fn ip(&self) -> Option<IpAddr>;
-    /// As entries have it; of an address without its network.
-    fn value(&self, by: By) -> Option<String>;
-    fn is(&self, word: Word) -> bool;
 }
 
 /// THE table of what is counted: its name, in words for clients, and by what it can be.
@@ -138,31 +91,11 @@ const RECEIVING: [&str; 9] = [
     "recipient_domain",
 ];
 
-/// THE table of by what.
-const BYS: [(By, &str); 9] = [
-    (By::Address(32, 64), "address"),
-    (By::Address(24, 48), "network"),
-    (By::Name, "name"),
-    (By::Organization, "organization"),
-    (By::Sender, "sender"),
-    (By::SenderDomain, "sender_domain"),
-    (By::User, "user"),
-    (By::Recipient, "recipient"),
-    (By::RecipientDomain, "recipient_domain"),
-];
-
 const ACTIONS: [(Action, &str); 4] = [
     (Action::Warn, "warn"),
     (Action::Defer, "defer"),
     (Action::Refuse, "refuse"),
     (Action::Disconnect, "disconnect"),
-];
-
-const WORDS: [(Word, &str); 4] = [
-    (Word::Ours, "ours"),
-    (Word::RelayClients, "relay_clients"),
-    (Word::Users, "users"),
-    (Word::Whitelisted, "whitelisted"),
 ];
 
 impl Limits {
@@ -225,7 +158,7 @@ impl Limits {
             let exempt = match word {
                 Some((word, _)) => Exempt::Word(*word),
                 None => {
-                    let by = by(first, || names(&WORDS) + ", or " + &names(&BYS))?;
+                    let by = By::parse(first, || names(&WORDS) + ", or " + &names(&BYS))?;
                     Exempt::Of(by, Values::parse(by, values)?)
                 }
             };
@@ -266,7 +199,7 @@ impl Rule {
             return Err(Error::new(format!("'{what}' is not counted, but: {}", known.join(", "))));
         };
         let known = || format!("{name} are counted by {}", keys.join(", "));
-        let by = by(key, known)?;
+        let by = By::parse(key, known)?;
         let word = key.split('/').next().unwrap_or_default();
         if !keys.contains(&word) {
             return Err(Error::new(format!("not by '{key}': {}", known())));
@@ -333,80 +266,4 @@ impl Action {
             Action::Disconnect => Some(Code::DenySoftDisconnect),
         }
     }
-}
-
-impl Values {
-    fn parse(by: By, words: &str) -> Result<Values> {
-        let words = || words.split_whitespace();
-        if words().next().is_none() {
-            return Err("nobody is named".into());
-        }
-        match by {
-            By::Address(..) => {
-                let read =
-                    |word| network(word).ok_or_else(|| format!("no address or network: '{word}'"));
-                let networks = words().map(read).collect::<std::result::Result<Vec<_>, _>>()?;
-                Ok(Values::Networks(networks.into_iter().collect()))
-            }
-            By::Name | By::Organization | By::SenderDomain | By::RecipientDomain => {
-                let hosts = words().map(entries::domain);
-                Ok(Values::Hosts(hosts.collect::<std::result::Result<_, _>>()?))
-            }
-            By::User => Ok(Values::Addresses(words().map(host::address_key).collect())),
-            By::Sender | By::Recipient => {
-                let addresses = words().map(entries::address_or_at_host);
-                Ok(Values::Addresses(addresses.collect::<std::result::Result<_, _>>()?))
-            }
-        }
-    }
-
-    fn contain(&self, by: By, event: &dyn Event) -> bool {
-        match self {
-            Values::Networks(networks) => event.ip().is_some_and(|ip| networks.contains(ip)),
-            Values::Hosts(hosts) => event.value(by).is_some_and(|name| {
-                let dots = name.match_indices('.').map(|(at, _)| &name[at..]);
-                hosts.contains(&name) || dots.into_iter().any(|parent| hosts.contains(parent))
-            }),
-            Values::Addresses(addresses) => event.value(by).is_some_and(|address| {
-                let host = address.rfind('@').map(|at| &address[at..]);
-                addresses.contains(&address) || host.is_some_and(|host| addresses.contains(host))
-            }),
-        }
-    }
-}
-
-/// The network of that length in which an address is, as text; an address where it is one alone.
-pub(super) fn network_of(ip: IpAddr, v4: u8, v6: u8) -> String {
-    let length = if ip.is_ipv4() { v4 } else { v6 };
-    match IpNet::new(ip, length) {
-        Ok(network) if length < network.max_prefix_len() => network.trunc().to_string(),
-        _ => ip.to_string(),
-    }
-}
-
-/// Reads `sender`, `address`, `address/24`, `address/24/56`.
-fn by(text: &str, known: impl Fn() -> String) -> Result<By> {
-    let mut parts = text.split('/');
-    let name = parts.next().unwrap_or_default();
-    let lengths: Vec<&str> = parts.collect();
-    let found = BYS.iter().find(|(_, own)| *own == name).map(|(by, _)| *by);
-    match (found, &lengths[..]) {
-        (Some(by), []) => Ok(by),
-        (Some(By::Address(_, v6)), [own]) if name == "address" => {
-            Ok(By::Address(length(own, 32)?, v6))
-        }
-        (Some(By::Address(..)), [v4, v6]) if name == "address" => {
-            Ok(By::Address(length(v4, 32)?, length(v6, 128)?))
-        }
-        _ => Err(Error::new(format!("'{text}' is not known: {}", known()))),
-    }
-}
-
-fn length(text: &str, most: u8) -> Result<u8> {
-    let found = text.parse().ok().filter(|length| *length <= most);
-    found.ok_or_else(|| Error::new(format!("'{text}' is no length of a network, 0 to {most}")))
-}
-
-fn names<T>(table: &[(T, &str)]) -> String {
-    table.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::hook::Code::{Declined, Deny, DenySoft, DenySoftDisconnect};
 use crate::hook::{Call, Hook, KARMA, NAUGHTY};
+use crate::hook::{Verdict, WHITELISTSENDER};
+use crate::mail::Address;
 use crate::testing::Trial;
 
 const DNS: &str = "1.2.0.192.in-addr.arpa PTR mx.example.net\nmx.example.net A 192.0.2.1";
