@@ -66,6 +66,15 @@
 //!     Where what is remembered (docs/store.md) is not available, it is as if nothing were known of
 //!     anybody, and nothing is counted.
 //!
+//! COMMANDS
+//!     qpsmtpd --store explain karma        who is refused until when, and how everybody behaved; with
+//!                                          an address behind it (of IPv6, the first of its /64), of it
+//!     qpsmtpd --store capture karma IP     refuse this address, as if it had been naughty
+//!     qpsmtpd --store release karma IP     forget its penalty and its naughty connections
+//!     qpsmtpd --store clear karma [IP]     forget all of it, or of everybody
+//!
+//!     They are what karma_tool does with list, search, capture, release and prune.
+//!
 //! ARGUMENTS
 //!     reject 0         refuse nobody
 //!     reject 1         refuse at once; also "connect"
@@ -108,6 +117,7 @@
 
 mod record;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::record::{Conduct, Record, Rules};
@@ -120,7 +130,7 @@ use crate::hook::{
 use crate::log::Level;
 use crate::mail::{Address, host};
 use crate::state::Note;
-use crate::store::{ByAddress, Kept, Put, Table, network};
+use crate::store::{ByAddress, Keep, Kept, Put, Table, network};
 
 /// The table of the store.
 const TABLE: &str = "karma";
@@ -167,6 +177,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     let tlds = hooks.rows("karma_tlds", tld);
     hooks.keeps(TABLE, move |kept| explain(kept, &rules));
+    hooks.store_command(TABLE, "capture", move |table, ip| capture(table, ip, &rules));
+    hooks.store_command(TABLE, "release", move |table, ip| release(table, ip, &rules));
     let known = histories.clone();
     hooks.connect(move |session| greet(session, &known, &rules));
     hooks.mail(move |session, sender, _params| {
@@ -375,13 +387,49 @@ fn entry(session: &Session) -> (Table, String) {
 
 fn explain(kept: &Kept, rules: &Rules) -> String {
     let Ok(record) = kept.value.parse::<Record>();
-    let penalty = match record.days_left(kept.now, rules) {
-        Some(left) => format!("refused for {left:.2} more days"),
-        None => "not refused".into(),
-    };
     let forgotten = kept.left.as_secs() / 86400;
-    let summary = record.summary();
-    format!("{penalty}; {summary}; forgotten in {forgotten} days if it does not come back")
+    let record = record.shown(kept.now, rules);
+    format!("{record}; forgotten in {forgotten} days if it does not come back")
+}
+
+/// The command `capture`: a penalty, as if the address had been naughty.
+fn capture(table: &Table, ip: &str, rules: &Rules) -> Result<String> {
+    let now = table.now();
+    change(
+        table,
+        ip,
+        |old| {
+            let mut record = old.unwrap_or_default();
+            record.naughty = record.naughty.saturating_add(1);
+            record.start = now.as_secs();
+            Some(record)
+        },
+        rules,
+    )
+}
+
+/// The command `release`: no penalty, and no naughty connections.
+fn release(table: &Table, ip: &str, rules: &Rules) -> Result<String> {
+    change(table, ip, |old| Some(Record { start: 0, naughty: 0, ..old? }), rules)
+}
+
+fn change(
+    table: &Table,
+    ip: &str,
+    change: impl Fn(Option<Record>) -> Option<Record>,
+    rules: &Rules,
+) -> Result<String> {
+    let ip: IpAddr = ip.parse().map_err(|_| format!("not an IP: {ip}"))?;
+    let key = network(ip).to_string();
+    let now = table.now();
+    let changed = table.update(&key, |old| match change(old) {
+        Some(record) => (Put(record, record.time(now, rules)), Some(record)),
+        None => (Keep, None),
+    });
+    match changed.map_err(Error::new)? {
+        Some(record) => Ok(format!("{key}: {}", record.shown(now, rules))),
+        None => Err(Error::new(format!("nothing is known of {key}"))),
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ mod peers;
 // What plugins remember.
 mod store;
 
+// Who was naughty.
+mod karma;
+
 // Plugins in a crate of its own, which a site keeps.
 mod site;
 

@@ -90,6 +90,15 @@ impl Record {
         Duration::from_secs_f64(days * DAY)
     }
 
+    /// All of it, for people.
+    pub(super) fn shown(&self, now: Duration, rules: &Rules) -> String {
+        let penalty = match self.days_left(now, rules) {
+            Some(left) => format!("refused for {left:.2} more days"),
+            None => "not refused".into(),
+        };
+        format!("{penalty}; {}", self.summary())
+    }
+
     /// The numbers of connections.
     pub(super) fn summary(&self) -> String {
         let Record { naughty, nice, connects, .. } = self;

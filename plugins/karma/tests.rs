@@ -130,6 +130,18 @@ fn what_plugins_before_have_given_counts() {
 }
 
 #[test]
+fn what_counts_against_a_client_outlives_starttls() {
+    for (karma, after) in [(-4, -4), (3, 0)] {
+        let mut trial = trial("karma", "192.0.2.34");
+        trial.plain(Hook::Connect);
+        trial.session.remember_greeted();
+        trial.session.connection.notes.set(KARMA, karma);
+        trial.session.forget_client();
+        assert_eq!(trial.session.connection.notes.get(KARMA), Some(after));
+    }
+}
+
+#[test]
 fn a_very_good_history_is_a_good_start() {
     for (nice, karma) in [(10, 0), (11, 1)] {
         let mut trial = trial("karma", "192.0.2.20");
@@ -326,6 +338,27 @@ fn a_record_is_explained() {
     let wanted = "refused for 1.50 more days; 1 naughty, 0 nice, 1 connects; \
         forgotten in 61 days if it does not come back";
     assert_eq!(explain(&kept[0], &rules), wanted);
+}
+
+#[test]
+fn people_capture_and_release_addresses() {
+    let trial = trial("karma penalty_days 2", "192.0.2.33");
+    let rules = Rules { negative: 1, penalty_days: 2.0, keep_days: 60 };
+    let table = trial.store("karma");
+    let commands = trial.session.plugins().commands();
+    let names: Vec<&str> = commands.iter().map(|(_, name, _)| *name).collect();
+    assert_eq!(names, ["capture", "release"]);
+    let none = release(&table, "192.0.2.33", &rules).unwrap_err().to_string();
+    assert_eq!(none, "nothing is known of 192.0.2.33");
+    assert_eq!(capture(&table, "me", &rules).unwrap_err().to_string(), "not an IP: me");
+    table.put("192.0.2.33", "0:0:4:5", DAY).unwrap();
+    let said = capture(&table, "192.0.2.33", &rules).unwrap();
+    assert_eq!(said, "192.0.2.33: refused for 2.00 more days; 1 naughty, 4 nice, 5 connects");
+    assert_eq!(known(&trial, "192.0.2.33"), Some(format!("{NOW}:1:4:5")));
+    let said = release(&table, "192.0.2.33", &rules).unwrap();
+    assert_eq!(said, "192.0.2.33: not refused; 0 naughty, 4 nice, 5 connects");
+    assert!(capture(&table, "2001:db8::1:2:3:4", &rules).unwrap().starts_with("2001:db8::: "));
+    assert_eq!(known(&trial, "2001:db8::"), Some(format!("{NOW}:1:0:0")));
 }
 
 #[test]

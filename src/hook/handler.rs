@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::error::Result;
 use crate::hook::{Hook, Incoming, Verdict};
 use crate::log::Record;
-use crate::store::Kept;
+use crate::store::{Kept, Table};
 
 pub(crate) type IncomingFn = dyn Fn(&Incoming<'_>) -> Verdict;
 pub(crate) type ForkFn = dyn Fn(&Config) -> Verdict;
@@ -18,6 +19,10 @@ pub(crate) type BeforeFork = Box<dyn Fn(&Config) -> bool>;
 
 /// Says what an entry of the store means.
 pub(crate) type ExplainFn = dyn Fn(&Kept) -> String;
+
+/// What a command does with a plugin's table of the store and the word that it is given; and what it
+/// says.
+pub(crate) type CommandFn = dyn Fn(&Table, &str) -> Result<String>;
 
 /// How many connections an address may have, where it is so many by what others say.
 pub(crate) type MaxFn = dyn Fn(IpAddr, usize) -> usize;

@@ -21,7 +21,7 @@ use crate::hook::{
 use crate::log::{Level, Record};
 use crate::mail::Address;
 use crate::state::Params;
-use crate::store::Kept;
+use crate::store::{Kept, Table};
 
 /// A plugin's one public function: reads the arguments and registers handlers.
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
@@ -286,6 +286,17 @@ impl Hooks {
     /// explains one to people: whom it is about, what comes of it, until when.
     pub fn keeps(&mut self, name: &'static str, explain: impl Fn(&Kept) -> String + 'static) {
         self.registered.keeps.push((name, Rc::new(explain)));
+    }
+
+    /// Adds a command for people, `qpsmtpd --store NAME TABLE WORD`: it gets the table and the word, and
+    /// returns a line that says what was done.
+    pub fn store_command(
+        &mut self,
+        table: &'static str,
+        name: &'static str,
+        run: impl Fn(&Table, &str) -> Result<String> + 'static,
+    ) {
+        self.registered.commands.push((table, name, Rc::new(run)));
     }
 
     /// Changes how many connections an address may have at once (an IPv6 address: its /64), where the

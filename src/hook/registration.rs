@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::hook::handler::{
-    BeforeFork, BeforeWait, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks, LetGo, LogFn,
-    MaxFn,
+    BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks,
+    LetGo, LogFn, MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
@@ -65,6 +65,8 @@ pub(crate) struct Registration {
     pub(crate) abilities: Vec<Ability>,
     /// The tables of the store that are the plugin's, with what explains their entries.
     pub(crate) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    /// Commands for people: of which table, by which name.
+    pub(crate) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
     /// Lines for the log.
@@ -94,6 +96,7 @@ impl Plugins {
         self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
         self.keeps.extend(registered.keeps);
+        self.commands.extend(registered.commands);
         self.max_from_ip.extend(registered.max_from_ip);
         let late = registered.late.into_iter();
         self.late.extend(

@@ -23,7 +23,8 @@ use rustls::ServerConfig;
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::handler::{
-    BeforeFork, BeforeWait, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo, LogFn, MaxFn,
+    BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo,
+    LogFn, MaxFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
@@ -93,6 +94,7 @@ pub struct Plugins {
     pub(super) files: BTreeSet<Cow<'static, str>>,
     pub(super) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
     pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    pub(super) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
     pub(super) max_from_ip: Vec<Rc<MaxFn>>,
     pub(super) count: u16,
     pub(super) stderr_level: Cell<Option<Level>>,

@@ -14,7 +14,10 @@ use crate::server::{account, privileges};
 use crate::store::{Kept, Store, Table};
 
 /// What can be done, with the words that come after it.
-const ACTIONS: &str = "list [PLUGIN [PART]], show PLUGIN KEY, explain PLUGIN [KEY], clear PLUGIN [KEY], import PLUGIN, tend";
+const ACTIONS: &str = "list [PLUGIN [PART]], show PLUGIN KEY, explain PLUGIN [KEY], clear PLUGIN [KEY], import PLUGIN, tend, and what plugins add: COMMAND PLUGIN WORD";
+
+/// Those that all tables have.
+const FOR_ALL: [&str; 4] = ["list", "show", "explain", "clear"];
 
 /// Answers `--store ACTION [PLUGIN [KEY]]`, as the user that sessions run as.
 ///
@@ -42,6 +45,9 @@ pub(super) fn run(words: &[String], user: Option<&str>) -> Result<()> {
             Ok(())
         }
         ["import", name] => import(&table(name), name),
+        [command, name, word] if !FOR_ALL.contains(&command) => {
+            command_of_plugin(&config, &table(name), [command, name, word])
+        }
         _ if !store.exists() => Err(Error::new("the store is empty: no plugin has used it yet")),
         ["list"] => list_tables(&store),
         ["list", name] => list(&table(name), ""),
@@ -93,6 +99,19 @@ fn explain(config: &Config, name: &str, entries: &[Kept]) -> Result<()> {
     for kept in entries {
         say(&format!("{}: {}\n", shown(kept.key.as_bytes()), shown(explain(kept).as_bytes())));
     }
+    Ok(())
+}
+
+/// A command that a plugin has added; the plugin has to be in `config/plugins`.
+fn command_of_plugin(config: &Config, table: &Table, words: [&str; 3]) -> Result<()> {
+    let (plugins, errors) = plugin::check(config);
+    errors.iter().for_each(warn);
+    let [command, name, word] = words;
+    let found = plugins.commands().iter().find(|(table, own, _)| (*table, *own) == (name, command));
+    let Some((_, _, run)) = found else {
+        return Err(Error::new(format!("no plugin has '{command} {name}'; known are: {ACTIONS}")));
+    };
+    say(&format!("{}\n", shown(run(table, word)?.as_bytes())));
     Ok(())
 }
 

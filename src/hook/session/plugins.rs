@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{Plugins, SessionFn, TlsFn};
 use crate::config::Config;
-use crate::hook::handler::{ExplainFn, Handler};
+use crate::hook::handler::{CommandFn, ExplainFn, Handler};
 use crate::hook::lists::List;
 use crate::hook::loaded::{Ability, Loaded, Origin};
 use crate::hook::{Hook, TABLE};
@@ -181,6 +181,11 @@ impl Plugins {
     /// The configuration files that the plugins say they read.
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|name| &**name)
+    }
+
+    /// The commands that plugins have for their tables of the store: of which table, by which name.
+    pub(crate) fn commands(&self) -> &[(&'static str, &'static str, Rc<CommandFn>)] {
+        &self.commands
     }
 
     /// The tables of the store that are plugins', with what explains their entries.
