@@ -106,10 +106,9 @@
 //!     The plugin of the same name in Perl counts no naughty connections up to version 1.00, so that
 //!     penalties neither add up nor grow; forgets what plugins before it have made of the karma;
 //!     counts no recipients; refuses a second recipient for good, with "reject 0", too; counts
-//!     clients that authenticated; and never forgets an address.  It counts those that its own
-//!     "reject naughty" has marked once more (1.01).  A nice connection needs no message there, so
-//!     that a client can collect what SPF gives for MAIL.  In 0.94, domains are in the program:
-//!     config/karma_tlds can have them.
+//!     clients that authenticated; and never forgets an address.  A nice connection needs no message
+//!     there, so that a client can collect what SPF gives for MAIL.  In 0.94, domains are in the
+//!     program: config/karma_tlds can have them.  docs/upstream-plugins.md has a table.
 //!
 //! SEE ALSO
 //!     naughty, hosts_allow, earlytalker, whitelist; docs/store.md

@@ -30,7 +30,7 @@ fn send(mut client: Client, sender: &str) {
 
 #[test]
 fn naughty_clients_are_refused_until_somebody_releases_them() {
-    for model in Model::ALL {
+    for model in Model::PARENTS {
         let config = config("karma reject 1");
         let server = Server::start(&config, model);
         let refused = || {
