@@ -284,7 +284,7 @@ mod tests {
         for (arguments, note) in [("", None), ("wait 0.25", None), ("wait 3", Some(2.5))] {
             let mut trial = Trial::new(&format!("earlytalker {arguments}"), &[]);
             let kept = waits.clone();
-            trial.session.set_ear(move |wait| {
+            trial.session.set_early_check(move |wait| {
                 kept.borrow_mut().push(wait.as_secs_f64());
                 false
             });

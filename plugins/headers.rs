@@ -87,7 +87,7 @@ impl Rules {
     }
 }
 
-/// So many days; None for 0, which is no limit.
+/// A number of days; None for 0, which is no limit.
 fn days(name: &str, text: &str) -> Result<Option<SignedDuration>> {
     let number: u16 = text.parse().map_err(|_| {
         Error::new(format!("argument {name} has the value '{text}', which is no number of days"))

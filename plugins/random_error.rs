@@ -113,7 +113,7 @@ mod tests {
     use crate::hook::Code;
     use crate::testing::Trial;
 
-    /// What a session gets at every hook, so many times.
+    /// What a session gets at every hook, `times` times.
     fn play(line: &str, times: usize) -> Vec<Code> {
         let mut trial = Trial::new(line, &[]);
         let mut found = vec![];

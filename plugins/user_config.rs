@@ -43,7 +43,7 @@ use crate::hook::{Args, Hooks};
 use crate::log::Level;
 use crate::mail::Address;
 
-/// Of a larger file only so many octets are read.
+/// How many octets of a larger file are read.
 const LARGEST: u64 = 1024 * 1024;
 
 /// Registers the plugin; see its manual above.

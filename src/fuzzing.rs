@@ -115,7 +115,7 @@ fn command(input: &[u8]) {
         assert!(argument.contains(path) && (!path.starts_with('<') || path.ends_with('>')));
     }
     chunks::parse(argument);
-    let _ = xclient::parse(argument, &mut xclient::Said::default());
+    let _ = xclient::parse(argument, &mut xclient::Attributes::default());
     let code = 200 + u16::from(input.first().copied().unwrap_or(50)) % 400;
     for (enhanced, utf8) in [(true, false), (true, true), (false, false)] {
         let mut out = vec![];

@@ -178,7 +178,7 @@ impl Trial {
 
     /// Makes it a client that sends before it may, or one that waits.
     pub fn client_talks(&mut self, is_talking: bool) {
-        self.session.set_ear(move |_wait| is_talking);
+        self.session.set_early_check(move |_wait| is_talking);
     }
 
     /// Runs a hook that has no arguments.

@@ -39,7 +39,7 @@ use std::path::PathBuf;
 
 use base64::prelude::*;
 
-use crate::auth::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Conversation};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -63,7 +63,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::Result<Verdict> {
-    let mut talk = Talk::connect(session, endpoint)?;
+    let mut talk = Conversation::connect(session, endpoint)?;
     greet(&mut talk)?;
     talk.say(request(session, clear).as_bytes())?;
     loop {
@@ -93,7 +93,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
 }
 
 /// Exchanges versions, and waits for the end of what the server says of itself.
-fn greet(talk: &mut Talk) -> io::Result<()> {
+fn greet(talk: &mut Conversation) -> io::Result<()> {
     talk.say(format!("VERSION\t1\t1\nCPID\t{}\n", std::process::id()).as_bytes())?;
     let (mut has_version, mut has_plain) = (false, false);
     for _ in 0..MOST_LINES {

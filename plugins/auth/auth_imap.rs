@@ -42,7 +42,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::auth::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Conversation};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -101,7 +101,7 @@ fn check(
     endpoint: &Endpoint,
     security: &Security,
 ) -> io::Result<Verdict> {
-    let mut talk = Talk::connect(session, endpoint)
+    let mut talk = Conversation::connect(session, endpoint)
         .map_err(|error| io::Error::new(error.kind(), format!("could not connect to {error}")))?;
     let mode = talk.mode(endpoint, security);
     if mode == Mode::First {
@@ -149,7 +149,7 @@ fn check(
 
 /// Sends LOGIN (RFC 3501 6.2.3), with literals, in which anything can stand.  The answer, after its
 /// tag.
-fn login(talk: &mut Talk, clear: &Clear<'_>) -> io::Result<String> {
+fn login(talk: &mut Conversation, clear: &Clear<'_>) -> io::Result<String> {
     let (user, password) = (clear.user.as_bytes(), clear.password);
     talk.say(format!("{LOGIN}LOGIN {{{}}}\r\n", user.len()).as_bytes())?;
     if let Some(answer) = answer(talk, LOGIN)? {
@@ -164,7 +164,7 @@ fn login(talk: &mut Talk, clear: &Clear<'_>) -> io::Result<String> {
 }
 
 /// What the server says of the command with this tag; None where it is ready for the rest.
-fn answer(talk: &mut Talk, tag: &str) -> io::Result<Option<String>> {
+fn answer(talk: &mut Conversation, tag: &str) -> io::Result<Option<String>> {
     loop {
         let line = talk.line()?;
         if let Some(answer) = line.strip_prefix(tag) {

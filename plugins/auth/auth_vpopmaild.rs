@@ -31,7 +31,7 @@
 
 use std::io;
 
-use crate::auth::back_end::{self, Clear, Talk};
+use crate::auth::back_end::{self, Clear, Conversation};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
@@ -58,7 +58,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
         session.skip("vpopmaild takes no spaces");
         return Ok(Verdict::declined("auth_vpopmaild"));
     }
-    let mut talk = Talk::connect(session, endpoint)?;
+    let mut talk = Conversation::connect(session, endpoint)?;
     let greeting = talk.line()?;
     if !greeting.starts_with("+OK") {
         return Err(protocol_error(&greeting));

@@ -103,7 +103,7 @@ struct Sink {
     pause: Duration,
     complained: bool,
     stall: Stall,
-    /// Does a line wait on the connection that there is?
+    /// Does a line wait on the present connection?
     waits: bool,
 }
 
@@ -200,7 +200,7 @@ impl Sink {
         send(self.logger.insert(connected?), severity, line)
     }
 
-    /// A connection through the first socket that works, on which a line may wait so long.
+    /// A connection through the first socket that works, on which a line waits `patience` at most.
     fn connect(&self, patience: Duration) -> io::Result<Logger<LoggerBackend, Format>> {
         let mut failed = io::ErrorKind::NotFound.into();
         for socket in &self.sockets {

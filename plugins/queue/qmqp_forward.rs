@@ -101,7 +101,7 @@ fn verdict(answer: &str) -> Verdict {
 /// Sends message and envelope; the answer.
 fn exchange(transaction: &Transaction, wire: &mut Wire) -> io::Result<Vec<u8>> {
     // A server that will not have the message may say so before it has read all of it.
-    wire.heed(true);
+    wire.stop_at_input(true);
     match send(transaction, wire) {
         Err(error) if error.kind() != ErrorKind::ConnectionAborted => Err(error),
         _ => receive(wire),

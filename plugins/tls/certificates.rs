@@ -55,7 +55,7 @@ impl Certificates {
     /// Reads them again if they have changed.  Returns whether there are new ones.
     ///
     /// # Errors
-    /// What is wrong with those that there are now, once; the old ones stay.
+    /// What is wrong with the files now, told once; the old certificates stay in use.
     pub(super) fn refresh(&self) -> Result<bool> {
         let stamps = stamps(&self.sources);
         if self.stamps.replace(stamps.clone()) == stamps {

@@ -159,9 +159,9 @@ impl Scanner {
     fn scan(&self, transaction: &Transaction, until: Instant) -> io::Result<Option<String>> {
         let mut wire = Wire::connect(&self.endpoint, until)?;
         // It answers before the end where the message is more than it takes.
-        wire.heed(true);
+        wire.stop_at_input(true);
         let sent = send(&mut wire, transaction);
-        wire.heed(false);
+        wire.stop_at_input(false);
         let answer = match (sent, wire.line(LONGEST, until)) {
             (Err(error), Err(_)) => return Err(error),
             (_, answer) => answer?,

@@ -63,21 +63,21 @@ pub(crate) fn register<R: IntoVerdict + 'static>(
 }
 
 /// A dialogue in lines with a back end, in the time that the running handler may still take.
-pub(crate) struct Talk {
+pub(crate) struct Conversation {
     wire: Wire,
     until: Instant,
 }
 
-impl Talk {
+impl Conversation {
     /// Connects.
     ///
     /// # Errors
     /// There is no connection; the text says where to.
-    pub(crate) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Talk> {
+    pub(crate) fn connect(session: &Session, endpoint: &Endpoint) -> io::Result<Conversation> {
         let until = session.deadline();
         let wire = Wire::connect(endpoint, until)
             .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))?;
-        Ok(Talk { wire, until })
+        Ok(Conversation { wire, until })
     }
 
     /// Whether the connection is to be encrypted.

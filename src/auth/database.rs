@@ -61,7 +61,7 @@ impl Kept {
         values: &[String],
         until: Instant,
     ) -> io::Result<Vec<Row>> {
-        // One that was kept may have been closed: whatever is wrong with it, a new one says.
+        // A kept connection may have been closed; what is wrong besides that, a new one says.
         if let Some((of, mut connection)) = self.0.take()
             && of == *database
         {

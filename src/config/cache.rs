@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::trail::{Probe, Search, Trail};
+use super::trail::{Dependency, Search, Trail};
 use crate::error::Error;
 
 /// How long an answer is given again without a look at the files.
@@ -32,8 +32,8 @@ struct Entry<T> {
     /// The files from which it came.
     held: Vec<PathBuf>,
     /// What the last read looked at, good or not.
-    probes: Vec<Probe>,
-    /// Whether these probes can tell a change; false before the first read.
+    dependencies: Vec<Dependency>,
+    /// Whether these dependencies can tell a change; false before the first read.
     settled: bool,
     /// Whether the value was ever read.
     is_good: bool,
@@ -113,7 +113,7 @@ impl<T: Source> Entry<T> {
 
     fn check(&mut self, search: &Search, name: &str, now: Instant) {
         self.checked = Some(now);
-        if self.settled && self.probes.iter().all(Probe::unchanged) {
+        if self.settled && self.dependencies.iter().all(Dependency::unchanged) {
             return;
         }
         if let Err((error, true)) = self.read(search, name) {
@@ -121,15 +121,15 @@ impl<T: Source> Entry<T> {
         }
     }
 
-    /// Reads anew. If that fails, the value stays, and the error comes with whether it is news.
+    /// Reads anew.  If that fails, the value stays, and the error says whether it is a new one.
     fn read(&mut self, search: &Search, name: &str) -> Result<(), (Error, bool)> {
         let mut trail = Trail::new(search, &self.held, self.is_good);
         let result = T::read(&mut trail, name);
-        let Trail { probes, settled, .. } = trail;
+        let Trail { dependencies, settled, .. } = trail;
         let result = match result {
             Ok(value) => {
-                let there = probes.iter().filter(|probe| probe.is_there());
-                self.held = there.map(|probe| probe.path.clone()).collect();
+                let there = dependencies.iter().filter(|dependency| dependency.is_there());
+                self.held = there.map(|dependency| dependency.path.clone()).collect();
                 if !self.value.equals(&value) {
                     self.value = value;
                 }
@@ -139,12 +139,12 @@ impl<T: Source> Entry<T> {
             }
             Err(error) => {
                 let text = Some(error.to_string());
-                let news = self.trouble != text || self.probes != probes;
+                let news = self.trouble != text || self.dependencies != dependencies;
                 self.trouble = text;
                 Err((error, news))
             }
         };
-        self.probes = probes;
+        self.dependencies = dependencies;
         self.settled = settled;
         result
     }

@@ -37,7 +37,7 @@ pub(super) struct Stamp {
 
 /// One path that was looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Probe {
+pub(super) struct Dependency {
     pub(super) path: PathBuf,
     seen: Seen,
     names: Option<Vec<OsString>>,
@@ -72,7 +72,7 @@ pub(super) struct Trail<'a> {
     held: &'a [PathBuf],
     keeps: bool,
     started: SystemTime,
-    pub(super) probes: Vec<Probe>,
+    pub(super) dependencies: Vec<Dependency>,
     pub(super) settled: bool,
 }
 
@@ -80,7 +80,14 @@ impl<'a> Trail<'a> {
     /// `held` are the files of the last good read, which must not go out of reach; nor may they go
     /// away if `keeps` says that there is an answer to keep.
     pub(super) fn new(search: &'a Search, held: &'a [PathBuf], keeps: bool) -> Trail<'a> {
-        Trail { search, held, keeps, started: SystemTime::now(), probes: Vec::new(), settled: true }
+        Trail {
+            search,
+            held,
+            keeps,
+            started: SystemTime::now(),
+            dependencies: Vec::new(),
+            settled: true,
+        }
     }
 
     /// The first of the search path that has `name`; an absolute `name` is its own place. A folder
@@ -114,7 +121,7 @@ impl<'a> Trail<'a> {
     /// look like an empty list.
     pub(super) fn look(&mut self, path: &Path) -> Result<Option<Stamp>, String> {
         let seen = Seen::at(path);
-        self.probes.push(Probe { path: path.to_owned(), seen, names: None });
+        self.dependencies.push(Dependency { path: path.to_owned(), seen, names: None });
         let is_held = self.held.iter().any(|held| held == path);
         match seen {
             Seen::Nothing if is_held && self.keeps => {
@@ -136,7 +143,11 @@ impl<'a> Trail<'a> {
     pub(super) fn folder(&mut self, path: &Path) -> Result<Vec<OsString>, String> {
         let seen = Seen::at(path);
         let names = names(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        self.probes.push(Probe { path: path.to_owned(), seen, names: Some(names.clone()) });
+        self.dependencies.push(Dependency {
+            path: path.to_owned(),
+            seen,
+            names: Some(names.clone()),
+        });
         Ok(names)
     }
 }
@@ -151,7 +162,7 @@ impl Problems {
     }
 }
 
-impl Probe {
+impl Dependency {
     /// Whether the path is now as it was.
     pub(super) fn unchanged(&self) -> bool {
         let same = match (self.seen, Seen::at(&self.path)) {
@@ -277,12 +288,12 @@ mod tests {
     #[test]
     fn nothing_and_nothing_to_see_are_the_same() {
         let path = PathBuf::from("/no/such/file");
-        let probe = |seen| Probe { path: path.clone(), seen, names: None };
-        assert!(probe(Seen::Nothing).unchanged());
-        assert!(probe(Seen::Failed(Errno::EACCES as i32)).unchanged());
-        assert!(!probe(Seen::Failed(Errno::EIO as i32)).unchanged());
+        let dependency = |seen| Dependency { path: path.clone(), seen, names: None };
+        assert!(dependency(Seen::Nothing).unchanged());
+        assert!(dependency(Seen::Failed(Errno::EACCES as i32)).unchanged());
+        assert!(!dependency(Seen::Failed(Errno::EIO as i32)).unchanged());
         let there = Seen::at(Path::new("/"));
-        assert!(!probe(there).unchanged());
+        assert!(!dependency(there).unchanged());
     }
 
     #[test]
@@ -296,12 +307,12 @@ mod tests {
         let mut trail = Trail::new(&search, &[], false);
         let (path, stamp) = trail.find("me", false).unwrap().unwrap();
         assert_eq!((path, stamp.kind), (dirs[1].join("me"), Kind::Plain));
-        assert!(trail.probes.iter().all(Probe::unchanged));
+        assert!(trail.dependencies.iter().all(Dependency::unchanged));
 
         fs::create_dir(&dirs[0]).unwrap();
-        assert!(trail.probes.iter().all(Probe::unchanged));
+        assert!(trail.dependencies.iter().all(Dependency::unchanged));
         fs::write(dirs[0].join("me"), "").unwrap();
-        assert!(!trail.probes[0].unchanged());
+        assert!(!trail.dependencies[0].unchanged());
     }
 
     #[test]
@@ -311,9 +322,9 @@ mod tests {
         let search = search(&[]);
         let mut trail = Trail::new(&search, &[], false);
         assert_eq!(trail.folder(dir.path()).unwrap(), ["b"]);
-        assert!(trail.probes[0].unchanged());
+        assert!(trail.dependencies[0].unchanged());
         fs::write(dir.path().join("a"), "").unwrap();
-        assert!(!trail.probes[0].unchanged());
+        assert!(!trail.dependencies[0].unchanged());
     }
 
     #[test]

@@ -18,7 +18,7 @@ type Parsed<'a> = ParsedName<Octets<'a>>;
 
 /// What a message says to a question.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Response {
     /// It belongs to another question, or is none at all: the right one may still come.
     Another,
     /// It does not fit into a datagram and has to be asked for by TCP.
@@ -51,39 +51,39 @@ pub(super) fn question(question: &Question, id: u16) -> Option<Vec<u8>> {
 
 /// Reads what came for a question that was asked under `id`.  The mark of DNSSEC counts only from
 /// a server that is `trusted` to have checked (RFC 6840 5.8).
-pub(super) fn read(octets: &[u8], question: &Question, id: u16, trusted: bool) -> Said {
-    let Ok(message) = Message::from_slice(octets) else { return Said::Another };
+pub(super) fn read(octets: &[u8], question: &Question, id: u16, trusted: bool) -> Response {
+    let Ok(message) = Message::from_slice(octets) else { return Response::Another };
     let header = message.header();
     if !header.qr() || header.id() != id || header.opcode() != Opcode::QUERY {
-        return Said::Another;
+        return Response::Another;
     }
-    let Ok(asked) = message.sole_question() else { return Said::Another };
+    let Ok(asked) = message.sole_question() else { return Response::Another };
     let own = name_of(question.name()).is_some_and(|name| asked.qname().name_eq(&name));
     if !own || asked.qtype() != rtype(question.kind()) || asked.qclass() != Class::IN {
-        return Said::Another;
+        return Response::Another;
     }
     if header.tc() {
-        return Said::Truncated;
+        return Response::Truncated;
     }
     match header.rcode() {
         Rcode::NOERROR | Rcode::NXDOMAIN => {}
-        code => return Said::Refused(format!("the server says {code}")),
+        code => return Response::Refused(format!("the server says {code}")),
     }
     let Some((aliases, records)) =
         message.answer().ok().and_then(|answers| found(answers, question))
     else {
-        return Said::Refused("an answer that cannot be read".into());
+        return Response::Refused("an answer that cannot be read".into());
     };
     if !records.is_empty() {
-        return Said::Answer(Answer::Found { records, authentic: trusted && header.ad() });
+        return Response::Answer(Answer::Found { records, authentic: trusted && header.ad() });
     }
     // A server that only knows others to ask is of no help to a resolver that asks nobody else.
     if !header.ra() && !header.aa() {
-        return Said::Refused("the server does not resolve names".into());
+        return Response::Refused("the server does not resolve names".into());
     }
-    Said::Answer(match header.rcode() {
+    Response::Answer(match header.rcode() {
         Rcode::NXDOMAIN => Answer::Nothing,
-        _ if aliases > MOST_ALIASES => return Said::Refused("aliases without end".into()),
+        _ if aliases > MOST_ALIASES => return Response::Refused("aliases without end".into()),
         _ => Answer::NoData,
     })
 }

@@ -166,7 +166,7 @@ impl Answer {
 pub(crate) fn read_any(octets: &[u8], question: &Question) -> Option<Answer> {
     let id = octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
     match message::read(octets, question, id, false) {
-        message::Said::Answer(answer) => Some(answer),
+        message::Response::Answer(answer) => Some(answer),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::message::{self, Said};
+use super::message::{self, Response};
 use super::{Answer, Dns, Question};
 use crate::settings::NameServer;
 
@@ -162,20 +162,20 @@ impl Batch {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.answer.is_none()) {
             let (question, id) = (&waiting.question, waiting.id);
             let said = match message::read(octets, question, id, server.trusted) {
-                Said::Another => continue,
-                Said::Truncated => {
+                Response::Another => continue,
+                Response::Truncated => {
                     let sent = waiting.octets.as_deref().unwrap_or_default();
                     by_tcp(server.address, sent, until).map_or_else(
-                        |error| Said::Refused(format!("TCP: {error}")),
+                        |error| Response::Refused(format!("TCP: {error}")),
                         |octets| message::read(&octets, question, id, server.trusted),
                     )
                 }
                 said => said,
             };
             match said {
-                Said::Answer(answer) => waiting.answer = Some(answer),
-                Said::Refused(why) => waiting.fail(at, why),
-                Said::Another | Said::Truncated => {
+                Response::Answer(answer) => waiting.answer = Some(answer),
+                Response::Refused(why) => waiting.fail(at, why),
+                Response::Another | Response::Truncated => {
                     waiting.fail(at, "TCP: an answer to another question".into());
                 }
             }

@@ -204,12 +204,12 @@ impl Client {
 
     /// Sends the message and its end.
     fn send(&mut self, transaction: &Transaction) -> io::Result<()> {
-        self.wire.heed(true);
+        self.wire.stop_at_input(true);
         let out = BufWriter::with_capacity(CHUNK, &mut self.wire);
         let mut lines = CrlfLines::new(Dots::new(out));
         transaction.write_message(&mut lines)?;
         lines.finish()?.finish()?.flush()?;
-        self.wire.heed(false);
+        self.wire.stop_at_input(false);
         Ok(())
     }
 

@@ -185,12 +185,12 @@ impl Hooks {
         self.path_parse(Hook::RcptParse, run);
     }
 
-    /// May mend a reverse-path before it is read: Some is the path with its brackets.
+    /// May rewrite a reverse-path before it is read: Some is the path with its brackets.
     pub fn mail_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
         self.path_pre(Hook::MailPre, run);
     }
 
-    /// May mend a forward-path before it is read.
+    /// May rewrite a forward-path before it is read.
     pub fn rcpt_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
         self.path_pre(Hook::RcptPre, run);
     }

@@ -97,7 +97,7 @@ impl fmt::Debug for Scram<'_> {
 }
 
 impl ScramKeys {
-    /// The keys of a password, which is hashed so many times with `salt`.
+    /// The keys of a password, which is hashed `iterations` times with `salt`.
     pub fn make(password: &[u8], salt: Vec<u8>, iterations: u32) -> ScramKeys {
         let prepared = prepared(password);
         let hash: Key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(&prepared, &salt, iterations);

@@ -68,9 +68,9 @@ pub struct Session {
     lacks_a_value: bool,
     pub(super) following: Vec<i64>,
     since: Instant,
-    ear: Option<Ear>,
-    has_sent_ahead: bool,
-    has_the_word: bool,
+    early_check: Option<EarlyCheck>,
+    has_pipelined_input: bool,
+    may_send: bool,
 }
 
 /// All loaded plugins with their handlers: what is built once at start-up and inherited by every
@@ -111,7 +111,7 @@ pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
 pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;
 
 /// Tells whether the client sends something within a time.
-type Ear = Box<dyn Fn(Duration) -> bool>;
+type EarlyCheck = Box<dyn Fn(Duration) -> bool>;
 
 /// What was known of a client when it was greeted: nothing of it comes from the client's own words.
 #[derive(Clone)]
@@ -153,9 +153,9 @@ impl Session {
             lacks_a_value: false,
             following: vec![],
             since: Instant::now(),
-            ear: None,
-            has_sent_ahead: false,
-            has_the_word: false,
+            early_check: None,
+            has_pipelined_input: false,
+            may_send: false,
             shared,
         }
     }
@@ -229,8 +229,9 @@ impl Session {
     /// may take; that the client hangs up is not talking.
     pub fn client_is_talking(&self, wait: Duration) -> bool {
         let wait = wait.min(self.time_left());
-        !self.has_the_word
-            && (self.has_sent_ahead || self.ear.as_ref().is_some_and(|ear| ear(wait)))
+        !self.may_send
+            && (self.has_pipelined_input
+                || self.early_check.as_ref().is_some_and(|talks| talks(wait)))
     }
 
     /// As whom the client authenticated.

@@ -92,7 +92,7 @@ fn put(kind: Kind, mut text: &[u8], until: Instant) -> bool {
                     return false;
                 }
             }
-            // There is nobody who could read it ever.
+            // Nobody will ever read it.
             Err(_) => return true,
         }
     }

@@ -173,7 +173,7 @@ mod tests {
             let _ = io::copy(&mut stream.sock, &mut io::sink());
         };
         with_server(serve, |wire, until| {
-            wire.heed(true);
+            wire.stop_at_input(true);
             wire.write_all(b"x").unwrap();
             let error = wire.write_all(&vec![0; 64 << 20]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionAborted);

@@ -35,8 +35,8 @@ pub struct Wire {
     until: Instant,
     input: Vec<u8>,
     at: usize,
-    /// Is whatever the peer says now a reason to stop writing?
-    heeding: bool,
+    /// Does a write stop when the peer says something?
+    stops_at_input: bool,
 }
 
 impl Wire {
@@ -54,7 +54,7 @@ impl Wire {
             Endpoint::Unix(path) => (unix(path)?, true),
         };
         let socket = socket.into();
-        Ok(Wire { socket, tls: None, is_local, until, input: vec![], at: 0, heeding: false })
+        Ok(Wire { socket, tls: None, is_local, until, input: vec![], at: 0, stops_at_input: false })
     }
 
     /// Is the peer reached over the loopback interface or a socket in the file system?
@@ -103,13 +103,13 @@ impl Wire {
         self.until = until;
     }
 
-    /// From now on a write fails with `ConnectionAborted` when the peer says something meanwhile or
-    /// has gone; or no longer so.
-    pub(crate) fn heed(&mut self, heeding: bool) {
-        self.heeding = heeding;
+    /// Says whether a write fails with `ConnectionAborted` when the peer says something meanwhile, or
+    /// has closed the connection.
+    pub(crate) fn stop_at_input(&mut self, stops_at_input: bool) {
+        self.stops_at_input = stops_at_input;
     }
 
-    /// The end of a wait that may take so long.
+    /// When a wait ends that may take `most`.
     pub fn within(&self, most: Duration) -> Instant {
         self.until.min(Instant::now() + most)
     }
@@ -173,24 +173,24 @@ impl Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.heeding && self.at < self.input.len() {
+        if self.stops_at_input && self.at < self.input.len() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         let until = self.within(WRITE);
         if let Some(tls) = &mut self.tls {
             let count = tls.put(bytes)?;
             while tls.wants_write() {
-                if self.heeding && tls.has_heard()? {
+                if self.stops_at_input && tls.has_heard()? {
                     return Err(ErrorKind::ConnectionAborted.into());
                 }
                 exchange(&self.socket, tls, until)?;
             }
             return Ok(count);
         }
-        let heeded = if self.heeding { PollFlags::POLLIN } else { PollFlags::empty() };
+        let input = if self.stops_at_input { PollFlags::POLLIN } else { PollFlags::empty() };
         loop {
-            let events = wait(&self.socket, PollFlags::POLLOUT | heeded, until)?;
-            if events.intersects(heeded) {
+            let events = wait(&self.socket, PollFlags::POLLOUT | input, until)?;
+            if events.intersects(input) {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
             match self.socket.write(bytes) {
@@ -326,7 +326,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut wire = Wire::connect(&endpoint(&listener), soon(60_000)).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
-        wire.heed(true);
+        wire.stop_at_input(true);
         wire.write_all(b"x").unwrap();
         peer.write_all(b"no").unwrap();
         let error = wire.write_all(&vec![0; 64 << 20]).unwrap_err();
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(wire.octet(soon(60_000)).unwrap(), b'n');
         let error = wire.write_all(b"x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
-        wire.heed(false);
+        wire.stop_at_input(false);
         wire.write_all(b"x").unwrap();
     }
 

@@ -53,7 +53,7 @@ impl Account {
     }
 }
 
-/// The account for sessions; None: that of who started us.
+/// The account for sessions; None: that of the user who started us.
 ///
 /// # Errors
 /// There is no such account, or we are not root and cannot become it.
@@ -82,7 +82,7 @@ pub(crate) fn for_sessions(user: Option<&str>) -> Result<Option<Account>> {
     }
 }
 
-/// What `~` is for an account, be it there already or to be made.
+/// What `~` is for an account, whether the folder exists already or is to be made.
 pub(crate) fn home(account: &Account) -> PathBuf {
     let is_own = |path: &Path| {
         fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == account.uid.as_raw())
@@ -95,7 +95,7 @@ pub(crate) fn home(account: &Account) -> PathBuf {
     }
 }
 
-/// What `~` is for who starts us: $HOME, where they may write there, else the home of the account.
+/// What `~` is for the user who starts us: $HOME if it can be written, else the home of the account.
 pub(crate) fn own_home() -> PathBuf {
     let told = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     if let Some(home) = told.as_ref().filter(|home| access(*home, AccessFlags::W_OK).is_ok()) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Backs off, twice as long each time, from whatever goes wrong right at the start.
+/// Waits, twice as long each time, after what goes wrong right at the start.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     next: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What is said to whoever started the program.
+//! What is said to the person who started the program.
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};

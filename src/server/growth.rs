@@ -7,7 +7,7 @@ use nix::unistd::{SysconfVar, sysconf};
 /// A session with fewer octets of messages is not worth a look, which costs system calls.
 pub(crate) const BIG: u64 = 256 * 1024;
 
-/// By so many octets a process may grow.
+/// By how many octets a process may grow.
 const MOST: u64 = 16 << 20;
 
 /// How many pages a process had when it began.

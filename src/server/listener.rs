@@ -224,7 +224,7 @@ fn bind_path(path: &str, account: Option<&Account>) -> Result<Listener> {
         if is_left_over(Path::new(path)) {
             fs::remove_file(path)?;
         }
-        // The socket is made with its permissions: whatever lies there a moment later is not asked.
+        // The socket is made with its permissions: another file may be in its place a moment later.
         fchmod(&fd, EVERYBODY)?;
         let usual = umask(Mode::empty());
         let bound = UnixAddr::new(path).and_then(|address| bind(fd.as_raw_fd(), &address));

@@ -11,17 +11,17 @@ use crate::net::network;
 const PACE: Duration = Duration::from_millis(250);
 
 /// How long a session lasts at least when others begin to wait.
-const AT_LEAST: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_secs(10);
 /// How long a session lasts at least when others have waited for a long time.
-const AT_THE_VERY_LEAST: Duration = Duration::from_secs(2);
+const SHORTEST_IN_LONG_OVERLOAD: Duration = Duration::from_secs(2);
 
 /// How long the address of a client that was asked to leave has to stand back.
 const STANDS_BACK: Duration = Duration::from_secs(300);
 
-/// Of so many addresses at most that is known.
+/// The most addresses that are remembered.
 const MOST: usize = 10_000;
 
-/// What is remembered of those who wait and those who had to leave.
+/// What is remembered of the clients that wait and of those that had to leave.
 #[derive(Debug)]
 pub(crate) struct Overload {
     looked: Instant,
@@ -32,22 +32,22 @@ pub(crate) struct Overload {
 impl Overload {
     /// Nobody waits yet.
     pub(crate) fn new(now: Instant) -> Overload {
-        Overload { looked: now, patience: AT_LEAST, left: HashMap::new() }
+        Overload { looked: now, patience: SHORTEST, left: HashMap::new() }
     }
 
-    /// There is no room.  Returns the time before which the clients that are to leave have come, if
-    /// it is time for clients to leave.
+    /// There is no room.  If it is time for clients to leave: those that came before the moment that
+    /// is returned have to.
     pub(crate) fn limit(&mut self, waits: impl FnOnce() -> bool, now: Instant) -> Option<Instant> {
         if now.duration_since(self.looked) < PACE {
             return None;
         }
         self.looked = now;
         if !waits() {
-            self.patience = AT_LEAST;
+            self.patience = SHORTEST;
             return None;
         }
         let limit = now.checked_sub(self.patience);
-        self.patience = (self.patience * 7 / 8).max(AT_THE_VERY_LEAST);
+        self.patience = (self.patience * 7 / 8).max(SHORTEST_IN_LONG_OVERLOAD);
         limit
     }
 
@@ -81,12 +81,12 @@ mod tests {
             now += PACE;
             stays.push(now - overload.limit(|| true, now).unwrap());
         }
-        assert_eq!(stays[0], AT_LEAST);
+        assert_eq!(stays[0], SHORTEST);
         assert!(stays.is_sorted_by(|one, next| one >= next));
-        assert_eq!(stays[19], AT_THE_VERY_LEAST);
+        assert_eq!(stays[19], SHORTEST_IN_LONG_OVERLOAD);
         assert_eq!(overload.limit(|| false, now + PACE), None);
         let now = now + 2 * PACE;
-        assert_eq!(overload.limit(|| true, now), Some(now - AT_LEAST));
+        assert_eq!(overload.limit(|| true, now), Some(now - SHORTEST));
     }
 
     #[test]

@@ -257,8 +257,8 @@ impl Parent {
     }
 }
 
-/// An event says once that there is something to read: who hears of it reads until there is nothing,
-/// or remembers that it has not.
+/// An event says once that there is something to read: the reader then reads until nothing is left,
+/// or remembers that something is.
 fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
     poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(token), Interest::READABLE)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Prefork {
     most: usize,
     /// How many should be waiting.
     idle: usize,
-    /// After so many clients a process ends.
+    /// How many clients a process serves before it ends.
     lifetime: u64,
     /// Since when there are more than that, or when the last of them was let go.
     surplus: Option<Instant>,

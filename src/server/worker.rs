@@ -54,7 +54,7 @@ impl Worker<'_> {
             let Some((client, peer)) = handoff::receive_job(jobs) else { return };
             let octets = self.session(client, &peer);
             let is_big = octets >= growth::BIG && self.is_too_big(&growth);
-            if is_big || served == lifetime.max(1) || stop::PARENT.is_wished() {
+            if is_big || served == lifetime.max(1) || stop::PARENT.is_requested() {
                 // The end of the process says it all.
                 return;
             }

@@ -7,7 +7,7 @@ use crate::smtp::refusals::refusal;
 use crate::smtp::stream::{End, Stream};
 use crate::smtp::syntax::message::Message;
 use crate::smtp::syntax::reply::{Form, Reply};
-use crate::smtp::syntax::xclient::Said;
+use crate::smtp::syntax::xclient::Attributes;
 use crate::smtp::waits::Waits;
 
 /// A session with its client on the line.
@@ -23,12 +23,12 @@ pub(crate) struct Dialogue {
     /// The message that comes in chunks, from the first BDAT to the end of the transaction.
     pub(crate) chunks: Option<Chunks>,
     /// What XCLIENT said of the client.
-    pub(crate) speaks_for: Said,
+    pub(crate) xclient: Attributes,
     /// Is it LMTP that is spoken (RFC 2033)?
     pub(crate) is_lmtp: bool,
     /// Do replies to the command that is being answered take UTF-8 (RFC 6531 3.7.4)?
     pub(crate) takes_utf8: bool,
-    /// So many lines may be what a client sends though its AUTH was refused.
+    /// How many lines may still be secrets that a client sends though its AUTH was refused.
     pub(crate) secrets_may_follow: u8,
     closing: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) type Answer = Result<Reply, Answered>;
 impl Dialogue {
     pub(crate) fn new(mut session: Session, mut stream: Stream) -> Dialogue {
         stream.waits = Waits::new(&mut session);
-        session.set_ear(stream.ear());
+        session.set_early_check(stream.early_check());
         let plugins = session.plugins().clone();
         stream.before_wait(move |waits_long| plugins.before_wait(waits_long));
         Dialogue {
@@ -62,7 +62,7 @@ impl Dialogue {
             auth_failures: 0,
             auth_tried: String::new(),
             chunks: None,
-            speaks_for: Said::default(),
+            xclient: Attributes::default(),
             is_lmtp: false,
             takes_utf8: false,
             secrets_may_follow: 0,
@@ -99,21 +99,21 @@ impl Dialogue {
         self.answer_for(hook, decision, about, 1)
     }
 
-    /// [`Dialogue::ask`] about a message that has come, for so many recipients.
+    /// [`Dialogue::ask`] about a message that has come: a reply is given for each of the recipients.
     pub(crate) fn ask_for(&mut self, hook: Hook, recipients: usize) -> Result<Verdict, Answered> {
         let outcome = self.consult_for(hook, &Call::Nothing, recipients);
         self.answer_for(hook, outcome.verdict, "", recipients)
     }
 
-    /// [`Dialogue::consult`] for so many recipients, if it is about a message that has come, and all
-    /// that comes of it.
+    /// [`Dialogue::consult`] with all that comes of it; about a message that has come, what plugins
+    /// say is said for each of the recipients.
     pub(crate) fn consult_for(
         &mut self,
         hook: Hook,
         call: &Call<'_>,
         recipients: usize,
     ) -> Outcome {
-        self.session.set_sent_ahead(self.stream.has_input());
+        self.session.set_pipelined_input(self.stream.has_input());
         let outcome = self.session.ask(hook, call);
         for (code, text) in &outcome.said {
             self.reply_to_message(&[Reply::own(*code, text)], recipients);
@@ -124,7 +124,7 @@ impl Dialogue {
         outcome
     }
 
-    /// [`Dialogue::answer`] for a message that has come, for so many recipients.
+    /// [`Dialogue::answer`] about a message that has come, for each of the recipients.
     ///
     /// # Errors
     /// There is nothing left to say.

@@ -115,8 +115,7 @@ impl Stream {
         Stream { output: Some(output), ..Stream::new(input) }
     }
 
-    /// The same stream; waiting for its client ends with the wish to stop, as the table of waits
-    /// says.
+    /// The same stream; the request to stop ends waits for its client, as the table of waits says.
     pub fn until(mut self, stop: &'static Stop) -> Stream {
         self.stop = Some(stop);
         self
@@ -293,7 +292,7 @@ impl Stream {
         }
     }
 
-    /// Reads at most so many octets past the buffer and past TLS, for what comes before SMTP; several
+    /// Reads `most` octets at most past the buffer and past TLS, for what comes before SMTP; several
     /// calls are one wait.
     ///
     /// # Errors
@@ -339,10 +338,10 @@ impl Stream {
 
     /// Was the client asked to leave?
     pub(crate) fn is_to_leave(&self) -> bool {
-        self.stop.is_some_and(Stop::is_wished)
+        self.stop.is_some_and(Stop::is_requested)
     }
 
-    /// So many octets that [`Stream::octets`] gave were used.
+    /// `count` octets of those that [`Stream::octets`] gave were used.
     pub fn consume(&mut self, count: usize) {
         self.at = (self.at + count).min(self.buffer.len());
     }
@@ -355,7 +354,7 @@ impl Stream {
     /// A question that can be asked without the stream: does the client send something within a
     /// time?  It reads nothing, and does not know of what the stream has read, see
     /// [`Stream::has_input`].
-    pub fn ear(&self) -> impl Fn(Duration) -> bool + use<> {
+    pub fn early_check(&self) -> impl Fn(Duration) -> bool + use<> {
         let (socket, stop) = (self.input.clone(), self.stop);
         move |limit| is_sending(&socket, limit, stop)
     }

@@ -118,8 +118,8 @@ impl Tls {
         self.pending > 0
     }
 
-    /// Puts at most so many decrypted octets at the end of `buffer` and returns how many; None:
-    /// there are none yet.
+    /// Puts decrypted octets at the end of `buffer`, `most` at most, and returns how many; None: there
+    /// are none yet.
     ///
     /// # Errors
     /// The client has closed its side.

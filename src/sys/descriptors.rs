@@ -98,7 +98,7 @@ pub fn receive(link: &OwnedFd, octets: &mut [u8]) -> nix::Result<(usize, Option<
     Ok((message.bytes, passed))
 }
 
-/// Reads at most so many octets and puts them at the end of `buffer`; 0: there will be no more.
+/// Reads `most` octets at most, and puts them at the end of `buffer`; 0: there will be no more.
 ///
 /// The room is not filled with zeroes before: a new process has to be given every page that it
 /// writes to, and most reads bring little.

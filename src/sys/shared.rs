@@ -1,4 +1,4 @@
-//! Memory that this process shares with all that it makes from then on: numbers that one of them
+//! Memory that this process shares with all processes that it makes later: numbers that one process
 //! writes and others read, with neither a lock nor a system call.
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
-/// So many numbers, all 0.  They are there until the last process that has them ends.
+/// `count` numbers, all 0.  They exist until the last process that has them ends.
 ///
 /// # Errors
 /// There is no memory.

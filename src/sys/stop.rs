@@ -1,8 +1,8 @@
-//! The wish that this process leaves its client, once that is idle, and the demand that it does so
-//! at its next word: signals.
+//! Two signals of the parent: the request that this process leave its client once the client is idle,
+//! and the demand that it leave at the client's next line.
 //!
-//! A wait that may end then says which socket it reads, and the signal ends that socket's input.
-//! So whoever waits need not watch a second descriptor for the order to stop.
+//! A wait that a signal may end says which socket it reads, and the signal ends that socket's input.
+//! So a process that waits need not watch a second descriptor for the order to stop.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,53 +13,53 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getppid};
 
-/// What the parent sends, and the kernel in its place when the parent is gone.
+/// The signal of the request, which the kernel sends when the parent is gone.
 pub const SIGNAL: Signal = Signal::SIGUSR1;
 
-/// With what the parent demands it.
+/// The signal of the demand.
 pub const DEMAND: Signal = Signal::SIGUSR2;
 
-/// The wish of this process's parent.
+/// What this process's parent has asked for.
 pub static PARENT: Stop = Stop::new();
 
-/// A wish to stop, and the socket that somebody reads until then.
+/// A request to stop, and the socket that is read until then.
 #[derive(Debug)]
 pub struct Stop {
-    wished: AtomicBool,
+    requested: AtomicBool,
     demanded: AtomicBool,
     reads: AtomicI32,
     /// Is the client that is read idle?
     idle: AtomicBool,
 }
 
-/// Somebody waits for a socket's input, and does not if there is the wish to stop.
+/// A wait for a socket's input, which the request to stop ends.
 #[derive(Debug)]
 pub struct Wait<'a>(&'a Stop);
 
 impl Stop {
-    /// No wish yet.
+    /// Nothing was asked for yet.
     pub const fn new() -> Stop {
         Stop {
-            wished: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
             demanded: AtomicBool::new(false),
             reads: AtomicI32::new(-1),
             idle: AtomicBool::new(false),
         }
     }
 
-    /// Is there the wish?
-    pub fn is_wished(&self) -> bool {
-        self.wished.load(Ordering::SeqCst)
+    /// Was this process asked to stop?
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::SeqCst)
     }
 
-    /// Is there the demand?
+    /// Does it have to?
     pub fn is_demanded(&self) -> bool {
         self.demanded.load(Ordering::SeqCst)
     }
 
-    /// Expresses the wish; a signal handler may do so.
-    pub fn wish(&self) {
-        self.wished.store(true, Ordering::SeqCst);
+    /// Makes the request; a signal handler may do so.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::SeqCst);
         if self.idle.load(Ordering::SeqCst) {
             self.end_input();
         }
@@ -68,17 +68,17 @@ impl Stop {
     /// Demands it, be the client idle or not; a signal handler may do so.
     pub fn demand(&self) {
         self.demanded.store(true, Ordering::SeqCst);
-        self.wished.store(true, Ordering::SeqCst);
+        self.requested.store(true, Ordering::SeqCst);
         self.end_input();
     }
 
-    /// Until the result is dropped the demand ends the input of `socket`, and so does the wish if
-    /// the client is `idle`.  None: there is what would end it.
-    pub fn unless_wished(&self, socket: BorrowedFd<'_>, idle: bool) -> Option<Wait<'_>> {
+    /// Until the result is dropped the demand ends the input of `socket`, and so does the request if
+    /// the client is `idle`.  None: the demand or the request is there already.
+    pub fn unless_requested(&self, socket: BorrowedFd<'_>, idle: bool) -> Option<Wait<'_>> {
         self.reads.store(socket.as_raw_fd(), Ordering::SeqCst);
         self.idle.store(idle, Ordering::SeqCst);
         let wait = Wait(self);
-        (!(self.is_demanded() || idle && self.is_wished())).then_some(wait)
+        (!(self.is_demanded() || idle && self.is_requested())).then_some(wait)
     }
 
     fn end_input(&self) {
@@ -106,21 +106,21 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// In the parent: what is wished of its children waits until they can hear it.
+/// In the parent: requests to its children wait until the children can receive them.
 pub fn hold() {
     // Nothing but an unknown way makes it fail.
     let _ = only_signal().thread_block();
 }
 
-/// In a child: lets [`SIGNAL`] be the wish, [`DEMAND`] the demand, and the end of `parent` the wish.
+/// In a child: takes [`SIGNAL`] and the end of `parent` for the request, [`DEMAND`] for the demand.
 pub fn install(parent: Pid) {
-    handle(SIGNAL, wish, SaFlags::empty());
+    handle(SIGNAL, request, SaFlags::empty());
     handle(DEMAND, demand, SaFlags::empty());
     // Nothing but unknown values makes this fail, and what follows.
     let _ = set_pdeathsig(SIGNAL);
     if getppid() != parent {
-        // It ended before that was set.
-        PARENT.wish();
+        // The parent ended before that was set.
+        PARENT.request();
     }
     let _ = only_signal().thread_unblock();
 }
@@ -146,8 +146,8 @@ fn only_signal() -> SigSet {
     set
 }
 
-extern "C" fn wish(_signal: libc::c_int) {
-    PARENT.wish();
+extern "C" fn request(_signal: libc::c_int) {
+    PARENT.request();
 }
 
 extern "C" fn demand(_signal: libc::c_int) {

@@ -55,7 +55,7 @@ impl Output {
         }
     }
 
-    /// Writes a line, for which a reader may take so long at most.
+    /// Writes a line, which waits `patience` at most for its reader.
     ///
     /// # Errors
     /// `WouldBlock`: it took longer; `BrokenPipe`: nobody reads any more; what the system says.
@@ -79,7 +79,7 @@ impl Output {
     }
 }
 
-/// Writes a line, for which a reader may take so long at most.
+/// Writes a line, which waits `patience` at most for its reader.
 fn feed(out: &mut (impl Write + AsFd), mut line: &[u8], patience: Duration) -> io::Result<()> {
     while !line.is_empty() {
         match out.write(line) {

@@ -26,7 +26,7 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// A connection, on which a line may wait so long.
+    /// A connection on which a line waits `patience` at most.
     ///
     /// # Errors
     /// None of the places works.

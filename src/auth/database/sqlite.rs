@@ -10,7 +10,7 @@ use rusqlite::{OpenFlags, params_from_iter};
 
 use super::driver::{Connection, Database, Row};
 
-/// After so many steps of its own the library looks at the clock.
+/// How many steps the library makes between two looks at the clock.
 const STEPS: i32 = 10_000;
 
 struct Sqlite {

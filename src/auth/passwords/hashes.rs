@@ -19,7 +19,7 @@ const SCHEMES: [&str; 6] = [
     "{MD5-CRYPT}",
 ];
 
-/// So many of them are for files of ours.
+/// How many of them, from the first on, may stand in files of ours.
 const OUR_SCHEMES: usize = 4;
 
 /// A kind of hash.
@@ -46,7 +46,7 @@ const KINDS: [(&str, Kind, usize); 8] = [
     ("1", Kind::Md5Crypt, 22),
 ];
 
-/// So many of them are for files of ours.
+/// How many of them, from the first on, may stand in files of ours.
 const OUR_KINDS: usize = 4;
 
 /// A hash of a kind that can be checked.

@@ -21,18 +21,18 @@ const HIDDEN: &str = "...";
 
 impl Session {
     /// Says how [`Session::client_is_talking`] finds out.
-    pub(crate) fn set_ear(&mut self, ear: impl Fn(Duration) -> bool + 'static) {
-        self.ear = Some(Box::new(ear));
+    pub(crate) fn set_early_check(&mut self, check: impl Fn(Duration) -> bool + 'static) {
+        self.early_check = Some(Box::new(check));
     }
 
     /// Says whether there is input that was read from the socket but not used yet.
-    pub(crate) fn set_sent_ahead(&mut self, has_sent_ahead: bool) {
-        self.has_sent_ahead = has_sent_ahead;
+    pub(crate) fn set_pipelined_input(&mut self, has_pipelined_input: bool) {
+        self.has_pipelined_input = has_pipelined_input;
     }
 
     /// Says whether the client may send while handlers run: what it sends then is not early.
-    pub(crate) fn give_the_word(&mut self, has_the_word: bool) {
-        self.has_the_word = has_the_word;
+    pub(crate) fn let_client_send(&mut self, may_send: bool) {
+        self.may_send = may_send;
     }
 
     /// The list of plugins that this client has now.

@@ -77,7 +77,7 @@ impl Header {
     }
 
     /// Makes it anew of its own fields, by their positions, and of new ones, each `Name: value`
-    /// with folded lines, in the order given.  Positions that there are not are left out.
+    /// with folded lines, in the order given.  Positions that do not exist are left out.
     pub fn rebuild<'a>(&mut self, parts: impl Iterator<Item = Result<usize, &'a [u8]>>) {
         let (mut fields, mut added) = (vec![], 0);
         for part in parts {

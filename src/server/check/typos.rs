@@ -38,7 +38,7 @@ fn meant_by<'a>(name: &str, files: &[&'a str]) -> Option<&'a str> {
     near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
 }
 
-/// Has a plugin, be it loaded or not, this name among its texts?
+/// Has a plugin, loaded or not, this name among its texts?
 fn is_of_some_plugin(name: &str) -> bool {
     let quoted = format!("\"{name}\"");
     plugin::all().any(|plugin| plugin.source.contains(&quoted))

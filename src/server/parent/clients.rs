@@ -8,7 +8,7 @@ use crate::server::listener::Listener;
 use crate::server::parent::{Dispatch, Parent};
 use crate::server::pre_connection;
 
-/// How many clients are taken before whatever else has happened has its turn.
+/// How many clients are taken before other events have their turn.
 const CLIENTS: usize = 16;
 
 /// How often the log says that every slot is busy.

@@ -178,7 +178,7 @@ impl Parent {
         }
     }
 
-    /// Lets go of the children that there are, as soon as they serve nobody.
+    /// Lets go of all children, each as soon as it serves nobody.
     pub(super) fn replace_children(&mut self) {
         for slot in self.board.iter_mut() {
             slot.outdated = true;

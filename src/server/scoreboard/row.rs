@@ -35,7 +35,7 @@ pub(crate) struct Row {
 }
 
 impl Rows {
-    /// Rows for so many workers.
+    /// Rows for `most` workers.
     ///
     /// # Errors
     /// There is no memory.

@@ -11,12 +11,12 @@ fn pair() -> (UnixStream, Stream) {
     (client, limited(Stream::new(server.into()), LONG))
 }
 
-/// The same stream; every wait of it may take so long.
+/// The same stream with one limit for every wait.
 fn limited(stream: Stream, limit: Duration) -> Stream {
     Stream { waits: Waits::all(limit), ..stream }
 }
 
-/// What comes within so long, in a state in which nobody has to leave.
+/// What comes soon, in a state in which nobody has to leave.
 fn soon(stream: &mut Stream) -> Result<Vec<u8>, End> {
     stream.waits = Waits::all(SOON);
     let line = stream.line(State::Transaction);
@@ -70,7 +70,7 @@ fn a_line_without_end_is_given_up() {
 #[test]
 fn an_ear_hears_what_comes_and_leaves_it_to_the_stream() {
     let (mut client, mut stream) = pair();
-    let ear = stream.ear();
+    let ear = stream.early_check();
     assert!(!ear(Duration::ZERO) && !ear(SOON));
     client.write_all(b"EHLO a\r\n").unwrap();
     assert!(ear(LONG) && ear(Duration::ZERO));
@@ -169,7 +169,7 @@ fn only_an_idle_client_is_stopped() {
     let (mut client, stream) = pair();
     let mut stream = stream.until(&STOP);
     assert_eq!(soon(&mut stream), Err(End::Timeout));
-    STOP.wish();
+    STOP.request();
     assert_eq!(stream.line(State::Command), Err(End::Stopping));
     assert_eq!(soon(&mut stream), Err(End::Timeout));
     client.write_all(b"half").unwrap();
@@ -177,7 +177,7 @@ fn only_an_idle_client_is_stopped() {
     assert_eq!(soon(&mut stream), Err(End::Timeout));
 }
 
-/// The wish may come while the client is waited for, in the middle of a line, too.
+/// The request may come while the client is waited for, in the middle of a line, too.
 #[test]
 fn a_client_that_takes_its_time_is_stopped() {
     static STOP: Stop = Stop::new();
@@ -185,12 +185,12 @@ fn a_client_that_takes_its_time_is_stopped() {
     let mut stream = stream.until(&STOP);
     client.write_all(b"NOOP\r\nNO").unwrap();
     assert_eq!(stream.line(State::Command).unwrap(), b"NOOP");
-    let wisher = std::thread::spawn(|| {
+    let other = std::thread::spawn(|| {
         std::thread::sleep(SOON);
-        STOP.wish();
+        STOP.request();
     });
     assert_eq!(stream.line(State::Command), Err(End::Stopping));
-    wisher.join().unwrap();
+    other.join().unwrap();
     stream.out().extend_from_slice(b"421 later\r\n");
     stream.flush();
     let mut answers = [0; 100];

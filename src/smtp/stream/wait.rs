@@ -18,14 +18,14 @@ use crate::sys::stop::Stop;
 /// How much longer than asked for a read may wait.
 const LATE: Duration = Duration::from_secs(1);
 
-/// A client that says nothing for so long lets us wait.
+/// A client that has been silent for this long lets us wait.
 const SOON: Duration = Duration::from_millis(100);
 
 /// How long the kernel waits before it is looked whether the client was asked to leave: a signal
 /// that comes just before it begins to wait does not end its wait.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// So much a pipe takes at once if it takes anything.
+/// How many octets a pipe takes at once, if it takes any.
 const PIPE: usize = libc::PIPE_BUF;
 
 impl Stream {
@@ -56,9 +56,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits for a client.  The demand to leave ends the wait, and so does the wish where the client
-    /// has to leave at once; it looks as if the client had closed the connection.  So it does if the client was asked in
-    /// another state just before.
+    /// Waits for a client.  The demand to leave ends the wait, and so does the request in a state in
+    /// which the client has to leave at once: the connection looks closed then.  It looks closed as
+    /// well if the request came just before, in another state.
     pub(super) fn unless_asked<T>(
         &mut self,
         state: State,
@@ -67,11 +67,11 @@ impl Stream {
         let Some(stop) = self.stop else { return wait(self) };
         let input = self.input.clone();
         let at_once = state.row().leaves == Leaves::AtOnce;
-        let Some(_wait) = stop.unless_wished(input.as_fd(), at_once) else {
+        let Some(_wait) = stop.unless_requested(input.as_fd(), at_once) else {
             return Err(End::Stopping);
         };
         wait(self).map_err(|end| match end {
-            End::Closed if stop.is_wished() => End::Stopping,
+            End::Closed if stop.is_requested() => End::Stopping,
             _ => end,
         })
     }
@@ -143,7 +143,7 @@ impl Stream {
         if self.stop.is_some_and(Stop::is_demanded) {
             return Err(End::Stopping);
         }
-        let asked = self.stop.is_some_and(Stop::is_wished);
+        let asked = self.stop.is_some_and(Stop::is_requested);
         self.waits.left(wait, Instant::now(), asked)
     }
 }
@@ -165,7 +165,7 @@ impl Writer<'_> {
             if self.stop.is_some_and(Stop::is_demanded) {
                 break Err(End::Stopping);
             }
-            let asked = self.stop.is_some_and(Stop::is_wished);
+            let asked = self.stop.is_some_and(Stop::is_requested);
             let left = match self.waits.left(&mut wait, Instant::now(), asked) {
                 Ok(left) => left,
                 Err(end) => break Err(end),
@@ -215,7 +215,7 @@ impl io::Write for Writer<'_> {
     }
 }
 
-/// Waits once, at most so long; false: nothing has happened.
+/// Waits once, for `limit` at most; false: nothing has happened.
 fn poll_once(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> Result<bool, Errno> {
     // A wait of less than a millisecond is one of a millisecond: else it would be none.
     let limit = PollTimeout::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX);
@@ -234,7 +234,7 @@ pub(super) fn is_sending(socket: &OwnedFd, limit: Duration, stop: Option<&Stop>)
         let left = until.saturating_duration_since(Instant::now());
         match poll_once(socket.as_fd(), PollFlags::POLLIN, left.min(LOOK)) {
             Ok(true) => break,
-            Ok(false) if !left.is_zero() && !stop.is_some_and(Stop::is_wished) => {}
+            Ok(false) if !left.is_zero() && !stop.is_some_and(Stop::is_requested) => {}
             _ => return false,
         }
     }

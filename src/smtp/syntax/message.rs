@@ -1,4 +1,4 @@
-//! A message while it comes in, in pieces of any size, be it after DATA or in chunks: limits, line
+//! A message while it comes in, in pieces of any size, after DATA or in chunks: limits, line
 //! ends, the end of its header section.
 
 use std::io;
@@ -45,7 +45,7 @@ pub struct Limits {
 pub enum Fault<'a> {
     /// It cannot be stored.
     Store(&'a io::Error),
-    /// So many octets are more than so many.
+    /// It has more octets, the first number, than it may have, the second.
     TooBig(u64, u64),
     /// The header section is too large.
     HeaderTooLarge,

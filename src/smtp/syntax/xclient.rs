@@ -13,7 +13,7 @@ const UNKNOWN: [&str; 2] = ["[UNAVAILABLE]", "[TEMPUNAVAIL]"];
 /// What was said so far of the one in whose name the client speaks.  None: nothing was said;
 /// `Some(None)`: that it is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct Attributes {
     pub(crate) host: Option<Option<String>>,
     pub(crate) ip: Option<Option<IpAddr>>,
     pub(crate) port: Option<Option<u16>>,
@@ -24,7 +24,7 @@ pub struct Said {
 }
 
 /// Notes a decoded value, None for one that is not known.  None: the value is malformed.
-type Set = fn(&mut Said, Option<&str>) -> Option<()>;
+type Set = fn(&mut Attributes, Option<&str>) -> Option<()>;
 
 /// The attributes, in the order in which EHLO names them.
 const ATTRIBUTES: [(&str, Set); 8] = [
@@ -48,7 +48,7 @@ pub fn names() -> String {
 ///
 /// # Errors
 /// What is wrong, for the client.
-pub fn parse(argument: &str, said: &mut Said) -> Result<(), String> {
+pub fn parse(argument: &str, said: &mut Attributes) -> Result<(), String> {
     if argument.is_empty() {
         return Err("Syntax error, XCLIENT attribute=value ...".into());
     }
@@ -117,8 +117,8 @@ fn protocol(value: &str) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn read(argument: &str) -> Result<Said, String> {
-        let mut said = Said::default();
+    fn read(argument: &str) -> Result<Attributes, String> {
+        let mut said = Attributes::default();
         parse(argument, &mut said).map(|()| said)
     }
 
@@ -128,7 +128,7 @@ mod tests {
             "NAME=mx.example addr=192.0.2.7 Port=4000 PROTO=esmtp HELO=a+20b+2B=+c3+A4 \
              LOGIN=me@example.net DESTADDR=ipv6:2001:db8::1 DESTPORT=25",
         );
-        let want = Said {
+        let want = Attributes {
             host: Some(Some("mx.example".into())),
             ip: Some(Some([192, 0, 2, 7].into())),
             port: Some(Some(4000)),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_said_so() {
         let all = names().replace(' ', "=[UNAVAILABLE] ") + "=[tempunavail]";
-        let want = Said {
+        let want = Attributes {
             host: Some(None),
             ip: Some(None),
             port: Some(None),
@@ -153,7 +153,7 @@ mod tests {
             local_port: Some(None),
         };
         assert_eq!(read(&all), Ok(want));
-        assert_eq!(read("PROTO=SMTP"), Ok(Said::default()));
+        assert_eq!(read("PROTO=SMTP"), Ok(Attributes::default()));
     }
 
     #[test]

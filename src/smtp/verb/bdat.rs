@@ -90,9 +90,9 @@ fn next(dialogue: &mut Dialogue) -> Next {
     if !has_recipients(dialogue) {
         return refused(Reply::new(503, "5.5.1", "RCPT first"), 0);
     }
-    dialogue.session.give_the_word(true);
+    dialogue.session.let_client_send(true);
     let decision = dialogue.consult(Hook::Data, &Call::Nothing);
-    dialogue.session.give_the_word(false);
+    dialogue.session.let_client_send(false);
     match refusal(Hook::Data, &decision, "") {
         Some((reply, close)) => {
             refuse(dialogue, reply.clone());

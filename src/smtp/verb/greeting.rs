@@ -1,4 +1,4 @@
-//! The greeting, be it the first one or that after XCLIENT.
+//! The greeting: the first one, and that after XCLIENT.
 
 use crate::hook::{Call, Hook};
 use crate::settings::SMTPGREETING;

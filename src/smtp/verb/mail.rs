@@ -27,8 +27,8 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
         Ok(found) => found,
         Err(unread) => return Ok(unread.reply(NO_PATH)),
     };
-    let mended = dialogue.ask(Hook::MailPre, &Call::Path(&path, &params))?;
-    let path = if mended.code() == Code::Ok { mended.text() } else { &path };
+    let rewritten = dialogue.ask(Hook::MailPre, &Call::Path(&path, &params))?;
+    let path = if rewritten.code() == Code::Ok { rewritten.text() } else { &path };
     let sender = match Address::parse(path) {
         _ if is_nobody(path) => Address::null(),
         Ok(address) if is_readable(&address, &params) => address,

@@ -34,8 +34,8 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if most > 0 && dialogue.session.transaction.recipients().len() as u64 >= most {
         return Ok(Reply::new(452, "4.5.3", "Too many recipients"));
     }
-    let mended = dialogue.ask(Hook::RcptPre, &Call::Path(&path, &params))?;
-    let path = if mended.code() == Code::Ok { mended.text() } else { &path };
+    let rewritten = dialogue.ask(Hook::RcptPre, &Call::Path(&path, &params))?;
+    let path = if rewritten.code() == Code::Ok { rewritten.text() } else { &path };
     let recipient = match Address::parse(path) {
         Ok(address) if !is_readable(&address, &dialogue.session.transaction.mail_params) => {
             return Ok(Reply::new(501, "5.6.7", NO_PATH));

@@ -1,4 +1,4 @@
-//! A message that is received, be it after DATA or in chunks.
+//! A message that is received, after DATA or in chunks.
 
 use std::io;
 

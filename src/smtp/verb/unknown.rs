@@ -10,7 +10,7 @@ pub(crate) fn unknown(dialogue: &mut Dialogue, line: &str) -> Answer {
     unrecognized(dialogue, verb, argument)
 }
 
-/// Answers a command that there is not, or not for this client; `verb` is empty for an empty line.
+/// Answers a command that does not exist, or not for this client; `verb` is empty for an empty line.
 pub(crate) fn unrecognized(dialogue: &mut Dialogue, verb: &str, argument: &str) -> Answer {
     let call = Call::Command(&verb.to_lowercase(), argument.trim());
     dialogue.ask(Hook::UnrecognizedCommand, &call)?;

@@ -6,7 +6,7 @@ use crate::log::Level;
 use crate::smtp::dialogue::{Answer, Dialogue};
 use crate::smtp::service::may_use_xclient;
 use crate::smtp::syntax::reply::Reply;
-use crate::smtp::syntax::xclient::{Said, parse};
+use crate::smtp::syntax::xclient::{Attributes, parse};
 use crate::smtp::verb::greeting::greeting;
 use crate::smtp::verb::starttls::TLS_ENABLED;
 use crate::sys::title;
@@ -24,7 +24,7 @@ pub(crate) fn xclient(dialogue: &mut Dialogue, argument: &str) -> Answer {
         let text = "XCLIENT is not allowed within a transaction";
         return Ok(Reply::new(503, "5.5.1", text));
     }
-    let mut said = dialogue.speaks_for.clone();
+    let mut said = dialogue.xclient.clone();
     match parse(argument, &mut said) {
         Ok(()) => change(dialogue, said),
         Err(why) => Ok(Reply::new(501, "5.5.4", &why)),
@@ -32,7 +32,7 @@ pub(crate) fn xclient(dialogue: &mut Dialogue, argument: &str) -> Answer {
 }
 
 /// Begins anew with the client that `said` describes.
-fn change(dialogue: &mut Dialogue, said: Said) -> Answer {
+fn change(dialogue: &mut Dialogue, said: Attributes) -> Answer {
     dialogue.reset_transaction();
     dialogue.session.forget_results();
     dialogue.auth_failures = 0;
@@ -62,7 +62,7 @@ fn change(dialogue: &mut Dialogue, said: Said) -> Answer {
     connection.relay_client = connection.auth_user.is_some();
     title::serves(connection.remote_ip);
     let text = format!("XCLIENT: {peer} speaks for {}", connection.remote_ip);
-    dialogue.speaks_for = said;
+    dialogue.xclient = said;
     dialogue.log(Level::Info, text);
     let greeting = greeting(dialogue);
     // As with AUTH, no list of clients that must not relay is stronger.

@@ -16,7 +16,7 @@ use crate::smtp::waits::State;
 /// The longest line of an exchange in octets (RFC 4954 4).
 const LONGEST: usize = 12288;
 
-/// After so many failed attempts the connection is closed.
+/// How many failed attempts close the connection.
 const MOST_FAILURES: u32 = 5;
 
 /// One mechanism: its name, its own hook, and how it is done.

@@ -103,7 +103,7 @@ fn known(
     Ok(verdict)
 }
 
-/// A salt that is always the same for one user, be it one that there is or not.
+/// A salt that is always the same for one name, whether there is such a user or not.
 fn salt(dialogue: &mut Dialogue, user: &str) -> Vec<u8> {
     let secret = dialogue.session.setting(SCRAM_SECRET).unwrap_or_else(|| {
         let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
