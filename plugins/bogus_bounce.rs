@@ -162,7 +162,7 @@ mod tests {
         for (line, why) in [
             (
                 "bogus_bounce refuse",
-                "argument action has the value 'refuse' (known: log, deny, denysoft)",
+                "argument action has the value 'refuse' (expected: log, deny, denysoft)",
             ),
             ("bogus_bounce action refuse", "has the value 'refuse'"),
             ("bogus_bounce deny soft", "unknown argument 'deny'"),

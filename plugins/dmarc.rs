@@ -93,7 +93,7 @@ fn suffixes(args: &Args) -> Result<Option<Rc<Suffixes>>> {
         None | Some("walk") => Ok(None),
         Some("suffixes") => Suffixes::shared(Path::new(file)).map(Some),
         Some(other) => Err(Error::new(format!(
-            "argument discovery has the value '{other}' (known: walk, suffixes)"
+            "argument discovery has the value '{other}' (expected: walk, suffixes)"
         ))),
     }
 }

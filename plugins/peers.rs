@@ -11,7 +11,7 @@
 //!     these that is there:
 //!
 //!       1. the file named as its address, 192.0.2.7 or 2001:db8::7
-//!       2. the file named as its first numbers, as many as possible: 192.0.2, then 192.0, then 192;
+//!       2. the file named as the beginning of it, the longest first: 192.0.2, then 192.0, then 192;
 //!          or 2001:db8:0:0, ..., then 2001:db8, then 2001
 //!       3. local, for 127.0.0.0/8 and ::1
 //!       4. 0
@@ -125,7 +125,7 @@ impl Lists {
                     Some(network) => lists.networks.push((network, at)),
                     None => {
                         let what =
-                            "is neither an address, nor the first numbers of one, local or 0";
+                            "is neither an address, nor the beginning of one, nor local or 0";
                         return Err(Error::new(format!("{} {what}", path.display())));
                     }
                 },

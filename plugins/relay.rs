@@ -36,14 +36,14 @@
 //!
 //!         192.0.2.1          an address
 //!         2001:db8::1
-//!         192.168.42.        the first numbers of an address, with a dot or colon behind them
+//!         192.168.42.        the beginning of an address, with a dot or colon at its end
 //!         2001:db8:
 //!         10.1.0.0/16        a network
 //!         2001:db8:7::/48
 //!
 //!     A line that is none of them is written to the log and skipped.
 //!
-//!     The keys of morerelayclients.cdb are addresses and first numbers, not networks.
+//!     The keys of morerelayclients.cdb are addresses and beginnings of them, not networks.
 //!
 //! SEE ALSO
 //!     rcpt_ok
@@ -103,7 +103,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
 /// The clients of one file.
 #[derive(Debug, Default)]
 struct Clients {
-    /// Addresses, and first numbers of some.
+    /// Addresses, and beginnings of addresses.
     octets: Networks,
     /// Networks.
     blocks: Networks,
@@ -119,7 +119,9 @@ impl Clients {
             } else if let Some(network) = leading_numbers(word) {
                 octets.push(network);
             } else {
-                let text = format!("no address, first numbers of one, or network: '{word}'");
+                let text = format!(
+                    "neither an address, nor the beginning of one, nor a network: '{word}'"
+                );
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
@@ -137,7 +139,7 @@ fn in_map(session: &Session, ip: IpAddr) -> Option<&'static str> {
     keys(ip).iter().any(|key| map.contains(key)).then_some("octet")
 }
 
-/// Everything that an address can be in a map: itself and its first numbers.
+/// Everything that an address can be in a map: itself and its beginnings.
 fn keys(ip: IpAddr) -> Vec<String> {
     let mut keys = vec![ip.to_string()];
     match ip {
@@ -331,7 +333,7 @@ mod tests {
         assert!(trial.session.connection.relay_client);
         for (index, word) in wrong.iter().enumerate() {
             let line = format!(
-                "relayclients:{}: no address, first numbers of one, or network: '{word}'",
+                "relayclients:{}: neither an address, nor the beginning of one, nor a network: '{word}'",
                 index + 1
             );
             assert!(trial.log().contains(&line), "{line}\n{}", trial.log());

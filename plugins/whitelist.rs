@@ -281,7 +281,9 @@ impl Hosts {
                 let end = if word.contains(':') { ':' } else { '.' };
                 beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
-                let text = format!("no address, beginning of one, or network: '{word}'");
+                let text = format!(
+                    "neither an address, nor the beginning of one, nor a network: '{word}'"
+                );
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
@@ -339,8 +341,12 @@ mod tests {
         let list = "localhost\n10.0.0.0/33\n192.0.2.1";
         let mut trial = Trial::new("whitelist", &[("whitelisthosts", list)]);
         assert_eq!(trial.plain(Hook::Connect), OK);
-        assert!(trial.log().contains("whitelisthosts:1: no address, beginning of one, or network"));
-        assert!(trial.log().contains("whitelisthosts:2: no address, beginning of one, or network"));
+        assert!(trial.log().contains(
+            "whitelisthosts:1: neither an address, nor the beginning of one, nor a network"
+        ));
+        assert!(trial.log().contains(
+            "whitelisthosts:2: neither an address, nor the beginning of one, nor a network"
+        ));
     }
 
     #[test]

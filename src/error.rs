@@ -30,7 +30,7 @@ impl Error {
         value: impl fmt::Display,
         known: impl fmt::Display,
     ) -> Error {
-        Error::new(format!("argument {name} has the value '{value}' (known: {known})"))
+        Error::new(format!("argument {name} has the value '{value}' (expected: {known})"))
     }
 
     /// Something has to be installed first.

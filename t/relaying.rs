@@ -100,9 +100,9 @@ const LISTS: [(&str, &str, &str); 13] = [
     ("whitelistsenders", "@at.test", "at.test is one"),
     ("whitelistrcpt", ".wild.test", "subdomains of wild.test have a line each"),
     ("whitelisthelo", "bob@at.test", "at.test is one"),
-    ("whitelisthosts", "wild.test", "no address, beginning of one, or network"),
-    ("relayclients", "10.1", "no address, first numbers of one, or network"),
-    ("norelayclients", "localhost", "no address, first numbers of one, or network"),
+    ("whitelisthosts", "wild.test", "neither an address, nor the beginning of one, nor a network"),
+    ("relayclients", "10.1", "neither an address, nor the beginning of one, nor a network"),
+    ("norelayclients", "localhost", "neither an address, nor the beginning of one, nor a network"),
     ("rcpt_regexp", "@at.test OK", "no address"),
     ("hosts_allow", "at.test DENY", "no address or network"),
 ];

@@ -285,7 +285,12 @@ mod tests {
                 "/nonexistent/program /bin/true",
                 "not the path of a program: '/nonexistent/program'",
             ),
-            ("path /bin/true", "", "unknown argument 'path' (known: checkpw, true, sudo)"),
+            (
+                "path /bin/true",
+                "",
+                "unknown argument 'path' (known: checkpw, true, sudo, loglevel, reject, \
+                 reject_type, timeout, on_error)",
+            ),
         ] {
             let line = format!("auth/auth_checkpassword {args}");
             let found = Trial::load(&line, &[("smtpauth-checkpassword", file)]).err().unwrap();

@@ -414,7 +414,7 @@ mod tests {
             ("", "dsn dbi:SQLite:/x\nquery SELECT 1", "the query has none of :user"),
             ("", "dsn dbi:SQLite:/x\nquery :user\nscheme md5", "scheme is 'md5'"),
             ("", "dns x", "unknown setting 'dns'"),
-            ("dsn x", "", "unknown argument 'dsn' (known: file)"),
+            ("dsn x", "", "unknown argument 'dsn' (known: file, loglevel, "),
             ("file other", "dsn x", "other: setting missing: dsn"),
         ] {
             let line = format!("auth/auth_sql {args}");

@@ -143,7 +143,11 @@ mod tests {
     #[test]
     fn wrong_arguments_stop_the_start() {
         for (args, error) in [
-            ("localhost", "unknown argument 'localhost' (known: host, port)"),
+            (
+                "localhost",
+                "unknown argument 'localhost' (known: host, port, loglevel, reject, \
+                 reject_type, timeout, on_error)",
+            ),
             ("port 0", "not a port: '0'"),
             ("host /run/vpopmaild", "not a host: '/run/vpopmaild'"),
             ("host a@b", "Bad data in server: a@b"),

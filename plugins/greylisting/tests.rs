@@ -309,7 +309,7 @@ fn the_file_has_arguments_and_config_plugins_counts_before_it() {
         "{log}"
     );
     assert!(
-        log.contains("denysoft_greylist:5: argument sender has the value 'x' (known: 0, 1)"),
+        log.contains("denysoft_greylist:5: argument sender has the value 'x' (expected: 0, 1)"),
         "{log}"
     );
     // A change counts at once.
@@ -386,20 +386,20 @@ fn arguments_without_meaning_are_errors() {
     for (line, text) in [
         (
             "remote_ip maybe",
-            "argument remote_ip has the value 'maybe' (known: 0, 1, network, name)",
+            "argument remote_ip has the value 'maybe' (expected: 0, 1, network, name)",
         ),
         ("soft 1", "unknown argument 'soft' (known: remote_ip, "),
         ("sender", "argument sender has no value"),
         (
             "black_timeout 5m",
-            "argument black_timeout has the value '5m' (known: a number of seconds)",
+            "argument black_timeout has the value '5m' (expected: a number of seconds)",
         ),
         ("black_timeout 60 grey_timeout 60", "grey_timeout and white_timeout have to be longer"),
-        ("p0f colour,red", "argument p0f has the value 'colour,red' (known: genre,VALUE"),
+        ("p0f colour,red", "argument p0f has the value 'colour,red' (expected: genre,VALUE"),
         ("p0f genre", "argument p0f has the value 'genre'"),
-        ("reject naughty", "argument reject has the value 'naughty' (known: 0, 1)"),
-        ("mode on", "argument mode has the value 'on' (known: denysoft, testonly, off)"),
-        ("spf pass", "argument spf has the value 'pass' (known: 0, 1, domain)"),
+        ("reject naughty", "argument reject has the value 'naughty' (expected: 0, 1)"),
+        ("mode on", "argument mode has the value 'on' (expected: denysoft, testonly, off)"),
+        ("spf pass", "argument spf has the value 'pass' (expected: 0, 1, domain)"),
     ] {
         let error = Trial::load(&format!("greylisting {line}"), &[]).err().unwrap().to_string();
         assert!(error.contains(text), "{line}: {error}");

@@ -323,7 +323,7 @@ mod tests {
             ("logging/syslog priority LOG_LOUD", "no log level 'LOUD'"),
             ("logging/syslog ident a/b", "argument ident has the value 'a/b'"),
             ("logging/syslog facility LOG_POST", "argument facility has the value 'LOG_POST'"),
-            ("logging/syslog logsock udp,console", "'console' (known: unix, stream, udp, tcp)"),
+            ("logging/syslog logsock udp,console", "'console' (expected: unix, stream, udp, tcp)"),
             ("logging/syslog logsock", "no value"),
             ("logging/syslog colour red", "unknown argument 'colour'"),
             ("logging/syslog format xml", "no log format 'xml'"),

@@ -188,10 +188,10 @@ fn some_messages_are_not_looked_at() {
 #[test]
 fn wrong_arguments_stop_the_start() {
     for (args, error) in [
-        ("reject much", "argument reject has the value 'much' (known: a score, userprefs)"),
+        ("reject much", "argument reject has the value 'much' (expected: a score, userprefs)"),
         ("reject NaN", "argument reject has the value 'NaN'"),
         ("spamd_socket localhost", "no port in 'localhost'"),
-        ("headers all", "argument headers has the value 'all' (known: none)"),
+        ("headers all", "argument headers has the value 'all' (expected: none)"),
         ("leave_old_headers no", "argument leave_old_headers has the value 'no'"),
         ("munge_subject_threshold x", "argument munge_subject_threshold has the value 'x'"),
         ("threshold 5", "unknown argument 'threshold'"),

@@ -74,7 +74,12 @@ mod tests {
         for (line, args, error) in [
             ("bass x", "", "config hook:1: unknown setting 'bass'"),
             ("base", "", "config hook:1: no value for 'base'"),
-            ("base x", "bass y", "unknown argument 'bass' (known: base, host)"),
+            (
+                "base x",
+                "bass y",
+                "unknown argument 'bass' (known: base, host, loglevel, reject, \
+                 reject_type, timeout, on_error)",
+            ),
             ("base x", "host", "argument host has no value"),
         ] {
             assert_eq!(settings(&[line], args).unwrap_err().to_string(), error);

@@ -157,7 +157,10 @@ impl Args {
         let words = self.positional();
         for pair in words.chunks(2) {
             if !known.iter().any(|name| name.eq_ignore_ascii_case(pair[0])) {
-                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                // All plugins have the universal ones.
+                let more = UNIVERSAL.iter().filter(|name| !known.contains(name));
+                let known: Vec<&str> = known.iter().chain(more).copied().collect();
+                let known = known.join(", ");
                 return Err(Error::new(format!("unknown argument '{}' (known: {known})", pair[0])));
             }
             if pair.len() == 1 {
@@ -227,7 +230,8 @@ mod tests {
             "argument check-at has the value 'DATA': invalid digit found in string"
         );
         assert!(args.only(&["wait", "check-at", "only"]).is_ok());
-        assert!(args.only(&["wait"]).unwrap_err().to_string().contains("unknown argument"));
+        let error = args.only(&["wait", "reject"]).unwrap_err().to_string();
+        assert!(error.starts_with("unknown argument 'check-at' (known: wait, reject, loglevel, "));
     }
 
     #[test]
@@ -255,7 +259,7 @@ mod tests {
         assert_eq!(args("").one_of("policy", &known, 7), Ok(7));
         assert_eq!(
             args("policy lax").one_of("policy", &known, 0).unwrap_err().to_string(),
-            "argument policy has the value 'lax' (known: lenient, strict)"
+            "argument policy has the value 'lax' (expected: lenient, strict)"
         );
     }
 

@@ -326,7 +326,7 @@ mod tests {
         let empty = empty.path().display();
         for (line, error) in [
             ("tls".to_owned(), "argument tls has no value"),
-            ("tls yes".into(), "argument tls has the value 'yes' (known: no, may, must, first)"),
+            ("tls yes".into(), "argument tls has the value 'yes' (expected: no, may, must, first)"),
             ("auth_user u".into(), "auth_user and auth_password_file belong together"),
             ("auth_password_file f".into(), "auth_user and auth_password_file belong together"),
             ("ca /f".into(), "the argument ca is for 'tls must' and 'tls first'"),

@@ -19,7 +19,7 @@ pub fn network(word: &str) -> Option<IpNet> {
     Some(network.trunc())
 }
 
-/// Reads the first numbers of addresses, with a dot or colon behind them: `192.168.` or `2001:db8:`.
+/// Reads the beginning of addresses, with a dot or colon at its end: `192.168.` or `2001:db8:`.
 /// Where the last group of an IPv6 address is written out, `2001:0db8`, the colon may be left out.
 pub fn leading_numbers(word: &str) -> Option<IpNet> {
     if let Some(numbers) = word.strip_suffix('.') {
