@@ -4,7 +4,7 @@
 //! `QPSMTPD_ROUNDS=600 cargo test --release --test t store::` kills as many workers.
 
 // Redis, which hosts share.
-mod redis;
+pub(crate) mod redis;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};

@@ -13,14 +13,14 @@ use super::{ask, config, load, program, said, start};
 use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, free_port, poll};
 
 /// A server for one test.
-struct Redis {
-    process: Process,
-    port: u16,
+pub(crate) struct Redis {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
 }
 
 impl Redis {
     /// Starts `redis-server` with these options in a folder of its own.
-    fn start(folder: &Path, options: &[&str]) -> Redis {
+    pub(crate) fn start(folder: &Path, options: &[&str]) -> Redis {
         Redis::on(free_port(), folder, options)
     }
 
