@@ -114,9 +114,9 @@
 //!     naughty, hosts_allow, earlytalker, whitelist; docs/store.md
 //! ```
 
+mod people;
 mod record;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use self::record::{Conduct, Record, Rules};
@@ -129,7 +129,7 @@ use crate::hook::{
 use crate::log::Level;
 use crate::mail::{Address, host};
 use crate::state::Note;
-use crate::store::{ByAddress, Keep, Kept, Put, Table, network};
+use crate::store::{ByAddress, Put, Table, network};
 
 /// The table of the store.
 const TABLE: &str = "karma";
@@ -175,9 +175,9 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         hooks.max_from_ip(move |ip, max| allowed(known.get(network(ip)), max));
     }
     let tlds = hooks.rows("karma_tlds", tld);
-    hooks.keeps(TABLE, move |kept| explain(kept, &rules));
-    hooks.store_command(TABLE, "capture", move |table, ip| capture(table, ip, &rules));
-    hooks.store_command(TABLE, "release", move |table, ip| release(table, ip, &rules));
+    hooks.keeps(TABLE, move |kept| people::explain(kept, &rules));
+    hooks.store_command(TABLE, "capture", move |table, ip| people::capture(table, ip, &rules));
+    hooks.store_command(TABLE, "release", move |table, ip| people::release(table, ip, &rules));
     let known = histories.clone();
     hooks.connect(move |session| greet(session, &known, &rules));
     hooks.mail(move |session, sender, _params| {
@@ -382,53 +382,6 @@ fn know(session: &Session, histories: &ByAddress, history: i64) {
 /// Where the client's record is.
 fn entry(session: &Session) -> (Table, String) {
     (session.store(TABLE), network(session.connection.remote_ip).to_string())
-}
-
-fn explain(kept: &Kept, rules: &Rules) -> String {
-    let Ok(record) = kept.value.parse::<Record>();
-    let forgotten = kept.left.as_secs() / 86400;
-    let record = record.shown(kept.now, rules);
-    format!("{record}; forgotten in {forgotten} days if it does not come back")
-}
-
-/// The command `capture`: a penalty, as if the address had been naughty.
-fn capture(table: &Table, ip: &str, rules: &Rules) -> Result<String> {
-    let now = table.now();
-    change(
-        table,
-        ip,
-        |old| {
-            let mut record = old.unwrap_or_default();
-            record.naughty = record.naughty.saturating_add(1);
-            record.start = now.as_secs();
-            Some(record)
-        },
-        rules,
-    )
-}
-
-/// The command `release`: no penalty, and no naughty connections.
-fn release(table: &Table, ip: &str, rules: &Rules) -> Result<String> {
-    change(table, ip, |old| Some(Record { start: 0, naughty: 0, ..old? }), rules)
-}
-
-fn change(
-    table: &Table,
-    ip: &str,
-    change: impl Fn(Option<Record>) -> Option<Record>,
-    rules: &Rules,
-) -> Result<String> {
-    let ip: IpAddr = ip.parse().map_err(|_| format!("not an IP: {ip}"))?;
-    let key = network(ip).to_string();
-    let now = table.now();
-    let changed = table.update(&key, |old| match change(old) {
-        Some(record) => (Put(record, record.time(now, rules)), Some(record)),
-        None => (Keep, None),
-    });
-    match changed.map_err(Error::new)? {
-        Some(record) => Ok(format!("{key}: {}", record.shown(now, rules))),
-        None => Err(Error::new(format!("nothing is known of {key}"))),
-    }
 }
 
 #[cfg(test)]

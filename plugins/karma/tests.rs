@@ -1,5 +1,6 @@
 //! Dialogues whose end the record tells.
 
+use super::people::{capture, explain, release};
 use super::*;
 use crate::hook::{Hook, WHITELISTHOST, WHITELISTSENDER};
 use crate::testing::Trial;
