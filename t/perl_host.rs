@@ -20,6 +20,7 @@ mod message;
 
 // Configuration, inheritance, instances, modules.
 mod sources;
+mod store;
 
 // Plugins that die, end, return nonsense, print.
 mod errors;

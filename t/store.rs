@@ -34,8 +34,7 @@ pub(crate) fn program() -> PathBuf {
 
 pub(crate) fn config(plugins: &str) -> Config {
     let plugins = plugins.to_owned() + "\nrcpt_ok\nqueue/maildir {work}/Maildir";
-    let config = Config::new().set("plugins", &plugins).set("junk_commands", "0");
-    config.set("store", "lmdb {work}/store 64M")
+    Config::new().set("plugins", &plugins).set("junk_commands", "0")
 }
 
 pub(crate) fn start<'a>(config: &'a Config, model: Model, more: &[&str]) -> Server<'a> {

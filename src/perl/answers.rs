@@ -8,6 +8,7 @@ use crate::log::Level;
 use crate::perl::file::{self, LfFile};
 use crate::perl::mirror;
 use crate::perl::protocol::Refused;
+use crate::perl::store;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
 use crate::perl::{Asker, Perl};
@@ -18,7 +19,7 @@ type Answer = Result<Item, Refused>;
 type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
-const QUESTIONS: [(&str, Run); 25] = [
+const QUESTIONS: [(&str, Run); 28] = [
     ("log", log),
     // Lines that are held are written before any question is answered.
     ("held", |_, _, _| Ok(Item::Undef)),
@@ -45,6 +46,9 @@ const QUESTIONS: [(&str, Run); 25] = [
     ("cannot_work", cannot_work),
     ("isa_native", isa_native),
     ("parent", parent),
+    ("store_get", |_, asker, args| Ok(store::get(session(asker)?, args)?)),
+    ("store_swap", |_, asker, args| Ok(store::swap(session(asker)?, args)?)),
+    ("store_keys", |_, asker, args| Ok(store::keys(session(asker)?, args)?)),
 ];
 
 impl Perl {

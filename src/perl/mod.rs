@@ -31,6 +31,7 @@ mod process;
 mod protocol;
 mod serving;
 mod source;
+mod store;
 mod verdict;
 mod wire;
 

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::perl::link::Link;
 
 /// The library that plugins see, by the names under which Perl looks for its parts.
-const LIBRARY: [(&str, &str); 26] = [
+const LIBRARY: [(&str, &str); 27] = [
     ("Qpsmtpd.pm", include_str!("lib/Qpsmtpd.pm")),
     ("Qpsmtpd/Address.pm", include_str!("lib/Qpsmtpd/Address.pm")),
     ("Qpsmtpd/Auth.pm", include_str!("lib/Qpsmtpd/Auth.pm")),
@@ -33,6 +33,7 @@ const LIBRARY: [(&str, &str); 26] = [
     ("Qpsmtpd/DB.pm", include_str!("lib/Qpsmtpd/DB.pm")),
     ("Qpsmtpd/DB/File/DBM.pm", include_str!("lib/Qpsmtpd/DB/File/DBM.pm")),
     ("Qpsmtpd/DB/Redis.pm", include_str!("lib/Qpsmtpd/DB/Redis.pm")),
+    ("Qpsmtpd/DB/Store.pm", include_str!("lib/Qpsmtpd/DB/Store.pm")),
     ("Qpsmtpd/DSN.pm", include_str!("lib/Qpsmtpd/DSN.pm")),
     ("Qpsmtpd/Header.pm", include_str!("lib/Qpsmtpd/Header.pm")),
     ("Qpsmtpd/Host.pm", include_str!("lib/Qpsmtpd/Host.pm")),

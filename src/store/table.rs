@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::store::engine::{Change, Found, Result};
+use crate::store::engine::{Change, Changer, Found, Result};
 use crate::store::{Store, Unavailable};
 
 /// Longer keys are shortened: LMDB takes 511 octets.
@@ -41,9 +41,9 @@ pub struct Kept {
 }
 
 impl Table {
-    /// The table `name` of a store that has to answer by `until`, and within
-    /// its own limit.
-    pub(crate) fn new(store: Rc<Store>, name: &str, until: Option<Instant>) -> Table {
+    /// The table `name` of a store that has to answer by `until`, and within its own limit.  Plugins have
+    /// `session.store(NAME)`.
+    pub fn new(store: Rc<Store>, name: &str, until: Option<Instant>) -> Table {
         Table { store, prefix: prefix(name), until }
     }
 
@@ -52,9 +52,14 @@ impl Table {
     /// # Errors
     /// The store does not answer.
     pub fn get<T: FromStr>(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
-        let key = self.key(key.as_ref());
-        let value = self.store.ask(self.until, |engine, at| engine.get(&key, at))?;
+        let value = self.get_octets(key.as_ref())?;
         Ok(value.and_then(|value| parsed(&value)))
+    }
+
+    /// The same as it is kept.
+    pub(crate) fn get_octets(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let key = self.key(key);
+        self.store.ask(self.until, |engine, at| engine.get(&key, at))
     }
 
     /// Changes the entry `key` as `change` says, which is given the value that there is, as
@@ -69,20 +74,23 @@ impl Table {
         key: impl AsRef<[u8]>,
         mut change: impl FnMut(Option<T>) -> (Change<T>, R),
     ) -> Result<R> {
-        let key = self.key(key.as_ref());
         let mut said = None;
-        self.store.ask(self.until, |engine, at| {
-            engine.update(&key, at, &mut |old| {
-                let (changed, beside) = change(old.and_then(parsed));
-                said = Some(beside);
-                match changed {
-                    Change::Keep => Change::Keep,
-                    Change::Put(value, time) => Change::Put(value.to_string().into_bytes(), time),
-                    Change::Remove => Change::Remove,
-                }
-            })
+        self.update_octets(key.as_ref(), &mut |old| {
+            let (changed, beside) = change(old.and_then(parsed));
+            said = Some(beside);
+            match changed {
+                Change::Keep => Change::Keep,
+                Change::Put(value, time) => Change::Put(value.to_string().into_bytes(), time),
+                Change::Remove => Change::Remove,
+            }
         })?;
         said.ok_or_else(|| Unavailable::now("nothing was changed"))
+    }
+
+    /// The same with values as they are kept.
+    pub(crate) fn update_octets(&self, key: &[u8], change: Changer<'_>) -> Result<()> {
+        let key = self.key(key);
+        self.store.ask(self.until, |engine, at| engine.update(&key, at, change))
     }
 
     /// Gives `key` a value for so long, whatever it had.

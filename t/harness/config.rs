@@ -20,6 +20,7 @@ const FILES: &[(&str, &str)] = &[
     ("timeout", "20"),
     ("timeout_overload", "20"),
     ("spool_dir", "{work}/spool"),
+    ("store", "lmdb {work}/store 64M"),
 ];
 
 /// Variables of the one who runs the tests that a daemon would listen to.
