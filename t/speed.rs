@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench speed                     everything, in about half an hour
-//! cargo bench --bench speed -- jobs             only that: jobs, growth, plugins or slow
+//! cargo bench --bench speed -- jobs             only that: jobs, growth, plugins, slow or store
+//! cargo bench --bench speed -- store URL        the store, with a Redis server, too
 //! cargo bench --bench speed -- slow every       only slow clients in every state of a session
 //! cargo bench --bench speed -- jobs against DIR beside the programs of another build, in DIR
 //! cargo bench --bench speed -- profile prefork  where the time goes, with perf(1)
@@ -29,6 +30,8 @@ mod server;
 mod sink;
 #[path = "speed/slow.rs"]
 mod slow;
+#[path = "speed/store.rs"]
+mod store;
 
 use client::Job;
 use server::{Kind, Setup};
@@ -57,16 +60,20 @@ fn main() -> ExitCode {
         [] => jobs(None)
             .and_then(|()| growth())
             .and_then(|()| plugins())
+            .and_then(|()| store::measure(None))
             .and_then(|()| slow::measure(true)),
         ["jobs"] => jobs(None),
         ["jobs", "against", other] => jobs(Some(Path::new(other))),
         ["growth"] => growth(),
         ["plugins"] => plugins(),
+        ["store"] => store::measure(None),
+        ["store", url] => store::measure(Some(url)),
         ["slow"] => slow::measure(true),
         ["slow", "every"] => slow::measure(false),
         ["profile", kind] => profile(kind),
         _ => Err(
-            "arguments: nothing, jobs [against DIR], growth, plugins, slow [every], profile SERVER"
+            "arguments: nothing, jobs [against DIR], growth, plugins, store [URL], slow [every], \
+             profile SERVER"
                 .into(),
         ),
     };
