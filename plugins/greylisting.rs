@@ -87,8 +87,25 @@
 //!     whitelistrcpt       of the transaction: how many recipients are on a white list
 //!
 //! STORE
-//!     `greylisting`: a client, sender and recipient, with the time of the first try or the last mail,
-//!     and how often the client was new, was put off, has sent mail.
+//!     greylisting   the client, sender and recipient; the time of the first try or of the last mail,
+//!                   and how often the client was new, was put off, has sent mail
+//!
+//!     qpsmtpd --store import greylisting FILE takes over greylist.dbm, or denysoft_greylist.dbm, of
+//!     Perl qpsmtpd, with remote_ip, sender and recipient as they were there (docs/store.md).
+//!
+//! DIFFERENCES
+//!     With the plugin of the same name in Perl qpsmtpd 1.00 no client is ever known: it goes on being
+//!     one that has waited long enough, until a start finds 36 days after its first try that it is to
+//!     be forgotten.  From 0.93 on, who has not come for white_timeout, or comes later than
+//!     grey_timeout, is not put off until then.  1.00 ignores grey_timeout, which is 12000 by default
+//!     in 0.94; that is shorter than many servers wait.  Debian's 0.94 fails at each MAIL, and puts
+//!     nobody off.
+//!
+//!     In Perl, mode means nothing from 0.93 on; a recipient's own reject does not count, while
+//!     config/denysoft_greylist counts before the arguments at RCPT, and of that file only the first
+//!     line in 1.00; a null sender is told at MAIL where recipients do not count; names in
+//!     greylist_exclude_files are those that a client gives itself in the DNS, without those below
+//!     them; detail of p0f is not looked at.
 //!
 //! SEE ALSO
 //!     sender_permitted_from, dns_whitelist_soft, whitelist, penpals, user_config, docs/store.md
@@ -97,10 +114,12 @@
 mod client;
 mod entry;
 mod exclude;
+mod import;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::rc::Rc;
 
 use crate::config::{Derived, Lines};
@@ -142,10 +161,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             base.clone()
         })
     });
-    let (config, explaining) = (hooks.config().clone(), rules.clone());
-    hooks.keeps(TABLE, move |kept| {
-        let rules = explaining.of(&config.list(explaining.name()));
-        entry::explain(kept, &rules)
+    let (config, of_file) = (hooks.config().clone(), rules.clone());
+    let now = Rc::new(move || of_file.of(&config.list(of_file.name())));
+    let rules_now = now.clone();
+    hooks.keeps(TABLE, move |kept| entry::explain(kept, &rules_now()));
+    hooks.store_command(TABLE, "import", move |table, file| {
+        let (rules, time) = (now(), table.now().as_secs());
+        table.take_over(Path::new(file), |key, value| import::take_over(key, value, time, &rules))
     });
     let greylisting = Rc::new(Greylisting {
         rules,

@@ -47,6 +47,9 @@ mod store;
 // Who was naughty.
 mod karma;
 
+// Greylisting, with what Perl qpsmtpd has remembered.
+mod greylisting;
+
 // Plugins in a crate of its own, which a site keeps.
 mod site;
 

@@ -101,23 +101,23 @@ impl fmt::Display for Judgement {
 
 /// An entry, for people.
 pub(super) fn explain(kept: &Kept, rules: &Rules) -> String {
-    let (key, now, left) = (&kept.key, kept.now.as_secs(), span(kept.left.as_secs()));
+    let (now, left) = (kept.now.as_secs(), span(kept.left.as_secs()));
     let Ok(entry) = kept.value.parse::<Entry>() else {
-        return format!("{key}: no entry of greylisting: {}", kept.value);
+        return "no entry of greylisting".to_owned();
     };
     let age = now.saturating_sub(entry.since);
     let (ago, tries) = (span(age), u64::from(entry.black) + 1);
     if entry.white > 0 {
         let white = entry.white;
         return format!(
-            "{key}: known, {white} deliveries, the last {ago} ago; forgotten in {left} without one"
+            "known, {white} deliveries, the last {ago} ago; forgotten in {left} without one"
         );
     }
     let then = match rules.black.saturating_sub(age) {
         0 => "the next one is accepted".to_owned(),
         time => format!("one in {} is accepted", span(time)),
     };
-    format!("{key}: not known yet, {tries} tries, the first {ago} ago; {then}; forgotten in {left}")
+    format!("not known yet, {tries} tries, the first {ago} ago; {then}; forgotten in {left}")
 }
 
 /// `50 min` for 3000 seconds: the largest unit of which there are at least two.

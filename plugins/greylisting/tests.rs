@@ -423,20 +423,75 @@ fn entries_are_explained() {
     for (value, text) in [
         (
             format!("{}:1:2:0", since(600)),
-            "192.0.2.1: not known yet, 3 tries, the first 10 min ago; one in 40 min is accepted; \
+            "not known yet, 3 tries, the first 10 min ago; one in 40 min is accepted; \
                 forgotten in 30 days",
         ),
         (
             format!("{}:1:0:0", since(2 * DAY)),
-            "192.0.2.1: not known yet, 1 tries, the first 2 days ago; the next one is accepted; \
+            "not known yet, 1 tries, the first 2 days ago; the next one is accepted; \
                 forgotten in 30 days",
         ),
         (
             format!("{}:1:0:7", since(3 * 3600)),
-            "192.0.2.1: known, 7 deliveries, the last 3 h ago; forgotten in 30 days without one",
+            "known, 7 deliveries, the last 3 h ago; forgotten in 30 days without one",
         ),
-        ("x".into(), "192.0.2.1: no entry of greylisting: x"),
+        ("x".into(), "no entry of greylisting"),
     ] {
         assert_eq!(explain(&kept(&value), &Rules::default()), text);
     }
+}
+
+#[test]
+fn entries_of_perl_qpsmtpd_are_taken_over() {
+    let rules = |line: &str| {
+        let args = crate::hook::Args::new(line.split_whitespace());
+        Rules::default().with(&super::rules::pairs(&args).unwrap()).unwrap()
+    };
+    let take = |key: &str, value: &str, rules: &Rules| {
+        super::import::take_over(key, value, START, rules)
+            .map(|taken| (taken.key, taken.value, taken.time.as_secs()))
+    };
+    let since = |ago: u64, rest: &str| format!("{}:{rest}", START - ago);
+    let month = 36 * DAY;
+    let triplet = "sender 1 recipient 1";
+    for (arguments, key, ago, rest, taken) in [
+        ("", "3221225985", 0, "1:0:0", Some(("192.0.2.1", month))),
+        ("", "3221225985", DAY, "1:2:7", Some(("192.0.2.1", 35 * DAY))),
+        ("", "192.0.2.1", DAY, "1:2:7", Some(("192.0.2.1", 35 * DAY))),
+        ("remote_ip network", "3221225985", 0, "1:2:7", Some(("192.0.2.1", month))),
+        ("", "42540766411282592856903984951653826561", 0, "1:0:1", Some(("2001:db8::1", month))),
+        ("", "2001:db8::1", 0, "1:0:1", Some(("2001:db8::1", month))),
+        (
+            triplet,
+            "3221225985:A@b.Test:c@d.test",
+            0,
+            "1:0:1",
+            Some(("192.0.2.1 <a@b.test> <c@d.test>", month)),
+        ),
+        (triplet, "3221225985::c@d.test", 0, "1:0:1", Some(("192.0.2.1 <> <c@d.test>", month))),
+        (
+            triplet,
+            "2001:db8::1:a@b.test:c@d.test",
+            0,
+            "1:0:1",
+            Some(("2001:db8::1 <a@b.test> <c@d.test>", month)),
+        ),
+        ("remote_ip 0 sender 1", "a@b.test", 0, "1:0:1", Some(("<a@b.test>", month))),
+        // It is over, or nothing of ours.
+        ("", "3221225985", month, "1:2:7", None),
+        ("grey_timeout 9000", "3221225985", 9000, "1:2:0", None),
+        ("", "3221225985:a@b.test", 0, "1:0:1", None),
+        (triplet, "3221225985", 0, "1:0:1", None),
+        ("remote_ip 0 sender 1", "3221225985", 0, "1:0:1", None),
+        ("", "3221225985", 0, "1:0", None),
+        ("", "", 0, "1:0:0", None),
+    ] {
+        let value = since(ago, rest);
+        let wanted = taken.map(|(key, time)| (key.to_owned(), value.clone(), time));
+        assert_eq!(take(key, &value, &rules(arguments)), wanted, "{arguments} {key} {value}");
+    }
+    // An entry of a time that is still to come.
+    let later = format!("{}:1:0:0", START + DAY);
+    let now = format!("{START}:1:0:0");
+    assert_eq!(take("1", &later, &rules("")), Some(("0.0.0.1".into(), now, month)));
 }

@@ -69,6 +69,7 @@
 //! `disconnect` writes to [`ByAddress`], memory of this host that the parent reads.
 
 mod by_address;
+mod dbm;
 mod engine;
 mod lmdb;
 mod record;
@@ -84,6 +85,7 @@ pub(crate) use lmdb::care::PACE;
 
 pub use crate::net::network;
 pub use by_address::ByAddress;
+pub use dbm::Taken;
 pub use engine::Change::{self, Keep, Put, Remove};
 pub use shared::Store;
 pub use table::{Kept, Table};
