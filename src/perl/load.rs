@@ -39,9 +39,6 @@ impl Perl {
         source: &Source<'_>,
         args: &[&str],
     ) -> Result<()> {
-        if args.contains(&"loglevel") {
-            self.shifts_levels.set(true);
-        }
         let is_first = self.process.borrow().is_none();
         if is_first {
             *self.process.borrow_mut() = Some(Process::start(&self.root, self.confined)?);

@@ -85,8 +85,6 @@ pub struct Perl {
     is_loading: Cell<bool>,
     /// Lines of the log on their way to loggers in Perl.
     lines: Lines,
-    /// Has a plugin the argument `loglevel`, so that no line is known to be superfluous?
-    shifts_levels: Cell<bool>,
     parents: RefCell<Vec<Parent>>,
     /// What plugins keep of clients that have no process yet.
     carried: Carried,
@@ -125,7 +123,6 @@ impl Perl {
             serving: RefCell::default(),
             is_loading: Cell::new(true),
             lines: Lines::default(),
-            shifts_levels: Cell::new(false),
             parents: RefCell::default(),
             carried: Carried::default(),
             late: Rc::default(),
@@ -145,7 +142,7 @@ impl Perl {
     /// The Perl process has died.
     pub fn serve(&self, plugins: &Plugins) -> Result<()> {
         self.is_loading.set(false);
-        if !self.shifts_levels.get() && plugins.all_loggers_are_perl() {
+        if plugins.all_loggers_are_perl() {
             self.lines.go_to_perl_alone();
         }
         match &*self.process.borrow() {
@@ -400,7 +397,7 @@ impl Perl {
             return None;
         }
         serving.greeted.set(greets);
-        let (mut level, plugins) = match asker {
+        let (level, plugins) = match asker {
             Asker::Session(session) => {
                 let plugins = session.plugins();
                 let wanted = (0..8).rev().find(|n| plugins.wants(Level::from_number(*n)));
@@ -408,9 +405,6 @@ impl Perl {
             }
             _ => (7, vec![]),
         };
-        if self.shifts_levels.get() {
-            level = 7;
-        }
         let loggers = match (greets, self.lines.loggers()) {
             (Greeted::Outside, Loggers::Perl) => Loggers::Mixed,
             (_, loggers) => loggers,

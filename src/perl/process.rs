@@ -150,6 +150,7 @@ fn program() -> String {
     text += ");\nunshift @INC, sub {\n    my $name = $_[1];\n    my $text = delete $module{$name};\n    \
         return unless defined $text;\n    $text = qq{#line 1 \"$name\"\\n$text};\n    \
         open my $file, '<', \\$text or return;\n    return $file;\n};\n\
+        END { Qpsmtpd::Host::end() if defined &Qpsmtpd::Host::end }\n\
         require Qpsmtpd::Host;\nQpsmtpd::Host::run(@ARGV);\n";
     text
 }

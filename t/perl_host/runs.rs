@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{asks, config, helo};
-use crate::harness::{Config, Model, Server};
+use crate::harness::{Config, Model, PATIENCE, Server, poll};
 
 const QUEUE: &str = "rcpt_ok\nqueue/maildir {work}/Maildir";
 const FAILED: &str = "451 Internal error - try again later";
@@ -250,4 +250,39 @@ sub hook_logging {
     }
     server.stop().unwrap();
     assert_eq!(fs::read_to_string(config.path("Maildir/calls")).unwrap(), "x");
+}
+
+/// Perl processes that have nothing to destroy end without looking for it.
+#[test]
+fn what_plugins_do_at_the_end_of_a_process_is_done() {
+    let plain = r#"
+my $file;
+sub hook_connect {
+    open $file, '>>', '{work}/Maildir/log' or return DENY;
+    print {$file} 'printed ';
+    return DECLINED;
+}
+END { print {$file} 'ended ' if $file }
+"#;
+    let guarded = r#"
+package Own::Guard; sub DESTROY { print {$_[0]{file}} 'destroyed ' } package Qpsmtpd::Plugin::ends;
+my $guard;
+sub hook_quit { $guard = bless {file => $file}, 'Own::Guard'; return DECLINED }
+"#;
+    for (text, done) in [
+        (plain.to_owned(), "printed ended "),
+        ([plain, guarded].concat(), "printed ended destroyed "),
+    ] {
+        let config = config("ends\nrcpt_ok", &[("ends", &text)]);
+        let server = Server::start(&config, Model::Forkserver);
+        let mut client = server.connect();
+        helo(&mut client);
+        client.quit();
+        let log = config.path("Maildir/log");
+        let written = poll(PATIENCE, || {
+            fs::read_to_string(&log).ok().filter(|text| text.len() >= done.len())
+        });
+        assert_eq!(written.as_deref(), Some(done));
+        server.stop().unwrap();
+    }
 }

@@ -22,8 +22,8 @@ my %number;
 # it logs if it does.
 my @registered;
 
-# That plugin's name.
-our $loading = '';
+# That plugin's name, and whether its argument `loglevel` gives its lines other levels.
+our ($loading, $shifts) = ('', 0);
 
 # The handlers of the hook logging: number, highest level.
 my @loggers;
@@ -61,7 +61,7 @@ sub add {
     return $is_seen = 1 unless $Qpsmtpd::Host::LOADING;
     push @handlers, $entry;
     $number{$entry} = $#handlers;
-    $entry->{plugin} = $loading;
+    @{$entry}{qw(plugin shifts)} = ($loading, $shifts);
     push @registered, [$hook, $#handlers, $goes_first ? 1 : 0, undef];
     return;
 }
@@ -94,10 +94,11 @@ sub object_of {
     return $object && UNIVERSAL::isa($object, 'HASH') ? $object : undef;
 }
 
-# The name of the plugin that a handler is of, as it is in the log.
+# The name of the plugin that a handler is of, as it is in the log, and whether its lines may have other
+# levels than it says. Of handlers that have come late only the worker can tell.
 sub plugin_of {
     my ($number) = @_;
-    return $number < 0 ? '' : $handlers[$number]{plugin};
+    return $number < 0 ? ('', 1) : @{ $handlers[$number] }{qw(plugin shifts)};
 }
 
 sub take_registered {

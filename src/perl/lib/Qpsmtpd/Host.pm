@@ -53,6 +53,16 @@ my $strayed = 0;
 # How many pages this process had when it began to serve.
 my $pages = 0;
 
+# How many modules there were when it was found that no object needs to be destroyed at the end, 0 if
+# one may.
+my $modules = 0;
+
+# Classes whose objects only give memory back.
+my %harmless = map { $_ => 1 } qw(
+    Config Data::Dumper Digest::MD5 Digest::SHA Encode::Encoding IO::Handle Net::DNS::RR
+    Net::DNS::Resolver::Base Regexp SelectSaver base::__inc::scope_guard
+);
+
 # May no handler follow the one that is running? The worker knows of a failure.
 our $stops = 0;
 
@@ -283,6 +293,7 @@ sub load {
     (my ($name, $file, $module, $args), $Qpsmtpd::Chain::list) = @_;
     Qpsmtpd::Chain::take_registered();
     $Qpsmtpd::Chain::loading = Qpsmtpd::Plugin::escaped($name);
+    $Qpsmtpd::Chain::shifts = grep { $_ eq 'loglevel' } @$args;
     my $failed = eval {
         my $class = $module ? Qpsmtpd::Plugin::load_module($module)
                             : Qpsmtpd::Plugin::load_file($name, $file);
@@ -329,8 +340,11 @@ sub run {
     }
     $LOADING = 0;
     require Time::HiRes;
+    require IO::Poll;
     Qpsmtpd::State::loaded();
     Qpsmtpd::Chain::loaded();
+    require B;
+    $modules = has_destroyer('main', {}) ? 0 : keys %INC;
     nurse($socket, $listener, $recvmsg);
 }
 
@@ -362,8 +376,6 @@ sub warned {
 # Forks children until the daemon is gone and the last child has ended.
 sub nurse {
     my ($control, $listener, $recvmsg) = @_;
-    require IO::Poll;
-    require POSIX;
     my (%link, %late);
     local $SIG{CHLD} = sub { };
     while (1) {
@@ -428,6 +440,42 @@ sub receive_sockets {
     open my $client, '+<&=', $descriptors[0] or return;
     open my $aside, '>&=', $descriptors[1] or return;
     return ($client, $aside);
+}
+
+# To destroy all objects at the end of a process takes as long as a session. Where no class has more to do
+# then than to give memory back, the process ends without; END blocks have run, and what was printed is
+# written: exec does that, too, before it fails. The program calls this after all other END blocks.
+sub end {
+    return unless $modules && $modules == keys %INC && $$ == $owner;
+    my $status = $?;
+    no warnings 'exec';
+    exec { '/dev/null/nothing' } 'nothing';
+    POSIX::_exit($status);
+}
+
+# Is there a class in this package, or below it, whose objects have to be destroyed?
+sub has_destroyer {
+    my ($package, $seen) = @_;
+    return 0 if $seen->{$package}++;
+    no strict 'refs';
+    return 1 if defined &{"${package}::DESTROY"} && !$harmless{$package}
+        && !is_empty(\&{"${package}::DESTROY"});
+    for my $name (keys %{"${package}::"}) {
+        my ($below) = $name =~ /^(\w+)::\z/ or next;
+        next if $below eq 'main';
+        return 1 if has_destroyer($package eq 'main' ? $below : "${package}::$below", $seen);
+    }
+    return 0;
+}
+
+# Has this method no statement?
+sub is_empty {
+    my $root = B::svref_2object($_[0])->ROOT;
+    return 0 unless $root->can('first');
+    my $step = $root->first;
+    $step = $step->first if $step->can('first') && $step->name eq 'lineseq';
+    $step = $step->sibling while $step->isa('B::COP') || $step->can('name') && $step->name eq 'stub';
+    return $step->isa('B::NULL');
 }
 
 # Answers the calls of one worker.

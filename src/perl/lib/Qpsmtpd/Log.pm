@@ -30,7 +30,8 @@ our $is_private = 0;
 # Is a handler of the hook logging running?
 our $is_logging = 0;
 
-# The hook and the plugin whose handler is running.
+# The hook and the plugin whose handler is running, and whether the plugin's lines may have other levels
+# than it says.
 our @running;
 
 # Until when a logger is not asked, by its number; and those of which it is known that they fail.
@@ -38,16 +39,17 @@ my (%rests, %fails);
 
 sub line {
     my ($wanted, $text) = @_;
-    return if $wanted > $level || $is_logging;
+    my ($hook, $plugin, $shifts) = @running;
+    $shifts ||= $Qpsmtpd::Chain::is_late;
+    return if $wanted > $level && !$shifts || $is_logging;
     return print STDERR "$$ $text\n" unless Qpsmtpd::Host::is_itself();
     return Qpsmtpd::Host::undisturbed(\&Qpsmtpd::Host::converse, 'log', $wanted, $text)
         if $Qpsmtpd::Host::LOADING;
     $text =~ s/\s+\z//;
     # The worker makes other characters safe to look at.
     my $is_plain = $wanted =~ /^[0-7]\z/ && $text !~ /[^\x20-\x7e]/;
-    return take_lines([0, [$wanted, @running, $text]])
-        if $loggers eq 'perl' && $is_plain && !$is_private && @running && !%rests
-        && !$Qpsmtpd::Chain::is_late;
+    return take_lines([0, [$wanted, $hook, $plugin, $text]])
+        if $loggers eq 'perl' && $is_plain && !$is_private && defined $hook && !$shifts && !%rests;
     $held = $loggers eq 'mixed';
     Qpsmtpd::Host::undisturbed(\&Qpsmtpd::Host::put_aside, 't', 'log', [$wanted, $text]);
 }
