@@ -2,7 +2,7 @@
 //! why, and when it is over everything works again without a restart.
 
 // A disk that is full or cannot be written.
-mod disk;
+pub(crate) mod disk;
 
 // No more descriptors, no more processes.
 mod limits;

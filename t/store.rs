@@ -5,6 +5,8 @@
 
 // Redis, which hosts share.
 pub(crate) mod redis;
+// Disks that are full, or cannot be written.
+mod disk;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};

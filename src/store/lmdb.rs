@@ -31,14 +31,17 @@ pub(super) const ENTRIES: &str = "entries";
 /// The file's name there, which is LMDB's.
 pub(super) const FILE: &str = "data.mdb";
 
+/// The name of its locks there.
+const LOCKS: &str = "lock.mdb";
+
 /// What the keys of our own entries begin with, and no plugin's.
 const RESERVED: &[u8] = b"\0";
 
 /// An entry that says what the others are.
 const FORMAT: (&[u8], &[u8]) = (b"\0format", b"qpsmtpd 1");
 
-/// How many transactions may look at the file at the same time: more than there are processes.
-const READERS: u32 = 4096;
+/// How many transactions may look at the file at the same time, each for a few microseconds.
+const READERS: u32 = 1024;
 
 /// How often a process looks whether the file is still the one that it has open.
 const LOOK: Duration = Duration::from_secs(1);
@@ -125,6 +128,9 @@ impl LmdbEngine {
     fn open(&self) -> Result<Opened> {
         let no_file = |error| self.no_file(error);
         folder::make(&self.folder, &self.entries()).map_err(no_file)?;
+        let locks = self.entries().join(LOCKS);
+        folder::reserve(&locks, READERS)
+            .map_err(|error| Unavailable::down(format_args!("{}: {error}", locks.display())))?;
         let lmdb = Lmdb::open(&self.entries(), self.size, READERS);
         let lmdb = lmdb.map_err(|error| self.fault(&error).for_all())?;
         let file = identity(&self.path()).map_err(no_file)?;
@@ -180,8 +186,11 @@ impl LmdbEngine {
             Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch) => {
                 Unavailable::down(format_args!("{file} is no file of this version of LMDB"))
             }
-            Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Panic) => {
+            Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => {
                 Unavailable::damaged(format_args!("{file} is damaged: {error}"))
+            }
+            Error::Mdb(MdbError::Panic) => {
+                Unavailable::down(format_args!("{file} could not be written, and is opened anew"))
             }
             Error::Mdb(MdbError::BadValSize) => Unavailable::now("an empty key, or one too long"),
             _ => Unavailable::now(format_args!("{file}: {error}")),

@@ -10,7 +10,7 @@ use crate::harness::config::unprivileged;
 use crate::harness::{Config, Model, Server, say};
 
 /// A small file system of the test's own.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     /// Mounts it at `folder`; None where that is not allowed.
@@ -25,7 +25,7 @@ impl Disk {
         done.then(|| Disk(folder.to_owned()))
     }
 
-    fn remount(&self, how: &str) {
+    pub(crate) fn remount(&self, how: &str) {
         let option = format!("remount,{how}");
         let status = Command::new("mount").args(["-o", &option]).arg(&self.0).status().unwrap();
         assert!(status.success());
@@ -38,7 +38,7 @@ impl Drop for Disk {
     }
 }
 
-fn disk(config: &Config, name: &str) -> Option<Disk> {
+pub(crate) fn disk(config: &Config, name: &str) -> Option<Disk> {
     let disk = Disk::mount(&config.path(name));
     if disk.is_none() {
         say("skipped: a file system cannot be mounted here");

@@ -1,10 +1,12 @@
 //! The folder of the file: whose it is, and who may write there.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 /// Makes `inner`, a folder within `folder`, where there is none.
@@ -20,6 +22,25 @@ pub(super) fn make(folder: &Path, inner: &Path) -> io::Result<()> {
         true => Err(io::Error::other(OPEN)),
     }
 }
+
+/// Makes room for the locks of so many readers, which are memory: on a full disk a process would be
+/// killed when it takes one.
+///
+/// # Errors
+/// What the file system says; one that makes room only when it is used has none to reserve.
+pub(super) fn reserve(locks: &Path, readers: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).mode(0o600).open(locks)?;
+    let size = i64::from(readers) * LOCK + LOCK_HEAD;
+    match fallocate(file, FallocateFlags::empty(), 0, size) {
+        Err(Errno::EOPNOTSUPP | Errno::EINTR) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// What LMDB has for each reader, and for all, in octets.
+const LOCK: i64 = 64;
+const LOCK_HEAD: i64 = 4096;
 
 /// What makes a folder unfit for this process's user, without a change to it.  `makes`: one that does
 /// not exist will be made by somebody who can make it anywhere.
