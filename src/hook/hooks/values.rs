@@ -19,7 +19,7 @@ impl Hooks {
     }
 
     /// A value that `parse` makes of a configuration file, made anew only when the file changed.
-    /// A session gets it with [`Session::derived`].
+    /// A session gets it with [`crate::hook::Session::derived`].
     pub fn derived<T: 'static>(
         &mut self,
         name: impl Into<Cow<'static, str>>,
