@@ -112,6 +112,7 @@ struct Uribl {
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let known = ["action", "scan-headers", "check-headers", "checkip", "max_names", "suffixes"];
     args.only(&known)?;
+    hosts::prepare();
     let scans = ["scan-headers", "check-headers"].map(|name| args.named(name));
     let uribl = Uribl {
         action: args.one_of("action", &ACTIONS, Action::AddHeader)?,

@@ -26,6 +26,13 @@ static WORD: LazyLock<Regex> =
 static REFERENCE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z]{2,8}));?"));
 
+/// Makes the expressions: it takes long and much memory, so the parent does it for all sessions.
+pub(super) fn prepare() {
+    for expression in [&AUTHORITY, &WORD, &REFERENCE] {
+        LazyLock::force(expression);
+    }
+}
+
 /// The references by name that hide a host.
 const NAMED: [(&str, &str); 10] = [
     ("amp", "&"),
