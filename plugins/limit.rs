@@ -35,7 +35,7 @@
 //!     clients are told to try again later while the store does not answer.
 //!
 //!     Its place in config/plugins is behind relay and whitelist, and before the plugins that decide
-//!     about recipients.
+//!     about recipients.  With the plugin peers it stands in the lists, and not in config/plugins.
 //!
 //! ARGUMENTS
 //!     reject 1         do as the lines say; the default
