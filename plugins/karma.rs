@@ -75,6 +75,8 @@
 //!
 //!     They are what karma_tool does with list, search, capture, release and prune.
 //!
+//!     qpsmtpd --store import karma FILE takes over karma.dbm of Perl qpsmtpd (docs/store.md).
+//!
 //! ARGUMENTS
 //!     reject 0         refuse nobody
 //!     reject 1         refuse at once; also "connect"
@@ -117,6 +119,7 @@
 mod people;
 mod record;
 
+use std::path::Path;
 use std::time::Duration;
 
 use self::record::{Conduct, Record, Rules};
@@ -178,6 +181,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     hooks.keeps(TABLE, move |kept| people::explain(kept, &rules));
     hooks.store_command(TABLE, "capture", move |table, ip| people::capture(table, ip, &rules));
     hooks.store_command(TABLE, "release", move |table, ip| people::release(table, ip, &rules));
+    hooks.store_command(TABLE, "import", move |table, file| {
+        let now = table.now();
+        table.take_over(Path::new(file), |key, value| people::take_over(key, value, now, &rules))
+    });
     let known = histories.clone();
     hooks.connect(move |session| greet(session, &known, &rules));
     hooks.mail(move |session, sender, _params| {

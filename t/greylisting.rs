@@ -15,7 +15,7 @@ const PLUGIN: &str = "/usr/share/qpsmtpd/plugins/greylisting";
 const KINDS: &str = "qw(DB_File GDBM_File NDBM_File)";
 
 /// A session in which each sender of `senders` gets the answer `code` at MAIL.
-fn session(mut command: Command, senders: &[&str], code: &str) {
+pub(crate) fn session(mut command: Command, senders: &[&str], code: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = listener.accept().unwrap().0;
@@ -35,7 +35,7 @@ fn session(mut command: Command, senders: &[&str], code: &str) {
 }
 
 /// Perl qpsmtpd.
-fn original(config: &Config) -> Command {
+pub(crate) fn original(config: &Config) -> Command {
     let mut command = config.command("perl");
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("t/perl/dialogue.pl");
     command.arg(driver).arg(config.path("qpsmtpd"));

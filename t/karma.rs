@@ -1,7 +1,11 @@
 //! karma, from one connection to the next, in the real daemons.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::greylisting::{original, session};
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Model, Server};
+use crate::harness::{Client, Config, Model, Server, deb};
 
 fn config(plugins: &str) -> Config {
     let plugins = plugins.to_owned() + "\nrcpt_ok\nqueue/maildir {work}/Maildir";
@@ -78,4 +82,37 @@ fn many_sessions_at_once_are_all_counted() {
         assert!(explained.contains("; 0 naughty, 40 nice, 40 connects; "), "{model}: {explained}");
         server.stop().unwrap();
     }
+}
+
+/// Debian's plugin finds a sender of example.pw naughty.
+#[test]
+fn a_database_of_perl_qpsmtpd_is_taken_over() {
+    if !deb::need("qpsmtpd") || !deb::need("perl") {
+        return;
+    }
+    let config = config("karma")
+        .set("plugins", "karma db_dir {work}/db\nrcpt_ok")
+        .set("plugin_dirs", "/usr/share/qpsmtpd/plugins")
+        .env("TCPREMOTEIP", "127.0.0.1")
+        .env("TCPREMOTEHOST", "client.example")
+        .env("TCPLOCALIP", "127.0.0.1")
+        .env("TCPLOCALPORT", "25")
+        .env("TCPREMOTEPORT", "4711")
+        .env("PROTO", "TCP");
+    // The plugin knows the folder of its database by other means than its argument.
+    let folder = config.path("config");
+    session(original(&config), &["<a@example.pw>"], "250");
+    let file = folder.join("karma.dbm");
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+
+    config.write("plugin_dirs", "");
+    config.write("plugins", "karma reject 1\nrcpt_ok\nqueue/discard");
+    let server = Server::start(&config, Model::Prefork);
+    let import = ["import", "karma", file.to_str().unwrap()];
+    let said = "1 entries taken, 0 were here already, 0 are over or not understood\n";
+    assert_eq!(tool(&config, &import), said);
+    let explained = tool(&config, &["explain", "karma", "127.0.0.1"]);
+    assert!(explained.contains("more days; 0 naughty, 0 nice, "), "{explained}");
+    server.connect().expect("550");
+    server.stop().unwrap();
 }

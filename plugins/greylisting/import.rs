@@ -1,13 +1,11 @@
 //! Entries of Perl qpsmtpd: `ADDRESS[:SENDER][:RECIPIENT]`, the address as a number, or up to 0.84 as
 //! it is written.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use crate::mail::Address;
 use crate::plugins::greylisting::client::folded;
 use crate::plugins::greylisting::entry::Entry;
 use crate::plugins::greylisting::rules::{Client, Rules};
-use crate::store::Taken;
+use crate::store::{Taken, numbered};
 
 /// What becomes of an entry; None: it is none of these rules, or is over.
 pub(super) fn take_over(key: &str, value: &str, now: u64, rules: &Rules) -> Option<Taken> {
@@ -21,7 +19,7 @@ pub(super) fn take_over(key: &str, value: &str, now: u64, rules: &Rules) -> Opti
     }
     let mut own = vec![];
     for text in client {
-        own.push(address(text)?.to_string());
+        own.push(numbered(text)?.to_string());
     }
     for text in addresses {
         own.push(folded(&Address::parse(&format!("<{text}>")).ok()?));
@@ -30,14 +28,4 @@ pub(super) fn take_over(key: &str, value: &str, now: u64, rules: &Rules) -> Opti
     let entry = Entry { since: entry.since.min(now), ..entry };
     let time = entry.time_left(now, rules);
     (!time.is_zero()).then(|| Taken { key: own.join(" "), value: entry.to_string(), time })
-}
-
-fn address(text: &str) -> Option<IpAddr> {
-    match text.parse::<u128>() {
-        Ok(number) => Some(match u32::try_from(number) {
-            Ok(number) => Ipv4Addr::from(number).into(),
-            Err(_) => Ipv6Addr::from(number).into(),
-        }),
-        Err(_) => text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
-    }
 }

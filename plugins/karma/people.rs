@@ -1,10 +1,11 @@
 //! Records for people: `qpsmtpd --store`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::record::{Record, Rules};
 use crate::error::{Error, Result};
-use crate::store::{Keep, Kept, Put, Table, network};
+use crate::store::{Keep, Kept, Put, Table, Taken, network, numbered};
 
 /// What an entry says.
 pub(super) fn explain(kept: &Kept, rules: &Rules) -> String {
@@ -12,6 +13,14 @@ pub(super) fn explain(kept: &Kept, rules: &Rules) -> String {
     let forgotten = kept.left.as_secs() / 86400;
     let record = record.shown(kept.now, rules);
     format!("{record}; forgotten in {forgotten} days if it does not come back")
+}
+
+/// A record of Perl qpsmtpd.  When its address was there last is not in it.
+pub(super) fn take_over(key: &str, value: &str, now: Duration, rules: &Rules) -> Option<Taken> {
+    let key = network(numbered(key)?).to_string();
+    let Ok(record) = value.parse::<Record>();
+    let is_known = record != Record::default();
+    is_known.then(|| Taken { key, value: record.to_string(), time: record.time(now, rules) })
 }
 
 /// The command `capture`: a penalty, as if the address had been naughty.

@@ -1,6 +1,6 @@
 //! Dialogues whose end the record tells.
 
-use super::people::{capture, explain, release};
+use super::people::{capture, explain, release, take_over};
 use super::*;
 use crate::hook::{Hook, WHITELISTHOST, WHITELISTSENDER};
 use crate::testing::Trial;
@@ -348,7 +348,7 @@ fn people_capture_and_release_addresses() {
     let table = trial.store("karma");
     let commands = trial.session.plugins().commands();
     let names: Vec<&str> = commands.iter().map(|(_, name, _)| *name).collect();
-    assert_eq!(names, ["capture", "release"]);
+    assert_eq!(names, ["capture", "release", "import"]);
     let none = release(&table, "192.0.2.33", &rules).unwrap_err().to_string();
     assert_eq!(none, "nothing is known of 192.0.2.33");
     assert_eq!(capture(&table, "me", &rules).unwrap_err().to_string(), "not an IP: me");
@@ -360,6 +360,24 @@ fn people_capture_and_release_addresses() {
     assert_eq!(said, "192.0.2.33: not refused; 0 naughty, 4 nice, 5 connects");
     assert!(capture(&table, "2001:db8::1:2:3:4", &rules).unwrap().starts_with("2001:db8::: "));
     assert_eq!(known(&trial, "2001:db8::"), Some(format!("{NOW}:1:0:0")));
+}
+
+#[test]
+fn records_of_perl_qpsmtpd_are_taken_over() {
+    let rules = Rules { negative: 1, penalty_days: 1.0, keep_days: 60 };
+    let now = Duration::from_secs(NOW);
+    for (key, value, taken) in [
+        ("3221225985", "1799990000:0:2:9", Some(("192.0.2.1", "1799990000:0:2:9"))),
+        ("3221225985", "0::1:2", Some(("192.0.2.1", "0:0:1:2"))),
+        ("42540766411282592856903984951653826564", "0:1:0:1", Some(("2001:db8::", "0:1:0:1"))),
+        ("3221225985", "", None),
+        ("3221225985", "nonsense", None),
+        ("nonsense", "0:0:1:2", None),
+    ] {
+        let found = take_over(key, value, now, &rules);
+        let found = found.as_ref().map(|taken| (&*taken.key, &*taken.value));
+        assert_eq!(found, taken, "{key} {value}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What counts as one client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What counts as one address: a single one for IPv4, the /64 that one site has for IPv6.
 ///
@@ -15,5 +15,25 @@ pub fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+    }
+}
+
+/// An address as Perl qpsmtpd keeps it: as a number, or as it is written.
+///
+/// ```
+/// use qpsmtpd::store::numbered;
+///
+/// assert_eq!(numbered("3221225985"), "192.0.2.1".parse().ok());
+/// assert_eq!(numbered("42540766411282592856903984951653826561"), "2001:db8::1".parse().ok());
+/// assert_eq!(numbered("192.0.2.1"), "192.0.2.1".parse().ok());
+/// assert_eq!(numbered("-1"), None);
+/// ```
+pub fn numbered(text: &str) -> Option<IpAddr> {
+    match text.parse::<u128>() {
+        Ok(number) => Some(match u32::try_from(number) {
+            Ok(number) => Ipv4Addr::from(number).into(),
+            Err(_) => Ipv6Addr::from(number).into(),
+        }),
+        Err(_) => text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
     }
 }
