@@ -344,6 +344,8 @@ sub run {
     Qpsmtpd::State::loaded();
     Qpsmtpd::Chain::loaded();
     require B;
+    # What sessions would load is loaded here, once.
+    require $_ for qw(IO/File.pm Qpsmtpd/Config.pm Qpsmtpd/Map.pm);
     $modules = has_destroyer('main', {}) ? 0 : keys %INC;
     nurse($socket, $listener, $recvmsg);
 }
