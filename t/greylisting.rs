@@ -103,7 +103,7 @@ fn databases_of_perl_qpsmtpd_are_taken_over() {
         assert!(lines[0][2].ends_with(":1:0:0") && lines[1][2].ends_with(":1:1:0"), "{list}");
         let explained =
             text(tool(&config, &["explain", "greylisting", "192.0.2.1 <a@example.net>"]));
-        assert!(explained.contains("not known yet, 2 tries, the first "), "{explained}");
+        assert!(explained.contains("not known yet, tries: 2, the first "), "{explained}");
         // It is there already, and perhaps newer.
         let again = "0 entries taken, 2 were here already, 0 are over or not understood\n";
         assert_eq!(text(tool(&config, &import)), again, "{kind}");

@@ -110,14 +110,14 @@ pub(super) fn explain(kept: &Kept, rules: &Rules) -> String {
     if entry.white > 0 {
         let white = entry.white;
         return format!(
-            "known, {white} deliveries, the last {ago} ago; forgotten in {left} without one"
+            "known, deliveries: {white}, the last {ago} ago; forgotten in {left} without one"
         );
     }
     let then = match rules.black.saturating_sub(age) {
         0 => "the next one is accepted".to_owned(),
         time => format!("one in {} is accepted", span(time)),
     };
-    format!("not known yet, {tries} tries, the first {ago} ago; {then}; forgotten in {left}")
+    format!("not known yet, tries: {tries}, the first {ago} ago; {then}; forgotten in {left}")
 }
 
 /// `50 min` for 3000 seconds: the largest unit of which there are at least two.

@@ -423,17 +423,17 @@ fn entries_are_explained() {
     for (value, text) in [
         (
             format!("{}:1:2:0", since(600)),
-            "not known yet, 3 tries, the first 10 min ago; one in 40 min is accepted; \
+            "not known yet, tries: 3, the first 10 min ago; one in 40 min is accepted; \
                 forgotten in 30 days",
         ),
         (
             format!("{}:1:0:0", since(2 * DAY)),
-            "not known yet, 1 tries, the first 2 days ago; the next one is accepted; \
+            "not known yet, tries: 1, the first 2 days ago; the next one is accepted; \
                 forgotten in 30 days",
         ),
         (
             format!("{}:1:0:7", since(3 * 3600)),
-            "known, 7 deliveries, the last 3 h ago; forgotten in 30 days without one",
+            "known, deliveries: 7, the last 3 h ago; forgotten in 30 days without one",
         ),
         ("x".into(), "no entry of greylisting"),
     ] {
