@@ -127,8 +127,7 @@ pub struct Common {
     /// configuration, print its DNS record, and exit
     #[arg(long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
     pub make_dkim_key: Vec<String>,
-    /// Show what plugins remember, or have it forgotten, and exit: list [PLUGIN [PART]], show PLUGIN KEY,
-    /// explain PLUGIN [KEY], clear PLUGIN [KEY], import PLUGIN, tend
+    /// Show what plugins remember, or have it forgotten, and exit: list, show, explain, clear, import, tend
     #[arg(long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
     pub store: Vec<String>,
     /// Check the configuration and exit

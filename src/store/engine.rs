@@ -8,7 +8,7 @@ use crate::store::Unavailable;
 /// What an engine says.
 pub(super) type Result<T> = std::result::Result<T, Unavailable>;
 
-/// What becomes of an entry; see [`crate::store::Store::update`].
+/// What becomes of an entry; see [`crate::store::Table::update`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
     /// It stays as it is, or absent.

@@ -19,8 +19,8 @@ use crate::store::engine::{Change, Changer, Engine, Found, Moment, Result};
 /// What all our keys begin with.
 const PREFIX: &[u8] = b"qpsmtpd:";
 
-/// Changes the entry where its value is still ARGV[2], or where there is none if ARGV[1] says so: to
-/// ARGV[3], for ARGV[4] milliseconds, 0: removes it.
+/// Changes the entry where its value is still the second argument, or where there is none if the first is
+/// not 1: to the third, for as many milliseconds as the fourth says, 0: removes it.
 const CHANGE: &str = "\
 local found = redis.call('GET', KEYS[1])
 if found ~= (ARGV[1] == '1' and ARGV[2]) then return {0, found} end
