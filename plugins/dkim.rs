@@ -118,7 +118,11 @@ fn shown(finding: &Finding) -> String {
     }
 }
 
-fn sign(session: &mut Session) -> std::io::Result<()> {
+/// Signs the message of the transaction if there is a key for its author.
+///
+/// # Errors
+/// A key or the message cannot be read.
+pub(in crate::plugins) fn sign(session: &mut Session) -> std::io::Result<()> {
     let Some(author) = session.authors().into_iter().next() else {
         session.skip("no author with a domain");
         return Ok(());

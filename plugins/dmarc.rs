@@ -37,6 +37,7 @@
 //!     suffixes FILE        take another file
 //!     reports ADDRESS  keep what domains that ask for reports will be told (RFC 9990); ADDRESS is who
 //!                      reports, such as dmarc-reports@mx.example.com; see REPORTS
+//!     reports_sender ADDRESS|<>   the reverse-path of reports, where that is another
 //!     reporting 0|1    taken for the sake of old configurations; it says nothing
 //!
 //! REPORTS
@@ -50,7 +51,24 @@
 //!     mail of which nobody knew whether it passes.  A report has at most 1000 rows, and a day 20000;
 //!     what is beyond is left out, which the log says.  What is kept is forgotten after a week.
 //!
-//!     "qpsmtpd --store explain dmarc_rows" shows it.  Nothing is sent.
+//!     "qpsmtpd --dmarc-reports" sends, to be called by a timer every hour:
+//!
+//!         17 * * * *  root  qpsmtpd --dmarc-reports
+//!
+//!     Each domain has its time of the day, so that not all reports are sent at once: it is at the
+//!     latest 20 hours after the day's end.  "--dmarc-reports all" sends all of days that are over, and
+//!     "--dmarc-reports show" shows those and changes nothing.  "qpsmtpd --store explain dmarc_rows"
+//!     shows what is counted.
+//!
+//!     A report goes by mail only, to at most five addresses, and to another organization only if that
+//!     says in the DNS that it wants it (DOMAIN._report._dmarc.HOST).  A limit in the address (!10m) is
+//!     kept to.  It is signed as the plugin dkim does if there is a key for ADDRESS, and is handed to
+//!     the plugins that queue; no other plugin sees it.  These have to take mail for everybody, as
+//!     queue/smtp-forward or queue/qmail-queue do.
+//!
+//!     A report that cannot be queued is tried again, for four days.  None is sent twice: one is claimed
+//!     before it is sent, and where the process dies in between, which may be before it is queued or
+//!     behind that, it is not sent any more, and the log says so.
 //!
 //!     Without the store mail is judged all the same, and not counted.
 //!
@@ -62,10 +80,12 @@
 //!     dmarc_result   of the transaction: pass, fail, none or temperror
 //!
 //! SEE ALSO
-//!     dkim, sender_permitted_from; docs/store.md
+//!     dkim, sender_permitted_from; docs/dmarc-reports.md, docs/store.md
 //! ```
 
+mod mail;
 mod rows;
+mod send;
 mod xml;
 
 use std::path::Path;
@@ -77,16 +97,32 @@ use crate::mail::Address;
 use crate::mail::suffixes::{self, Suffixes};
 use crate::origin::dmarc::{Discovery, Finding, MOST_AUTHORS, Outcome, Policy};
 use crate::state::Note;
+use send::Reporter;
 
 const RESULT: Note<String> = Note::new("dmarc_result");
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.only(&["reject", "reject_type", "reporting", "discovery", "suffixes", "reports"])?;
+    args.only(&[
+        "reject",
+        "reject_type",
+        "reporting",
+        "discovery",
+        "suffixes",
+        "reports",
+        "reports_sender",
+    ])?;
     let suffixes = suffixes(args)?;
-    let reports = reporter(args)?.is_some();
-    if reports {
+    let suffixes = Rc::new(suffixes);
+    let reporter = reporter(args)?;
+    let reports = reporter.is_some();
+    if let Some(reporter) = reporter {
         rows::explain(hooks);
+        let suffixes = suffixes.clone();
+        hooks.job("dmarc-reports", move |session, word| {
+            let organization = organization(&suffixes);
+            send::run(session, &reporter, discovery(&suffixes, &organization), word)
+        });
     }
     hooks.data_post_headers(move |session| {
         if session.is_immune() {
@@ -97,14 +133,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             let detail = format!("From names more than {MOST_AUTHORS} domains");
             return Ok(session.get_reject_logged("failed DMARC policy", detail));
         }
-        let organization = |name: &str| {
-            let found = suffixes.as_ref().and_then(|suffixes| suffixes.organization(name));
-            found.unwrap_or_else(|| name.to_owned())
-        };
-        let discovery = match suffixes {
-            Some(_) => Discovery::Suffixes(&organization),
-            None => Discovery::Walk,
-        };
+        let organization = organization(&suffixes);
+        let discovery = discovery(&suffixes, &organization);
         let findings = session.check_dmarc(discovery)?.to_vec();
         let verdict = judge(session, &findings);
         if let ([finding], true) = (&findings[..], reports) {
@@ -117,12 +147,40 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
+type List = Option<Rc<Suffixes>>;
+
+/// Finds the domain of an organization by the list.
+fn organization(suffixes: &List) -> impl Fn(&str) -> String {
+    move |name| {
+        let found = suffixes.as_ref().and_then(|suffixes| suffixes.organization(name));
+        found.unwrap_or_else(|| name.to_owned())
+    }
+}
+
+fn discovery<'a>(suffixes: &List, organization: &'a dyn Fn(&str) -> String) -> Discovery<'a> {
+    match suffixes {
+        Some(_) => Discovery::Suffixes(organization),
+        None => Discovery::Walk,
+    }
+}
+
 /// Who reports; None: nobody does.
-fn reporter(args: &Args) -> Result<Option<Address>> {
+fn reporter(args: &Args) -> Result<Option<Reporter>> {
+    let parsed = |name: &str, text: &str| {
+        let address = Address::parse(&format!("<{text}>")).ok().filter(Address::is_ascii);
+        address.ok_or_else(|| Error::value(name, text, "an address"))
+    };
     let Some(text) = args.named("reports") else { return Ok(None) };
-    let address = Address::parse(&format!("<{text}>")).ok();
-    let address = address.filter(|address| address.is_ascii() && !address.host().is_empty());
-    address.map(Some).ok_or_else(|| Error::value("reports", text, "an address"))
+    let address = parsed("reports", text)?;
+    if address.host().is_empty() {
+        return Err(Error::value("reports", text, "an address"));
+    }
+    let envelope = match args.named("reports_sender") {
+        None => address.clone(),
+        Some("<>") => Address::null(),
+        Some(text) => parsed("reports_sender", text)?,
+    };
+    Ok(Some(Reporter { address, envelope }))
 }
 
 /// Will the plugin naughty refuse the client because of the message?
@@ -134,7 +192,7 @@ fn is_refused_later(session: &Session, finding: &Finding) -> bool {
 }
 
 /// The list by which organizations are found; None: by a walk.
-fn suffixes(args: &Args) -> Result<Option<Rc<Suffixes>>> {
+fn suffixes(args: &Args) -> Result<List> {
     let file = args.named("suffixes").unwrap_or(suffixes::FILE);
     match args.named("discovery") {
         None | Some("walk") => Ok(None),

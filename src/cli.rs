@@ -130,6 +130,10 @@ pub struct Common {
     /// Show what plugins remember, or have it forgotten, and exit: list, show, explain, clear, import, tend
     #[arg(long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
     pub store: Vec<String>,
+    /// Send the DMARC reports whose time has come, or all of days that are over, or only show those, and
+    /// exit [default: send]
+    #[arg(long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
+    pub dmarc_reports: Option<String>,
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,

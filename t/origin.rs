@@ -15,5 +15,8 @@ mod peers;
 // Answers that no good name server gives.
 mod answers;
 
+// Reports on what was found out.
+mod reports;
+
 // No answers at all.
 mod outage;

@@ -33,7 +33,7 @@ const MOST_OF_REPORT: u32 = 1000;
 const MOST_OF_DAY: u32 = 20_000;
 
 /// The most addresses of a record that get reports.
-const MOST_ADDRESSES: usize = 5;
+pub(super) const MOST_ADDRESSES: usize = 5;
 
 /// The longest address, as a URI.
 const LONGEST_ADDRESS: usize = 300;

@@ -299,6 +299,16 @@ impl Hooks {
         self.registered.commands.push((table, name, Rc::new(run)));
     }
 
+    /// Adds what the plugin does without a client, at an option of the program: it gets a session whose
+    /// transaction it may fill, and the word behind the option, and returns a text for people.
+    pub(crate) fn job(
+        &mut self,
+        name: &'static str,
+        run: impl Fn(&mut Session, &str) -> Result<String> + 'static,
+    ) {
+        self.registered.jobs.push((name, Rc::new(run)));
+    }
+
     /// Changes how many connections an address may have at once (an IPv6 address: its /64), where the
     /// option `--max-from-ip` limits that: `max` is given the address and the number so far, and returns
     /// another; at least one is allowed.  It runs in the parent for each client and must not wait.

@@ -10,7 +10,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
-use crate::hook::session::{SessionFn, TlsFn};
+use crate::hook::session::{JobFn, SessionFn, TlsFn};
 use crate::hook::{Hook, Plugins, Settings};
 use crate::log::Level;
 
@@ -67,6 +67,8 @@ pub(crate) struct Registration {
     pub(crate) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     /// Commands for people: of which table, by which name.
     pub(crate) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
+    /// What it does without a client, by the name of the option that asks for it.
+    pub(crate) jobs: Vec<(&'static str, Rc<JobFn>)>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
     /// Lines for the log.
@@ -97,6 +99,8 @@ impl Plugins {
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());
         self.keeps.extend(registered.keeps);
         self.commands.extend(registered.commands);
+        let jobs = registered.jobs.into_iter();
+        self.jobs.extend(jobs.map(|(name, run)| (name, plugin, run)));
         self.max_from_ip.extend(registered.max_from_ip);
         let late = registered.late.into_iter();
         self.late.extend(

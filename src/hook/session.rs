@@ -95,6 +95,7 @@ pub struct Plugins {
     pub(super) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
     pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     pub(super) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
+    pub(super) jobs: Vec<(&'static str, u16, Rc<JobFn>)>,
     pub(super) max_from_ip: Vec<Rc<MaxFn>>,
     pub(super) count: u16,
     pub(super) stderr_level: Cell<Option<Level>>,
@@ -106,6 +107,9 @@ pub struct Plugins {
 
 /// A handler that is asked within a session.
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
+
+/// Does something without a client, and says for people what it did; the word says what.
+pub(crate) type JobFn = dyn Fn(&mut Session, &str) -> crate::error::Result<String>;
 
 /// Chooses certificates and parameters for a client that wants TLS.
 pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;

@@ -2,12 +2,14 @@
 //! that is not (RFC 9989)?
 
 mod author;
+mod consent;
 mod record;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use author::author_domains;
+pub use consent::Consent;
 pub use record::{Policy, Public, Record};
 
 use super::dkim::is_at_or_below;
@@ -85,6 +87,40 @@ pub struct Finding {
 /// it can be asked together with other questions.
 pub fn questions(domain: &str) -> Vec<Question> {
     walk::questions(&lower(domain))
+}
+
+/// The domain of the organization to which a name belongs.
+///
+/// # Errors
+/// Nobody knows at the moment; the text says why.
+pub fn organization(dns: &dyn Dns, name: &str, discovery: Discovery<'_>) -> Result<String, String> {
+    let name = lower(name);
+    match discovery {
+        Discovery::Walk => {
+            let walk = Walk::from(dns, &name)?;
+            walk.failed.clone().map_or_else(|| Ok(walk.organization()), Err)
+        }
+        Discovery::Suffixes(organization) => Ok(organization(&name)),
+    }
+}
+
+/// Whether reports on `domain` may go to addresses at `host` (RFC 9990 4): within one organization
+/// they may, and else where `host` says so in the record `DOMAIN._report._dmarc.HOST`.
+///
+/// # Errors
+/// Nobody knows at the moment; the text says why.
+pub fn consent(
+    dns: &dyn Dns,
+    domain: &str,
+    host: &str,
+    discovery: Discovery<'_>,
+) -> Result<Consent, String> {
+    let (domain, host) = (lower(domain), lower(host));
+    let of = |name: &str| organization(dns, name, discovery);
+    match domain == host || of(&domain)? == of(&host)? {
+        true => Ok(Consent::Yes),
+        false => consent::asked(dns, &domain, &host),
+    }
 }
 
 /// Judges a message whose author is at `author`, an A-label name.

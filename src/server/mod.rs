@@ -12,6 +12,7 @@ mod forkserver;
 mod growth;
 mod handoff;
 mod inetd;
+mod job;
 mod listener;
 mod lists;
 mod manager;

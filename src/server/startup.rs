@@ -27,7 +27,7 @@ use crate::server::privileges;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
-use crate::server::{check, daemonize, environment, handoff, inetd, listener, oneshot};
+use crate::server::{check, daemonize, environment, handoff, inetd, job, listener, oneshot};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
@@ -103,10 +103,20 @@ fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
 
 /// Answers what takes no session; the plugins of the site are known from here on.
 fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
-    match plugin::add(site) {
-        Ok(()) => oneshot::answer(common, user),
-        Err(error) => Some(Err(error)),
+    match (plugin::add(site), &common.dmarc_reports) {
+        (Ok(()), Some(word)) => Some(run_job("dmarc-reports", word, user)),
+        (Ok(()), None) => oneshot::answer(common, user),
+        (Err(error), _) => Some(Err(error)),
     }
+}
+
+/// Has a plugin do something without a client, as the user that sessions run as.
+fn run_job(name: &str, word: &str, user: Option<&str>) -> Result<()> {
+    prepare_process("qpsmtpd", false);
+    let config = Config::from_env();
+    config.reachable()?;
+    become_account_before_load(&config, account::for_sessions(user)?.as_ref())?;
+    job::run(&load(&config, None)?, name, word)
 }
 
 /// The start-up steps of a parent, in their order: what needs root comes first.

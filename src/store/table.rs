@@ -115,17 +115,28 @@ impl Table {
     /// # Errors
     /// The store does not answer.
     pub fn entries(&self) -> Result<Vec<Kept>> {
-        let prefix = self.prefix.as_bytes();
+        self.entries_from("")
+    }
+
+    /// Those whose keys begin with `start`, likewise.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn entries_from(&self, start: &str) -> Result<Vec<Kept>> {
+        let prefix = [self.prefix.as_bytes(), start.as_bytes()].concat();
+        let own = self.prefix.len();
         let (mut entries, now) = (vec![], self.now());
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         self.store.ask(self.until, |engine, at| {
             entries.clear();
-            engine.each(prefix, at, &mut |Found { key, value, left }| {
-                let raw = key[prefix.len()..].to_vec();
+            engine.each(&prefix, at, &mut |Found { key, value, left }| {
+                let raw = key[own..].to_vec();
                 entries.push(Kept { key: text(&raw), raw, value: text(&value), left, now });
             })
         })?;
         entries.sort_by(|one, other| one.raw.cmp(&other.raw));
+        // Redis may show an entry twice while others are added.
+        entries.dedup_by(|one, other| one.raw == other.raw);
         Ok(entries)
     }
 

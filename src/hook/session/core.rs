@@ -208,6 +208,22 @@ impl Session {
         is_unread || self.current.is_some_and(|current| current.lacks_a_value)
     }
 
+    /// Has a plugin do its job `name`, within `limit`; None: no plugin has one of that name.  It runs as
+    /// a handler of the hook `queue` does.
+    pub(crate) fn run_job(
+        &mut self,
+        name: &str,
+        word: &str,
+        limit: Duration,
+    ) -> Option<crate::error::Result<String>> {
+        let plugins = self.shared.plugins.clone();
+        let (_, plugin, run) = plugins.jobs.iter().find(|(known, ..)| *known == name)?;
+        let outer = self.enter(*plugin, Hook::Queue, limit);
+        let done = run(self, word);
+        self.leave(outer);
+        Some(done)
+    }
+
     pub(crate) fn leave(&mut self, outer: Option<Current>) {
         self.current = outer;
     }

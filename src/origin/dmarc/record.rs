@@ -76,20 +76,8 @@ impl Record {
     /// Takes a record apart; None if the text is none.  Tags with values that are not known count as
     /// missing, and without a policy it is `none` if reports are wanted (RFC 9989 4.7).
     pub fn parse(text: &[u8]) -> Option<Record> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (version, _) = text.split_once(';').unwrap_or((text, ""));
-        let (name, value) = version.split_once('=')?;
-        if name.trim() != "v" || value.trim() != "DMARC1" {
-            return None;
-        }
-        let tags = Tags::parse(text).ok()?;
-        let reports: Vec<String> = tags
-            .get("rua")
-            .into_iter()
-            .flat_map(|uris| uris.split(','))
-            .map(|uri| uri.trim().to_owned())
-            .filter(|uri| !uri.is_empty())
-            .collect();
+        let tags = tags(text)?;
+        let reports = uris(&tags);
         let policy = match tags.get("p").and_then(Policy::parse) {
             Some(policy) => policy,
             None if !reports.is_empty() => Policy::None,
@@ -128,6 +116,26 @@ impl Record {
         };
         if self.testing { policy.one_less() } else { policy }
     }
+}
+
+/// Where reports go by the text of a record; None if it is none.  It needs no policy.
+pub(super) fn reports(text: &[u8]) -> Option<Vec<String>> {
+    tags(text).map(|tags| uris(&tags))
+}
+
+fn tags(text: &[u8]) -> Option<Tags<'_>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (version, _) = text.split_once(';').unwrap_or((text, ""));
+    let (name, value) = version.split_once('=')?;
+    if name.trim() != "v" || value.trim() != "DMARC1" {
+        return None;
+    }
+    Tags::parse(text).ok()
+}
+
+fn uris(tags: &Tags<'_>) -> Vec<String> {
+    let uris = tags.get("rua").into_iter().flat_map(|uris| uris.split(','));
+    uris.map(|uri| uri.trim().to_owned()).filter(|uri| !uri.is_empty()).collect()
 }
 
 /// Where the record of a domain is.
