@@ -29,6 +29,10 @@ const SPREAD: u64 = 20 * 3600 - FIRST;
 /// How long after its day a report is not sent any more.
 const GIVE_UP: u64 = 4 * DAY;
 
+/// The most reports on a domain's day.  A record that is changed makes a new one, and some change with
+/// each question.
+const MOST_OF_DAY: usize = 10;
+
 /// Who has claimed a report that long ago is dead.
 const CLAIM: u64 = 3600;
 
@@ -78,6 +82,8 @@ pub(super) fn run(
     };
     let (mut shown, mut failed, mut queued) = (String::new(), 0, 0);
     let me = session.me();
+    // How many reports there were so far on the domain and the day of the last one.
+    let mut of_day = (String::new(), 0, 0);
     for kept in session.store(REPORTS).entries().map_err(Error::new)? {
         let now = kept.now.as_secs();
         let (Some((domain, begin)), Ok(report)) = (parts(&kept.key), kept.value.parse::<Report>())
@@ -121,7 +127,17 @@ pub(super) fn run(
         if !claim(session, &kept, now)? {
             continue;
         }
-        match send(session, reporter, discovery, &closed, now) {
+        of_day = match of_day {
+            (known, day, count) if (known.as_str(), day) == (domain, begin) => {
+                (known, day, count + 1)
+            }
+            _ => (domain.to_owned(), begin, 1),
+        };
+        let sent = match of_day.2 > MOST_OF_DAY {
+            true => Ok(End::Unwanted("the record was changed too often on that day".into())),
+            false => send(session, reporter, discovery, &closed, now),
+        };
+        match sent {
             Ok(end) => {
                 forget(session, &kept.key)?;
                 let (level, text) = match end {
@@ -360,6 +376,20 @@ mod tests {
         // What belongs to others is left alone.
         assert_eq!(trial.store(ROWS).entries().unwrap().len(), 1);
         assert!(job(&mut trial, "sometimes", due).is_err());
+    }
+
+    #[test]
+    fn a_record_that_is_never_the_same_makes_no_flood_of_reports() {
+        let mut trial = trial(OWN, QUEUE);
+        for id in 0..20 {
+            let (key, time) = (format!("2027-01-15 a.example {id}"), Duration::from_secs(8 * DAY));
+            let report = format!("1 0 0 {OWN} <policy_published/>");
+            trial.store(REPORTS).put(&key, report, time).unwrap();
+            trial.store(ROWS).put(format!("{key} 1"), "1 <record><count/></record>", time).unwrap();
+        }
+        job(&mut trial, "all", BEGIN + DAY).unwrap();
+        assert_eq!(mails(&trial).len(), MOST_OF_DAY);
+        assert_eq!(trial.store(REPORTS).entries_from("2027-01-15 a").unwrap(), []);
     }
 
     #[test]
