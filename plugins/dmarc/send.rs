@@ -33,6 +33,9 @@ const GIVE_UP: u64 = 4 * DAY;
 /// each question.
 const MOST_OF_DAY: usize = 10;
 
+/// No report is begun with less time than that left.
+const ONE: Duration = Duration::from_secs(10 * 60);
+
 /// Who has claimed a report that long ago is dead.
 const CLAIM: u64 = 3600;
 
@@ -58,8 +61,8 @@ enum Task {
 
 /// What became of a report.
 enum End {
-    /// The queue has it, for so many addresses.
-    Queued(usize),
+    /// The queue has it, for these addresses.
+    Queued(String),
     /// Nobody wants it, and why.
     Unwanted(String),
 }
@@ -124,6 +127,12 @@ pub(super) fn run(
         if task == Task::Send && now < due(begin, domain) {
             continue;
         }
+        if session.time_left() < ONE {
+            session
+                .log(Level::Notice, "there are too many reports, the rest waits for the next call");
+            break;
+        }
+        let now = session.store(REPORTS).now().as_secs();
         if !claim(session, &kept, now)? {
             continue;
         }
@@ -141,9 +150,9 @@ pub(super) fn run(
             Ok(end) => {
                 forget(session, &kept.key)?;
                 let (level, text) = match end {
-                    End::Queued(count) => {
+                    End::Queued(addresses) => {
                         queued += 1;
-                        (Level::Notice, format!("is queued for {count} addresses"))
+                        (Level::Notice, format!("is queued for {addresses}"))
                     }
                     End::Unwanted(why) => (Level::Info, format!("is not sent: {why}")),
                 };
@@ -233,7 +242,8 @@ fn send(
     let message = closed.message(&recipients, &document, now);
     let queued = queue(session, &reporter.envelope, &recipients, &message);
     session.reset_transaction();
-    queued.map(|()| End::Queued(recipients.len()))
+    let addresses: Vec<String> = recipients.iter().map(Address::address).collect();
+    queued.map(|()| End::Queued(addresses.join(", ")))
 }
 
 /// Who gets the report, and why others do not.
@@ -339,8 +349,12 @@ mod tests {
     const OWN: &str = "mailto:in@a.example";
 
     fn job(trial: &mut Trial, word: &str, at: u64) -> Result<String> {
+        job_within(trial, word, at, 2 * ONE)
+    }
+
+    fn job_within(trial: &mut Trial, word: &str, at: u64, limit: Duration) -> Result<String> {
         trial.set_clock(at);
-        trial.session.run_job("dmarc-reports", word, Duration::from_secs(60)).unwrap()
+        trial.session.run_job("dmarc-reports", word, limit).unwrap()
     }
 
     fn mails(trial: &Trial) -> Vec<String> {
@@ -390,6 +404,14 @@ mod tests {
         job(&mut trial, "all", BEGIN + DAY).unwrap();
         assert_eq!(mails(&trial).len(), MOST_OF_DAY);
         assert_eq!(trial.store(REPORTS).entries_from("2027-01-15 a").unwrap(), []);
+    }
+
+    #[test]
+    fn what_there_is_no_time_for_waits() {
+        let mut trial = trial(OWN, QUEUE);
+        job_within(&mut trial, "all", BEGIN + DAY, ONE / 2).unwrap();
+        assert_eq!((mails(&trial).len(), left(&trial)), (0, 2));
+        assert!(trial.log().contains("the rest waits"));
     }
 
     #[test]

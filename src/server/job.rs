@@ -10,7 +10,7 @@ use crate::state::Connection;
 use crate::sys::deadline;
 
 /// The longest time of a job.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// Has a plugin do its job `name`, and shows what that returns.
 ///
