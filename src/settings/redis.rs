@@ -34,7 +34,7 @@ impl RedisPlace {
             let info = format!("redis://{host}").into_connection_info().ok()?;
             let has_port =
                 host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-            match info.addr {
+            match info.addr().clone() {
                 ConnectionAddr::Tcp(host, _) if !has_port => {
                     Some(ConnectionAddr::Tcp(host, SENTINEL_PORT))
                 }
@@ -55,12 +55,12 @@ mod tests {
     #[test]
     fn urls_are_read() {
         let place = RedisPlace::parse("rediss://ann:s%40cret@redis.example:7000/3").unwrap();
-        assert_eq!(place.server.addr.to_string(), "redis.example:7000");
-        assert!(matches!(place.server.addr, ConnectionAddr::TcpTls { .. }));
-        assert_eq!(place.server.redis.password.as_deref(), Some("s@cret"));
-        assert_eq!(place.server.redis.db, 3);
+        assert_eq!(place.server.addr().to_string(), "redis.example:7000");
+        assert!(matches!(place.server.addr(), ConnectionAddr::TcpTls { .. }));
+        assert_eq!(place.server.redis_settings().password(), Some("s@cret"));
+        assert_eq!(place.server.redis_settings().db(), 3);
         let place = RedisPlace::parse("redis+unix:///run/redis.sock?db=2").unwrap();
-        assert_eq!(place.server.addr.to_string(), "/run/redis.sock");
+        assert_eq!(place.server.addr().to_string(), "/run/redis.sock");
         let url = "redis+sentinel://:pw@[2001:db8::1],b.example:7/mymaster/5";
         let place = RedisPlace::parse(url).unwrap();
         let (sentinels, name) = place.sentinels.unwrap();
@@ -70,7 +70,7 @@ mod tests {
             ("2001:db8::1:26379 b.example:7".into(), "mymaster")
         );
         assert_eq!(
-            (place.server.redis.db, place.server.redis.password.as_deref()),
+            (place.server.redis_settings().db(), place.server.redis_settings().password()),
             (5, Some("pw"))
         );
         for url in

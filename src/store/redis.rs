@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, Cmd, Connection, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, RedisError,
-    RedisResult,
+    Client, Cmd, Connection, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError, RedisResult,
 };
 
 use crate::settings::RedisPlace;
@@ -95,20 +95,20 @@ impl RedisEngine {
 
     fn connect(&self, until: Instant) -> RedisResult<Connection> {
         let Some((sentinels, name)) = &self.place.sentinels else {
-            return connected(&self.place.server, until);
+            return connected(self.place.server.clone(), until);
         };
-        let mut failed = RedisError::from((ErrorKind::IoError, "no Sentinel answers"));
+        let mut failed = RedisError::from((ErrorKind::Io, "no Sentinel answers"));
         for sentinel in sentinels {
             match ask_sentinel(sentinel, name, until) {
                 Ok((host, port)) => {
-                    let mut server = self.place.server.clone();
-                    server.addr = match server.addr {
+                    let server = self.place.server.clone();
+                    let addr = match server.addr().clone() {
                         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
                             ConnectionAddr::TcpTls { host, port, insecure, tls_params }
                         }
                         _ => ConnectionAddr::Tcp(host, port),
                     };
-                    return connected(&server, until);
+                    return connected(server.set_addr(addr), until);
                 }
                 Err(error) => failed = error,
             }
@@ -131,7 +131,7 @@ impl RedisEngine {
     /// What went wrong where, without what is secret of the URL.
     fn said(&self, error: &RedisError) -> String {
         let place = match &self.place.sentinels {
-            None => self.place.server.addr.to_string(),
+            None => self.place.server.addr().to_string(),
             Some((_, name)) => name.clone(),
         };
         let why = match error.is_timeout() {
@@ -160,8 +160,8 @@ impl Talk<'_> {
     }
 }
 
-fn connected(server: &ConnectionInfo, until: Instant) -> RedisResult<Connection> {
-    Client::open(server.clone())?.get_connection_with_timeout(left(until)?)
+fn connected(server: impl IntoConnectionInfo, until: Instant) -> RedisResult<Connection> {
+    Client::open(server)?.get_connection_with_timeout(left(until)?)
 }
 
 /// Where the server is that can be written to.
@@ -170,13 +170,11 @@ fn ask_sentinel(
     name: &str,
     until: Instant,
 ) -> RedisResult<(String, u16)> {
-    let info = ConnectionInfo { addr: sentinel.clone(), redis: Default::default() };
-    let mut connection = connected(&info, until)?;
+    let mut connection = connected(sentinel.clone(), until)?;
     let mut talk = Talk { connection: &mut connection, until, answers: 0 };
     let found: Option<(String, u16)> =
         talk.ask(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))?;
-    found
-        .ok_or_else(|| (ErrorKind::IoError, "the Sentinel knows no server", name.to_owned()).into())
+    found.ok_or_else(|| (ErrorKind::Io, "the Sentinel knows no server", name.to_owned()).into())
 }
 
 /// How much time there is.
