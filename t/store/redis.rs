@@ -181,7 +181,7 @@ fn what_a_server_refuses_is_said_without_the_password() {
     for (user, code, why) in [
         ("mail:s3cret", "250", ""),
         ("mail:wr0ng", "451", "Password authentication failed"),
-        ("reader:s3cret", "451", "NOPERM"),
+        ("reader:s3cret", "451", "NoPerm"),
     ] {
         let config = with_url(&url(user));
         let server = start(&config, Model::Prefork, &[]);
