@@ -19,7 +19,7 @@ pub enum StorePlace {
         size: u64,
     },
     /// A server that hosts share.
-    Redis(RedisPlace),
+    Redis(Box<RedisPlace>),
 }
 
 impl StorePlace {
@@ -38,7 +38,7 @@ impl StorePlace {
             "lmdb" => lmdb(&words.collect::<Vec<_>>()),
             "redis" => {
                 let url = words.next().filter(|_| words.next().is_none())?;
-                RedisPlace::parse(url).map(StorePlace::Redis)
+                RedisPlace::parse(url).map(|place| StorePlace::Redis(Box::new(place)))
             }
             _ => None,
         }

@@ -78,7 +78,7 @@ impl Store {
             StorePlace::Lmdb { folder, size } => {
                 Box::new(LmdbEngine::new(&config.expand(&folder), size))
             }
-            StorePlace::Redis(place) => Box::new(RedisEngine::new(place)),
+            StorePlace::Redis(place) => Box::new(RedisEngine::new(*place)),
         };
         Store {
             engine,
