@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn an_unknown_stage_is_an_error() {
         let error = Trial::load("naughty reject queue_post", &[]).err().unwrap().to_string();
-        assert!(error.contains("known: connect, mail, rcpt, data, data_post"), "{error}");
+        assert!(error.contains("expected: connect, mail, rcpt, data, data_post"), "{error}");
         assert!(Trial::load("naughty at rcpt", &[]).is_err());
     }
 }
