@@ -182,7 +182,7 @@ fn plugins_that_cannot_be_loaded_are_named() {
             "no plugin 'no_such_plugin' to inherit from",
         ),
         ("sub register { $_[0]->register_hook('lunch', 'eat') }", "there is no hook 'lunch'"),
-        ("use No::Such::Module;", "No/Such/Module.pm"),
+        ("use No::Such::Module;", "needs the Perl module No::Such::Module"),
         ("sub register { exit 3 }", "the Perl process died"),
     ] {
         let config = config(&format!("rcpt_ok\nbroken\n{QUEUE}"), &[("broken", text)]);
