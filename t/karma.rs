@@ -87,7 +87,7 @@ fn many_sessions_at_once_are_all_counted() {
 /// Debian's plugin finds a sender of example.pw naughty.
 #[test]
 fn a_database_of_perl_qpsmtpd_is_taken_over() {
-    if !deb::need("qpsmtpd") || !deb::need("perl") {
+    if !["qpsmtpd", "libnet-ip-perl", "perl"].iter().all(|package| deb::need(package)) {
         return;
     }
     let config = config("karma")

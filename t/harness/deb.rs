@@ -53,6 +53,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("libgeo-ip-perl", &["/usr/share/doc/libgeo-ip-perl/copyright"]),
     ("libmail-dkim-perl", &["/usr/share/perl5/Mail/DKIM.pm"]),
     ("libmail-dmarc-perl", &["/usr/share/perl5/Mail/DMARC.pm"]),
+    ("libnet-ip-perl", &["/usr/share/perl5/Net/IP.pm"]),
     ("libnet-ldap-perl", &["/usr/share/perl5/Net/LDAP.pm"]),
     ("libwww-perl", &["/usr/share/perl5/LWP.pm"]),
 ];
