@@ -67,10 +67,14 @@ const LOCKED: Duration = Duration::from_secs(600);
 /// Makes sure of a package. Root installs it, and the test fails if that does not work; for
 /// anybody else the answer may be no, and a line says that the test is skipped.
 pub(crate) fn need(package: &str) -> bool {
+    let is_root = geteuid().is_root();
+    // A package that another test installs at this moment has its programs, and not all of its files.
+    let settled = is_root.then(|| lock(FlockArg::LockShared));
     if installed(package) {
         return true;
     }
-    if !geteuid().is_root() {
+    drop(settled);
+    if !is_root {
         super::say(&format!("skipped: needs {package}"));
         return false;
     }
@@ -86,7 +90,7 @@ pub(crate) fn unpacked(package: &str, user: &str) -> Option<PathBuf> {
         super::say(&format!("skipped: needs {package}, unpacked by root"));
         return None;
     }
-    let _lock = lock();
+    let _lock = lock(FlockArg::LockExclusive);
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
     if !root.is_dir() {
         let folder = tempfile::tempdir().unwrap();
@@ -119,7 +123,7 @@ pub(crate) struct Account(String);
 /// Makes an account with a name of its own that has `name` in it; root can.
 pub(crate) fn account(name: &str, password: &str) -> Account {
     need("openssl");
-    let _lock = lock();
+    let _lock = lock(FlockArg::LockExclusive);
     let user = format!("qpsmtpd-t-{name}-{}", std::process::id());
     let hash = output(Command::new("openssl").args(["passwd", "-6", password]));
     let options = ["--no-create-home", "--user-group", "--password", hash.trim()];
@@ -136,7 +140,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let _lock = lock();
+        let _lock = lock(FlockArg::LockExclusive);
         Command::new("userdel").arg(&self.0).status().ok();
     }
 }
@@ -162,17 +166,17 @@ fn installed(package: &str) -> bool {
 
 /// Installs a package, one test at a time; fetches the list of packages if it is not known.
 fn install(package: &str) {
-    let _lock = lock();
+    let _lock = lock(FlockArg::LockExclusive);
     let get = ["install", "-y", "--no-install-recommends", package];
     let done = installed(package) || apt_get(None, &get) || (update() && apt_get(None, &get));
     assert!(done, "cannot install {package}, which this test needs");
 }
 
-/// Held by the one test that may change what is installed.
-fn lock() -> Flock<File> {
+/// Held exclusively by the one test that may change what is installed.
+fn lock(kind: FlockArg) -> Flock<File> {
     let lock = Path::new("/tmp/qpsmtpd-t-apt.lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock).unwrap();
-    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap()
+    Flock::lock(lock, kind).map_err(|(_, error)| error).unwrap()
 }
 
 /// Fetches the list of packages, once.
