@@ -33,7 +33,7 @@
 //! ```
 
 use crate::config::Lines;
-use crate::dns::lists::{self, Listing, Zone};
+use crate::dns::lists::Zone;
 use crate::dns::{Question, reversed};
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, WHITELISTDNS, WHITELISTHOST};
@@ -51,21 +51,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         let ip = session.connection.remote_ip;
         // The greeting is going to ask for the client's name.
         let name = [Question::name_of(ip)];
-        let listings = lists::ask(&session.dns(), &zones, &reversed(ip), &name);
-        for (zone, listing) in zones.iter().zip(listings) {
-            match listing {
-                Listing::Absent => {}
-                Listing::Failed(why) => session.log(Level::Error, format_args!("{zone}: {why}")),
-                Listing::Listed(text) => {
-                    let text = zone.text.clone().or(text);
-                    let why =
-                        text.map_or_else(|| zone.to_string(), |text| format!("{zone}: {text}"));
-                    session.log(Level::Notice, format_args!("{ip} is on a white list, {why}"));
-                    session.connection.notes.set(WHITELISTHOST, why);
-                    session.connection.notes.set(WHITELISTDNS, true);
-                    break;
-                }
-            }
+        let first = session.listed(&zones, &reversed(ip), &name).next();
+        if let Some((zone, text)) = first {
+            let text = zone.text.clone().or(text);
+            let why = text.map_or_else(|| zone.to_string(), |text| format!("{zone}: {text}"));
+            session.log(Level::Notice, format_args!("{ip} is on a white list, {why}"));
+            session.connection.notes.set(WHITELISTHOST, why);
+            session.connection.notes.set(WHITELISTDNS, true);
         }
         DECLINED
     });

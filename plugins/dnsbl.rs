@@ -52,7 +52,7 @@
 //! ```
 
 use crate::config::Lines;
-use crate::dns::lists::{self, Listing, Zone};
+use crate::dns::lists::Zone;
 use crate::dns::{Question, reversed};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, NAUGHTY, Session, Settings, Verdict};
@@ -118,19 +118,12 @@ fn check(session: &mut Session, code: Code, zones: &[Zone], threshold: i64) -> V
     let ip = session.connection.remote_ip;
     // The greeting is going to ask for the client's name.
     let name = [Question::name_of(ip)];
-    let listings = lists::ask(&session.dns(), zones, &reversed(ip), &name);
     let (mut weight, mut found) = (0, None);
     let mut names = Vec::new();
-    for (zone, listing) in zones.iter().zip(listings) {
-        match listing {
-            Listing::Absent => {}
-            Listing::Failed(why) => session.log(Level::Error, format_args!("{zone}: {why}")),
-            Listing::Listed(text) => {
-                weight += zone.weight;
-                names.push(zone.name.as_str());
-                found.get_or_insert((zone, text));
-            }
-        }
+    for (zone, text) in session.listed(zones, &reversed(ip), &name) {
+        weight += zone.weight;
+        names.push(zone.name.as_str());
+        found.get_or_insert((zone, text));
     }
     let Some((zone, text)) = found.filter(|_| weight >= threshold) else {
         if names.is_empty() {

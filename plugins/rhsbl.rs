@@ -37,10 +37,9 @@
 
 use crate::config::Lines;
 use crate::dns::Dns;
-use crate::dns::lists::{self, Listing, Zone};
+use crate::dns::lists::{self, Zone};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Settings, Verdict};
-use crate::log::Level;
 use crate::mail::host;
 
 /// Registers the plugin; see its manual above.
@@ -87,20 +86,10 @@ fn check(
     what: &str,
     name: &str,
 ) -> Option<Verdict> {
-    let listings = lists::ask(&session.dns(), zones, name, &[]);
-    for (zone, listing) in zones.iter().zip(listings) {
-        match listing {
-            Listing::Absent => {}
-            Listing::Failed(why) => session.log(Level::Error, format_args!("{zone}: {why}")),
-            Listing::Listed(text) => {
-                let text = zone.text.clone().or(text);
-                let text = text.unwrap_or_else(|| format!("is listed in {zone}"));
-                let reply = format!("Mail from {what}{name} rejected because it {text}");
-                return Some(session.get_reject_as(code, &reply, zone));
-            }
-        }
-    }
-    None
+    let (zone, text) = session.listed(zones, name, &[]).next()?;
+    let text = zone.text.clone().or(text).unwrap_or_else(|| format!("is listed in {zone}"));
+    let reply = format!("Mail from {what}{name} rejected because it {text}");
+    Some(session.get_reject_as(code, &reply, zone))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Session;
+use crate::dns::lists::{self, Listing, Zone};
 use crate::dns::{Answer, Dns, Iprev, Question, Resolver};
+use crate::log::Level;
 
 /// The most time that a handler is left to say what came of waiting.
 const SAYS: Duration = Duration::from_secs(1);
@@ -30,6 +32,26 @@ impl Session {
             Iprev::Pass(name) => Some(name),
             Iprev::Fail(_) | Iprev::TempError(_) | Iprev::PermError => None,
         }
+    }
+
+    /// Which of the lists have `what`, a reversed address or a name, with the text that the list has for
+    /// it.  All are asked at once, and `more` with them; the log is told of each that does not say, when
+    /// it is its turn.
+    pub fn listed<'s, 'z>(
+        &'s self,
+        zones: &'z [Zone],
+        what: &str,
+        more: &[Question],
+    ) -> impl Iterator<Item = (&'z Zone, Option<String>)> + use<'s, 'z> {
+        let listings = lists::ask(&self.dns(), zones, what, more);
+        zones.iter().zip(listings).filter_map(|(zone, listing)| match listing {
+            Listing::Absent => None,
+            Listing::Failed(why) => {
+                self.log(Level::Error, format_args!("{zone}: {why}"));
+                None
+            }
+            Listing::Listed(text) => Some((zone, text)),
+        })
     }
 
     /// When waiting for others has to end: a little before the running handler is overdue, so that
