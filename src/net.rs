@@ -51,7 +51,7 @@ mod wire;
 
 pub use endpoint::Endpoint;
 pub use lines::protocol_error;
-pub use network::{network, numbered};
+pub use network::{network, network_of, numbered};
 pub use security::verified;
 pub use tls::Tls;
 pub use turns::turns;

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::hook::Session;
 use crate::mail::Address;
 use crate::origin::spf::Outcome;
 use crate::plugins::greylisting::rules::{Client, Rules, Spf};
 use crate::state::Note;
+use crate::store::network_of;
 
 /// The result of SPF, where a Perl plugin has found it.
 const SPFQUERY: Note<String> = Note::new("spfquery");
@@ -71,8 +70,7 @@ impl Key {
 
 /// The network that stands for an address: /24, IPv6 /64.
 pub(super) fn network(ip: IpAddr) -> String {
-    let length = if ip.is_ipv4() { 24 } else { 64 };
-    IpNet::new(ip, length).map_or_else(|_| ip.to_string(), |network| network.trunc().to_string())
+    network_of(ip, 24, 64)
 }
 
 /// The domain of the organization that has the client.

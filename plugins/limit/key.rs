@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::config::network;
 use crate::error::{Error, Result};
 use crate::mail::{entries, host};
@@ -139,15 +137,6 @@ impl Values {
                 addresses.contains(&address) || host.is_some_and(|host| addresses.contains(host))
             }),
         }
-    }
-}
-
-/// The network of that length in which an address is, as text; an address where it is one alone.
-pub(super) fn network_of(ip: IpAddr, v4: u8, v6: u8) -> String {
-    let length = if ip.is_ipv4() { v4 } else { v6 };
-    match IpNet::new(ip, length) {
-        Ok(network) if length < network.max_prefix_len() => network.trunc().to_string(),
-        _ => ip.to_string(),
     }
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::key::{BYS, By, Event, Values, WORDS, Word, names, network_of};
+use super::key::{BYS, By, Event, Values, WORDS, Word, names};
 use super::rate::Rate;
 use crate::config::{Line, Lines, word_and_rest};
 use crate::error::{Error, Result};
 use crate::hook::Code;
 use crate::mail::suffixes::Suffixes;
+use crate::store::network_of;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

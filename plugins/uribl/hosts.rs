@@ -8,7 +8,7 @@ use regex::Regex;
 
 use crate::mail::host;
 use crate::mail::suffixes::Suffixes;
-use crate::mail::text::Text;
+use crate::mail::text::{self, Text};
 
 /// What follows the scheme of a URL up to its path.  Programs that show mail take a backslash for
 /// a slash, and one for two.
@@ -120,23 +120,7 @@ fn dereferenced(html: &str) -> String {
 }
 
 fn unescaped(text: &str) -> String {
-    let digit = |octet: Option<&u8>| (*octet? as char).to_digit(16);
-    let octets = text.as_bytes();
-    let mut out = Vec::with_capacity(octets.len());
-    let mut at = 0;
-    while at < octets.len() {
-        match (digit(octets.get(at + 1)), digit(octets.get(at + 2))) {
-            (Some(high), Some(low)) if octets[at] == b'%' => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                out.push(octets[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&text::unescaped(text.as_bytes(), b'%')).into_owned()
 }
 
 /// `user:password@host:port`.

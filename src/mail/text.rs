@@ -70,6 +70,27 @@ impl Walk {
     }
 }
 
+/// Puts an octet in the place of each mark with two hexadecimal digits behind it, as `%2E` of URLs and
+/// `=2E` of quoted-printable; a mark that means nothing stays.
+pub fn unescaped(text: &[u8], mark: u8) -> Vec<u8> {
+    let digit = |octet: Option<&u8>| (*octet? as char).to_digit(16);
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        match (digit(text.get(at + 1)), digit(text.get(at + 2))) {
+            (Some(high), Some(low)) if text[at] == mark => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(text[at]);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
 /// The header section of a part, and what is behind the empty line.
 fn halves(part: &[u8]) -> (Header, &[u8]) {
     let mut at = 0;
@@ -147,7 +168,6 @@ fn decoded(encoding: &str, body: &[u8]) -> Vec<u8> {
 
 /// Decodes RFC 2045 6.7; a `=` that means nothing stays.
 fn quoted_printable(body: &[u8]) -> Vec<u8> {
-    let digit = |octet: Option<&u8>| (*octet? as char).to_digit(16);
     let mut out = Vec::with_capacity(body.len());
     for line in body.split_inclusive(|octet| *octet == b'\n') {
         let text = line.trim_ascii_end();
@@ -155,20 +175,7 @@ fn quoted_printable(body: &[u8]) -> Vec<u8> {
             Some(text) => (text, &b""[..]),
             None => (text, &line[text.len()..]),
         };
-        let mut at = 0;
-        while at < text.len() {
-            let pair = (digit(text.get(at + 1)), digit(text.get(at + 2)));
-            match pair {
-                (Some(high), Some(low)) if text[at] == b'=' => {
-                    out.push((high * 16 + low) as u8);
-                    at += 3;
-                }
-                _ => {
-                    out.push(text[at]);
-                    at += 1;
-                }
-            }
-        }
+        out.extend(unescaped(text, b'='));
         out.extend_from_slice(end);
     }
     out

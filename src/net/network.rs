@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// What counts as one address: a single one for IPv4, the /64 that one site has for IPv6.
 ///
 /// ```
@@ -15,6 +17,16 @@ pub fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
+    }
+}
+
+/// The network of that length, `v4` or `v6` bits, in which an address is, as text; an address where it is
+/// one alone.
+pub fn network_of(ip: IpAddr, v4: u8, v6: u8) -> String {
+    let length = if ip.is_ipv4() { v4 } else { v6 };
+    match IpNet::new(ip, length) {
+        Ok(network) if length < network.max_prefix_len() => network.trunc().to_string(),
+        _ => ip.to_string(),
     }
 }
 

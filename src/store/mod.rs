@@ -83,7 +83,7 @@ mod volatile;
 
 pub(crate) use lmdb::care::PACE;
 
-pub use crate::net::{network, numbered};
+pub use crate::net::{network, network_of, numbered};
 pub use by_address::ByAddress;
 pub use dbm::Taken;
 pub use engine::Change::{self, Keep, Put, Remove};
