@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_without_two_digits_stays() {
+        let plain = |text: &str| String::from_utf8(unescaped(text.as_bytes(), b'=')).unwrap();
+        assert_eq!(plain("a=3db=3D=3"), "a=b==3");
+        assert_eq!(plain("=+F=F+=%41=="), "=+F=F+=%41==");
+    }
+
+    #[test]
     fn texts_are_found_and_decoded() {
         assert_eq!(of("Subject: x\n\nHello\n"), [(false, "Hello\r\n".into())]);
         let encoded = |encoding: &str, text: &str| {

@@ -7,6 +7,7 @@ use super::key::Algorithm;
 use super::tags::{Tags, is_white};
 use crate::dns::{Kind, Question};
 use crate::mail::host::canonical;
+use crate::mail::text::unescaped;
 
 /// A signature, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,20 +204,7 @@ fn without_white(text: &str) -> String {
 
 /// A value in which `=` and two hexadecimal digits stand for an octet (RFC 6376 2.11).
 fn unquoted(text: &str) -> String {
-    let text = without_white(text);
-    let mut octets = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&octet, behind)) = rest.split_first() {
-        let code =
-            behind.split_first_chunk().filter(|_| octet == b'=').and_then(|(code, behind)| {
-                let code: &[u8; 2] = code;
-                let code = std::str::from_utf8(code).ok()?;
-                Some((u8::from_str_radix(code, 16).ok()?, behind))
-            });
-        let (octet, behind) = code.unwrap_or((octet, behind));
-        octets.push(octet);
-        rest = behind;
-    }
+    let octets = unescaped(without_white(text).as_bytes(), b'=');
     String::from_utf8_lossy(&octets).into_owned()
 }
 
