@@ -161,6 +161,7 @@ fn outcome_of(work: impl FnOnce() -> i32) -> nix::Result<WaitStatus> {
         if Instant::now() >= until {
             kill(pid, Signal::SIGKILL)?;
         }
+        // No call waits for a process for so long and no longer.
         thread::sleep(Duration::from_millis(2));
     }
 }
