@@ -1,4 +1,4 @@
-//! Entries in Redis or Valkey, which hosts share.
+//! Entries in Redis, which hosts share.
 //!
 //! A process has one connection, made at first use.  An entry is a string, `qpsmtpd:PLUGIN:KEY`, with an
 //! expiry, so that it can be read, and removed, with `redis-cli`.  A change is the old value asked for,
