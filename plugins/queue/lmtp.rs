@@ -3,7 +3,7 @@
 //!     queue/lmtp - hands messages to a delivery agent that speaks LMTP
 //!
 //! SYNOPSIS
-//!     queue/lmtp HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [dsn]
+//!     queue/lmtp HOST PORT | HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [dsn]
 //!                [tls no|may|must|first] [ca FILE] [auth_user NAME auth_password_file FILE]
 //!
 //! DESCRIPTION
@@ -37,7 +37,8 @@
 //!     Everything else is as with queue/smtp-forward, the line ends of the message included.
 //!
 //! ARGUMENTS
-//!     HOST:PORT         a server on the network
+//!     HOST PORT         a server on the network
+//!     HOST:PORT         the same
 //!     /SOCKET           the path of a server's socket
 //!     dsn               offer clients DSN (RFC 3461), and hand on what they ask, as with
 //!                       queue/smtp-forward; few delivery agents can do anything with it
@@ -67,8 +68,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let dsn = args.take_flag("dsn");
     let mut words = args.positional();
     let security = Security::take(&mut words, hooks.config())?;
-    let endpoints: Vec<_> =
-        words.into_iter().map(|word| Endpoint::parse(word, None)).collect::<Result<_>>()?;
+    let mut words = words.into_iter().peekable();
+    let mut endpoints = vec![];
+    while let Some(endpoint) = Endpoint::take(&mut words, None)? {
+        endpoints.push(endpoint);
+    }
     if endpoints.is_empty() {
         return Err(Error::new("argument missing: the LMTP server"));
     }
@@ -94,7 +98,7 @@ mod tests {
 
     fn deliver(script: &str) -> (Verdict, Vec<u8>) {
         let peer = Peer::start(script);
-        let line = format!("queue/lmtp 127.0.0.1:{}", peer.port);
+        let line = format!("queue/lmtp 127.0.0.1 {}", peer.port);
         let mut trial = Trial::new(&line, &[("me", "mx.test")]);
         trial.mail("<a@example.net>");
         trial.rcpt("<b@example.com>");
@@ -108,13 +112,16 @@ mod tests {
         for (args, error) in [
             ("", "argument missing: the LMTP server"),
             ("localhost", "no port in 'localhost'"),
-            ("127.0.0.1 24", "no port in '127.0.0.1'"),
+            ("127.0.0.1 24 25", "no port in '25'"),
+            ("127.0.0.1:24 25", "no port in '25'"),
             ("127.0.0.1:x", "not a port: 'x'"),
+            ("127.0.0.1 x", "no port in '127.0.0.1'"),
         ] {
             let found = Trial::load(&format!("queue/lmtp {args}"), &[]).err().unwrap().to_string();
             assert!(found.ends_with(error), "{found}");
         }
         Trial::new("queue/lmtp /run/lmtp 127.0.0.1:24 timeout 9", &[]);
+        Trial::new("queue/lmtp 127.0.0.1 24 [::1]:24 timeout 9", &[]);
     }
 
     #[test]

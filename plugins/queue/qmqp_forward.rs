@@ -3,7 +3,7 @@
 //!     queue/qmqp-forward - hands messages to a server that speaks QMQP
 //!
 //! SYNOPSIS
-//!     queue/qmqp-forward SERVER [PORT]
+//!     queue/qmqp-forward SERVER [PORT] | SERVER:PORT
 //!
 //! DESCRIPTION
 //!     While the client waits, gives the message with its envelope to a server that speaks QMQP
@@ -41,7 +41,7 @@ use crate::forward::{CrlfLines, lost, unable};
 use crate::hook::{Args, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
-use crate::net::{Endpoint, Wire, parse_port};
+use crate::net::{Endpoint, Wire};
 use crate::state::{Counter, Transaction, UnixLines};
 
 /// How much of a message is written at a time, in octets.
@@ -55,13 +55,14 @@ const LONGEST: usize = 4096;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.at_most(2)?;
-    let server = args.get(0).ok_or("No QMQP server specified in qmqp-forward config")?;
-    let mut endpoint = Endpoint::parse(server, Some(628))?;
-    match (&mut endpoint, args.get(1)) {
-        (Endpoint::Tcp { port, .. }, Some(number)) => *port = parse_port(number)?,
-        (Endpoint::Unix(_), _) => return Err(Error::new(format!("Bad data in server: {server}"))),
-        _ => {}
+    let mut words = args.positional().into_iter().peekable();
+    let endpoint = Endpoint::take(&mut words, Some(628))?;
+    let endpoint = endpoint.ok_or("No QMQP server specified in qmqp-forward config")?;
+    if let Some(word) = words.next() {
+        return Err(Error::new(format!("unexpected argument '{word}'")));
+    }
+    if let Endpoint::Unix(path) = &endpoint {
+        return Err(Error::new(format!("Bad data in server: {}", path.display())));
     }
     hooks.queue(move |session| forward(session, &endpoint));
     Ok(())
@@ -261,13 +262,17 @@ mod tests {
             ("", "No QMQP server specified in qmqp-forward config"),
             ("a@b", "Bad data in server: a@b"),
             ("/run/qmqp", "Bad data in server: /run/qmqp"),
-            ("localhost port", "not a port: 'port'"),
+            ("localhost port", "unexpected argument 'port'"),
+            ("localhost 0", "not a port: '0'"),
             ("localhost 628 more", "unexpected argument 'more'"),
+            ("localhost:628 629", "unexpected argument '629'"),
         ] {
             let line = format!("queue/qmqp-forward {args}");
             let found = Trial::load(&line, &[]).err().unwrap().to_string();
             assert!(found.ends_with(error), "{found}");
         }
-        Trial::new("queue/qmqp-forward localhost timeout 120", &[]);
+        for args in ["localhost", "localhost 629", "localhost:629", "[::1]:629", "::1 629"] {
+            Trial::new(&format!("queue/qmqp-forward {args} timeout 120"), &[]);
+        }
     }
 }

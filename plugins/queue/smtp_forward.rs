@@ -104,7 +104,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::forward::{Backend, Protocol};
 use crate::hook::{Ability, Args, Hooks};
-use crate::net::{Endpoint, Security, parse_port};
+use crate::net::{Endpoint, Security};
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -123,16 +123,8 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
     let security = Security::take(&mut words, config)?;
     let default = Some(security.port());
     let mut words = words.into_iter().peekable();
-    let first = words.next().ok_or("No SMTP server specified in smtp-forward config")?;
-    let mut first = Endpoint::parse(first, default)?;
-    let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
-    if let Some(number) = words.next_if(is_number) {
-        match &mut first {
-            Endpoint::Tcp { port, .. } => *port = parse_port(number)?,
-            Endpoint::Unix(_) => return Err(Error::new(format!("unexpected argument '{number}'"))),
-        }
-    }
-    let endpoints = vec![first];
+    let first = Endpoint::take(&mut words, default)?;
+    let endpoints = vec![first.ok_or("No SMTP server specified in smtp-forward config")?];
     let mut backend = Backend { endpoints, protocol: Protocol::Smtp, xclient, dsn, security };
     while let Some(word) = words.next() {
         match word {

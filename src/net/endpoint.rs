@@ -1,6 +1,7 @@
 //! Where a server listens.
 
 use std::fmt;
+use std::iter::Peekable;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -49,6 +50,24 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Takes the next server of `words`, with its port in the same word or in one of its own: `host`,
+    /// `host port`, `host:port`, or `/path`.  None: there are no more words.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub(crate) fn take<'a>(
+        words: &mut Peekable<impl Iterator<Item = &'a str>>,
+        default: Option<u16>,
+    ) -> Result<Option<Endpoint>> {
+        let Some(word) = words.next() else { return Ok(None) };
+        let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
+        let has_port = Endpoint::parse(word, None).is_ok();
+        let port = words.next_if(|word| !has_port && is_number(word)).map(parse_port);
+        Endpoint::parse(word, port.transpose()?.or(default)).map(Some)
+    }
+}
+
 /// A port: a number from 1 to 65535.
 ///
 /// # Errors
@@ -90,6 +109,28 @@ mod tests {
             assert_eq!(Endpoint::parse(word, Some(25)).unwrap().to_string(), shown);
         }
         assert_eq!(Endpoint::parse("mx", None).unwrap_err().to_string(), "no port in 'mx'");
+    }
+
+    #[test]
+    fn a_port_may_be_a_word_of_its_own() {
+        let taken = |line: &str| {
+            let mut words = line.split(' ').peekable();
+            let mut shown = vec![];
+            while let Some(endpoint) = Endpoint::take(&mut words, Some(24))? {
+                shown.push(endpoint.to_string());
+            }
+            Result::Ok(shown)
+        };
+        for (line, want) in [
+            ("mx 26", &["mx:26"][..]),
+            ("mx:26 [::1]:27 ::1 28", &["mx:26", "[::1]:27", "[::1]:28"]),
+            ("mx /run/s 192.0.2.1", &["mx:24", "/run/s", "192.0.2.1:24"]),
+            // A number is a name where there is a port already.
+            ("mx:26 27", &["mx:26", "27:24"]),
+        ] {
+            assert_eq!(taken(line).unwrap(), want, "{line}");
+        }
+        assert_eq!(taken("mx 0").unwrap_err().to_string(), "not a port: '0'");
     }
 
     #[test]
