@@ -3,7 +3,7 @@
 //!     queue/maildir - delivers messages to a Maildir
 //!
 //! SYNOPSIS
-//!     queue/maildir [DIR [SUBDIR [MODE]]]
+//!     queue/maildir [DIR [SUBDIR [MODE]]] [quarantine FOLDER]
 //!
 //! DESCRIPTION
 //!     Writes each message into DIR/new, which every mail reader and delivery agent that knows
@@ -18,6 +18,10 @@
 //!     other recipients are taken back, so that they do not get the message twice.  A client that
 //!     speaks LMTP has an answer for each recipient, and tries again for those only who have no
 //!     copy.
+//!
+//!     A message that a plugin has put in quarantine goes where "quarantine" says.  Without that it
+//!     goes where the others go, and has the field X-Quarantine, by which a reader or a delivery
+//!     agent can sort it.
 //!
 //!     Where the file system can, a message has no name until it is complete, so nothing is left
 //!     behind when a process dies; else it is written in tmp.
@@ -38,7 +42,13 @@
 //!     MODE     the permissions of new folders as three octal digits, and, without its execute
 //!              bits, of messages; 700 by default
 //!
-//!     queue/maildir /var/spool/deliver %d/%l 770
+//!     quarantine FOLDER
+//!              where messages in quarantine go.  A path that begins with / or ~ is a Maildir with
+//!              one copy of each for all its recipients.  A name that begins with a dot, such as
+//!              .Junk, is a folder of the Maildir where the message would have gone, as IMAP
+//!              servers show it (Maildir++).
+//!
+//!     queue/maildir /var/spool/deliver %d/%l 770 quarantine .Junk
 //!
 //! SEE ALSO
 //!     queue/discard
@@ -79,10 +89,19 @@ struct Maildir {
     dir: String,
     subdir: Option<String>,
     mode: u32,
+    quarantine: Option<Quarantine>,
     host: String,
     count: Cell<u64>,
     /// May messages be without a name until they are complete?
     unnamed: bool,
+}
+
+/// Where messages in quarantine go.
+enum Quarantine {
+    /// One Maildir for all.
+    Maildir(String),
+    /// A folder of the Maildir where they would have gone.
+    Folder(String),
 }
 
 /// What went wrong: the step as the client gets to know it, and all of it for the log.
@@ -95,6 +114,8 @@ type Stored<T> = std::result::Result<T, Failure>;
 
 impl Maildir {
     fn from_args(args: &Args) -> Result<Maildir> {
+        let mut args = args.clone();
+        let quarantine = args.take_named("quarantine")?.map(|place| Quarantine::parse(&place));
         args.at_most(3)?;
         let subdir = args.get(1).map(|subdir| subdir.trim_matches('/').to_owned());
         if let Some(subdir) = &subdir
@@ -110,6 +131,7 @@ impl Maildir {
             dir: args.get(0).unwrap_or("~/Maildir").to_owned(),
             subdir,
             mode: bits.ok_or_else(|| format!("mode is not an octal number: '{mode}'"))?,
+            quarantine: quarantine.transpose()?,
             host: clean(&host_name()),
             count: Cell::new(0),
             unnamed: true,
@@ -117,19 +139,24 @@ impl Maildir {
     }
 
     fn deliver(&self, session: &mut Session) -> Verdict {
-        let dir = session.expand(&self.dir);
-        if let Some(subdir) = &self.subdir
-            && session.connection.is_lmtp()
-        {
-            return self.deliver_each(session, &dir, subdir);
-        }
-        let recipients = session.transaction.recipients();
-        let done = match &self.subdir {
+        let quarantine = self.quarantine.as_ref().filter(|_| session.quarantined().is_some());
+        let (dir, subdir, folder) = match quarantine {
+            Some(Quarantine::Maildir(dir)) => (dir, None, ""),
+            Some(Quarantine::Folder(folder)) => (&self.dir, self.subdir.as_deref(), &**folder),
+            None => (&self.dir, self.subdir.as_deref(), ""),
+        };
+        let dir = session.expand(dir);
+        let below = |subdir: &str, to: &Address| dir.join(of_recipient(subdir, to)).join(folder);
+        let done = match subdir {
             None => {
+                let recipients = session.transaction.recipients();
                 let last_first: Vec<_> = recipients.iter().rev().collect();
-                self.store(session, &dir, &last_first).map(|path| vec![path])
+                self.store(session, &dir.join(folder), &last_first).map(|path| vec![path])
             }
-            Some(subdir) => self.store_each(session, &dir, subdir),
+            Some(subdir) if session.connection.is_lmtp() => {
+                return self.deliver_each(session, |recipient| below(subdir, recipient));
+            }
+            Some(subdir) => self.store_each(session, |recipient| below(subdir, recipient)),
         };
         match done {
             Ok(paths) => {
@@ -143,11 +170,14 @@ impl Maildir {
     }
 
     /// A copy for each recipient for whom that works, where each has an answer of its own.
-    fn deliver_each(&self, session: &mut Session, dir: &Path, subdir: &str) -> Verdict {
+    fn deliver_each(
+        &self,
+        session: &mut Session,
+        place_of: impl Fn(&Address) -> PathBuf,
+    ) -> Verdict {
         let mut of_all = DECLINED;
         for (place, recipient) in session.transaction.recipients().to_vec().iter().enumerate() {
-            let dir = dir.join(of_recipient(subdir, recipient));
-            let verdict = match self.store(session, &dir, &[recipient]) {
+            let verdict = match self.store(session, &place_of(recipient), &[recipient]) {
                 Ok(path) => {
                     session.log(Level::Info, format_args!("stored as {}", path.display()));
                     queued(session)
@@ -163,11 +193,14 @@ impl Maildir {
     }
 
     /// A copy for each recipient, or none at all.
-    fn store_each(&self, session: &Session, dir: &Path, subdir: &str) -> Stored<Vec<PathBuf>> {
+    fn store_each(
+        &self,
+        session: &Session,
+        place_of: impl Fn(&Address) -> PathBuf,
+    ) -> Stored<Vec<PathBuf>> {
         let mut stored = vec![];
         for recipient in session.transaction.recipients() {
-            let dir = dir.join(of_recipient(subdir, recipient));
-            match self.store(session, &dir, &[recipient]) {
+            match self.store(session, &place_of(recipient), &[recipient]) {
                 Ok(path) => stored.push(path),
                 Err(failure) => {
                     for path in &stored {
@@ -251,6 +284,23 @@ impl Maildir {
         let (pid, micros, count) = (std::process::id(), now.subsec_micros(), self.count.get());
         self.count.set(count + 1);
         format!("{}.P{pid}M{micros}Q{count}.{}", now.as_secs(), self.host)
+    }
+}
+
+impl Quarantine {
+    fn parse(place: &str) -> Result<Quarantine> {
+        if place.starts_with(['/', '~']) {
+            return Ok(Quarantine::Maildir(place.to_owned()));
+        }
+        match place.strip_prefix('.') {
+            Some(name) if !name.is_empty() && !name.contains(['/', '.']) => {
+                Ok(Quarantine::Folder(place.to_owned()))
+            }
+            _ => {
+                let text = format!("quarantine is no path with / or ~, nor a name: '{place}'");
+                Err(Error::new(text))
+            }
+        }
     }
 }
 
@@ -338,6 +388,7 @@ fn clean(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::hook::Hook;
+    use crate::state::Hello;
     use crate::testing::Trial;
 
     const MESSAGE: &str = "Subject: hi\nMessage-Id: <1@a.test>\n\nline\n\nend\n";
@@ -406,6 +457,39 @@ mod tests {
             assert!(trial.log().contains("(queue) ") && trial.log().contains(": stored as "));
             is_queued(&mut trial);
             assert_eq!(mails(&trial, "x/M/new").len(), 2);
+        }
+    }
+
+    #[test]
+    fn messages_in_quarantine_are_kept_apart() {
+        let recipients = ["<b@example.com>", "<c@example.com>"];
+        for (args, apart, usual, copies) in [
+            ("~/M quarantine ~/Q", &["Q/new"][..], &["M/new"][..], 1),
+            ("~/M %l quarantine ~/Q", &["Q/new"], &["M/b/new", "M/c/new"], 1),
+            ("~/M quarantine .Junk", &["M/.Junk/new"], &["M/new"], 1),
+            ("quarantine .Junk ~/M %l", &["M/b/.Junk/new", "M/c/.Junk/new"], &["M/b/new"], 2),
+            ("~/M %l", &["M/b/new", "M/c/new"], &["M/b/.Junk/new"], 2),
+        ] {
+            for hello in [Hello::Ehlo, Hello::Lhlo] {
+                let mut trial = trial(args, &recipients);
+                trial.session.connection.hello = Some(hello);
+                trial.session.quarantine("looks odd");
+                is_queued(&mut trial);
+                let found: Vec<_> = apart.iter().flat_map(|dir| mails(&trial, dir)).collect();
+                assert_eq!(found.len(), copies, "{args}");
+                for mail in found {
+                    let mail = String::from_utf8(mail).unwrap();
+                    assert!(mail.contains("\nX-Quarantine: : looks odd\nSubject: hi\n"), "{mail}");
+                }
+                assert!(usual.iter().all(|dir| mails(&trial, dir).is_empty()), "{args}");
+            }
+        }
+        let mut other = trial("~/M quarantine ~/Q", &recipients);
+        is_queued(&mut other);
+        assert_eq!((mails(&other, "M/new").len(), mails(&other, "Q/new").len()), (1, 0));
+        for place in ["Q", ".", "..", ".a/b", ".a.b"] {
+            let error = Trial::load(&format!("queue/maildir quarantine {place}"), &[]).err();
+            assert!(error.unwrap().to_string().contains("quarantine is no path"), "{place}");
         }
     }
 

@@ -27,6 +27,9 @@
 //!     What the client asks about delivery status notifications (DSN, RFC 3461) goes to cleanup, and
 //!     Postfix sends the notifications.
 //!
+//!     Messages in quarantine are put on hold: they stay in Postfix's queue until somebody releases
+//!     them with "postsuper -H" or throws them away with "postsuper -d".
+//!
 //!     Only members of the group postdrop may use the socket, so the server's user has to be one.
 //!     Postfix before 2.1 does not know all of the flags, and before 2.3 it does not know DSN.
 //!
@@ -89,12 +92,15 @@ pub const SOCKETS: Note<Vec<String>> = Note::new("postfix-queue-sockets");
 /// The socket of a Postfix that is where it is usually.
 const SOCKET: &str = "/var/spool/postfix/public/cleanup";
 
+/// Keep it until somebody has looked at it.
+const HOLD: i64 = 1 << 2;
+
 /// The flags of cleanup, from Postfix's global/cleanup_user.h.
 const FLAG_NAMES: &[(&str, i64)] = &[
     ("FLAG_NONE", 0),
     ("FLAG_BOUNCE", 1 << 0),
     ("FLAG_FILTER", 1 << 1),
-    ("FLAG_HOLD", 1 << 2),
+    ("FLAG_HOLD", HOLD),
     ("FLAG_DISCARD", 1 << 3),
     ("FLAG_BCC_OK", 1 << 4),
     ("FLAG_MAP_OK", 1 << 5),
@@ -104,7 +110,7 @@ const FLAG_NAMES: &[(&str, i64)] = &[
     ("FLAG_FILTER_ALL", 1 << 1 | 1 << 6),
     ("FLAG_MASK_EXTERNAL", 1 << 1 | 1 << 6 | 1 << 4 | 1 << 5),
     ("FLAG_MASK_INTERNAL", 1 << 5),
-    ("FLAG_MASK_EXTRA", 1 << 2 | 1 << 3),
+    ("FLAG_MASK_EXTRA", HOLD | 1 << 3),
 ];
 
 /// What the bits of cleanup's status mean.  Of several the first in this table counts: what may be
@@ -137,6 +143,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     hooks.can(Ability::Dsn);
     hooks.queue(move |session| {
         let endpoints = endpoints(variable.as_deref(), session, &socket);
+        let hold = session.quarantined().map_or(0, |_| HOLD);
+        let flags = flags | hold;
         session.transaction.notes.set(FLAGS, flags);
         session.transaction.notes.set(SOCKETS, endpoints.clone());
         queue(session, &endpoints, flags)
@@ -313,6 +321,20 @@ mod tests {
             ];
             let want: Vec<_> = want.map(|(kind, text)| (kind, text.as_bytes().to_vec())).into();
             assert_eq!(records, want);
+        }
+    }
+
+    #[test]
+    fn messages_in_quarantine_are_put_on_hold() {
+        for (args, flags) in [("", 4), ("FLAG_FILTER FLAG_HOLD", 6), ("FLAG_MAP_OK", 36)] {
+            let mut trial = trial(args);
+            trial.session.quarantine("looks odd");
+            let cleanup = cleanup(&trial, NEW, DONE);
+            assert_eq!(answer(&mut trial), queued());
+            let (found, records) = cleanup.join().unwrap();
+            assert_eq!(found, flags.to_string());
+            assert_eq!(trial.session.transaction.notes.get(FLAGS), Some(flags));
+            assert!(records.contains(&('N', b"X-Quarantine: : looks odd".to_vec())));
         }
     }
 

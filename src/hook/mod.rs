@@ -31,7 +31,7 @@ pub use loaded::{Ability, Origin};
 pub use parent::Parent;
 pub use policy::*;
 pub use scram::{Scram, ScramKeys};
-pub use session::{Plugins, Session, Shared};
+pub use session::{Plugins, QUARANTINE, Session, Shared};
 pub use settings::Settings;
 pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 

@@ -6,6 +6,9 @@ mod core;
 mod names;
 mod origin;
 mod plugins;
+mod quarantine;
+
+pub use quarantine::QUARANTINE;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};

@@ -43,17 +43,14 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Failure> {
         (false, false) => sa,
     };
     let me = session.me();
-    let default = readable(
-        session,
-        format!(
-            "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
-            session.connection.remote_info(),
-            word(&session.connection.hello_host),
-            session.connection.remote_ip,
-            env!("CARGO_PKG_VERSION"),
-            date(),
-        ),
-    );
+    let default = session.readable(format!(
+        "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
+        session.connection.remote_info(),
+        word(&session.connection.hello_host),
+        session.connection.remote_ip,
+        env!("CARGO_PKG_VERSION"),
+        date(),
+    ));
     let parts = Received { protocol, auth: &auth, tls: &tls, default: &default };
     let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts))?;
     let line = match verdict.code() {
@@ -84,19 +81,10 @@ pub(crate) fn authentication_results(session: &mut Session) {
         results.push(more);
     }
     results.extend(session.transaction.results.texts());
-    let results = readable(session, folded(&results));
+    let results = session.readable(folded(&results));
     let header = &mut session.transaction.header;
     header.rename(RESULTS, &format!("Original-{RESULTS}"));
     header.add_at(0, RESULTS, &results);
-}
-
-/// What the client or others said may be outside ASCII, which a header section must not be unless the
-/// message was declared so (RFC 6532 3).
-fn readable(session: &Session, text: String) -> String {
-    match session.transaction.mail_params.get("smtputf8") {
-        None if !text.is_ascii() => text.replace(|c: char| !c.is_ascii(), "?"),
-        _ => text,
-    }
 }
 
 /// Now, as RFC 5322 3.3 has it.

@@ -150,3 +150,55 @@ fn notes_go_between_perl_and_native_plugins() {
     drop(client);
     server.stop().unwrap();
 }
+
+const WARDEN: &str = r#"
+sub hook_data_post {
+    my ($self, $transaction) = @_;
+    my $subject = $transaction->header->get('Subject');
+    $transaction->notes(quarantine => 'warden: odd') if $subject =~ /odd/;
+    $transaction->notes(quarantine => undef) if $subject =~ /pardon/;
+    return OK;
+}
+sub hook_queue {
+    my ($self, $transaction) = @_;
+    $transaction->header->replace('X-Seen', $transaction->notes('quarantine') || 'nothing');
+    return DECLINED;
+}
+"#;
+
+/// The note is the quarantine: the core writes the field, and native queues go by it.
+#[test]
+fn perl_plugins_put_messages_in_quarantine_and_see_it() {
+    let plugins = "warden\nrcpt_ok\nqueue/maildir {work}/Maildir quarantine {work}/Apart";
+    let config = config(plugins, &[("warden", WARDEN)]);
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    super::helo(&mut client);
+    for subject in ["odd", "fine", "odd but pardoned"] {
+        client.envelope();
+        let message = format!("Subject: {subject}\r\nx-quarantine: forged\r\n\r\n.");
+        client.ask(&message, "250");
+    }
+    client.quit();
+    server.stop().unwrap();
+    let taken = |folder: &str| {
+        let mut texts: Vec<String> = std::fs::read_dir(config.path(folder))
+            .unwrap()
+            .map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap())
+            .collect();
+        texts.sort_by_key(String::len);
+        texts
+    };
+    let apart = taken("Apart/new");
+    assert_eq!(apart.len(), 1);
+    assert!(apart[0].contains("\nX-Quarantine: warden: odd\n"), "{}", apart[0]);
+    assert!(apart[0].contains("\nX-Seen: warden: odd\n"), "{}", apart[0]);
+    let usual = taken("Maildir/new");
+    assert_eq!(usual.len(), 2);
+    for mail in apart.iter().chain(&usual) {
+        assert!(!mail.contains("forged"), "{mail}");
+    }
+    for mail in usual {
+        assert!(!mail.contains("X-Quarantine") && mail.contains("X-Seen: nothing"), "{mail}");
+    }
+}

@@ -37,8 +37,10 @@ fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
     }
     dialogue.ask_for(Hook::DataPostHeaders, recipients)?;
     trace::authentication_results(&mut dialogue.session);
+    dialogue.session.mark_quarantine();
     dialogue.ask_for(Hook::DataPost, recipients)?;
     dialogue.ask_for(Hook::QueuePre, recipients)?;
+    dialogue.session.mark_quarantine();
     queue(dialogue, recipients);
     Ok(())
 }
