@@ -27,6 +27,7 @@
 //!     resolvable_fromhost      -1   the sender's domain has no MX; -2: an MX that takes no mail
 //!     limit                    -1   each AUTH and recipient beyond a rate of failed AUTH or of unknown
 //!                                   recipients
+//!     rcpt_verify              -1   a recipient whom nobody is
 //!     badrcptto, dont_require_anglebrackets
 //!                              -2   each time
 //!

@@ -122,7 +122,7 @@
 mod count;
 mod key;
 mod lines;
-mod rate;
+pub(crate) mod rate;
 mod recent;
 mod seen;
 #[cfg(test)]

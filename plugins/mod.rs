@@ -50,6 +50,7 @@ pub mod rcpt_ok;
 pub mod rcpt_ok_child;
 pub mod rcpt_ok_maxrelay;
 pub mod rcpt_regexp;
+pub mod rcpt_verify;
 pub mod relay;
 pub mod resolvable_fromhost;
 pub mod rhsbl;
@@ -198,6 +199,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(rcpt_map),
     plugin!(rcpt_regexp),
     plugin!(my_rcpt_check),
+    plugin!(rcpt_verify),
     plugin!(rcpt_ok),
     plugin!(rcpt_ok_child),
     plugin!(rcpt_ok_maxrelay),

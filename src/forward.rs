@@ -1,4 +1,5 @@
-//! The client's side of SMTP and LMTP, for the plugins that hand messages to another server.
+//! The client's side of SMTP and LMTP, for the plugins that hand messages to another server, or ask one
+//! about recipients.
 
 mod auth;
 mod backend;
@@ -9,7 +10,7 @@ mod peer;
 mod reply;
 mod xclient;
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, Silence};
 pub(crate) use deliver::lost;
 pub(crate) use lines::{CrlfLines, Dots};
 #[cfg(test)]

@@ -9,6 +9,9 @@ mod lmtp;
 // mailfront under tcpserver.
 mod qmqp;
 
+// Whether they know a recipient.
+mod recipients;
+
 // TLS and AUTH on the way there.
 pub(crate) mod tls;
 pub(crate) use tls::make_certificate;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// COUNT/TIME, and as many at once as `burst` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// COUNT/TIME as it is written.
     text: String,
     burst: u64,
@@ -18,7 +18,7 @@ pub(super) struct Rate {
 }
 
 /// What is remembered: a time in nanoseconds since 1970.
-pub(super) type Mark = u64;
+pub(crate) type Mark = u64;
 
 /// The units of times, in seconds.
 const UNITS: [(char, u64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400), ('w', 604_800)];
@@ -35,7 +35,7 @@ const SKEW: Duration = Duration::from_secs(60);
 
 impl Rate {
     /// Reads `100/1h`, with a burst of its own or one of COUNT.  The error says what is wrong.
-    pub(super) fn parse(text: &str, burst: Option<&str>) -> Result<Rate, String> {
+    pub(crate) fn parse(text: &str, burst: Option<&str>) -> Result<Rate, String> {
         let form = || format!("'{text}' is no rate, such as 100/1h, 5/s or 20M/1d");
         let (count, time) = text.split_once('/').ok_or_else(form)?;
         let count = number(count).filter(|count| *count > 0).ok_or_else(form)?;
@@ -72,7 +72,7 @@ impl Rate {
 
     /// So many happen, all at once: what is to be remembered, or how long it takes until they may.  More
     /// than the burst count as the burst.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         mark: Option<Mark>,
         count: u64,
@@ -94,22 +94,22 @@ impl Rate {
     }
 
     /// Can the mark not be true, because the clock was set back since?
-    pub(super) fn is_ahead(&self, mark: Mark, now: Duration) -> bool {
+    pub(crate) fn is_ahead(&self, mark: Mark, now: Duration) -> bool {
         u128::from(mark) > now.as_nanos() + self.whole() + SKEW.as_nanos()
     }
 
     /// How many of the burst are used up.
-    pub(super) fn used(&self, mark: Mark, now: Duration) -> u64 {
+    pub(crate) fn used(&self, mark: Mark, now: Duration) -> u64 {
         let used = u128::from(mark).saturating_sub(now.as_nanos()).div_ceil(self.each);
         u64::try_from(used).unwrap_or(u64::MAX).min(self.burst)
     }
 
-    pub(super) fn burst(&self) -> u64 {
+    pub(crate) fn burst(&self) -> u64 {
         self.burst
     }
 
     /// For how long a mark means anything.
-    pub(super) fn keep(mark: Mark, now: Duration) -> Duration {
+    pub(crate) fn keep(mark: Mark, now: Duration) -> Duration {
         Duration::from_nanos(mark).saturating_sub(now) + Duration::from_secs(1)
     }
 
@@ -137,7 +137,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// `1h`, `90s`, or only `h`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (digits, factor) = with_unit(text, &UNITS)?;
     let digits = if digits.is_empty() { "1" } else { digits };
     Some(Duration::from_secs(digits.parse::<u32>().ok().map(u64::from)?.checked_mul(factor)?))

@@ -1,5 +1,9 @@
 //! Servers of which one takes the message: reaching one, encrypted where it has to be.
 
+mod probe;
+
+pub(crate) use probe::Silence;
+
 use std::io;
 use std::time::{Duration, Instant};
 

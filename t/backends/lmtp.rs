@@ -54,7 +54,7 @@ const MESSAGE: &str = "Subject: hi\r\n\r\nline\r\n..\r\n...\r\n..dot \r\n";
 const STORED: &str = "Subject: hi\n\nline\n.\n..\n.dot \n";
 
 /// Starts Dovecot in the folder of `config`, with more lines in its configuration.
-fn dovecot(config: &Config, more: &str) -> (Process, u16) {
+pub(super) fn dovecot(config: &Config, more: &str) -> (Process, u16) {
     let port = free_port();
     config.write("users", USERS);
     config.write("dovecot.conf", &(CONF.replace("{port}", &port.to_string()) + more));
@@ -77,7 +77,7 @@ fn mails(config: &Config, users: &[&str]) -> Vec<usize> {
     users.iter().map(count).collect()
 }
 
-fn needed() -> bool {
+pub(super) fn needed() -> bool {
     if !geteuid().is_root() {
         say("skipped: Dovecot needs root");
         return false;

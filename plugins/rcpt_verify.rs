@@ -1,0 +1,246 @@
+//! ```text
+//! NAME
+//!     rcpt_verify - asks the server behind whether it knows a recipient
+//!
+//! SYNOPSIS
+//!     rcpt_verify lmtp|smtp SERVER [SERVER] ... [domain DOMAIN] ... [from ADDRESS]
+//!                 [known TIME] [unknown TIME] [probes RATE] [probes_by_client RATE]
+//!                 [over_limit tempfail|pass]
+//!                 [tls no|may|must|first] [ca FILE] [auth_user NAME auth_password_file FILE]
+//!
+//! DESCRIPTION
+//!     Refuses recipients that nobody is, while the client is there to hear it: mail for them would
+//!     become a bounce, and most of that goes to somebody who has not sent it.
+//!
+//!     For a recipient in our domains it begins a transaction with the server to which mail will go,
+//!     LMTP or SMTP, up to RCPT, and ends it there.  What the server has said is remembered, so that it
+//!     is asked again after a while only (known, unknown).
+//!
+//!         2xx                  the recipient is known; the next plugin decides
+//!         5xx, and its status   it is unknown: 550 "No such user (#5.1.1)"
+//!         is 5.1.x, 5.4.1, 5.0.0
+//!         or none
+//!         5xx, 5.2.x           its mailbox is closed or full: the client hears what the server said,
+//!                              and it is asked again each time
+//!         everything else      nothing is decided: 4xx; a refusal of the sender, of the connection or of
+//!                              this server (530, 5.7.x, 5.1.7, 5.1.8); no answer
+//!
+//!     So a server behind has to say 5.1.1, or no status at all, of those whom it does not know; one that
+//!     says 5.7.1 of them, as rcpt_map does by default, seems to refuse this server.
+//!
+//!     Where nothing is decided, on_error counts: the client is told to try again later, or with "on_error
+//!     ignore" the next plugin decides.  A server that cannot be used is passed over for the next one in
+//!     the arguments; when there is none left, none is asked for the next 10 seconds.
+//!
+//!     Many guessed recipients do not fall upon the server: there is a limit for each client and one for
+//!     all together (probes_by_client, probes).  Beyond it, who is remembered is known or unknown as ever;
+//!     for the others the client is told to try again later, or over_limit says otherwise.
+//!     Clients that may relay have no limit.  The plugins limit (unknown_recipients) and karma send those
+//!     away who go on guessing.
+//!
+//!     It stands behind the plugins that change or refuse recipients, and before rcpt_ok, since a plugin
+//!     that accepts a recipient ends the chain.  Recipients that are not in our domains (config/me,
+//!     rcpthosts, morercpthosts.cdb) or have no domain are rcpt_ok's alone, and so are those that the
+//!     server cannot be asked about, because they are not ASCII and it does not offer SMTPUTF8.
+//!
+//!     While what is remembered (docs/store.md) is not available the server is asked each time, without
+//!     limits.
+//!
+//! ARGUMENTS
+//!     lmtp, smtp         what the servers speak
+//!     SERVER             HOST:PORT or /SOCKET, with smtp also HOST for port 25; further ones are asked
+//!                        while those before cannot be used
+//!     domain DOMAIN      of our domains, only this one, or with a dot in front those below it; may be
+//!                        given more than once.  With rcpt_verify:1 and so on other domains have other
+//!                        servers.
+//!     from ADDRESS       from whom mail is said to come; the null sender by default
+//!     known TIME         how long it is remembered that a recipient is there; 1d by default.  A TIME is a
+//!                        number of s, m, h, d or w; 0 is not at all.
+//!     unknown TIME       the same for one that is not; 1h by default
+//!     probes RATE        how often the servers are asked in all; 300/1m by default.  A RATE is COUNT/TIME,
+//!                        or "unlimited".
+//!     probes_by_client RATE
+//!                        how often for one client, an IPv4 address or an IPv6 network of 64 bits;
+//!                        30/1m by default
+//!     over_limit WORD    what comes beyond: tempfail, try again later; the default; or pass, the next
+//!                        plugin decides
+//!     tls WORD, ca FILE, auth_user NAME, auth_password_file FILE
+//!                        TLS and AUTH with servers on the network, as with queue/smtp-forward
+//!     timeout SECONDS    how long all of it may take; 30 by default
+//!     reject 0           refuse nobody, but write to the log who is unknown; "naughty" leaves the client
+//!                        to the plugin naughty
+//!     on_error WORD      what comes where nothing is decided: tempfail, the default, or ignore
+//!
+//!     rcpt_verify lmtp /run/dovecot/lmtp
+//!     rcpt_verify smtp mx1.example.com mx2.example.com:26 domain example.com known 7d
+//!
+//! REPLIES
+//!     550 5.1.1 No such user
+//!     450 4.4.5 recipients cannot be verified now, try again later     beyond the limit
+//!
+//! STORE
+//!     rcpt_verify   known, or unknown with the server's reply, for each recipient; and how far the
+//!                   limits are used up
+//!
+//!     qpsmtpd --store explain rcpt_verify bob@example.com says what is known of one, and with clear in
+//!     the place of explain that is forgotten, such as after the mailbox was made.
+//!
+//! CONFIG
+//!     me   the name by which this server greets the other one
+//!
+//! SEE ALSO
+//!     queue/lmtp, queue/smtp-forward, rcpt_map, limit, docs/store.md
+//! ```
+
+mod arguments;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use self::arguments::Arguments;
+use self::memory::{Memory, NAME};
+use super::rcpt_ok::Ours;
+use crate::error::Result;
+use crate::forward::{Backend, Reply, Silence};
+use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict, dsn};
+use crate::log::Level;
+use crate::mail::Address;
+
+const LATER: &str = "recipients cannot be verified now, try again later (#4.4.5)";
+
+struct Plugin {
+    ours: Ours,
+    backend: Backend,
+    arguments: Arguments,
+}
+
+/// What a server has said of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Known,
+    /// Nobody is that.
+    Unknown,
+    /// Somebody is that, and gets nothing.
+    Closed,
+    /// It was about something else.
+    Nothing,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let (backend, arguments) = arguments::read(args, hooks.config())?;
+    let plugin = Plugin { ours: Ours::new(hooks), backend, arguments };
+    hooks.keeps(NAME, memory::explain);
+    hooks.rcpt(move |session, recipient, _params| plugin.judge(session, recipient));
+    Ok(())
+}
+
+impl Plugin {
+    fn judge(&self, session: &mut Session, recipient: &Address) -> Result<Verdict> {
+        if !self.is_asked_about(session, recipient) {
+            return Ok(DECLINED);
+        }
+        if let Some(refused) = session.refused_route(recipient) {
+            return Ok(refused);
+        }
+        let memory = Memory::of(session, &self.backend.endpoints);
+        match memory.known(recipient) {
+            Some(true) => return Ok(session.pass(format_args!("{recipient} is remembered"))),
+            Some(false) => return Ok(unknown(session, recipient, "remembered")),
+            None => {}
+        }
+        if let Some(why) = memory.outage() {
+            return Err(why.into());
+        }
+        let is_limited = !session.connection.relay_client;
+        if is_limited && let Some(whose) = memory.limit(&self.arguments, session) {
+            session.log(Level::Notice, format_args!("skip, too many questions {whose}"));
+            return Ok(match self.arguments.passes_over_limit {
+                true => DECLINED,
+                false => Verdict::denysoft(LATER).with_reply(450),
+            });
+        }
+        let until = session.deadline().min(Instant::now() + self.arguments.timeout);
+        let from = &self.arguments.from;
+        match self.backend.ask_about(session, from, recipient, until) {
+            Ok(Some(reply)) => self.heard(session, recipient, &reply),
+            Ok(None) => Ok(session.skip("the back end takes no such addresses")),
+            Err(Silence { why, is_down }) => {
+                if is_down {
+                    memory.note_outage(why);
+                }
+                Err(why.into())
+            }
+        }
+    }
+
+    /// What comes of the server's reply.
+    fn heard(&self, session: &mut Session, recipient: &Address, reply: &Reply) -> Result<Verdict> {
+        let shown = reply.shown();
+        let memory = Memory::of(session, &self.backend.endpoints);
+        match Said::by(reply) {
+            Said::Known => {
+                memory.note(recipient, None, self.arguments.known);
+                Ok(session.pass(format_args!("{recipient} is known")))
+            }
+            Said::Unknown => {
+                memory.note(recipient, Some(&shown), self.arguments.unknown);
+                Ok(unknown(session, recipient, &shown))
+            }
+            Said::Closed => {
+                let detail = format!("{recipient} gets nothing: {shown}");
+                let refused = session.get_reject_logged(&reply.text(), detail);
+                Ok(match refused.code() {
+                    Code::Deny => refused.with_reply(reply.code),
+                    _ => refused,
+                })
+            }
+            Said::Nothing => {
+                Err(format!("the back end does not say who {recipient} is: {shown}").into())
+            }
+        }
+    }
+
+    /// Is it a recipient whose mail goes to these servers?
+    fn is_asked_about(&self, session: &mut Session, recipient: &Address) -> bool {
+        let host = recipient.canonical_host();
+        !host.is_empty()
+            && self.arguments.covers(&host)
+            && self.ours.has(session, recipient).is_some()
+    }
+}
+
+fn unknown(session: &mut Session, recipient: &Address, how: &str) -> Verdict {
+    session.adjust_karma(-1);
+    let text = dsn::no_such_user("").text().to_owned();
+    session.get_reject_logged(&text, format_args!("{recipient} is unknown: {how}"))
+}
+
+impl Said {
+    fn by(reply: &Reply) -> Said {
+        if reply.is_ok() {
+            return Said::Known;
+        }
+        if !reply.is_permanent() {
+            return Said::Nothing;
+        }
+        let status = reply.status().and_then(|status| status.split_once('.')).map(|(_, rest)| rest);
+        match status {
+            // About the sender (RFC 3463 3.2).
+            Some("1.7" | "1.8") => Said::Nothing,
+            // The last one is what Exchange Online says.
+            Some("0.0" | "4.1") => Said::Unknown,
+            Some(status) if status.starts_with("1.") => Said::Unknown,
+            Some(status) if status.starts_with("2.") => Said::Closed,
+            Some(_) => Said::Nothing,
+            // What RFC 5321 4.2.3 has for mailboxes.
+            None => match reply.code {
+                550 | 551 | 553 => Said::Unknown,
+                552 => Said::Closed,
+                _ => Said::Nothing,
+            },
+        }
+    }
+}
