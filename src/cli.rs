@@ -20,10 +20,6 @@ pub struct Inetd {
     /// Run the session as this user; by default, as who starts it
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
-    /// A handler was overdue, and this program takes the place of the process: writes that to the
-    /// log and removes what is left of the session
-    #[arg(long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
-    pub overdue: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
@@ -123,6 +119,9 @@ pub struct Common {
     /// Make a self-signed certificate, for trying out TLS, in this folder, and exit
     #[arg(long, value_name = "FOLDER")]
     pub make_certificate: Option<PathBuf>,
+    /// Write the manual pages and the completions for shells in this folder, and exit
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub make_manuals: Option<PathBuf>,
     /// Make a key for signing mail, rsa or ed25519 [default: rsa], in dkim/DOMAIN of the
     /// configuration, print its DNS record, and exit
     #[arg(long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
@@ -143,6 +142,10 @@ pub struct Common {
     /// With --show-config: only what a file sets
     #[arg(short = 'n', requires = "show_config")]
     pub only_set: bool,
+    /// A handler was overdue, and this program takes the place of the process: writes that to the
+    /// log and removes what is left of the session
+    #[arg(long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
+    pub overdue: Vec<String>,
 }
 
 #[cfg(test)]

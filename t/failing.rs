@@ -283,18 +283,20 @@ fn a_loop_past_its_deadline_ends_tls_with_421() {
 }
 
 /// The program that takes the place of one that was overdue writes to the log that there is, and
-/// cleans up.
+/// cleans up, whichever of the three it is.
 #[test]
 fn what_was_overdue_is_logged_and_its_files_are_removed() {
-    let config = Config::new().set("logging", "logging/file {work}/log");
-    let script = "echo x > \"$1/1:$$:0\"; exec \"$0\" --overdue 6b1.2f.0 mail trial";
-    let mut command = config.command("sh");
-    command.args(["-c", script, Model::Inetd.program()]).arg(config.path("spool"));
-    let status = command.status().unwrap();
-    assert_eq!(status.code(), Some(deadline::EXIT_OVERDUE));
-    let log = std::fs::read_to_string(config.path("log")).unwrap();
-    let line =
-        "[6b1.2f.0] (mail) trial: FATAL PLUGIN ERROR: passed its deadline, the session was ended\n";
-    assert!(log.ends_with(line), "{log}");
-    config.nothing_left().unwrap();
+    for model in Model::ALL {
+        let config = Config::new().set("logging", "logging/file {work}/log");
+        let script = "echo x > \"$1/1:$$:0\"; exec \"$0\" --overdue 6b1.2f.0 mail trial";
+        let mut command = config.command("sh");
+        command.args(["-c", script, model.program()]).arg(config.path("spool"));
+        let status = command.status().unwrap();
+        assert_eq!(status.code(), Some(deadline::EXIT_OVERDUE), "{model}");
+        let log = std::fs::read_to_string(config.path("log")).unwrap();
+        let line = "[6b1.2f.0] (mail) trial: FATAL PLUGIN ERROR: passed its deadline, the session \
+                    was ended\n";
+        assert!(log.ends_with(line), "{model}: {log}");
+        config.nothing_left().unwrap();
+    }
 }

@@ -16,6 +16,7 @@ mod job;
 mod listener;
 mod lists;
 mod manager;
+mod manuals;
 mod oneshot;
 mod overload;
 mod parent;

@@ -4,13 +4,16 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::server::console::say;
-use crate::server::{certificate, check, dkim_key, store_tool};
+use crate::server::{certificate, check, dkim_key, manuals, store_tool};
 
 /// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config`,
-/// `--make-certificate`, `--make-dkim-key` and `--store`.  None: nothing of that was asked.
+/// `--make-certificate`, `--make-manuals`, `--make-dkim-key` and `--store`.  None: nothing of that was asked.
 pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
     if let Some(folder) = &common.make_certificate {
         return Some(certificate::make(folder));
+    }
+    if let Some(folder) = &common.make_manuals {
+        return Some(manuals::make(folder));
     }
     if !common.make_dkim_key.is_empty() {
         return Some(dkim_key::make(&common.make_dkim_key));

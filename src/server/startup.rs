@@ -1,6 +1,8 @@
 //! From the command line to a parent that serves, in the order of a start: the sockets, as root
 //! where there is root; the account; configuration and plugins; ready.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,8 +50,19 @@ struct Setup {
     debug: bool,
 }
 
-/// The program `qpsmtpd`, with the plugins that a site has besides.
+/// The program `qpsmtpd`, with the plugins that a site has besides.  Under the name of one of the
+/// daemons, as by a link, it is that daemon: so one program is enough to install all three.
 pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(OsStr::to_str) {
+        Some("qpsmtpd-forkserver") => forkserver(site),
+        Some("qpsmtpd-prefork") => prefork(site),
+        _ => session(site),
+    }
+}
+
+/// One session on standard input and output.
+fn session(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Inetd::parse();
     if let Some(answered) = answer(site, &options.common, options.user.as_deref()) {
         return finish("qpsmtpd", answered);
@@ -103,11 +116,23 @@ fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
 
 /// Answers what takes no session; the plugins of the site are known from here on.
 fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
-    match (plugin::add(site), &common.dmarc_reports) {
-        (Ok(()), Some(word)) => Some(run_job("dmarc-reports", word, user)),
-        (Ok(()), None) => oneshot::answer(common, user),
-        (Err(error), _) => Some(Err(error)),
+    if let Err(error) = plugin::add(site) {
+        return Some(Err(error));
     }
+    match &common.dmarc_reports {
+        _ if !common.overdue.is_empty() => Some(log_overdue(&common.overdue)),
+        Some(word) => Some(run_job("dmarc-reports", word, user)),
+        None => oneshot::answer(common, user),
+    }
+}
+
+/// Takes the place of a process without a parent of which a handler was overdue.
+fn log_overdue(told: &[String]) -> Result<()> {
+    prepare_process("qpsmtpd", false);
+    let config = Config::from_env();
+    config.reachable()?;
+    become_account_before_load(&config, None)?;
+    inetd::log_overdue(&load(&config, None)?, told)
 }
 
 /// Has a plugin do something without a client, as the user that sessions run as.
@@ -180,9 +205,6 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
     };
     become_account_before_load(&config, account.as_ref())?;
     let shared = load(&config, None)?;
-    if !options.overdue.is_empty() {
-        inetd::log_overdue(&shared, &options.overdue);
-    }
     inetd::run(&shared)
 }
 
