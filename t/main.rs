@@ -127,3 +127,6 @@ mod kills;
 
 // Settings and lists that cannot be read.
 mod settings;
+
+// What is installed: names, manuals, units, scripts.
+mod shipping;

@@ -45,6 +45,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("libopendkim11", &["/usr/lib/x86_64-linux-gnu/libopendkim.so.11"]),
     ("redis-server", &["redis-server", "redis-cli"]),
     ("strace", &["strace"]),
+    ("groff-base", &["groff"]),
+    ("systemd", &["systemd-analyze"]),
     ("libfaketime", &["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"]),
     ("qpsmtpd", &["/usr/share/doc/qpsmtpd/writing.pod.gz"]),
     ("libio-socket-ssl-perl", &["/usr/share/perl5/IO/Socket/SSL.pm"]),
