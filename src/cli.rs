@@ -139,6 +139,10 @@ pub struct Common {
     /// Show every setting of the core as it is in effect, with file and line, and exit
     #[arg(long)]
     pub show_config: bool,
+    /// Show for every hook which plugins are asked, in order, and exit [default: text]
+    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
+        default_missing_value = "text", value_parser = ["text", "json"])]
+    pub list_hooks: Option<String>,
     /// With --show-config: only what a file sets
     #[arg(short = 'n', requires = "show_config")]
     pub only_set: bool,

@@ -266,7 +266,10 @@ fn load_lines(
     failed: &mut dyn FnMut(Error) -> Result<()>,
 ) -> Result<()> {
     for line in lines.entries() {
-        let Err(error) = load_line(plugins, perl, config, &line.text) else { continue };
+        let Err(error) = load_line(plugins, perl, config, &line.text) else {
+            plugins.set_line(line);
+            continue;
+        };
         let error = error.or_at(&line.file, line.number);
         match error.is_missing() {
             true => missing.push(error),
@@ -304,7 +307,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         if let Some((plugin, implied)) = native_instead(config, &path, is_kept) {
             let args = Args::new(implied.iter().copied().chain(words.iter().copied()));
             let Err(why) = load_native(plugins, config, instance, plugin, &args) else {
-                plugins.set_origin(Origin::Known);
+                plugins.set_origin(Origin::Known, file.to_string());
                 return Ok(());
             };
             let text =
@@ -349,6 +352,7 @@ fn load_native(
         return Err("only one plugin can choose the lists of clients, in config/plugins".into());
     }
     plugins.add(instance, settings, registered);
+    plugins.set_native(plugin.name);
     Ok(())
 }
 
@@ -421,7 +425,11 @@ fn load_perl(
     }
     let registered = hooks.into_registration()?;
     plugins.add(instance, perl::settings(words, perl.time_limit()), registered);
-    plugins.set_origin(Origin::Perl);
+    let source = match source {
+        Source::File(path) => path.display().to_string(),
+        Source::Module(name) => (*name).to_owned(),
+    };
+    plugins.set_origin(Origin::Perl, source);
     Ok(())
 }
 

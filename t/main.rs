@@ -59,6 +59,9 @@ mod perl;
 // Plugins that panic, err or loop.
 mod failing;
 
+// Looking at a configuration without a start.
+mod looking;
+
 // Starting, and refusing to start; privileges, systemd, titles, limits of the system.
 mod startup;
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::config::Line;
 use crate::hook::Settings;
 use crate::hook::lists::List;
 
@@ -13,6 +14,12 @@ pub(crate) struct Loaded {
     pub(super) abilities: Vec<Ability>,
     pub(super) origin: Origin,
     pub(super) list: List,
+    /// The line that names it, where it comes from a file.
+    pub(super) line: Option<Line>,
+    /// The name of the native plugin that it is, which its own may be an older one of.
+    pub(super) native: Option<&'static str>,
+    /// The Perl file or module that it is, or in whose place it stands.
+    pub(super) perl: Option<String>,
 }
 
 /// What a loaded plugin is.

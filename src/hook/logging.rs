@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::hook::handler::{Handler, LogFn};
 use crate::hook::run::guarded;
 use crate::hook::{Code, Failure, Hook, Plugins};
 use crate::log::{self, Level, Record};
@@ -32,18 +33,23 @@ impl Plugins {
         self.stderr_level.set(Some(level));
     }
 
+    /// Who gets the lines: nobody where it is only found out who can be loaded.
+    pub(super) fn loggers(&self) -> &[(Level, Handler<LogFn>)] {
+        if self.is_check { &[] } else { &self.loggers }
+    }
+
     /// Is there anybody who would keep a line of that level?
     pub fn wants(&self, level: Level) -> bool {
-        if self.loggers.is_empty() {
+        if self.loggers().is_empty() {
             self.stderr_level.get().is_some_and(|most| level <= most)
         } else {
-            self.loggers.iter().any(|(most, _)| level <= *most)
+            self.loggers().iter().any(|(most, _)| level <= *most)
         }
     }
 
     /// Hands a line to the logging plugins, or to standard error where there are none.
     pub(crate) fn write_log(&self, record: &Record<'_>) {
-        if self.loggers.is_empty() {
+        if self.loggers().is_empty() {
             if self.stderr_level.get().is_some_and(|most| record.level <= most) {
                 log::to_stderr(record);
             }
@@ -52,7 +58,7 @@ impl Plugins {
         if self.logging.replace(true) {
             return;
         }
-        for (most, handler) in &self.loggers {
+        for (most, handler) in self.loggers() {
             if record.level > *most {
                 continue;
             }

@@ -10,6 +10,7 @@ mod code;
 pub mod dsn;
 mod handler;
 mod hooks;
+mod listing;
 mod lists;
 mod loaded;
 mod logging;
@@ -36,11 +37,13 @@ pub use settings::Settings;
 pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use handler::LateHooks;
+pub(crate) use listing::Listed;
 pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;
+pub(crate) use settings::PARENT_LIMIT;
 pub(crate) use verdict::{Decision, Failure, verdict_of};
 
 /// One row of the hook table.

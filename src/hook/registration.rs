@@ -89,7 +89,16 @@ impl Plugins {
         let abilities = registered.abilities;
         let (origin, list) = (Origin::Native, self.loading);
         let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
-        self.loaded.push(Loaded { name: name.into(), settings, abilities, origin, list });
+        self.loaded.push(Loaded {
+            name: name.into(),
+            settings,
+            abilities,
+            origin,
+            list,
+            line: None,
+            native: None,
+            perl: None,
+        });
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);
@@ -118,7 +127,6 @@ impl Plugins {
                 }
                 Kind::Incoming(run) => self.incoming.push(Handler { plugin, id, number, run }),
                 Kind::Fork(run) => self.forks.push(Handler { plugin, id, number, run }),
-                Kind::Log(..) if self.is_check => {}
                 // A logger that is in several lists gets each line once.
                 Kind::Log(..) if has_logger && list != List::Main => {}
                 Kind::Log(level, run) => {

@@ -60,7 +60,7 @@ impl Plugins {
 /// # Errors
 /// The handler says so, or it panicked.
 pub(super) fn guarded(plugin: &Loaded, hook: Hook, run: impl FnOnce() -> Verdict) -> Decision {
-    let _alarm = deadline::arm(&plugin.name, hook.name(), plugin.settings.timeout);
+    let _alarm = deadline::arm(&plugin.name, hook.name(), plugin.settings.limit());
     let verdict = catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::new(panics::last()))?;
     verdict.decided()
 }
@@ -137,7 +137,7 @@ impl Session {
         call: &Call<'_>,
     ) -> Decision {
         let plugin = plugins.loaded(handler.plugin);
-        let outer = self.enter(handler.plugin, hook, plugin.settings.timeout);
+        let outer = self.enter(handler.plugin, hook, plugin.settings.limit());
         let before = self.outcome.clone();
         let done = guarded(plugin, hook, || {
             let verdict = (handler.run)(self, call);

@@ -20,6 +20,8 @@ pub struct Settings {
     pub reject_type: Option<Code>,
     /// `timeout SECONDS`: how long one handler may take.
     pub timeout: Duration,
+    /// How much later the process is ended, where somebody else looks after `timeout`.
+    pub(crate) grace: Duration,
     pub(crate) loglevel: Option<Adjust>,
     pub(crate) on_error: OnError,
 }
@@ -31,12 +33,26 @@ pub(crate) enum Adjust {
     By(i64),
 }
 
+/// How long a handler may take outside of sessions, where others wait for it, unless it is native.
+pub(crate) const PARENT_LIMIT: Duration = Duration::from_secs(2);
+
 /// `on_error tempfail` or `on_error ignore`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnError {
     Tempfail,
     Ignore,
 }
+
+impl OnError {
+    /// Its word among the arguments.
+    pub(crate) fn word(self) -> &'static str {
+        ON_ERROR.iter().find(|(_, own)| *own == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// The words of [`OnError`].
+const ON_ERROR: [(&str, OnError); 2] =
+    [("tempfail", OnError::Tempfail), ("ignore", OnError::Ignore)];
 
 impl Default for Settings {
     /// What holds without any universal argument.
@@ -45,6 +61,7 @@ impl Default for Settings {
             reject: None,
             reject_type: None,
             timeout: DEFAULT_TIMEOUT,
+            grace: Duration::ZERO,
             loglevel: None,
             on_error: OnError::Tempfail,
         }
@@ -76,8 +93,7 @@ impl Settings {
         if timeout == 0 {
             return Err(Error::value("timeout", "0", "a number of seconds, at least 1"));
         }
-        let on_error = [("tempfail", OnError::Tempfail), ("ignore", OnError::Ignore)];
-        let on_error = args.one_of("on_error", &on_error, OnError::Tempfail)?;
+        let on_error = args.one_of("on_error", &ON_ERROR, OnError::Tempfail)?;
         let reject_type = args
             .named("reject_type")
             .map(|word| {
@@ -93,9 +109,15 @@ impl Settings {
             reject,
             reject_type,
             timeout: Duration::from_secs(timeout),
+            grace: Duration::ZERO,
             loglevel,
             on_error,
         })
+    }
+
+    /// When a handler is overdue.
+    pub(crate) fn limit(&self) -> Duration {
+        self.timeout + self.grace
     }
 
     /// May this plugin refuse anything?  True unless it has `reject 0`.

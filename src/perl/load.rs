@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, DECLINED, Hook, Hooks, List, Session, Settings, Verdict};
+use crate::hook::{
+    Args, Call, DECLINED, Hook, Hooks, List, PARENT_LIMIT, Session, Settings, Verdict,
+};
 use crate::log::Level;
 use crate::perl::process::Process;
 use crate::perl::protocol::{Failure, Said, ToPerl};
 use crate::perl::verdict::{arguments, incoming_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, GRACE, LOAD_LIMIT, Loaded, PARENT_LIMIT, Perl};
+use crate::perl::{Asker, GRACE, LOAD_LIMIT, Loaded, Perl};
 use crate::settings::PLUGIN_DIRS;
 
 /// Instead of a handler's number: all that the Perl child has left to run.
@@ -164,7 +166,7 @@ pub fn settings(words: &[&str], usual: Duration) -> Settings {
     if !has_timeout {
         settings.timeout = usual;
     }
-    settings.timeout += GRACE;
+    settings.grace = GRACE;
     settings
 }
 
@@ -241,7 +243,7 @@ mod tests {
     fn a_plugin_has_the_time_that_its_argument_says_or_the_usual_one() {
         let seconds = |words: &[&str], usual: u64| {
             let settings = settings(words, Duration::from_secs(usual));
-            (settings.timeout - GRACE).as_secs()
+            settings.timeout.as_secs()
         };
         assert_eq!(seconds(&[], 300), 300);
         assert_eq!(seconds(&["timeout", "5"], 300), 5);

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Hook, Hooks, Incoming, LateHooks, Parent, Plugins, Session};
+use crate::hook::{Hook, Hooks, Incoming, LateHooks, PARENT_LIMIT, Parent, Plugins, Session};
 use crate::log::Level;
 use crate::settings::{NO_NEW_PRIVS, PERL_TIMEOUT};
 
@@ -65,9 +65,6 @@ const LOAD_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much sooner than the alarm, which ends the worker, a Perl handler has to be done.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How long the parent waits for a Perl handler: nobody else is served meanwhile.
-const PARENT_LIMIT: Duration = Duration::from_secs(2);
 
 type Outcome<T> = std::result::Result<T, Failure>;
 

@@ -26,11 +26,7 @@ mod typos;
 /// The last thing for which a start would fail.
 pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result<()> {
     let is_root = geteuid().is_root();
-    if let Some(account) = account {
-        config.set_home(account::home(account));
-        privileges::drop_to(account)?;
-    }
-    config.reachable()?;
+    become_account(config, account)?;
     say(&format!("the configuration is in {}\n", config.folder().display()));
     let (plugins, mut errors) = plugin::check(config);
     let names: Vec<&str> = plugins.names().collect();
@@ -70,6 +66,18 @@ pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result
     Ok(())
 }
 
+/// Becomes the account, which makes nothing, and has to reach the configuration.
+///
+/// # Errors
+/// It does not.
+pub(super) fn become_account(config: &Config, account: Option<&account::Account>) -> Result<()> {
+    if let Some(account) = account {
+        config.set_home(account::home(account));
+        privileges::drop_to(account)?;
+    }
+    config.reachable()
+}
+
 /// Prints the settings, `only_set`: those that a file sets, and says what is wrong with them.
 ///
 /// # Errors
@@ -93,7 +101,10 @@ fn byte_order_marks(config: &Config) -> Vec<String> {
 }
 
 /// The last error; those before it go to standard error.
-fn all_but_last(mut errors: Vec<Error>) -> Result<()> {
+///
+/// # Errors
+/// The last one.
+pub(super) fn all_but_last(mut errors: Vec<Error>) -> Result<()> {
     let Some(last) = errors.pop() else { return Ok(()) };
     errors.iter().for_each(warn);
     Err(last)

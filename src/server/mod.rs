@@ -13,6 +13,7 @@ mod growth;
 mod handoff;
 mod inetd;
 mod job;
+mod list_hooks;
 mod listener;
 mod lists;
 mod manager;

@@ -29,7 +29,9 @@ use crate::server::privileges;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
-use crate::server::{check, daemonize, environment, handoff, inetd, job, listener, oneshot};
+use crate::server::{
+    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, oneshot,
+};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
@@ -119,11 +121,16 @@ fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> 
     if let Err(error) = plugin::add(site) {
         return Some(Err(error));
     }
-    match &common.dmarc_reports {
-        _ if !common.overdue.is_empty() => Some(log_overdue(&common.overdue)),
-        Some(word) => Some(run_job("dmarc-reports", word, user)),
-        None => oneshot::answer(common, user),
+    if !common.overdue.is_empty() {
+        return Some(log_overdue(&common.overdue));
     }
+    if let Some(word) = &common.dmarc_reports {
+        return Some(run_job("dmarc-reports", word, user));
+    }
+    if let Some(form) = &common.list_hooks {
+        return Some(look(user, |config| list_hooks::show(config, form == "json")));
+    }
+    oneshot::answer(common, user)
 }
 
 /// Takes the place of a process without a parent of which a handler was overdue.
@@ -133,6 +140,15 @@ fn log_overdue(told: &[String]) -> Result<()> {
     config.reachable()?;
     become_account_before_load(&config, None)?;
     inetd::log_overdue(&load(&config, None)?, told)
+}
+
+/// Looks at the configuration as the user that sessions run as, and changes nothing.
+fn look(user: Option<&str>, look: impl FnOnce(&Config) -> Result<()>) -> Result<()> {
+    prepare_process("qpsmtpd", false);
+    let config = Config::from_env();
+    config.reachable()?;
+    check::become_account(&config, account::for_sessions(user)?.as_ref())?;
+    look(&config)
 }
 
 /// Has a plugin do something without a client, as the user that sessions run as.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::{Plugins, SessionFn, TlsFn};
-use crate::config::Config;
+use crate::config::{Config, Line};
 use crate::hook::handler::{CommandFn, ExplainFn, Handler};
 use crate::hook::lists::List;
 use crate::hook::loaded::{Ability, Loaded, Origin};
@@ -103,7 +103,7 @@ impl Plugins {
     /// Are all plugins that log written in Perl?
     pub(crate) fn all_loggers_are_perl(&self) -> bool {
         let is_perl = |plugin: u16| self.loaded(plugin).origin == Origin::Perl;
-        self.loggers.iter().all(|(_, handler)| is_perl(handler.plugin))
+        self.loggers().iter().all(|(_, handler)| is_perl(handler.plugin))
     }
 
     /// Who chooses certificates for clients that have this list, if TLS is offered.  Where its own
@@ -149,10 +149,26 @@ impl Plugins {
         self.late.iter().map(|(_, handler)| handler)
     }
 
-    /// Says where the plugin that was added last comes from, if it is not plainly native.
-    pub(crate) fn set_origin(&mut self, origin: Origin) {
+    /// Says which native plugin the one is that was added last.
+    pub(crate) fn set_native(&mut self, name: &'static str) {
+        if let Some(last) = self.loaded.last_mut() {
+            last.native = Some(name);
+        }
+    }
+
+    /// Says that the plugin that was added last is not plainly native; and the Perl file or module that it
+    /// is, or in whose place it stands.
+    pub(crate) fn set_origin(&mut self, origin: Origin, perl: String) {
         if let Some(last) = self.loaded.last_mut() {
             last.origin = origin;
+            last.perl = Some(perl);
+        }
+    }
+
+    /// Says which line names the plugin that was added last.
+    pub(crate) fn set_line(&mut self, line: &Line) {
+        if let Some(last) = self.loaded.last_mut() {
+            last.line = Some(line.clone());
         }
     }
 

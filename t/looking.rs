@@ -1,0 +1,34 @@
+//! Looking at a configuration without a start: as the session's user, and nothing is written.
+
+mod hooks;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::harness::{Config, Model};
+
+/// What a program says: its status, standard output, standard error, without the folder's path.
+fn look(config: &Config, model: Model, arguments: &[&str]) -> (i32, String, String) {
+    let before = files(config.work());
+    let mut command: Command = config.command(model.program());
+    let output = command.args(arguments).output().unwrap();
+    assert_eq!(files(config.work()), before, "{arguments:?} has written something");
+    let folder = config.path("config").join("");
+    let text = |octets| String::from_utf8(octets).unwrap().replace(&*folder.to_string_lossy(), "");
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// All files below a folder, with the times of their last changes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        found.insert(entry.path(), entry.metadata().unwrap().modified().unwrap());
+    }
+    found
+}
