@@ -27,6 +27,7 @@ pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
 pub mod fcrdns;
+pub mod goodrcptto;
 pub mod greylisting;
 pub mod headers;
 pub mod helo;
@@ -43,6 +44,7 @@ pub mod noop_counter;
 pub mod parse_addr_withhelo;
 pub mod peers;
 pub mod penpals;
+pub mod qmail_deliverable;
 pub mod quit_fortune;
 pub mod random_error;
 pub mod rcpt_map;
@@ -199,6 +201,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(rcpt_map),
     plugin!(rcpt_regexp),
     plugin!(my_rcpt_check),
+    plugin!(goodrcptto),
+    plugin!(qmail_deliverable),
     plugin!(rcpt_verify),
     plugin!(rcpt_ok),
     plugin!(rcpt_ok_child),
@@ -243,6 +247,7 @@ pub const ALIASES: &[Alias] = &[
     Alias { old: "check_badmailfromto", new: "badmailfromto", args: &[] },
     Alias { old: "check_badrcptto", new: "badrcptto", args: &[] },
     Alias { old: "check_badrcptto_patterns", new: "badrcptto", args: &[] },
+    Alias { old: "check_goodrcptto", new: "goodrcptto", args: &[] },
     Alias { old: "check_qmail_deliverable", new: "qmail_deliverable", args: &[] },
     Alias { old: "require_resolvable_fromhost", new: "resolvable_fromhost", args: &[] },
     Alias { old: "check_basicheaders", new: "headers", args: &[] },

@@ -32,7 +32,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 19] = [
+pub const TARGETS: [(&str, Run); 20] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -47,6 +47,7 @@ pub const TARGETS: [(&str, Run); 19] = [
     ("message", message),
     ("perl", perl),
     ("proxy", proxy),
+    ("qmail_deliverable", crate::plugins::qmail_deliverable::read_answer),
     ("results", origin::results),
     ("scram", scram),
     ("session", session),

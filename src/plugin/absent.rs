@@ -53,7 +53,6 @@ pub const ABSENT: &[Absent] = &[
     row("logging/connection_id", Obsolete, "all lines have the id of their session"),
     row("logging/transaction_id", Obsolete, "all lines have the id of their session"),
     row("milter", Later, "it comes with a newer version of the protocol"),
-    row("qmail_deliverable", Later, "it asks qmail-deliverabled"),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),
     row("virus/check_for_hi_virus", Obsolete, "it looks for one virus of 2004"),
