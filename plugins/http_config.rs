@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Verdict};
+use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Outside, Verdict, answered};
 use crate::log::Level;
 use crate::net::{Http, Page, Uri, file_named, roots};
 
@@ -212,7 +212,9 @@ impl Server {
             return Err(why.clone());
         }
         let url = format!("{}{}", self.url, escaped(name));
+        let call = Outside::begin("http");
         let answer = http.get(&url, LARGEST, until).and_then(text);
+        call.end(answered(&answer));
         let answer = answer.map_err(|why| format!("{}: {why}", self.shown));
         self.failed.replace(answer.as_ref().err().map(|why| (Instant::now(), why.clone())));
         Ok(answer?.map(|text| lines(&text)).filter(|lines| !lines.is_empty()))

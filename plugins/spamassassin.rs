@@ -183,7 +183,8 @@ impl Filter {
             return None;
         }
         let until = session.deadline();
-        match spamd::ask(&self.endpoint, until, user, &session.transaction) {
+        let ask = || spamd::ask(&self.endpoint, until, user, &session.transaction);
+        match session.outside("spamd", ask) {
             Ok(answer) => Some(answer),
             Err(error) => {
                 session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.endpoint));

@@ -37,6 +37,16 @@ pub(crate) enum Protocol {
     Lmtp,
 }
 
+impl Protocol {
+    /// How calls to such servers are counted.
+    fn word(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
+}
+
 /// Why a server cannot be used: for the client, and more of it for the log.
 struct Unusable {
     what: &'static str,

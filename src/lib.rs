@@ -23,6 +23,7 @@
 //! mail        addresses and lists of them, header sections, dates
 //! config      files: values, lists, maps
 //! settings    THE table of the core's settings
+//! metrics     THE table of what is counted, and where each process counts
 //! log, error  lines for people
 //! testing     a session without a client, for the tests of plugins
 //! fuzzing     any octets for the parts that read what others write
@@ -42,6 +43,7 @@ pub mod fuzzing;
 pub mod hook;
 pub mod log;
 pub mod mail;
+pub mod metrics;
 pub mod net;
 pub mod origin;
 pub mod perl;

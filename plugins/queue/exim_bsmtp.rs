@@ -51,7 +51,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::forward::{CrlfLines, Dots, Reply};
-use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::hook::{Args, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::net::Program;
 use crate::plugins::host_name;
@@ -81,9 +81,11 @@ fn queue(session: &mut Session, exim: &Path, host: &str) -> io::Result<Verdict> 
     let (output, stdout) = pipe()?;
     let mut command = Command::new(exim);
     command.arg("-bS").stdin(stdin).stdout(stdout.try_clone()?).stderr(stdout);
+    let call = Outside::begin("exim");
     let mut program = match Program::start(command, message, output, session.deadline()) {
         Ok(program) => program,
         Err(error) => {
+            session.end_outside(call, &Err::<(), _>(&error));
             session.log(Level::Error, format_args!("cannot run {}: {error}", exim.display()));
             return Ok(unable());
         }
@@ -93,7 +95,9 @@ fn queue(session: &mut Session, exim: &Path, host: &str) -> io::Result<Verdict> 
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
         sent => sent,
     };
-    let ended = program.finish()?;
+    let ended = program.finish();
+    session.end_outside(call, &ended);
+    let ended = ended?;
     for line in &ended.lines {
         session.log(Level::Error, format_args!("exim: {line}"));
     }

@@ -77,7 +77,7 @@ use std::io;
 use self::cleanup::Cleanup;
 use crate::error::Result;
 use crate::forward::Reply;
-use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::net::turns;
 use crate::plugins::queue::message_id;
@@ -165,12 +165,16 @@ fn endpoints(variable: Option<&str>, session: &mut Session, socket: &str) -> Vec
 fn queue(session: &mut Session, endpoints: &[String], flags: i64) -> io::Result<Verdict> {
     let until = session.deadline();
     for (endpoint, end) in turns(endpoints, until) {
+        let call = Outside::begin("postfix");
         match Cleanup::open(endpoint, end) {
             Ok(mut cleanup) => {
-                let (status, reason) = cleanup.take(&session.transaction, flags, until)?;
+                let taken = cleanup.take(&session.transaction, flags, until);
+                session.end_outside(call, &taken);
+                let (status, reason) = taken?;
                 return Ok(verdict(session, status, &reason, &cleanup.queue_id));
             }
             Err(error) => {
+                session.end_outside(call, &Err::<(), _>(&error));
                 session.log(Level::Error, format_args!("Couldn't open \"{endpoint}\": {error}"));
             }
         }

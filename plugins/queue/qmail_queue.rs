@@ -47,7 +47,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::hook::{Args, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::net::Program;
@@ -119,9 +119,11 @@ fn queue(session: &mut Session, path: &Path) -> io::Result<Verdict> {
     let (output, stderr) = pipe()?;
     let mut command = Command::new(path);
     command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let call = Outside::begin("qmail");
     let mut program = match Program::start(command, message, output, session.deadline()) {
         Ok(program) => program,
         Err(error) => {
+            session.end_outside(call, &Err::<(), _>(&error));
             session.log(Level::Error, format_args!("cannot run {}: {error}", path.display()));
             return Ok(unable(NOT_STARTED));
         }
@@ -132,7 +134,9 @@ fn queue(session: &mut Session, path: &Path) -> io::Result<Verdict> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
         sent => sent,
     };
-    let ended = program.finish()?;
+    let ended = program.finish();
+    session.end_outside(call, &ended);
+    let ended = ended?;
     for line in &ended.lines {
         session.log(Level::Warn, format_args!("it says: {line}"));
     }

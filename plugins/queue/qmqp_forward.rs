@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::forward::{CrlfLines, lost, unable};
-use crate::hook::{Args, Hooks, Session, Verdict};
+use crate::hook::{Args, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::net::{Endpoint, Wire};
@@ -70,14 +70,18 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn forward(session: &mut Session, endpoint: &Endpoint) -> Verdict {
     session.log(Level::Info, format_args!("forwarding to {endpoint}"));
+    let call = Outside::begin("qmqp");
     let mut wire = match Wire::connect(endpoint, session.deadline()) {
         Ok(wire) => wire,
         Err(error) => {
+            session.end_outside(call, &Err::<(), _>(&error));
             session.log(Level::Error, format_args!("Failed to connect to {endpoint}: {error}"));
             return Verdict::declined("Unable to queue message (#4.4.1)");
         }
     };
-    match exchange(&session.transaction, &mut wire) {
+    let answer = exchange(&session.transaction, &mut wire);
+    session.end_outside(call, &answer);
+    match answer {
         Ok(answer) => {
             let answer = String::from_utf8_lossy(&answer);
             session.log(Level::Info, format_args!("the answer is {answer}"));

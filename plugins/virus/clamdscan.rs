@@ -122,7 +122,7 @@ impl Scanner {
             return DECLINED;
         }
         let until = session.deadline();
-        match self.scan(&session.transaction, until) {
+        match session.outside("clamd", || self.scan(&session.transaction, until)) {
             Ok(None) => {
                 session.pass("clean");
                 let version = self.version(until);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 
-use crate::hook::{Call, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
+use crate::hook::{Call, DECLINED, Failure, Hook, Hooks, IntoVerdict, Session, Trouble, Verdict};
 use crate::log::Level;
 use crate::net::{Endpoint, Mode, Security, Tls, Wire};
 
@@ -54,13 +54,22 @@ pub(crate) fn register<R: IntoVerdict + 'static>(
             if clear.password.contains(&0) || clear.user.contains(char::is_control) {
                 return Verdict::deny(wrong);
             }
-            let decision = check(session, &clear).into_verdict().decided();
+            let asked = session.outside_with("auth", |session| {
+                let decision = check(session, &clear).into_verdict().decided();
+                decision.map_err(Unsure)
+            });
+            let decision = asked.map_err(|Unsure(failure)| failure);
             decision.unwrap_or_else(|failure| {
                 Verdict::failure(clear.discreet(failure.why()).to_owned())
             })
         });
     }
 }
+
+/// Why nobody knows.
+struct Unsure(Failure);
+
+impl Trouble for Unsure {}
 
 /// A dialogue in lines with a back end, in the time that the running handler may still take.
 pub(crate) struct Conversation {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::{Answer, Dns, Memory, Question, Stub, system};
+use crate::metrics::{self, Metric, Outside};
 use crate::settings::NameServers;
 
 /// Answers a session's questions.
@@ -71,7 +72,7 @@ impl Dns for Asking<'_> {
     fn ask(&self, questions: &[Question]) -> Vec<Answer> {
         let memory = &self.resolver.memory;
         match &self.resolver.source {
-            Source::Other(dns) => memory.ask(dns.as_ref(), questions),
+            Source::Other(dns) => memory.ask(&Counted(dns.as_ref()), questions),
             Source::Servers(servers, timeout) => {
                 let system;
                 let servers = match servers.as_slice() {
@@ -82,8 +83,30 @@ impl Dns for Asking<'_> {
                     own => own,
                 };
                 let deadline = self.deadline.min(Instant::now() + *timeout);
-                memory.ask(&Stub { servers, deadline }, questions)
+                memory.ask(&Counted(&Stub { servers, deadline }), questions)
             }
         }
+    }
+}
+
+/// Counts what is asked.
+struct Counted<'a>(&'a dyn Dns);
+
+impl Dns for Counted<'_> {
+    fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+        if questions.is_empty() {
+            return vec![];
+        }
+        let call = Outside::begin("dns");
+        let answers = self.0.ask(questions);
+        let word = |answer: &Answer| match answer {
+            Answer::Found { .. } => "found",
+            Answer::NoData | Answer::Nothing => "nothing",
+            Answer::Failed(_) => "failed",
+        };
+        answers.iter().for_each(|answer| metrics::add(Metric::DnsAnswers, &[word(answer)], 1));
+        let has_failed = answers.iter().any(|answer| matches!(answer, Answer::Failed(_)));
+        call.end(if has_failed { "failed" } else { "ok" });
+        answers
     }
 }

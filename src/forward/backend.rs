@@ -7,7 +7,7 @@ pub(crate) use probe::Silence;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::hook::{Session, Verdict};
+use crate::hook::{Outside, Session, Verdict};
 use crate::log::Level;
 use crate::net::{Endpoint, Mode, Security, Tls, Wire, turns};
 
@@ -39,14 +39,17 @@ impl Backend {
         let mut why = "no server";
         for (endpoint, end) in turns(&self.endpoints, until) {
             session.log(Level::Info, format_args!("forwarding to {endpoint}"));
+            let call = Outside::begin(self.protocol.word());
             match self.reach(session, endpoint, &name, end) {
                 Ok(mut client) => {
                     client.wire.set_end(until);
                     let outcome = client.deliver(session);
+                    session.end_outside(call, &outcome.known());
                     client.quit();
                     return outcome.tell(session);
                 }
                 Err(unusable) => {
+                    session.end_outside(call, &Err::<(), _>("unusable"));
                     why = unusable.what;
                     session
                         .log(Level::Error, format_args!("{endpoint}: {why}: {}", unusable.details));

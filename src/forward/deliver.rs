@@ -32,11 +32,18 @@ const CHUNK: usize = 64 * 1024;
 pub(super) struct Outcome {
     /// For the client.
     verdict: Option<Verdict>,
+    /// Why it is not known what the server has done.
+    lost: Option<io::Error>,
     /// For recipients, by their places, of whom there is more to be said than that.
     each: Vec<(usize, Verdict)>,
 }
 
 impl Outcome {
+    /// Whether the server has said what becomes of the message.
+    pub(super) fn known(&self) -> Result<(), &io::Error> {
+        self.lost.as_ref().map_or(Ok(()), Err)
+    }
+
     /// Tells the session.
     pub(super) fn tell(self, session: &mut Session) -> Verdict {
         self.each
@@ -52,7 +59,9 @@ impl Client {
         let mut outcome = Outcome::default();
         let verdict = self.try_deliver(session, &mut outcome.each).unwrap_or_else(|error| {
             session.log(Level::Error, format_args!("while the message was handed over: {error}"));
-            lost(&error)
+            let verdict = lost(&error);
+            outcome.lost = Some(error);
+            verdict
         });
         Outcome { verdict: Some(verdict), ..outcome }
     }

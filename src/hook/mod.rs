@@ -7,6 +7,7 @@
 mod args;
 mod call;
 mod code;
+mod count;
 pub mod dsn;
 mod handler;
 mod hooks;
@@ -24,6 +25,7 @@ mod session;
 mod settings;
 mod verdict;
 
+pub use crate::metrics::{Outside, Trouble, answered};
 pub use args::Args;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use code::Code;
@@ -36,6 +38,7 @@ pub use session::{Plugins, QUARANTINE, Session, Shared};
 pub use settings::Settings;
 pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 
+pub(crate) use count::CORE;
 pub(crate) use handler::LateHooks;
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;

@@ -1,6 +1,7 @@
 //! How handlers are run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::hook::handler::Handler;
@@ -8,7 +9,7 @@ use crate::hook::loaded::Loaded;
 use crate::hook::session::SessionFn;
 use crate::hook::{
     Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, List, Outcome, Plugins,
-    Session, Settings, Verdict, verdict_of,
+    Session, Settings, Verdict, count, verdict_of,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics};
@@ -28,7 +29,9 @@ impl Plugins {
                 let level = self.loaded(handler.plugin).settings.adjust(level);
                 self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
             }
-            let verdict = self.judged(handler.plugin, Hook::PreConnection, done)?;
+            let decision = self.judged(handler.plugin, Hook::PreConnection, done);
+            count::decision(Hook::PreConnection, &self.loaded(handler.plugin).name, &decision);
+            let verdict = decision?;
             if verdict.ends_chain() {
                 return Ok(verdict);
             }
@@ -94,6 +97,7 @@ impl Session {
         }
         let plugins = self.plugins().clone();
         let chain = &plugins.handlers[hook as usize];
+        let mut clock = Instant::now();
         for (place, handler) in chain.iter().chain(plugins.late()).enumerate() {
             let is_asked = match handler.is_late() {
                 true => plugins.is_late(hook),
@@ -113,13 +117,14 @@ impl Session {
                 Some(_) => plugins.following(chain, place, list),
                 None => vec![],
             };
-            let mut decision =
-                self.run_handler(&plugins, hook, handler, changed.as_ref().unwrap_or(call));
+            let call_of = changed.as_ref().unwrap_or(call);
+            let mut decision = self.run_handler(&plugins, hook, handler, call_of, &mut clock);
             if matches!(call, Call::Credentials(_)) {
                 decision = decision.map(|verdict| verdict.told_as(&last));
             }
             if tell {
-                self.tell(&plugins, hook, handler.plugin, &decision);
+                count::decision(hook, &plugins.loaded(handler.plugin).name, &decision);
+                self.tell(&plugins, hook, handler.plugin, &decision, &mut clock);
             }
             last = decision?;
             if last.ends_chain() {
@@ -129,15 +134,17 @@ impl Session {
         Ok(last)
     }
 
+    /// Runs a handler; `clock` says what time it is, before and after that.
     fn run_handler(
         &mut self,
         plugins: &Plugins,
         hook: Hook,
         handler: &Handler<SessionFn>,
         call: &Call<'_>,
+        clock: &mut Instant,
     ) -> Decision {
         let plugin = plugins.loaded(handler.plugin);
-        let outer = self.enter(handler.plugin, hook, plugin.settings.limit());
+        let outer = self.enter(handler.plugin, hook, *clock, plugin.settings.limit());
         let before = self.outcome.clone();
         let done = guarded(plugin, hook, || {
             let verdict = (handler.run)(self, call);
@@ -146,6 +153,8 @@ impl Session {
         self.log_store();
         let decision = self.judged(done, &plugin.settings, before);
         self.leave(outer);
+        let begun = std::mem::replace(clock, Instant::now());
+        count::time(hook, &plugin.name, *clock - begun);
         let code = verdict_of(&decision).code();
         if hook == Hook::Queue && code == Code::Declined {
             self.outcome.each.clear();
@@ -189,7 +198,14 @@ impl Session {
         self.refused_route(replaced.as_ref().unwrap_or(asked)).unwrap_or(verdict)
     }
 
-    fn tell(&mut self, plugins: &Plugins, hook: Hook, plugin: u16, decision: &Decision) {
+    fn tell(
+        &mut self,
+        plugins: &Plugins,
+        hook: Hook,
+        plugin: u16,
+        decision: &Decision,
+        clock: &mut Instant,
+    ) {
         let verdict = verdict_of(decision);
         let name = &plugins.loaded(plugin).name;
         if plugins.wants(Level::Debug) {
@@ -205,6 +221,7 @@ impl Session {
             let result = HookResult { plugin: name, hook: hook.name(), verdict };
             // What it says changes nothing.
             let _ = self.run_chain(listener, &Call::Result(&result), false);
+            *clock = Instant::now();
         }
     }
 }

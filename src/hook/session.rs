@@ -5,6 +5,7 @@ mod config;
 mod core;
 mod names;
 mod origin;
+mod outside;
 mod plugins;
 mod quarantine;
 

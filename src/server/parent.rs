@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::error::{Error, Result};
 use crate::hook::Shared;
 use crate::log::Level;
+use crate::metrics;
 use crate::server::backoff::Backoff;
 use crate::server::handoff::{self, Overdue, Report};
 use crate::server::listener::{Listener, Peer};
@@ -112,6 +113,7 @@ impl Parent {
         max_from_ip: usize,
         grace: Duration,
     ) -> io::Result<Parent> {
+        metrics::keep(board.own_counts());
         let poll = Poll::new()?;
         watch(&poll, held.signals.as_fd(), SIGNALS)?;
         watch(&poll, held.reports.as_fd(), REPORTS)?;

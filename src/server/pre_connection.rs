@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
-use crate::hook::{Hook, Incoming, Shared, Verdict};
+use crate::hook::{CORE, Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::server::listener::Peer;
 use crate::server::scoreboard::Scoreboard;
 use crate::smtp::refusals::refusal;
@@ -41,12 +42,14 @@ pub(crate) fn check(
     };
     if max_from_ip > 0 && board.connections_from(ip) >= max_from_ip {
         shared.plugins.log(Level::Notice, format_args!("too many connections from {ip}"));
+        count("4xx-disconnect");
         let text = format!("too many connections from {ip}, try again later");
         let refused = Ok(Verdict::denysoft(text));
         return refusal(Hook::PreConnection, &refused, "").map(|answer| answer.0);
     }
     if max_from_ip > 0 && stands_back {
         shared.plugins.log(Level::Info, format_args!("others wait: {ip} has to stand back"));
+        count("4xx-disconnect");
         return Some(Reply::new(421, "4.3.2", "too busy for you now, try again later"));
     }
     if !shared.plugins.has(Hook::PreConnection) {
@@ -58,6 +61,11 @@ pub(crate) fn check(
     incoming.is_free = is_free;
     let decision = shared.plugins.pre_connection(&incoming);
     refusal(Hook::PreConnection, &decision, "").map(|answer| answer.0)
+}
+
+/// The core itself refuses a client.
+fn count(class: &str) {
+    metrics::add(Metric::Refusals, &[Hook::PreConnection.name(), CORE, class], 1);
 }
 
 /// Says so and hangs up, without waiting for the client to listen.

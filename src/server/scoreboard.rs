@@ -14,6 +14,7 @@ use std::time::Instant;
 
 pub(crate) use self::row::Row;
 use self::row::Rows;
+use crate::metrics::{Board, Cells};
 use crate::net::network;
 use crate::server::listener::Peer;
 
@@ -41,6 +42,8 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) struct Scoreboard {
     rows: Rows,
+    /// What the parent counts, and behind it what each worker does.
+    counts: Board,
     slots: Vec<Option<Slot>>,
     /// Who waits for a client, longest first.
     idle: Vec<usize>,
@@ -61,6 +64,7 @@ impl Scoreboard {
     pub(crate) fn new(most: usize) -> nix::Result<Scoreboard> {
         Ok(Scoreboard {
             rows: Rows::new(most)?,
+            counts: Board::new(most.saturating_add(1))?,
             slots: vec![],
             idle: vec![],
             len: 0,
@@ -78,6 +82,16 @@ impl Scoreboard {
         let row = self.rows.get(place)?;
         row.clear();
         Some((place, row))
+    }
+
+    /// Where the parent counts.
+    pub(crate) fn own_counts(&self) -> Option<Cells> {
+        self.counts.row(0)
+    }
+
+    /// Where the worker of that place counts; it goes on from where the last one has stopped.
+    pub(crate) fn counts(&self, place: usize) -> Option<Cells> {
+        self.counts.row(place + 1)
     }
 
     /// The new worker is there, and serves `client` or waits.

@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use crate::hook::Shared;
 use crate::log::Level;
+use crate::metrics::{self, Cells};
 use crate::server::growth::{self, Growth};
 use crate::server::handoff;
 use crate::server::listener::{Peer, has_path};
@@ -35,6 +36,8 @@ pub(crate) struct Duty {
 pub(crate) struct Worker<'a> {
     pub(crate) duty: &'a Duty,
     pub(crate) row: Row,
+    /// Where it counts.
+    pub(crate) counts: Option<Cells>,
     pub(crate) shared: &'a Shared,
 }
 
@@ -81,6 +84,7 @@ impl Worker<'_> {
         stop::install(self.duty.parent);
         deadline::install(Some(self.duty.reports.as_raw_fd()));
         title::share(self.row.does());
+        metrics::keep(self.counts);
         self.shared.plugins.confine();
         self.shared.plugins.post_fork(&self.shared.config);
     }

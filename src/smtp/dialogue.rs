@@ -2,6 +2,7 @@
 
 use crate::hook::{Ability, Call, Code, Decision, Hook, Outcome, Session, Verdict};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::smtp::junk::Junk;
 use crate::smtp::refusals::refusal;
 use crate::smtp::stream::{End, Stream};
@@ -30,6 +31,8 @@ pub(crate) struct Dialogue {
     pub(crate) takes_utf8: bool,
     /// How many lines may still be secrets that a client sends though its AUTH was refused.
     pub(crate) secrets_may_follow: u8,
+    /// The code of the last reply.
+    last_code: u16,
     closing: bool,
 }
 
@@ -66,6 +69,7 @@ impl Dialogue {
             is_lmtp: false,
             takes_utf8: false,
             secrets_may_follow: 0,
+            last_code: 0,
             closing: false,
         }
     }
@@ -169,8 +173,15 @@ impl Dialogue {
 
     /// Adds a reply whose text is not for the log.
     pub(crate) fn send(&mut self, reply: &Reply) {
+        self.last_code = reply.code();
+        metrics::add(Metric::Replies, &[class(reply.code())], 1);
         let form = Form { enhanced: self.session.connection.is_esmtp(), utf8: self.takes_utf8 };
         reply.write(form, self.stream.out());
+    }
+
+    /// The code of the reply that was given last.
+    pub(crate) fn last_code(&self) -> u16 {
+        self.last_code
     }
 
     /// Ends the session after what has been said so far.
@@ -215,5 +226,15 @@ impl Dialogue {
 
     pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {
         self.session.log(level, text);
+    }
+}
+
+/// The class of a reply's code (RFC 5321 4.2.1).
+fn class(code: u16) -> &'static str {
+    match code / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
     }
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Hook, Session, Shared};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::{self, Command, Flag};
 use crate::smtp::dialogue::Dialogue;
@@ -55,6 +56,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     deadline::set_client(None);
     let session = &mut dialogue.session;
     let _ = session.run(Hook::PostConnection, &Call::Nothing);
+    metrics::observe(Metric::SessionSeconds, &[], session.age());
     deadline::set_session("");
     if !matches!(done, Ok(false)) {
         session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
@@ -77,6 +79,7 @@ fn run(dialogue: &mut Dialogue) -> bool {
         dialogue.log(Level::Warn, why);
         return false;
     }
+    metrics::add(Metric::Sessions, &[if dialogue.is_lmtp { "lmtp" } else { "smtp" }], 1);
     let ip = dialogue.session.connection.remote_ip;
     dialogue.log(Level::Info, format_args!("connect from {ip}"));
     if !service.tls_first || starttls::is_done_first(dialogue) {

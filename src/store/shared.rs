@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::Level;
+use crate::metrics::{Outside, answered};
 use crate::settings::{STORE, STORE_TIMEOUT, StorePlace};
 use crate::store::Unavailable;
 use crate::store::engine::{self, Engine, Moment};
@@ -118,9 +119,11 @@ impl Store {
         if rest != 0 && !self.is_over(self.rest, rest, REST) {
             return Err(Unavailable::now("it did not answer, and is left alone for a moment"));
         }
-        let limit = Instant::now() + self.timeout;
+        let call = Outside::begin("store");
+        let limit = call.since() + self.timeout;
         let until = until.map_or(limit, |until| until.min(limit));
         let answer = ask(&*self.engine, Moment { now: self.now(), until });
+        call.end(answered(&answer));
         match &answer {
             Ok(_) if rest != 0 => {
                 self.rest.store(0, Relaxed);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::metrics::Trouble;
+
 /// The store did not answer, or did not take what it was given; the text is for the log.
 ///
 /// A handler that returns it with `?` has failed, so that the plugin's argument `on_error` counts.
@@ -63,3 +65,5 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+impl Trouble for Unavailable {}

@@ -177,7 +177,14 @@ impl Session {
         }
     }
 
-    pub(crate) fn enter(&mut self, plugin: u16, hook: Hook, limit: Duration) -> Option<Current> {
+    /// A handler begins now, and may run for `limit`.
+    pub(crate) fn enter(
+        &mut self,
+        plugin: u16,
+        hook: Hook,
+        now: Instant,
+        limit: Duration,
+    ) -> Option<Current> {
         let is_unread = self.shared.config.take_unread();
         let lacks_a_value = match &mut self.current {
             Some(outer) => {
@@ -188,7 +195,7 @@ impl Session {
             None if matches!(hook, Hook::Config | Hook::UserConfig) => false,
             None => std::mem::take(&mut self.lacks_a_value),
         };
-        let until = Instant::now() + limit;
+        let until = now + limit;
         self.current.replace(Current { plugin, hook, until, lacks_a_value })
     }
 
@@ -218,7 +225,7 @@ impl Session {
     ) -> Option<crate::error::Result<String>> {
         let plugins = self.shared.plugins.clone();
         let (_, plugin, run) = plugins.jobs.iter().find(|(known, ..)| *known == name)?;
-        let outer = self.enter(*plugin, Hook::Queue, limit);
+        let outer = self.enter(*plugin, Hook::Queue, Instant::now(), limit);
         let done = run(self, word);
         self.leave(outer);
         Some(done)

@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::server::listener::Listener;
 use crate::server::parent::{Dispatch, Parent};
 use crate::server::pre_connection;
@@ -27,6 +28,7 @@ impl Parent {
         if !room && self.said_full.is_none_or(|said| now.duration_since(said) > SAY_AGAIN) {
             self.said_full = Some(now);
             let busy = self.board.len() - self.board.idle();
+            metrics::add(Metric::Overload, &["full"], 1);
             self.log(Level::Warn, format_args!("all {busy} slots are busy, clients have to wait"));
         }
     }
@@ -40,6 +42,7 @@ impl Parent {
         for _ in 0..self.board.len().div_ceil(8) {
             let Some(place) = self.board.longest_busy(limit) else { return };
             if let Some(peer) = self.board.get_mut(place).and_then(|slot| slot.client) {
+                metrics::add(Metric::Overload, &["left"], 1);
                 self.log(Level::Notice, format_args!("others wait: {peer} is asked to leave"));
                 if let Some(ip) = peer.ip() {
                     self.overload.asked(ip, now);
@@ -65,6 +68,7 @@ impl Parent {
                 Err(error) if is_of_one_client(&error) => continue,
                 Err(error) => return self.failed_to_accept(&error),
             };
+            metrics::add(Metric::Connections, &[], 1);
             self.preload();
             // Those who have taken their time do not get the last places again.
             let now = Instant::now();

@@ -23,6 +23,7 @@
 use std::time::{Duration, Instant};
 
 use crate::log::Level;
+use crate::metrics;
 use crate::server::manager::Manager;
 use crate::server::parent::Parent;
 use crate::smtp;
@@ -51,6 +52,7 @@ impl Parent {
 
     /// In a new process: lets go of everything that is the parent's.
     pub(super) fn leave_behind(&mut self) {
+        metrics::keep(None);
         self.board.close_links();
         self.listeners.clear();
         self.poll = None;

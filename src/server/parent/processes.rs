@@ -12,6 +12,7 @@ use nix::unistd::{Pid, getppid};
 
 use crate::hook::Shared;
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::plugin;
 use crate::server::listener::Peer;
 use crate::server::lists;
@@ -19,6 +20,7 @@ use crate::server::parent::{Dispatch, Parent, forget, store};
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::{EXIT_BUG, Worker};
 use crate::smtp;
+use crate::sys::deadline::EXIT_OVERDUE;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::{descriptors, stop, title};
 
@@ -41,14 +43,17 @@ impl Parent {
             Ok((link, Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                work(&Worker { duty: &self.duty, row, shared: &self.shared });
+                let counts = self.board.counts(place);
+                work(&Worker { duty: &self.duty, row, counts, shared: &self.shared });
                 exit(0);
             }
             Ok((link, Forked::Parent(pid))) => {
+                metrics::add(Metric::WorkersStarted, &[], 1);
                 self.board.add(place, pid.as_raw(), link, client);
                 Some(place)
             }
             Err(error) => {
+                metrics::add(Metric::WorkerFailures, &["fork"], 1);
                 let wait = self.backoff.failed(Instant::now()).as_secs();
                 self.log(
                     Level::Error,
@@ -125,21 +130,23 @@ impl Parent {
             let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, 0)) => (pid.as_raw(), None),
                 Ok(WaitStatus::Exited(pid, status)) => {
-                    (pid.as_raw(), Some(format!("ended with status {status}")))
+                    let reason = if status == EXIT_OVERDUE { "overdue" } else { "status" };
+                    (pid.as_raw(), Some((reason, format!("ended with status {status}"))))
                 }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     is_harmed = signal == Signal::SIGBUS || signal == Signal::SIGSEGV;
-                    (pid.as_raw(), Some(format!("was killed by {signal}")))
+                    (pid.as_raw(), Some(("signal", format!("was killed by {signal}"))))
                 }
                 _ => return,
             };
             // What it said at its end comes first.
             self.hear();
             let Some(slot) = self.board.remove(pid) else { continue };
-            let Some(how) = how else {
+            let Some((reason, how)) = how else {
                 self.backoff.worked();
                 continue;
             };
+            metrics::add(Metric::WorkerFailures, &[reason], 1);
             let swept = self.shared.spool.sweep(pid as u32);
             let client = slot.client.map_or("waiting".into(), |peer| format!("serving {peer}"));
             self.log(
@@ -168,10 +175,12 @@ impl Parent {
                 }
                 self.shared = Shared { plugins, config, store, ..self.shared.clone() };
                 self.replace_children();
+                metrics::add(Metric::Reloads, &["ok"], 1);
                 self.log(Level::Notice, "the configuration was read again");
                 self.check_lists();
             }
             Err(error) => {
+                metrics::add(Metric::Reloads, &["failed"], 1);
                 let text = format!("the new configuration is broken, the old one stays: {error}");
                 self.log(Level::Error, text);
             }

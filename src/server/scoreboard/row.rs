@@ -16,8 +16,7 @@ const HEAD: usize = 8;
 
 /// The numbers of a row.  The worker that has the row writes them, and nobody else; the parent does
 /// while nobody has it.  Which session's client has left last, counted from 1, and how many sessions are
-/// over: both go on from one worker of the row to the next.  Then the text of what the worker does, and
-/// room for counters.
+/// over: both go on from one worker of the row to the next.  Then the text of what the worker does.
 const LEFT: usize = 0;
 const OVER: usize = 1;
 const DOES: Range<usize> = 2..5;

@@ -8,6 +8,7 @@ mod scram;
 use self::exchange::{Attempt, Mechanism, Outcome, Run};
 use crate::hook::{Call, Code, Hook, List, NAUGHTY, Plugins};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::settings::{AUTH_MECHANISMS, TLS_BEFORE_AUTH};
 use crate::smtp::dialogue::{Answer, Answered, Dialogue};
 use crate::smtp::syntax::reply::Reply;
@@ -141,6 +142,7 @@ fn finish(dialogue: &mut Dialogue, outcome: Outcome) -> Answer {
         }
         return refused;
     }
+    metrics::add(Metric::Auth, &["ok"], 1);
     dialogue.stream.waits.is_proven();
     dialogue.junk.got_on();
     dialogue.secrets_may_follow = 0;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::hook::{Call, Code, Decision, Hook, Outcome, Verdict};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::refusals::refusal;
 use crate::smtp::syntax::reply::Reply;
@@ -19,9 +20,13 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Result<(), Reply>) {
     match received {
         Ok(()) => {
             // Whatever comes of it, the client has its answer.
-            let _ = deliver(dialogue, recipients);
+            let is_accepted = deliver(dialogue, recipients).unwrap_or(false);
+            count(dialogue, is_accepted);
         }
-        Err(refused) => dialogue.reply_to_message(&[refused], recipients),
+        Err(refused) => {
+            dialogue.reply_to_message(&[refused], recipients);
+            count(dialogue, false);
+        }
     }
     // A client that was sent away has lost its transaction with the session.
     if !dialogue.is_closing() {
@@ -29,8 +34,23 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Result<(), Reply>) {
     }
 }
 
-/// Adds the trace fields, asks the content hooks, queues, and answers.
-fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
+/// Counts a message that has its answer.
+fn count(dialogue: &Dialogue, is_accepted: bool) {
+    let result = match dialogue.last_code() / 100 {
+        _ if is_accepted => "accepted",
+        4 => "deferred",
+        _ => "refused",
+    };
+    metrics::add(Metric::Messages, &[result], 1);
+    if is_accepted {
+        let transaction = &dialogue.session.transaction;
+        metrics::add(Metric::MessageOctets, &[], transaction.message_len());
+        metrics::add(Metric::Recipients, &[], transaction.accepted() as u64);
+    }
+}
+
+/// Adds the trace fields, asks the content hooks, queues, and answers.  Was the message taken?
+fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<bool, Answered> {
     crate::sys::title::does("queueing");
     if let Err(failure) = trace::add_received(&mut dialogue.session) {
         dialogue.answer_for(Hook::DataPost, Err(failure), "", recipients)?;
@@ -41,17 +61,17 @@ fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<(), Answered> {
     dialogue.ask_for(Hook::DataPost, recipients)?;
     dialogue.ask_for(Hook::QueuePre, recipients)?;
     dialogue.session.mark_quarantine();
-    queue(dialogue, recipients);
-    Ok(())
+    Ok(queue(dialogue, recipients))
 }
 
-fn queue(dialogue: &mut Dialogue, recipients: usize) {
+fn queue(dialogue: &mut Dialogue, recipients: usize) -> bool {
     let Outcome { verdict, each: own, .. } =
         dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
     let is = |code: Code| verdict.as_ref().is_ok_and(|verdict| verdict.code() == code);
     let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
     let has_answer = is(Code::Done);
-    if is(Code::Ok) || has_answer || own.values().any(is_accepted) {
+    let was_taken = is(Code::Ok) || has_answer || own.values().any(is_accepted);
+    if was_taken {
         dialogue.junk.got_message();
         dialogue.stream.waits.got_message();
     }
@@ -65,6 +85,7 @@ fn queue(dialogue: &mut Dialogue, recipients: usize) {
     if dialogue.session.has(Hook::QueuePost) {
         after_queue(dialogue);
     }
+    was_taken
 }
 
 /// What is decided about each recipient: what the plugin said of it, or else of the message.

@@ -1,6 +1,7 @@
 //! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
 
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answer, Answered, Dialogue};
 use crate::smtp::syntax::reply::Reply;
 use crate::smtp::verb::unknown::unrecognized;
@@ -46,6 +47,7 @@ fn handshake(dialogue: &mut Dialogue) {
     });
     match done {
         Ok(encryption) => {
+            metrics::add(Metric::Tls, &[&encryption.protocol], 1);
             dialogue.junk.got_on();
             dialogue.session.forget_client();
             let connection = &mut dialogue.session.connection;
@@ -55,6 +57,7 @@ fn handshake(dialogue: &mut Dialogue) {
             dialogue.log(Level::Info, text);
         }
         Err(why) => {
+            metrics::add(Metric::Tls, &["failed"], 1);
             let ip = dialogue.session.connection.remote_ip;
             dialogue.log(Level::Warn, format_args!("TLS with {ip} failed: {why}"));
             dialogue.disconnect();

@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::hook::{Call, Code, Credentials, Hook, Secret, Verdict};
 use crate::log::Level;
+use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::refusals::refusal;
 use crate::smtp::syntax::reply::Reply;
@@ -97,6 +98,7 @@ pub(super) fn may_try(dialogue: &mut Dialogue, user: &str) -> Result<(), Answere
 
 /// Says that nobody can tell whether it is right.
 pub(super) fn not_now(dialogue: &mut Dialogue) -> Answered {
+    metrics::add(Metric::Auth, &["failed"], 1);
     dialogue.reply(&Reply::new(454, "4.7.0", "Temporary authentication failure"));
     Answered
 }
@@ -163,6 +165,7 @@ pub(super) fn refuse_with<T>(
 
 /// Counts an attempt that was refused, whatever the reason, and ends the session after too many.
 pub(super) fn count(dialogue: &mut Dialogue, why: &str) {
+    metrics::add(Metric::Auth, &["refused"], 1);
     // The address stands in front, before anything that the client chose: programs that ban
     // addresses read this line.  Nothing in front of `why` is ever taken for a secret.
     let ip = dialogue.session.connection.remote_ip;
