@@ -47,7 +47,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, Outside, Verdict, answered};
 use crate::log::Level;
-use crate::net::{Http, Page, Uri, file_named, roots};
+use crate::net::{Http, Page, Place, file_named, verified};
 
 /// How long a server that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -91,9 +91,7 @@ struct Source {
 /// One URL.
 struct Server {
     /// All of it but the name.
-    url: String,
-    /// Its host and port.
-    shown: String,
+    place: Place,
     /// When and why it failed.
     failed: RefCell<Option<(Instant, String)>>,
 }
@@ -116,10 +114,12 @@ impl Source {
         if ca.is_some() && !is_https {
             return Err(Error::new("the argument ca is for https://"));
         }
-        let roots = if is_https { roots(ca.as_deref())? } else { vec![] };
+        let tls = if is_https { Some(verified(ca)?) } else { None };
+        let server =
+            |url: &&str| Ok(Server { place: Place::parse(url)?, failed: RefCell::default() });
         Ok(Source {
-            http: Http::new(&roots),
-            servers: urls.iter().map(|url| Server::parse(url)).collect::<Result<_>>()?,
+            http: Http::new(tls),
+            servers: urls.iter().map(server).collect::<Result<_>>()?,
             ttl: Duration::from_secs(args.parsed("ttl", 60u32)?.into()),
             deadline: Duration::from_secs(deadline.into()),
             pause: PAUSE,
@@ -162,42 +162,6 @@ impl Source {
 }
 
 impl Server {
-    fn parse(url: &str) -> Result<Server> {
-        let schemes = [("http://", 80u16), ("https://", 443)];
-        let found = schemes
-            .iter()
-            .find_map(|(scheme, port)| Some((*scheme, url.strip_prefix(scheme)?, *port)));
-        let (scheme, rest, default) = found.ok_or_else(|| {
-            Error::new(format!("'{url}' is not a URL that begins with http:// or https://"))
-        })?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let wrong = |why: &str| Error::new(format!("a URL {why}"));
-        if authority.contains('@') {
-            return Err(wrong("cannot have a user name"));
-        }
-        if path.contains('#') {
-            return Err(wrong("cannot have a '#'"));
-        }
-        let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-        let (host, port) = match authority[after_bracket..].rfind(':') {
-            Some(at) => authority.split_at(after_bracket + at),
-            None => (authority, ""),
-        };
-        let port = match port.trim_start_matches(':') {
-            "" => default,
-            port => port.parse().map_err(|_| wrong(&format!("cannot have the port '{port}'")))?,
-        };
-        if host.is_empty() {
-            return Err(wrong("needs a host"));
-        }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let shown = format!("{host}:{port}");
-        let url = format!("{scheme}{shown}{path}");
-        url.parse::<Uri>().map_err(|error| wrong(&format!("cannot be '{url}': {error}")))?;
-        Ok(Server { url, shown, failed: RefCell::default() })
-    }
-
     /// What the server has under `name`, unless it failed less than `pause` ago.
     fn ask(
         &self,
@@ -211,11 +175,11 @@ impl Server {
         {
             return Err(why.clone());
         }
-        let url = format!("{}{}", self.url, escaped(name));
+        let url = format!("{}{}", self.place.url, escaped(name));
         let call = Outside::begin("http");
         let answer = http.get(&url, LARGEST, until).and_then(text);
         call.end(answered(&answer));
-        let answer = answer.map_err(|why| format!("{}: {why}", self.shown));
+        let answer = answer.map_err(|why| format!("{}: {why}", self.place.shown));
         self.failed.replace(answer.as_ref().err().map(|why| (Instant::now(), why.clone())));
         Ok(answer?.map(|text| lines(&text)).filter(|lines| !lines.is_empty()))
     }
@@ -460,20 +424,6 @@ mod tests {
         let line = line.replace("/\n", "/ on_error ignore\n");
         let mut trial = Trial::new(&line, &[("rcpthosts", "example.com")]);
         assert_eq!(trial.rcpt("<b@example.com>").code(), crate::hook::Code::Ok);
-    }
-
-    #[test]
-    fn urls_are_taken_apart() {
-        for (url, whole, shown) in [
-            ("http://a.test", "http://a.test:80/", "a.test:80"),
-            ("https://a.test", "https://a.test:443/", "a.test:443"),
-            ("http://a.test:8080/x/", "http://a.test:8080/x/", "a.test:8080"),
-            ("http://[::1]/", "http://[::1]:80/", "[::1]:80"),
-            ("https://[::1]:81?n=", "https://[::1]:81/?n=", "[::1]:81"),
-        ] {
-            let server = Server::parse(url).unwrap();
-            assert_eq!((&*server.url, &*server.shown), (whole, shown), "{url}");
-        }
     }
 
     #[test]

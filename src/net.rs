@@ -54,16 +54,16 @@ pub use lines::protocol_error;
 pub use network::{network, network_of, numbered};
 pub use security::verified;
 pub use tls::Tls;
-pub use turns::turns;
+pub use turns::{Servers, turns};
 pub use wire::Wire;
 
 pub(crate) use endpoint::parse_port;
-pub(crate) use http::{Http, Page, Uri};
+pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;
 #[cfg(test)]
 pub(crate) use security::unverified;
-pub(crate) use security::{Login, Mode, Security, file_named, password_in, roots};
+pub(crate) use security::{Login, Mode, Security, file_named, password_in};
 #[cfg(any(feature = "ldap", feature = "postgresql"))]
 pub(crate) use wire::{tcp, unix};

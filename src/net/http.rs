@@ -1,19 +1,20 @@
-//! Pages of web servers, by HTTP/1.1 with and without TLS.
+//! Web servers, by HTTP/1.1 over TCP and sockets in the file system, with and without TLS.
 
-use std::io::{self, ErrorKind};
-use std::net::ToSocketAddrs;
+mod place;
+mod spoken;
+
+use std::io::{self, ErrorKind, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
+use rustls::ClientConfig;
 use ureq::config::Config;
-pub(crate) use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error};
+use ureq::http::HeaderValue;
+use ureq::{Agent, Error, SendBody};
 
+pub(crate) use self::place::Place;
+use self::spoken::{Dialer, Nowhere};
 use super::wire::left;
 
 /// Asks web servers, each time over a connection of its own, and follows no redirection.
@@ -31,17 +32,29 @@ pub(crate) struct Page {
     pub(crate) content: Vec<u8>,
 }
 
+/// What a server is given: fields of the header, and so many octets.
+pub(crate) struct Form<'a> {
+    /// Name and value of each field; an octet that a value must not have is an error.
+    pub(crate) fields: &'a [(&'static str, String)],
+    /// The content.
+    pub(crate) content: &'a mut dyn Read,
+    /// How many octets it has.
+    pub(crate) length: u64,
+}
+
 impl Http {
-    /// Believes in certificates of the authorities `roots`.
-    pub(crate) fn new(roots: &[CertificateDer<'_>]) -> Http {
-        let roots: Vec<_> =
-            roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .build();
+    /// Asks servers on the network; `tls` says whose certificates are believed, and is needed for https.
+    pub(crate) fn new(tls: Option<Arc<ClientConfig>>) -> Http {
+        Http::by(Dialer { tls, socket: None })
+    }
+
+    /// Asks the server at a socket in the file system, whatever host the URL has.
+    pub(crate) fn at(socket: PathBuf) -> Http {
+        Http::by(Dialer { tls: None, socket: Some(socket) })
+    }
+
+    fn by(dialer: Dialer) -> Http {
         let config = Config::builder()
-            .tls_config(tls)
             // The environment of the server decides nothing.
             .proxy(None)
             .user_agent(concat!("qpsmtpd/", env!("CARGO_PKG_VERSION")))
@@ -50,7 +63,7 @@ impl Http {
             .max_redirects_will_error(false)
             .max_idle_connections(0)
             .build();
-        Http(Agent::with_parts(config, DefaultConnector::new(), System))
+        Http(Agent::with_parts(config, dialer, Nowhere))
     }
 
     /// The page at `url`, of which at most `most` octets are taken.
@@ -59,38 +72,37 @@ impl Http {
     /// `TimedOut`; the server cannot be reached, or its answer is not HTTP, cut off, or too large.
     pub(crate) fn get(&self, url: &str, most: u64, until: Instant) -> io::Result<Page> {
         let request = self.0.get(url).config().timeout_global(Some(left(until)?)).build();
-        let answer = request.call().map_err(explained)?;
-        let status = answer.status();
-        let reason = status.canonical_reason().unwrap_or("");
-        let content = answer.into_body().into_with_config().limit(most).read_to_vec();
-        Ok(Page { status: status.as_u16(), reason, content: content.map_err(explained)? })
+        page(request.call().map_err(explained)?, most)
     }
-}
 
-/// Looks names up as the system does.  The resolver that ureq has would start a thread.
-#[derive(Debug)]
-struct System;
-
-impl Resolver for System {
-    fn resolve(
+    /// Gives the server at `url` a form; its answer is as from [`Http::get`].
+    ///
+    /// # Errors
+    /// As [`Http::get`]; the content cannot be read.
+    pub(crate) fn post(
         &self,
-        uri: &Uri,
-        _config: &Config,
-        _timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
-        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let mut addresses = self.empty();
-        let found = (host, uri.port_u16().unwrap_or(default)).to_socket_addrs()?;
-        for address in found.take(MOST_ADDRESSES) {
-            addresses.push(address);
+        url: &str,
+        form: Form<'_>,
+        most: u64,
+        until: Instant,
+    ) -> io::Result<Page> {
+        let mut request = self.0.post(url).header("Content-Length", form.length);
+        for (name, value) in form.fields {
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(io::Error::other)?;
+            request = request.header(*name, value);
         }
-        if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
+        let request = request.config().timeout_global(Some(left(until)?)).build();
+        let mut content = form.content.take(form.length);
+        page(request.send(SendBody::from_reader(&mut content)).map_err(explained)?, most)
     }
 }
 
-/// As many addresses as ureq has room for.
-const MOST_ADDRESSES: usize = 16;
+fn page(answer: ureq::http::Response<ureq::Body>, most: u64) -> io::Result<Page> {
+    let status = answer.status();
+    let reason = status.canonical_reason().unwrap_or("");
+    let content = answer.into_body().into_with_config().limit(most).read_to_vec();
+    Ok(Page { status: status.as_u16(), reason, content: content.map_err(explained)? })
+}
 
 /// In words for the log.
 fn explained(error: Error) -> io::Error {
@@ -101,7 +113,6 @@ fn explained(error: Error) -> io::Error {
         }
         Error::Io(error) => error,
         Error::BodyExceedsLimit(_) => io::Error::other("the answer is too large"),
-        Error::HostNotFound => io::Error::other("the host has no address"),
         Error::Protocol(error) => io::Error::other(format!("the answer is not HTTP: {error}")),
         Error::Http(error) => io::Error::other(format!("the answer is not HTTP: {error}")),
         other => io::Error::other(other),

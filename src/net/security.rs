@@ -183,7 +183,7 @@ pub(crate) fn password_in(file: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// There are none, or they cannot be read.
-pub(crate) fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
+fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>> {
     let Some(file) = ca else {
         let roots = rustls_native_certs::load_native_certs().certs;
         if roots.is_empty() {

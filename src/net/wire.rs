@@ -142,6 +142,26 @@ impl Wire {
         Ok((&self.input[from..to], found.is_some()))
     }
 
+    /// Some octets of what has come, at least one, waited for until `until` at most.
+    ///
+    /// # Errors
+    /// As [`Wire::octet`].
+    pub(super) fn some(&mut self, room: &mut [u8], until: Instant) -> io::Result<usize> {
+        if self.at == self.input.len() {
+            self.fill(until)?;
+        }
+        let count = room.len().min(self.input.len() - self.at);
+        room[..count].copy_from_slice(&self.input[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+
+    /// Where the peer has closed the connection: perhaps somebody else did, as TLS does not say that
+    /// there is no more (RFC 8446 6.1).
+    pub(super) fn is_cut_off(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| !tls.has_heard().unwrap_or(false))
+    }
+
     fn fill(&mut self, until: Instant) -> io::Result<()> {
         self.input.resize(CHUNK, 0);
         self.at = CHUNK;
