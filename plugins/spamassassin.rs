@@ -64,7 +64,7 @@ use nix::unistd::{User, geteuid};
 
 use self::spamd::Answer;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Hooks, OldFields, Session, Verdict};
 use crate::log::Level;
 use crate::net::Endpoint;
 use crate::state::Note;
@@ -84,9 +84,6 @@ const KNOWN: [&str; 9] = [
     "relayclient",
 ];
 
-/// How the names of fields begin that count to readers of mail.
-const OURS: &str = "X-Spam";
-
 /// Fields of spamd that are not put into the message.
 const LEFT_OUT: [&str; 2] = ["X-Spam-Report", "X-Spam-Prev-Subject"];
 
@@ -100,7 +97,7 @@ struct Filter {
     /// In octets.
     most: u64,
     adds_fields: bool,
-    old: Old,
+    old: OldFields,
 }
 
 /// When a message is refused.
@@ -113,21 +110,11 @@ enum Reject {
     Spam,
 }
 
-/// What becomes of old fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Old {
-    Drop,
-    Rename,
-    Keep,
-}
-
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     hooks.uses_config(&["subject_prefix"]);
     let socket = args.named("spamd_socket").unwrap_or("localhost:783");
-    let old = [("drop", Old::Drop), ("rename", Old::Rename), ("keep", Old::Keep)];
-    let old = args.one_of("leave_old_headers", &old, Old::Rename)?;
     let adds_fields = args.one_of("headers", &[("none", false)], true)?;
     let munge = args.parsed("munge_subject_threshold", 0.0)?;
     let filter = Filter {
@@ -138,7 +125,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         prefix: args.named("subject_prefix").map(str::to_owned),
         most: args.parsed("size_limit", 500_000)?,
         adds_fields,
-        old,
+        old: OldFields::from_args(args)?,
     };
     hooks.data_post(move |session| filter.check(session));
     Ok(())
@@ -161,7 +148,7 @@ impl Filter {
         let user = self.user(session);
         let answer = self.ask(session, &user);
         if self.adds_fields {
-            self.distrust(session);
+            session.distrust_spam_fields(self.old);
         }
         let Some(answer) = answer else { return DECLINED };
         session.transaction.notes.set(SPAMASSASSIN, answer.words.clone());
@@ -190,27 +177,6 @@ impl Filter {
                 session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.endpoint));
                 None
             }
-        }
-    }
-
-    /// Takes the names from fields that somebody else wrote.
-    fn distrust(&self, session: &mut Session) {
-        let header = &mut session.transaction.header;
-        let is_ours = |name: &&str| {
-            let parts = name.split_at_checked(OURS.len());
-            parts.is_some_and(|(start, rest)| {
-                start.eq_ignore_ascii_case(OURS) && (rest.is_empty() || rest.starts_with('-'))
-            })
-        };
-        let names: Vec<String> = header.names().filter(is_ours).map(str::to_owned).collect();
-        for name in &names {
-            // X-Spam-Flag becomes X-Old-Spam-Flag.
-            let old = format!("X-Old-{}", &name["X-".len()..]);
-            match self.old {
-                Old::Drop => header.delete(name),
-                Old::Rename => header.rename(name, &old),
-                Old::Keep => 0,
-            };
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) use outcome::Outcome;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;
+pub(crate) use session::OldFields;
 pub(crate) use settings::PARENT_LIMIT;
 pub(crate) use verdict::{Decision, Failure, verdict_of};
 

@@ -8,8 +8,10 @@ mod origin;
 mod outside;
 mod plugins;
 mod quarantine;
+mod spam_fields;
 
 pub use quarantine::QUARANTINE;
+pub(crate) use spam_fields::OldFields;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -197,6 +199,11 @@ impl Session {
     /// This session's id, which every line of its log carries.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same with the number of the transaction, as in the log.
+    pub(crate) fn log_id(&self) -> String {
+        format!("{}.{}", self.id, self.transactions)
     }
 
     /// The running plugin's name as in `config/plugins`; empty outside a handler.
