@@ -56,6 +56,7 @@ pub mod rcpt_verify;
 pub mod relay;
 pub mod resolvable_fromhost;
 pub mod rhsbl;
+pub mod rspamd;
 pub mod sender_permitted_from;
 pub mod spamassassin;
 pub mod stunnel;
@@ -215,6 +216,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(bogus_bounce),
     plugin!(r#loop),
     plugin!(spamassassin),
+    plugin!(rspamd),
     plugin!(virus::clamdscan),
     plugin!(virus::klez_filter),
     plugin!(content_log),

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::forward::{CrlfLines, Dots as Doubled};
 use crate::mail::{Address, Header};
 use crate::perl::take_frame;
+use crate::plugins::rspamd::any_answer;
 use crate::smtp::Stream;
 use crate::smtp::syntax::message::{Limits, Message, Store};
 use crate::smtp::syntax::reply::{Form, Reply};
@@ -32,7 +33,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 20] = [
+pub const TARGETS: [(&str, Run); 21] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -49,6 +50,7 @@ pub const TARGETS: [(&str, Run); 20] = [
     ("proxy", proxy),
     ("qmail_deliverable", crate::plugins::qmail_deliverable::read_answer),
     ("results", origin::results),
+    ("rspamd", rspamd),
     ("scram", scram),
     ("session", session),
     ("spf", origin::spf),
@@ -347,6 +349,20 @@ fn proxy(input: &[u8]) {
             return;
         }
         header.extend_from_slice(&rest[..most.min(rest.len())]);
+    }
+}
+
+/// An answer of rspamd: whatever it wants done to a message, there is still one header section, of
+/// whole lines.
+fn rspamd(input: &[u8]) {
+    let mut trial = Trial::new("", &[("loglevel", "0")]);
+    trial.message("Subject: x\nX-Spam: No\nTo: y\n\ntext\n");
+    any_answer(&mut trial.session, input);
+    let header = trial.session.transaction.header.to_bytes();
+    let lines: Vec<&[u8]> = header.split_inclusive(|octet| *octet == b'\n').collect();
+    for line in lines {
+        let text = line.strip_suffix(b"\r\n").expect("a line ends in CRLF");
+        assert!(!text.trim_ascii().is_empty() && !text.contains(&b'\r'), "{header:?}");
     }
 }
 

@@ -24,6 +24,7 @@ mod limit;
 mod auth;
 
 // Scanners.
+mod rspamd;
 mod virus;
 
 // What may be a password, and where it must not be.

@@ -15,7 +15,7 @@ pub(super) struct Daemon(Http);
 
 impl Daemon {
     pub(super) fn new() -> Daemon {
-        Daemon(Http::new(&[]))
+        Daemon(Http::new(None))
     }
 
     /// The code for `address`, from the daemon at `server`.

@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("pwauth", &["pwauth"]),
     ("clamav-daemon", &["clamd"]),
     ("spamd", &["spamd"]),
+    ("rspamd", &["rspamd"]),
     ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),

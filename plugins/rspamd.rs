@@ -1,0 +1,429 @@
+//! ```text
+//! NAME
+//!     rspamd - asks rspamd what is to become of a message
+//!
+//! SYNOPSIS
+//!     rspamd [SERVER]... [deadline SECONDS] [ca FILE] [reject 0|1|naughty] [reject_type TYPE]
+//!            [soft_reject 0|1] [relayclient skip|scan] [size_limit OCTETS] [headers none]
+//!            [spam_header NAME] [leave_old_headers drop|rename|keep] [settings_id NAME]
+//!            [mta_name NAME] [mta_tag TAG]
+//!
+//! DESCRIPTION
+//!     Hands every message to rspamd, by its protocol over HTTP (/checkv2), with all that is known of
+//!     where it comes from, and does what rspamd says:
+//!
+//!         no action         nothing
+//!         greylist          451 if rspamd says what the client is to be told, as its module
+//!                           greylist does with "action = greylist"; else nobody greylists, and
+//!                           nothing is done
+//!         add header        adds X-Spam: Yes, or what rspamd has in "spam_header"
+//!         rewrite subject   puts rspamd's subject in place of the message's
+//!         soft reject       451
+//!         reject            554, and the client's karma gets worse
+//!         quarantine        takes the message and has it kept apart, see docs/plugins.md
+//!         discard           takes the message and throws it away
+//!
+//!     The client is told the text that rspamd gives ("smtp_message"), or a usual one.  Fields that
+//!     rspamd wants to have added or removed are, whatever the action, at the positions that it says;
+//!     so are DKIM signatures.  The envelope stays as it is.
+//!
+//!     Fields X-Spam..., X-Spamd-... and X-Rspamd-... that came with the message, which anybody could
+//!     have written, are renamed to X-Old-..., be the message looked at or not, and whether rspamd
+//!     answers or not: what a mail reader finds under such a name is rspamd's.
+//!
+//!     Several servers are asked in turn until one answers.  What is left of the deadline is shared
+//!     among them, and one that has failed is asked last for a minute.  If none answers in time, or
+//!     not with what it should, the plugin has failed: the client gets 451 and comes again, or, with
+//!     the argument "on_error ignore", the message goes on as if rspamd had not been asked.
+//!
+//!     Not looked at are large messages, and those of clients and senders that may relay or are on a
+//!     white list, or are naughty.
+//!
+//!     If this server has found out about SPF, DKIM and DMARC itself, because the plugins of that name
+//!     stand before this one, rspamd is told the results.  It uses them instead of asking the DNS once
+//!     more if its module http_headers is enabled.
+//!
+//! ARGUMENTS
+//!     SERVER               where a worker of rspamd listens: http://HOST:PORT, https://HOST:PORT,
+//!                          HOST:PORT or HOST PORT, or the path of a socket; 127.0.0.1:11333 by
+//!                          default
+//!     deadline SECONDS     how long all servers together may take; 10 by default
+//!     ca FILE              the authorities for https://, certificates in PEM, in place of those that
+//!                          the system knows.  They are read at the start.
+//!     reject 0             do not refuse what rspamd wants to have refused, but mark it as with "add
+//!                          header"
+//!     reject naughty       refuse it later, see the plugin naughty
+//!     reject_type TYPE     how it is refused: perm, temp, disconnect or temp_disconnect
+//!     soft_reject 0        do not refuse for now
+//!     relayclient scan     look also at messages of clients that may relay, for one because rspamd
+//!                          signs them; skip by default
+//!     size_limit OCTETS    the largest message that is looked at; 50000000 by default, which is as
+//!                          much as rspamd takes by default
+//!     headers none         change no fields
+//!     spam_header NAME     the field for "add header"; X-Spam by default
+//!     leave_old_headers drop
+//!                          what becomes of fields that are there already: drop, rename, which is the
+//!                          default, or keep
+//!     settings_id NAME     rspamd's settings of that name are to count
+//!     mta_name NAME        what this server calls itself, for Authentication-Results of rspamd; me by
+//!                          default
+//!     mta_tag TAG          tells rspamd which of several servers asks
+//!
+//!     rspamd 127.0.0.1 11333 192.0.2.7:11333 on_error ignore
+//!     rspamd /run/rspamd/normal.sock relayclient scan reject_type temp
+//!
+//! CONFIG
+//!     me   the name of this server
+//!
+//! NOTES
+//!     rspamd       of the transaction: action, score, required, and the names of the symbols, joined
+//!                  by commas
+//!     quarantine   of the transaction: see docs/plugins.md
+//!
+//! SEE ALSO
+//!     spamassassin, virus/clamdscan, naughty, docs/scanners.md
+//! ```
+
+mod answer;
+mod facts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use self::answer::{Action, Answer, Edit};
+use self::facts::Facts;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::forward::Reply;
+use crate::hook::{Args, Code, DECLINED, DONE, Hooks, OldFields, Session, Verdict};
+use crate::log::{self, Level};
+use crate::net::{Endpoint, Form, Http, Place, Servers, file_named, verified};
+use crate::plugins::queue::queued;
+use crate::state::Note;
+
+/// What rspamd says of a message; a note of the transaction.
+pub const RSPAMD: Note<BTreeMap<String, String>> = Note::new("rspamd");
+
+/// The arguments that have names.
+const NAMES: [&str; 12] = [
+    "deadline",
+    "ca",
+    "soft_reject",
+    "relayclient",
+    "size_limit",
+    "headers",
+    "spam_header",
+    "leave_old_headers",
+    "settings_id",
+    "mta_name",
+    "mta_tag",
+    "reject",
+];
+
+/// Where rspamd is usually, and the port of its normal worker.
+const DEFAULT: &str = "127.0.0.1";
+const PORT: u16 = 11333;
+
+/// The largest answer in octets.
+const LARGEST: u64 = 4 << 20;
+
+/// The longest text for a client in characters, and how many symbols are logged.
+const LONGEST: usize = 300;
+const SHOWN: usize = 30;
+
+/// What the arguments say.
+struct Scanner {
+    servers: Servers<Server>,
+    deadline: Duration,
+    facts: Facts,
+    /// In octets.
+    most: u64,
+    defers: bool,
+    scans_relays: bool,
+    changes_fields: bool,
+    spam_field: String,
+    old: OldFields,
+}
+
+/// One server.
+struct Server {
+    http: Rc<Http>,
+    url: String,
+    /// For the log.
+    shown: String,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let scanner = Scanner::from_args(args, hooks.config())?;
+    hooks.data_post(move |session| scanner.check(session));
+    Ok(())
+}
+
+impl Scanner {
+    fn from_args(args: &Args, config: &Config) -> Result<Scanner> {
+        let words = args.positional();
+        let count = words.iter().take_while(|word| !NAMES.contains(word)).count();
+        let (servers, pairs) = words.split_at(count);
+        Args::new(pairs.iter().copied()).only(&NAMES)?;
+        let deadline = args.parsed("deadline", 10u32)?;
+        if deadline == 0 {
+            return Err(Error::value("deadline", 0, "1 or more"));
+        }
+        let own = |name| args.named(name).map(str::to_owned);
+        Ok(Scanner {
+            servers: Servers::new(Server::all(servers, args, config)?),
+            deadline: Duration::from_secs(deadline.into()),
+            facts: Facts {
+                settings_id: own("settings_id"),
+                mta_name: own("mta_name"),
+                mta_tag: own("mta_tag"),
+            },
+            most: args.parsed("size_limit", 50_000_000)?,
+            defers: args.flag("soft_reject", true),
+            scans_relays: args.one_of("relayclient", &[("skip", false), ("scan", true)], false)?,
+            changes_fields: args.one_of("headers", &[("none", false)], true)?,
+            spam_field: own("spam_header").unwrap_or_else(|| "X-Spam".to_owned()),
+            old: OldFields::from_args(args)?,
+        })
+    }
+
+    fn check(&self, session: &mut Session) -> std::result::Result<Verdict, &'static str> {
+        let is_asked = self.is_asked(session);
+        let answer = if is_asked { self.ask(session) } else { None };
+        if self.changes_fields {
+            session.distrust_spam_fields(self.old);
+        }
+        match answer {
+            Some(answer) => Ok(self.carry_out(session, &answer)),
+            None if is_asked => Err("no rspamd has answered"),
+            None => Ok(DECLINED),
+        }
+    }
+
+    fn is_asked(&self, session: &Session) -> bool {
+        let is_ours = self.scans_relays && session.connection.relay_client;
+        if session.is_naughty() || (!is_ours && session.is_immune()) {
+            return false;
+        }
+        let size = session.transaction.message_len();
+        if size > self.most {
+            session.skip(format_args!("too large ({size})"));
+        }
+        size <= self.most
+    }
+
+    /// What the first server says that says something.
+    fn ask(&self, session: &mut Session) -> Option<Answer> {
+        let me = session.me();
+        let session = &*session;
+        let fields = self.facts.fields(session, &me);
+        let transaction = &session.transaction;
+        let header = transaction.header.to_bytes();
+        let until = session.deadline().min(Instant::now() + self.deadline);
+        let ask = |server: &Server, end| {
+            let text = transaction.body.reader(transaction.body.start());
+            let content = &mut header.as_slice().chain(text);
+            let form = Form { fields: &fields, content, length: transaction.message_len() };
+            session.outside("rspamd", || server.ask(form, end))
+        };
+        self.servers.ask(until, ask, |server, error| {
+            session.log(Level::Error, format_args!("{}: {error}", server.shown));
+        })
+    }
+
+    /// Does what rspamd says.
+    fn carry_out(&self, session: &mut Session, answer: &Answer) -> Verdict {
+        session.transaction.notes.set(RSPAMD, answer.words());
+        if self.changes_fields {
+            self.edit(session, answer);
+        }
+        if answer.has_envelope {
+            session.log(Level::Notice, "rspamd wants to change the envelope, which stays as it is");
+        }
+        let told = told(answer);
+        if answer.only_told {
+            return session.pass(format_args!("{told}, which is only told"));
+        }
+        if matches!(answer.action, Action::AddHeader | Action::RewriteSubject | Action::Reject) {
+            session.adjust_karma(-1);
+        }
+        match answer.action {
+            Action::None => session.pass(told),
+            Action::Greylist if answer.text.is_none() => session.pass(told),
+            Action::AddHeader | Action::RewriteSubject => session.fail(told),
+            Action::Greylist | Action::SoftReject if self.defers => {
+                session.fail(told);
+                Verdict::denysoft(text(answer, 451, "Try again later")).with_reply(451)
+            }
+            Action::Greylist | Action::SoftReject => session.fail(format!("tolerated, {told}")),
+            Action::Reject => {
+                let text = text(answer, 554, "Message rejected as spam");
+                let verdict = session.get_reject_logged(&text, told);
+                let is_now = matches!(verdict.code(), Code::Deny | Code::DenyDisconnect);
+                verdict.with_reply(if is_now { 554 } else { 451 })
+            }
+            Action::Quarantine => {
+                session.quarantine(&told);
+                DECLINED
+            }
+            Action::Discard => {
+                session.log(Level::Notice, format_args!("message discarded, {told}"));
+                let answer = queued(session);
+                session.respond(250, answer.text());
+                DONE
+            }
+        }
+    }
+
+    /// Changes the header section.
+    fn edit(&self, session: &mut Session, answer: &Answer) {
+        for edit in &answer.edits {
+            match edit {
+                Edit::Remove(name, number) => remove(session, name, *number),
+                Edit::Add { name, value, position } => {
+                    let value = session.readable(value.clone());
+                    add(session, name, &value, *position);
+                }
+            }
+        }
+        match (answer.action, &answer.subject) {
+            _ if answer.only_told => {}
+            (Action::RewriteSubject, Some(subject)) => {
+                let subject = session.readable(subject.clone());
+                session.transaction.header.replace("Subject", &subject);
+            }
+            (Action::RewriteSubject | Action::AddHeader | Action::Reject, _) => {
+                self.mark(session, answer);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds what says that it is spam.
+    fn mark(&self, session: &mut Session, answer: &Answer) {
+        let usual = [(String::new(), "Yes".to_owned())];
+        let fields = if answer.spam_fields.is_empty() { &usual[..] } else { &answer.spam_fields };
+        for (name, value) in fields {
+            let name = if name.is_empty() { &self.spam_field } else { name };
+            let value = session.readable(value.clone());
+            session.transaction.header.delete(name);
+            session.transaction.header.add_at(0, name, &value);
+        }
+    }
+}
+
+impl Server {
+    fn all(words: &[&str], args: &Args, config: &Config) -> Result<Vec<Server>> {
+        let words = if words.is_empty() { &[DEFAULT] } else { words };
+        let is_https = words.iter().any(|word| word.starts_with("https://"));
+        let ca = args.named("ca").map(|file| file_named(file, config));
+        if ca.is_some() && !is_https {
+            return Err(Error::new("the argument ca is for https://"));
+        }
+        let tls = if is_https { Some(verified(ca)?) } else { None };
+        let http = Rc::new(Http::new(tls));
+        let mut words = words.iter().copied().peekable();
+        let mut servers = vec![];
+        while let Some(word) = words.peek().copied() {
+            servers.push(if word.contains("://") {
+                words.next();
+                Server::by_url(word, &http)?
+            } else {
+                let endpoint = Endpoint::take(&mut words, Some(PORT))?;
+                Server::by_endpoint(endpoint.expect("there is a word"), &http)?
+            });
+        }
+        Ok(servers)
+    }
+
+    /// What it says of a message.
+    fn ask(&self, form: Form<'_>, until: Instant) -> io::Result<Answer> {
+        let page = self.http.post(&self.url, form, LARGEST, until)?;
+        match page.status {
+            200 => Answer::read(&page.content).map_err(io::Error::other),
+            status => {
+                let reason = page.reason;
+                Err(io::Error::other(format!("the answer is '{status} {reason}'")))
+            }
+        }
+    }
+
+    fn by_url(url: &str, http: &Rc<Http>) -> Result<Server> {
+        let place = Place::parse(url)?;
+        if place.url.contains('?') {
+            return Err(Error::new(format!("a server of rspamd cannot have a '?': {url}")));
+        }
+        let url = format!("{}/checkv2", place.url.trim_end_matches('/'));
+        Ok(Server { http: http.clone(), url, shown: place.shown })
+    }
+
+    fn by_endpoint(endpoint: Endpoint, http: &Rc<Http>) -> Result<Server> {
+        let shown = endpoint.to_string();
+        match endpoint {
+            Endpoint::Unix(path) => {
+                let url = "http://localhost/checkv2".to_owned();
+                Ok(Server { http: Rc::new(Http::at(path)), url, shown })
+            }
+            Endpoint::Tcp { .. } => Server::by_url(&format!("http://{shown}"), http),
+        }
+    }
+}
+
+/// For a fuzz target: does what any octets say, if they say something.
+pub(crate) fn any_answer(session: &mut Session, octets: &[u8]) {
+    let scanner = Scanner::from_args(&Args::default(), &Config::new(vec![]));
+    if let (Ok(answer), Ok(scanner)) = (Answer::read(octets), scanner) {
+        scanner.carry_out(session, &answer);
+    }
+}
+
+/// The answer in a line of the log.
+fn told(answer: &Answer) -> String {
+    let symbols = answer.symbols.iter().take(SHOWN).map(|name| log::clean(name));
+    let symbols = symbols.collect::<Vec<_>>().join(",");
+    let (action, score, required) = (answer.action.name(), answer.score, answer.required);
+    format!("{action} ({score:.2}/{required:.2}) {symbols}").trim_end().to_owned()
+}
+
+/// What the client is told, with its status at the end.
+fn text(answer: &Answer, code: u16, usual: &str) -> String {
+    let text: String = answer.text.as_deref().unwrap_or("").chars().take(LONGEST).collect();
+    let text = if text.trim().is_empty() { usual } else { text.trim() };
+    let lines = text.lines().map(|line| log::clean(line.trim()).into_owned()).collect();
+    let text = Reply { code, lines }.text();
+    if text.contains("(#") { text } else { format!("{text} (#{}.7.1)", code / 100) }
+}
+
+fn remove(session: &mut Session, name: &str, number: i64) {
+    let header = &mut session.transaction.header;
+    let count = header.count(name) as i64;
+    match number {
+        0 => {
+            header.delete(name);
+        }
+        _ => {
+            let index = if number > 0 { number - 1 } else { count.saturating_add(number) };
+            if let Ok(index) = usize::try_from(index) {
+                header.delete_nth(name, index);
+            }
+        }
+    }
+}
+
+fn add(session: &mut Session, name: &str, value: &str, position: i64) {
+    let header = &mut session.transaction.header;
+    match position {
+        -1 => header.add(name, value),
+        _ => {
+            let count = header.len() as i64;
+            let from_end = count.saturating_add(position).saturating_add(1).max(0);
+            let position = if position >= 0 { position } else { from_end };
+            header.add_at(usize::try_from(position).unwrap_or(usize::MAX), name, value);
+        }
+    }
+}
