@@ -38,6 +38,8 @@ pub struct Setting<T>(&'static Row, PhantomData<fn() -> T>);
 /// A row of the table.
 #[derive(Debug)]
 pub struct Row {
+    /// Its place in the table.
+    pub(crate) number: usize,
     /// Its name, which is that of its file.
     pub name: &'static str,
     /// What its values are.
@@ -84,6 +86,7 @@ macro_rules! table {
             #[doc = concat!("`config/", $name, "`: ", $meaning, ".")]
             pub const $constant: Setting<$type> = Setting(
                 &Row {
+                    number: Place::$constant as usize,
                     name: $name,
                     kind: $kind,
                     default: $default,
@@ -94,6 +97,12 @@ macro_rules! table {
                 PhantomData,
             );
         )*
+
+        /// The rows in order: each one's number.
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Place {
+            $($constant),*
+        }
 
         /// All rows, in the order of the documentation.
         pub const TABLE: &[&Row] = &[$($constant.0),*];

@@ -21,12 +21,24 @@ pub(super) trait Source: Clone + Default {
     }
 }
 
-/// Everything that was asked for, found or not: so few names that comparing costs less than hashing.
+/// Everything that was asked for, found or not.
 #[derive(Default)]
-pub(super) struct Cache<T>(RefCell<BTreeMap<String, Entry<T>>>);
+pub(super) struct Cache<T>(RefCell<Known<T>>);
+
+#[derive(Default)]
+struct Known<T> {
+    entries: Vec<Entry<T>>,
+    /// So few names that comparing costs less than hashing.
+    slots: BTreeMap<String, Slot>,
+}
+
+/// Where the entry of a name is: who keeps it need not search for the name again.
+#[derive(Clone, Copy)]
+pub(super) struct Slot(usize);
 
 #[derive(Default)]
 struct Entry<T> {
+    name: String,
     /// The last good one.
     value: T,
     /// The files from which it came.
@@ -39,92 +51,123 @@ struct Entry<T> {
     is_good: bool,
     /// What went wrong in the last read.
     trouble: Option<String>,
-    checked: Option<Instant>,
+    /// Until when the files are not looked at again.
+    trusted: Option<Instant>,
 }
 
 impl<T: Source> Cache<T> {
+    /// Where the entry of `name` is from now on.
+    pub(super) fn slot(&self, name: &str) -> Slot {
+        self.0.borrow_mut().slot(name)
+    }
+
     /// What is in the files, or was at most a second before `now`.
     pub(super) fn get(&self, search: &Search, name: &str, now: Instant) -> T {
-        if let Some(entry) = self.0.borrow().get(name)
-            && entry.is_trusted(now)
-        {
-            return entry.get(search);
+        let slot = self.0.borrow().slots.get(name).copied();
+        let slot = slot.unwrap_or_else(|| self.slot(name));
+        self.look(search, slot, now, T::clone)
+    }
+
+    /// Uses the same of a name whose place is known; `use_it` must not ask this cache.
+    pub(super) fn look<R>(
+        &self,
+        search: &Search,
+        slot: Slot,
+        now: Instant,
+        use_it: impl FnOnce(&T) -> R,
+    ) -> R {
+        let known = self.0.borrow();
+        let entry = &known.entries[slot.0];
+        if entry.is_trusted(now) {
+            return use_it(entry.get(search));
         }
-        let mut entries = self.0.borrow_mut();
-        let entry = entries.entry(name.to_owned()).or_default();
-        entry.check(search, name, now);
-        entry.get(search)
+        drop(known);
+        let entry = &mut self.0.borrow_mut().entries[slot.0];
+        entry.check(search, now);
+        use_it(entry.get(search))
     }
 
     /// The same names, with nothing read yet.  Files that were in reach are known as such.
     pub(super) fn anew(&self) -> Cache<T> {
-        let names = self
-            .0
-            .borrow()
-            .iter()
-            .map(|(name, entry)| {
-                (name.clone(), Entry { held: entry.held.clone(), ..Entry::default() })
-            })
-            .collect();
-        Cache(RefCell::new(names))
+        let known = self.0.borrow();
+        let entries = known.entries.iter().map(|entry| Entry {
+            name: entry.name.clone(),
+            held: entry.held.clone(),
+            ..Entry::default()
+        });
+        let (entries, slots) = (entries.collect(), known.slots.clone());
+        Cache(RefCell::new(Known { entries, slots }))
     }
 
     /// The files that were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.0.borrow().values().flat_map(|entry| entry.held.clone()).collect()
+        self.0.borrow().entries.iter().flat_map(|entry| entry.held.clone()).collect()
     }
 
     /// Reads `name` now. What goes wrong is returned and not noted as a problem.
     pub(super) fn load(&self, search: &Search, name: &str, now: Instant) -> Result<T, Error> {
-        let mut entries = self.0.borrow_mut();
-        let entry = entries.entry(name.to_owned()).or_default();
-        entry.checked = Some(now);
-        entry.read(search, name).map_err(|(error, _)| error)?;
+        let mut known = self.0.borrow_mut();
+        let slot = known.slot(name);
+        let entry = &mut known.entries[slot.0];
+        entry.trusted = Some(now + TRUST);
+        entry.read(search).map_err(|(error, _)| error)?;
         Ok(entry.value.clone())
     }
 
     /// Checks all that is known now.
     pub(super) fn refresh(&self, search: &Search, now: Instant) {
-        for (name, entry) in self.0.borrow_mut().iter_mut() {
-            entry.check(search, name, now);
+        for entry in &mut self.0.borrow_mut().entries {
+            entry.check(search, now);
         }
     }
 
     /// Makes the next look check.
     pub(super) fn expire(&self) {
-        for entry in self.0.borrow_mut().values_mut() {
-            entry.checked = None;
+        for entry in &mut self.0.borrow_mut().entries {
+            entry.trusted = None;
         }
+    }
+}
+
+impl<T: Source> Known<T> {
+    fn slot(&mut self, name: &str) -> Slot {
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        let slot = Slot(self.entries.len());
+        self.entries.push(Entry { name: name.to_owned(), ..Entry::default() });
+        self.slots.insert(name.to_owned(), slot);
+        slot
     }
 }
 
 impl<T: Source> Entry<T> {
     /// The value; one that was never read is noted as such.
-    fn get(&self, search: &Search) -> T {
+    fn get(&self, search: &Search) -> &T {
         if !self.is_good {
             search.has_unread.set(true);
         }
-        self.value.clone()
+        &self.value
     }
 
     fn is_trusted(&self, now: Instant) -> bool {
-        self.checked.is_some_and(|checked| now.saturating_duration_since(checked) < TRUST)
+        self.trusted.is_some_and(|until| now < until)
     }
 
-    fn check(&mut self, search: &Search, name: &str, now: Instant) {
-        self.checked = Some(now);
+    fn check(&mut self, search: &Search, now: Instant) {
+        self.trusted = Some(now + TRUST);
         if self.settled && self.dependencies.iter().all(Dependency::unchanged) {
             return;
         }
-        if let Err((error, true)) = self.read(search, name) {
+        if let Err((error, true)) = self.read(search) {
             search.problems.note(error.to_string());
         }
     }
 
     /// Reads anew.  If that fails, the value stays, and the error says whether it is a new one.
-    fn read(&mut self, search: &Search, name: &str) -> Result<(), (Error, bool)> {
+    fn read(&mut self, search: &Search) -> Result<(), (Error, bool)> {
         let mut trail = Trail::new(search, &self.held, self.is_good);
-        let result = T::read(&mut trail, name);
+        let result = T::read(&mut trail, &self.name);
         let Trail { dependencies, settled, .. } = trail;
         let result = match result {
             Ok(value) => {
@@ -204,7 +247,7 @@ mod tests {
 
         /// As if the files had been changed long before they were read, or just then.
         fn settle(&self, settled: bool) {
-            self.cache.0.borrow_mut().values_mut().for_each(|entry| entry.settled = settled);
+            self.cache.0.borrow_mut().entries.iter_mut().for_each(|entry| entry.settled = settled);
         }
     }
 

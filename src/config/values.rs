@@ -1,18 +1,29 @@
 //! The values of the core's settings, each kept until its file changes.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Instant;
 
+use super::cache::Slot;
 use super::{Config, Lines};
 use crate::error::Error;
 use crate::settings::{Default, Effect, Row, Setting, TABLE, Value};
 
-/// What the settings were found to be, by name.
-#[derive(Default)]
-pub(super) struct Values(RefCell<BTreeMap<&'static str, Kept>>);
+/// What the settings were found to be, by the numbers of their rows: sessions ask for some all the
+/// time.
+pub(super) struct Values {
+    slots: [OnceCell<Slot>; TABLE.len()],
+    kept: RefCell<[Option<Kept>; TABLE.len()]>,
+}
+
+impl std::default::Default for Values {
+    fn default() -> Values {
+        let slots = [const { OnceCell::new() }; TABLE.len()];
+        Values { slots, kept: RefCell::new([const { None }; TABLE.len()]) }
+    }
+}
 
 struct Kept {
     /// The lines that were read last, good or not.
@@ -90,20 +101,30 @@ impl Config {
     }
 
     fn with_value<R>(&self, row: &'static Row, use_it: impl FnOnce(&dyn Any) -> R) -> R {
-        let lines = self.list(row.name);
+        let Values { slots, kept } = &self.0.values;
+        let lists = &self.0.lists;
+        let slot = *slots[row.number].get_or_init(|| lists.slot(row.name));
+        let is_kept = |lines: &Lines| {
+            kept.borrow()[row.number].as_ref().is_some_and(|kept| kept.lines.same(lines))
+        };
+        // Lines that have not changed are only looked at: a new process that counted its references
+        // to them would need a copy of the page that they are on.
+        let changed = lists.look(&self.0.search, slot, Instant::now(), |lines| {
+            (!is_kept(lines)).then(|| lines.clone())
+        });
+        let Some(lines) = changed else {
+            let kept = kept.borrow();
+            let kept = kept[row.number].as_ref().expect("its lines were the same");
+            return use_it(&*kept.value);
+        };
         if lines.is_empty()
             && let Default::As(other) = row.default
         {
             return self.with_value(other, use_it);
         }
-        if let Some(kept) = self.0.values.0.borrow().get(row.name)
-            && kept.lines.same(&lines)
-        {
-            return use_it(&*kept.value);
-        }
         let value = self.read_or_keep(row, &lines);
         let used = use_it(&*value);
-        self.0.values.0.borrow_mut().insert(row.name, Kept { lines, value });
+        kept.borrow_mut()[row.number] = Some(Kept { lines, value });
         used
     }
 
@@ -113,7 +134,8 @@ impl Config {
             return self.default_of(row);
         }
         read(row, lines).unwrap_or_else(|error| {
-            let last = self.0.values.0.borrow().get(row.name).map(|kept| Rc::clone(&kept.value));
+            let kept = self.0.values.kept.borrow();
+            let last = kept[row.number].as_ref().map(|kept| Rc::clone(&kept.value));
             let stays = if last.is_some() { "last value" } else { "default" };
             self.note_problem(format_args!("{error}; the {stays} stays"));
             last.unwrap_or_else(|| self.default_of(row))
