@@ -144,7 +144,8 @@ impl Stream {
             return Err(End::Stopping);
         }
         let asked = self.stop.is_some_and(Stop::is_requested);
-        self.waits.left(wait, Instant::now(), asked)
+        let now = wait.now();
+        self.waits.left(wait, now, asked)
     }
 }
 
@@ -166,7 +167,8 @@ impl Writer<'_> {
                 break Err(End::Stopping);
             }
             let asked = self.stop.is_some_and(Stop::is_requested);
-            let left = match self.waits.left(&mut wait, Instant::now(), asked) {
+            let now = wait.now();
+            let left = match self.waits.left(&mut wait, now, asked) {
                 Ok(left) => left,
                 Err(end) => break Err(end),
             };

@@ -42,7 +42,20 @@ pub struct Waits {
 pub struct Wait {
     state: State,
     began: Instant,
+    /// Was nothing asked of it yet?
+    is_new: bool,
     asked: Option<Instant>,
+}
+
+impl Wait {
+    /// The time.  A wait that has just begun need not look at the clock again: that is worth
+    /// something, as there is a wait for every line.
+    pub(in crate::smtp) fn now(&mut self) -> Instant {
+        match std::mem::take(&mut self.is_new) {
+            true => self.began,
+            false => Instant::now(),
+        }
+    }
 }
 
 impl Waits {
@@ -109,7 +122,7 @@ impl Waits {
 
     /// A wait begins.
     pub(in crate::smtp) fn begin(&self, state: State) -> Wait {
-        Wait { state, began: Instant::now(), asked: None }
+        Wait { state, began: Instant::now(), is_new: true, asked: None }
     }
 
     /// How much longer a wait may go on.  `asked`: the client was asked to leave.
