@@ -19,7 +19,7 @@ use crate::mail::{Address, Header};
 use crate::perl::take_frame;
 use crate::plugins::rspamd::any_answer;
 use crate::smtp::Stream;
-use crate::smtp::syntax::message::{Limits, Message, Store};
+use crate::smtp::syntax::message::{End, Limits, Message, Store};
 use crate::smtp::syntax::reply::{Form, Reply};
 use crate::smtp::syntax::transparency::{BareNewline, Dots, Progress};
 use crate::smtp::syntax::{
@@ -208,10 +208,11 @@ struct Stored {
 }
 
 impl Store for Stored {
-    fn header(&mut self, section: &[u8], is_fold: bool) -> io::Result<()> {
+    fn header(&mut self, octets: &[u8], end: End) -> io::Result<()> {
         assert!(self.text.is_empty(), "the text came first");
-        assert!(self.section.replace((section.to_vec(), is_fold)).is_none(), "it came twice");
-        Ok(())
+        let (section, text) = octets.split_at(end.at);
+        assert!(self.section.replace((section.to_vec(), end.is_fold)).is_none(), "it came twice");
+        self.text(text)
     }
 
     fn text(&mut self, octets: &[u8]) -> io::Result<()> {

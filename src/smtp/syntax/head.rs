@@ -16,11 +16,11 @@ pub(crate) struct Head {
 
 /// The end of a header section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     /// Where the text begins, with the empty line where there is one.
-    pub(crate) at: usize,
+    pub at: usize,
     /// Would the text be taken for the fold of a field that is put above it?
-    pub(crate) is_fold: bool,
+    pub is_fold: bool,
 }
 
 impl Head {

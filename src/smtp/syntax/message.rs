@@ -4,7 +4,8 @@
 use std::io;
 
 use crate::settings::BareNewline;
-use crate::smtp::syntax::head::{End, Head};
+pub use crate::smtp::syntax::head::End;
+use crate::smtp::syntax::head::Head;
 use crate::smtp::syntax::transparency::{Dots, Progress};
 
 /// The largest header section in octets.
@@ -12,14 +13,14 @@ const LARGEST_HEADER: usize = 1024 * 1024;
 
 /// Where a message goes.
 pub trait Store {
-    /// The header section is complete; the text follows it.  `is_fold`: the text would be taken for
-    /// the fold of a field that is put above it.
+    /// The header section is complete: these octets up to `end.at`.  Those behind are the beginning
+    /// of the text, which comes with it, so that both can be stored in one piece.
     ///
     /// # Errors
     /// It cannot be stored.
-    fn header(&mut self, section: &[u8], is_fold: bool) -> io::Result<()>;
+    fn header(&mut self, octets: &[u8], end: End) -> io::Result<()>;
 
-    /// Some of the text.
+    /// More of the text.
     ///
     /// # Errors
     /// It cannot be stored.
@@ -168,7 +169,7 @@ impl Kept {
             self.header_too_large = found.is_none();
         }
         match found {
-            Some(end) => write_head(&head, end, store),
+            Some(end) => store.header(head.octets(), end),
             None => {
                 self.head = Some(head);
                 Ok(())
@@ -180,7 +181,7 @@ impl Kept {
     fn end_of_header(&mut self, store: &mut impl Store) {
         if let Some(mut head) = self.head.take().filter(|_| !self.is_lost()) {
             let end = head.finish();
-            self.error = write_head(&head, end, store).err();
+            self.error = store.header(head.octets(), end).err();
         }
     }
 
@@ -191,11 +192,4 @@ impl Kept {
     fn is_too_big(&self) -> bool {
         self.most > 0 && self.octets > self.most
     }
-}
-
-/// Stores a header section that is complete, and what has come of the text.
-fn write_head(head: &Head, end: End, store: &mut impl Store) -> io::Result<()> {
-    let (section, text) = head.octets().split_at(end.at);
-    store.header(section, end.is_fold)?;
-    store.text(text)
 }

@@ -8,7 +8,7 @@ use crate::mail::Header;
 use crate::settings::{BARE_NEWLINE, DATABYTES, MAX_LINE_LENGTH};
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::stream::End;
-use crate::smtp::syntax::message::{Fault, Limits, Message, Store};
+use crate::smtp::syntax::message::{End as HeaderEnd, Fault, Limits, Message, Store};
 use crate::smtp::syntax::reply::Reply;
 use crate::smtp::syntax::transparency::Progress;
 use crate::smtp::waits::State;
@@ -32,13 +32,18 @@ pub(super) struct Taken {
 }
 
 impl Store for Transaction {
-    fn header(&mut self, section: &[u8], is_fold: bool) -> io::Result<()> {
+    fn header(&mut self, octets: &[u8], end: HeaderEnd) -> io::Result<()> {
         let Transaction { header, body, .. } = self;
+        let (section, text) = octets.split_at(end.at);
         *header = Header::parse(section);
         header.name_mailbox_lines();
-        body.write(section)?;
         body.set_start(section.len() as u64);
-        if is_fold { body.write(b"\r\n") } else { Ok(()) }
+        if !end.is_fold {
+            return body.write(octets);
+        }
+        body.write(section)?;
+        body.write(b"\r\n")?;
+        body.write(text)
     }
 
     fn text(&mut self, octets: &[u8]) -> io::Result<()> {
