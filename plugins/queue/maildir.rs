@@ -366,7 +366,7 @@ fn write(session: &Session, recipients: &[&Address], file: &File) -> io::Result<
     for recipient in recipients {
         writeln!(out, "Delivered-To: {}", recipient.address())?;
     }
-    session.transaction.write_lf(&mut out)
+    session.transaction.write_lf_pieces(out)
 }
 
 /// The Maildir of a recipient, as a path that stays below the one it is joined to.

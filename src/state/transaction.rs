@@ -203,7 +203,15 @@ impl Transaction {
     /// # Errors
     /// Reading the spool file or writing to `out`.
     pub fn write_lf(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut lines = UnixLines::new(BufWriter::with_capacity(PIECE, out));
+        self.write_lf_pieces(BufWriter::with_capacity(PIECE, out))
+    }
+
+    /// The same in many small pieces, for what gathers them.
+    ///
+    /// # Errors
+    /// Reading the spool file or writing to `out`.
+    pub fn write_lf_pieces(&self, out: impl Write) -> io::Result<()> {
+        let mut lines = UnixLines::new(out);
         self.write_message(&mut lines)?;
         lines.flush()
     }
