@@ -58,9 +58,12 @@ impl Session {
     }
 
     fn log_result(&self, result: &str, why: impl Display) -> Verdict {
-        let why = why.to_string();
-        let comma = if why.is_empty() { "" } else { ", " };
-        self.log(Level::Info, format_args!("{result}{comma}{why}"));
+        // Most sites do not log this of every client.
+        if self.logs(Level::Info) {
+            let why = why.to_string();
+            let comma = if why.is_empty() { "" } else { ", " };
+            self.log(Level::Info, format_args!("{result}{comma}{why}"));
+        }
         DECLINED
     }
 

@@ -172,8 +172,18 @@ impl Session {
 
     /// Writes to the log.
     pub fn log(&self, level: Level, text: impl fmt::Display) {
+        self.log_at(self.adjusted(level), text);
+    }
+
+    /// Does somebody take lines of this level that the running plugin writes?
+    pub(super) fn logs(&self, level: Level) -> bool {
+        self.shared.plugins.wants(self.adjusted(level))
+    }
+
+    /// The level that the running plugin's argument `loglevel` makes of this one.
+    fn adjusted(&self, level: Level) -> Level {
         let plugin = self.current.map(|current| self.shared.plugins.loaded(current.plugin));
-        self.log_at(plugin.map_or(level, |plugin| plugin.settings.adjust(level)), text);
+        plugin.map_or(level, |plugin| plugin.settings.adjust(level))
     }
 
     /// A TCP connection to another server.  Connecting, each read and each write fail when they

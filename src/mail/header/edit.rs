@@ -1,5 +1,6 @@
 //! What plugins and the core change in a header section.
 
+use std::borrow::Cow;
 use std::mem;
 
 use super::{Bytes, Field, Header, is_fold, is_ftext, stamp};
@@ -149,8 +150,12 @@ impl Field {
     }
 }
 
-pub(super) fn clean_name(name: &str) -> String {
-    if name.is_empty() { "-".to_owned() } else { name.replace(|c| !is_ftext(c), "-") }
+pub(super) fn clean_name(name: &str) -> Cow<'_, str> {
+    match name.chars().all(is_ftext) {
+        true if name.is_empty() => "-".into(),
+        true => name.into(),
+        false => name.replace(|c| !is_ftext(c), "-").into(),
+    }
 }
 
 /// A line without control characters but tabs; octets that are no UTF-8 stay.
@@ -166,7 +171,8 @@ fn without_controls(line: &[u8]) -> Vec<u8> {
 
 /// The value from the blank after the colon to its line end, whatever it holds.
 fn clean_value(value: &str) -> String {
-    let mut out = String::with_capacity(value.len() + 3);
+    // With room for what is added: a blank, and a CR for each of a few line ends.
+    let mut out = String::with_capacity(value.len() + 16);
     let lines = value.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l));
     // A fold of blanks alone is not legal, and some readers take it for the end of the section.
     for line in lines.filter(|l| !l.trim_matches([' ', '\t']).is_empty()) {
@@ -178,6 +184,11 @@ fn clean_value(value: &str) -> String {
         };
         if !is_fold(line.as_bytes()) {
             out.push(' ');
+        }
+        // Most lines are plain, and that is found out at once.
+        if line.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+            out.push_str(line);
+            continue;
         }
         for (number, part) in line.split(|c: char| c.is_control() && c != '\t').enumerate() {
             if number > 0 {
