@@ -81,6 +81,14 @@ impl Address {
         }
     }
 
+    /// As [`Display`](fmt::Display) has it, in a text with room for that from the start.
+    pub fn path(&self) -> String {
+        // Brackets and @, and quotes where they are needed.
+        let mut path = String::with_capacity(self.user.len() + self.host.len() + 5);
+        write!(path, "{self}").expect("a String takes any text");
+        path
+    }
+
     /// The host as [`host::canonical`] has it, for comparisons and look-ups.
     pub fn canonical_host(&self) -> Cow<'_, str> {
         host::canonical(&self.host)

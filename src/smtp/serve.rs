@@ -1,6 +1,7 @@
 //! One client from the greeting to post_connection: the same for every way of starting it.
 
 use std::cell::Cell;
+use std::fmt::Write;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -213,7 +214,9 @@ fn new_id() -> String {
         // A process that serves sessions makes no others that do.
         PROCESS.set(std::process::id());
     }
-    format!("{seconds:x}.{:x}.{count:x}", PROCESS.get())
+    let mut id = String::with_capacity(24);
+    write!(id, "{seconds:x}.{:x}.{count:x}", PROCESS.get()).expect("a String takes any text");
+    id
 }
 
 #[cfg(test)]

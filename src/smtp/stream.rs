@@ -100,7 +100,8 @@ impl Stream {
             stop: None,
             on_close: OnClose(None),
             before_wait: BeforeWait(None),
-            buffer: Vec::new(),
+            // It would grow to that with the first message; what is not used of it costs nothing.
+            buffer: Vec::with_capacity(MESSAGE),
             at: 0,
             out: Vec::with_capacity(512),
             read_limit: ReadLimit::Unknown,

@@ -1,6 +1,7 @@
 //! The trace fields that we add: Received (RFC 5321 4.4) and Authentication-Results (RFC 8601).
 
 use std::cell::OnceCell;
+use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -12,6 +13,9 @@ use crate::state::Hello;
 use crate::state::results::{comment, folded, quoted};
 
 const RESULTS: &str = "Authentication-Results";
+
+/// Room for the usual Received line, in octets.
+const USUAL: usize = 256;
 
 thread_local! {
     static ZONE: OnceCell<TimeZone> = const { OnceCell::new() };
@@ -43,21 +47,25 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Failure> {
         (false, false) => sa,
     };
     let me = session.me();
-    let default = session.readable(format!(
+    let mut default = String::with_capacity(USUAL);
+    let written = write!(
+        default,
         "from {} (HELO {}) ({})\n by {me} (qpsmtpd/{}) with {protocol}{tls}{auth}; {}",
         session.connection.remote_info(),
         word(&session.connection.hello_host),
         session.connection.remote_ip,
         env!("CARGO_PKG_VERSION"),
         date(),
-    ));
+    );
+    written.expect("a String takes any text");
+    let default = session.readable(default);
     let parts = Received { protocol, auth: &auth, tls: &tls, default: &default };
     let verdict = session.run(Hook::ReceivedLine, &Call::Received(&parts))?;
     let line = match verdict.code() {
-        Code::Ok if !verdict.text().is_empty() => verdict.text().to_owned(),
-        _ => default.clone(),
+        Code::Ok if !verdict.text().is_empty() => verdict.text(),
+        _ => &default,
     };
-    session.transaction.header.add_at(0, "Received", &line);
+    session.transaction.header.add_at(0, "Received", line);
     Ok(())
 }
 
@@ -111,7 +119,8 @@ fn tls_comment(session: &Session) -> String {
 
 /// Text from the client as one word of a comment.
 fn word(text: &str) -> String {
-    comment(text).replace(char::is_whitespace, "?")
+    let text = comment(text);
+    if text.contains(char::is_whitespace) { text.replace(char::is_whitespace, "?") } else { text }
 }
 
 #[cfg(test)]

@@ -138,7 +138,9 @@ pub fn quoted_string(value: &str) -> String {
 /// not as long as strangers like.
 pub fn comment(text: &str) -> String {
     let is_odd = |c: char| c.is_control() || "()\\".contains(c);
-    text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }).collect()
+    let mut out = String::with_capacity(text.len().min(LONGEST));
+    out.extend(text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }));
+    out
 }
 
 #[cfg(test)]
