@@ -122,7 +122,7 @@ fn command(input: &[u8]) {
     let code = 200 + u16::from(input.first().copied().unwrap_or(50)) % 400;
     for (enhanced, utf8) in [(true, false), (true, true), (false, false)] {
         let mut out = vec![];
-        Reply::own(code, &text).write(Form { enhanced, utf8 }, &mut out);
+        Reply::own(code, text.to_string()).write(Form { enhanced, utf8 }, &mut out);
         assert!(utf8 || out.is_ascii());
         check_replies(&out);
     }

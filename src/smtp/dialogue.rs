@@ -120,7 +120,7 @@ impl Dialogue {
         self.session.set_pipelined_input(self.stream.has_input());
         let outcome = self.session.ask(hook, call);
         for (code, text) in &outcome.said {
-            self.reply_to_message(&[Reply::own(*code, text)], recipients);
+            self.reply_to_message(&[Reply::own(*code, text.clone())], recipients);
         }
         if outcome.hang_up {
             self.disconnect();
@@ -205,7 +205,7 @@ impl Dialogue {
             End::Endless => self.reply(&Reply::new(421, "4.5.2", "Line too long")),
             End::Stopping => {
                 let text = format!("{} closing connection, try again later", self.session.me());
-                self.reply(&Reply::new(421, "4.3.2", &text));
+                self.reply(&Reply::new(421, "4.3.2", text));
             }
             End::Closed => self.log(Level::Info, "the client closed the connection"),
         }

@@ -20,12 +20,11 @@ pub(crate) enum Unread {
 
 impl Unread {
     /// The reply that says so; `no_path` are the words for an argument without a path.
-    pub(crate) fn reply(&self, no_path: &str) -> Reply {
-        let text = match self {
-            Unread::NoPath => no_path,
-            Unread::Other(text) => text,
-        };
-        Reply::new(501, "5.5.4", text)
+    pub(crate) fn reply(self, no_path: &'static str) -> Reply {
+        match self {
+            Unread::NoPath => Reply::new(501, "5.5.4", no_path),
+            Unread::Other(text) => Reply::new(501, "5.5.4", text),
+        }
     }
 }
 

@@ -140,14 +140,14 @@ pub(crate) fn refusal(hook: Hook, decision: &Decision, about: &str) -> Option<(R
         text => text.to_owned(),
     };
     if let Some(code) = verdict.reply().filter(|code| code / 100 == answer.code / 100) {
-        return Some((Reply::own(code, &text), answer.close));
+        return Some((Reply::own(code, text), answer.close));
     }
     let status = match (hook, answer.code / 100) {
         (Hook::Noop | Hook::Help | Hook::UnrecognizedCommand, _) => "5.5.1",
         (_, 4) => "4.7.1",
         _ => "5.7.1",
     };
-    Some((Reply::new(answer.code, status, &text), answer.close))
+    Some((Reply::new(answer.code, status, text), answer.close))
 }
 
 #[cfg(test)]

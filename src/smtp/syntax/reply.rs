@@ -10,26 +10,27 @@ const LONGEST: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
-    status: Option<String>,
-    text: String,
+    status: Option<Cow<'static, str>>,
+    text: Cow<'static, str>,
 }
 
 impl Reply {
     /// A reply whose text's lines are its lines.  `status` is `x.y.z`, or empty for replies that
     /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it, with the class of the
     /// code, as RFC 2034 4 wants it.
-    pub fn new(code: u16, status: &str, text: &str) -> Reply {
+    pub fn new(code: u16, status: &'static str, text: impl Into<Cow<'static, str>>) -> Reply {
+        let text = text.into();
         let own = text.lines().next_back().and_then(split_status);
         let status = match own {
             _ if status.is_empty() => None,
-            Some((_, own)) => Some(format!("{}{}", code / 100, &own[1..])),
-            None => Some(status.to_owned()),
+            Some((_, own)) => Some(format!("{}{}", code / 100, &own[1..]).into()),
+            None => Some(status.into()),
         };
-        Reply { code, status, text: text.to_owned() }
+        Reply { code, status, text }
     }
 
     /// A reply in a plugin's own words, with the general status of its code's class.
-    pub fn own(code: u16, text: &str) -> Reply {
+    pub fn own(code: u16, text: impl Into<Cow<'static, str>>) -> Reply {
         let status = match code / 100 {
             2 => "2.0.0",
             4 => "4.0.0",
@@ -163,10 +164,10 @@ mod tests {
     fn nothing_can_be_injected_and_no_line_is_too_long() {
         assert_eq!(wire(&Reply::own(250, "a\rb\x1b[0m\0"), false), "250 a?b?[0m?\r\n");
         let long = "word ".repeat(300);
-        for line in wire(&Reply::new(550, "5.7.1", &long), true).split_inclusive("\r\n") {
+        for line in wire(&Reply::new(550, "5.7.1", long), true).split_inclusive("\r\n") {
             assert!(line.len() <= LONGEST && line.starts_with("550"), "{line}");
         }
-        let long = Reply::own(550, &"\u{fc}".repeat(700));
+        let long = Reply::own(550, "\u{fc}".repeat(700));
         for line in written(&long, Form { enhanced: true, utf8: true }).split_inclusive("\r\n") {
             assert!(line.len() <= LONGEST, "{line}");
         }

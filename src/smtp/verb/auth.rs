@@ -72,7 +72,7 @@ pub(crate) fn auth(dialogue: &mut Dialogue, argument: &str) -> Answer {
 /// What comes of an attempt.
 fn attempt(dialogue: &mut Dialogue, argument: &str) -> Result<Outcome, Answered> {
     let no = |dialogue: &mut Dialogue, code, status, text: &str, why: &str| {
-        exchange::refuse_with(dialogue, &Reply::new(code, status, text), why)
+        exchange::refuse_with(dialogue, &Reply::new(code, status, text.to_owned()), why)
     };
     if dialogue.session.connection.is_esmtp() && must_encrypt_first(dialogue) {
         let text = "SSL/TLS required before AUTH";
@@ -154,7 +154,7 @@ fn finish(dialogue: &mut Dialogue, outcome: Outcome) -> Answer {
     let text = format!("{method} authentication successful for {user}{suffix}");
     dialogue.session.connection.auth_user = Some(user);
     dialogue.session.connection.auth_mechanism = Some(method.to_ascii_lowercase());
-    Ok(Reply::new(235, "2.7.0", &text))
+    Ok(Reply::new(235, "2.7.0", text))
 }
 
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {

@@ -56,7 +56,7 @@ pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if octets >= SMALLEST {
         dialogue.junk.got_on();
     }
-    Ok(Reply::new(250, "2.0.0", &format!("{octets} octets received")))
+    Ok(Reply::new(250, "2.0.0", format!("{octets} octets received")))
 }
 
 /// What is to be done with a chunk.

@@ -20,7 +20,7 @@ pub(crate) fn greeting(dialogue: &mut Dialogue) -> Answer {
             env!("CARGO_PKG_VERSION")
         ),
     };
-    Ok(Reply::new(220, "", &text))
+    Ok(Reply::new(220, "", text))
 }
 
 /// `config/smtpgreeting` is taken as it is when it says the protocol already.

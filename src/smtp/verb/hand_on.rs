@@ -113,11 +113,11 @@ fn answer(dialogue: &mut Dialogue, decisions: &[Decision], recipients: usize) {
             let verdict = decision.as_ref().map(|verdict| (verdict.code(), verdict.text()));
             let reply = match verdict.unwrap_or((Code::Declined, "")) {
                 (Code::Ok, "") => Reply::new(250, "2.0.0", "Queued"),
-                (Code::Ok, text) => Reply::new(250, "2.0.0", text),
+                (Code::Ok, text) => Reply::new(250, "2.0.0", text.to_owned()),
                 (_, "") => {
                     Reply::new(451, "4.3.0", "Queuing declined or disabled; try again later")
                 }
-                (_, text) => Reply::new(451, "4.3.0", text),
+                (_, text) => Reply::new(451, "4.3.0", text.to_owned()),
             };
             (reply, false)
         })

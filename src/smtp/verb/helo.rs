@@ -1,5 +1,7 @@
 //! HELO and EHLO (RFC 5321 4.1.1.1), and LHLO in their place (RFC 2033 4.1).
 
+use std::fmt::Write;
+
 use crate::hook::{Ability, CAPABILITIES, Call, Code, Hook};
 use crate::settings::DATABYTES;
 use crate::smtp::dialogue::{Answer, Dialogue};
@@ -11,6 +13,9 @@ use crate::state::Hello;
 
 /// The extensions that are always offered: RFC 2920, RFC 6152, RFC 2034, RFC 3030.
 const OFFERS: [&str; 4] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"];
+
+/// Room for the usual greeting, in octets.
+const USUAL: usize = 128;
 
 /// One of the greetings.
 struct Greeting {
@@ -27,7 +32,7 @@ const EHLO: Greeting =
 const LHLO: Greeting = Greeting { hello: Hello::Lhlo, name: "lhlo", ..EHLO };
 
 pub(crate) fn helo(dialogue: &mut Dialogue, argument: &str) -> Answer {
-    let welcome = |dialogue: &mut Dialogue| format!("{}; I am so happy to meet you.", hi(dialogue));
+    let welcome = |dialogue: &mut Dialogue| hi(dialogue) + "; I am so happy to meet you.";
     greet(dialogue, argument, &HELO, welcome)
 }
 
@@ -54,7 +59,7 @@ fn greet(
     if host.is_empty() {
         let name = greeting.name;
         let text = format!("{name} requires domain/address - see RFC-2821 4.1.1.1");
-        return Ok(Reply::new(501, "5.5.4", &text));
+        return Ok(Reply::new(501, "5.5.4", text));
     }
     let host = host.to_owned();
     dialogue.ask(greeting.hook, &Call::Host(&host))?;
@@ -64,13 +69,16 @@ fn greet(
     }
     dialogue.session.connection.hello = Some(greeting.hello);
     dialogue.session.connection.hello_host = host;
-    Ok(Reply::new(250, "", &welcome(dialogue)))
+    Ok(Reply::new(250, "", welcome(dialogue)))
 }
 
 fn hi(dialogue: &mut Dialogue) -> String {
     let me = dialogue.session.me();
     let connection = &dialogue.session.connection;
-    format!("{me} Hi {} [{}]", connection.remote_info(), connection.remote_ip)
+    let mut text = String::with_capacity(USUAL);
+    let (client, ip) = (connection.remote_info(), connection.remote_ip);
+    write!(text, "{me} Hi {client} [{ip}]").expect("a String takes any text");
+    text
 }
 
 fn hi_with_offers(dialogue: &mut Dialogue) -> String {

@@ -14,7 +14,7 @@ pub(crate) fn help(
     let words: Vec<&str> = argument.split_whitespace().collect();
     let verdict = dialogue.ask(Hook::Help, &Call::Words("help", &words))?;
     if !verdict.text().is_empty() {
-        return Ok(Reply::new(214, "2.0.0", verdict.text()));
+        return Ok(Reply::new(214, "2.0.0", verdict.text().to_owned()));
     }
     // The version is not told where `config/smtpgreeting` hides it.
     let version = match dialogue.session.setting(SMTPGREETING) {
@@ -24,5 +24,5 @@ pub(crate) fn help(
     let mut lines = vec![format!("This is qpsmtpd {version}").trim_end().to_owned()];
     lines.extend(usages(dialogue));
     lines.push("End of HELP".into());
-    Ok(Reply::new(214, "2.0.0", &lines.join("\n")))
+    Ok(Reply::new(214, "2.0.0", lines.join("\n")))
 }

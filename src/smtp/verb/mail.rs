@@ -41,7 +41,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
     dialogue.takes_utf8 = params.get(SMTPUTF8).is_some();
     let outcome = dialogue.consult_for(Hook::Mail, &Call::Address(&sender, &params), 1);
     let sender = outcome.address.unwrap_or(sender);
-    let shown = sender.to_string();
+    let shown = sender.path();
     let code = verdict_of(&outcome.verdict).code();
     if let Err(answered) = dialogue.answer(Hook::Mail, outcome.verdict, &shown) {
         dialogue.log(Level::Info, format_args!("{code} mail from {shown}"));
@@ -49,7 +49,7 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
     }
     // The log counts what follows to the transaction, and this reply not yet.
     let text = format!("{shown}, sender OK - how exciting to get mail from you!");
-    dialogue.reply(&Reply::new(250, "2.1.0", &text));
+    dialogue.reply(&Reply::new(250, "2.1.0", text));
     dialogue.junk.got_sender();
     dialogue.session.begin_transaction();
     dialogue.session.transaction.mail_params = meant(dialogue, params);

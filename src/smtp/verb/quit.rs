@@ -12,7 +12,7 @@ pub(crate) fn quit(dialogue: &mut Dialogue, _argument: &str) -> Answer {
             "" => format!("{} closing connection. Have a wonderful day.", dialogue.session.me()),
             text => text.to_owned(),
         };
-        dialogue.reply(&Reply::new(221, "2.0.0", &text));
+        dialogue.reply(&Reply::new(221, "2.0.0", text));
     }
     dialogue.disconnect();
     Err(Answered)

@@ -49,7 +49,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     }
     let outcome = dialogue.consult_for(Hook::Rcpt, &Call::Address(&recipient, &params), 1);
     let recipient = outcome.address.unwrap_or(recipient);
-    let shown = recipient.to_string();
+    let shown = recipient.path();
     let verdict = dialogue.answer(Hook::Rcpt, outcome.verdict, &shown)?;
     if verdict.code() != Code::Ok {
         return Ok(Reply::new(450, "4.7.1", "No plugin decided if relaying is allowed"));
@@ -58,7 +58,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     dialogue.junk.got_on();
     let params = meant(dialogue, params);
     dialogue.session.transaction.accept_recipient(recipient, params);
-    Ok(Reply::new(250, "2.1.5", &format!("{shown}, recipient ok")))
+    Ok(Reply::new(250, "2.1.5", shown + ", recipient ok"))
 }
 
 fn no_sender() -> Reply {

@@ -26,7 +26,7 @@ pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) -> Answer {
     let verdict = answered?;
     Ok(match (verdict.code(), verdict.text()) {
         (Code::Ok, "") => Reply::new(250, "2.1.5", "User OK"),
-        (Code::Ok, text) => Reply::new(250, "2.1.5", text),
+        (Code::Ok, text) => Reply::new(250, "2.1.5", text.to_owned()),
         _ => {
             let text = "Just try sending a mail and we'll see how it turns out ...";
             Reply::new(252, "2.5.0", text)

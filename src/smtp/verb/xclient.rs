@@ -27,7 +27,7 @@ pub(crate) fn xclient(dialogue: &mut Dialogue, argument: &str) -> Answer {
     let mut said = dialogue.xclient.clone();
     match parse(argument, &mut said) {
         Ok(()) => change(dialogue, said),
-        Err(why) => Ok(Reply::new(501, "5.5.4", &why)),
+        Err(why) => Ok(Reply::new(501, "5.5.4", why)),
     }
 }
 

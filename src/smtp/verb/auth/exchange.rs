@@ -105,7 +105,7 @@ pub(super) fn not_now(dialogue: &mut Dialogue) -> Answered {
 
 /// Sends a challenge and reads the response.
 pub(super) fn challenge(dialogue: &mut Dialogue, text: &[u8]) -> Result<Vec<u8>, Answered> {
-    dialogue.reply(&Reply::new(334, "", &BASE64_STANDARD.encode(text)));
+    dialogue.reply(&Reply::new(334, "", BASE64_STANDARD.encode(text)));
     response(dialogue)
 }
 
@@ -149,7 +149,7 @@ pub(super) fn malformed<T>(dialogue: &mut Dialogue) -> Result<T, Answered> {
 
 /// Says that user and password do not go together.
 pub(super) fn refuse<T>(dialogue: &mut Dialogue, text: &str) -> Result<T, Answered> {
-    refuse_with(dialogue, &Reply::new(535, "5.7.8", text), text)
+    refuse_with(dialogue, &Reply::new(535, "5.7.8", text.to_owned()), text)
 }
 
 /// Refuses an attempt.  The log has `why` and not the reply, in which the client's words may be.
