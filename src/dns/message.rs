@@ -2,10 +2,11 @@
 
 use domain::base::iana::{Class, Opcode, Rcode, Rtype};
 use domain::base::name::{FlattenInto, NameBuilder};
+use domain::base::rdata::UnknownRecordData;
 use domain::base::{Message, MessageBuilder, Name, ParsedName, RecordSection, ToName};
 use domain::rdata::{A, Aaaa, Cname, Mx, Ns, Ptr, Txt};
 
-use super::{Answer, Kind, Question, Record};
+use super::{Answer, Kind, Question, Record, Tlsa};
 
 /// The largest answer that is wanted by UDP: it travels whole on every path.
 const UDP_OCTETS: u16 = 1232;
@@ -149,6 +150,19 @@ fn record(parsed: domain::base::record::ParsedRecord<'_, [u8]>) -> Option<Record
             let ns = parsed.into_record::<Ns<Parsed<'_>>>().ok()??;
             Record::Ns(text_of(ns.data().nsdname())?)
         }
+        Rtype::TLSA => {
+            let found = parsed.into_record::<UnknownRecordData<Octets<'_>>>().ok()??.into_data();
+            Record::Tlsa(match found.data() {
+                [usage, selector, matching, data @ ..] => Tlsa {
+                    usage: *usage,
+                    selector: *selector,
+                    matching: *matching,
+                    data: data.to_vec(),
+                },
+                // That there is a record matters even where nothing can be made of it.
+                _ => Tlsa { usage: u8::MAX, selector: 0, matching: 0, data: vec![] },
+            })
+        }
         _ => return None,
     })
 }
@@ -161,6 +175,7 @@ fn rtype(kind: Kind) -> Rtype {
         Kind::Txt => Rtype::TXT,
         Kind::Ptr => Rtype::PTR,
         Kind::Ns => Rtype::NS,
+        Kind::Tlsa => Rtype::TLSA,
     }
 }
 

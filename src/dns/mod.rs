@@ -56,6 +56,8 @@ pub enum Kind {
     Ptr,
     /// Name servers.
     Ns,
+    /// What the certificate of a server has to be (RFC 6698).
+    Tlsa,
 }
 
 /// One record of an answer.
@@ -73,6 +75,21 @@ pub enum Record {
     Ptr(String),
     /// A name server.
     Ns(String),
+    /// What the certificate of a server has to be.
+    Tlsa(Tlsa),
+}
+
+/// A record of DANE (RFC 6698 2.1), with whatever numbers it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tlsa {
+    /// What is described: 2 an authority, 3 the server's own certificate.
+    pub usage: u8,
+    /// Which part of the certificate: 0 all of it, 1 its public key.
+    pub selector: u8,
+    /// How: 0 as it is, 1 its SHA-256, 2 its SHA-512.
+    pub matching: u8,
+    /// The octets of that.
+    pub data: Vec<u8>,
 }
 
 /// What came of a question.
