@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::Result;
@@ -33,6 +34,19 @@ pub(crate) type LetGo = Box<dyn Fn()>;
 /// Runs when a process begins to wait for a client.  Its argument says whether that takes long.
 pub(crate) type BeforeWait = Box<dyn Fn(&dyn Fn() -> bool)>;
 
+/// What a worker without a client is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// It waits for one.
+    Waits,
+    /// It ends.
+    Ends,
+}
+
+/// Closes what is open for too long while a worker has no client.  Returns how long it need not be
+/// asked again; None: not until there was a client.
+pub(crate) type RestFn = dyn Fn(Rest) -> Option<Duration>;
+
 /// A handler, and whose it is.
 pub(super) struct Handler<F: ?Sized> {
     pub(super) plugin: u16,
@@ -42,7 +56,8 @@ pub(super) struct Handler<F: ?Sized> {
     pub(super) run: Rc<F>,
 }
 
-/// The id of a handler that stands for those that came after all plugins were loaded.
+/// The id of a handler whose results are not kept: one that stands for those that came after all
+/// plugins were loaded, or that is asked about what others have decided.
 pub(super) const LATE: u16 = u16::MAX;
 
 impl<F: ?Sized> Handler<F> {

@@ -7,16 +7,18 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+
 use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, Registration};
 use crate::hook::{
     Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, LateHooks,
-    Parent, Parsed, Received, Scram, Session, Verdict,
+    Parent, Parsed, Received, Rest, Scram, Session, Verdict,
 };
 use crate::log::{Level, Record};
 use crate::mail::Address;
@@ -333,6 +335,23 @@ impl Hooks {
     /// what could wait until then.  The argument says whether the client keeps it waiting.
     pub(crate) fn before_wait(&mut self, run: impl Fn(&dyn Fn() -> bool) + 'static) {
         self.registered.before_wait.push(Box::new(run));
+    }
+
+    /// Runs in a worker of a pool that waits for its next client, and in every process that has served
+    /// its last one: the place to close connections that were kept.  Returns how long it need not be
+    /// asked again; None: not until there was a client.
+    pub(crate) fn rests(&mut self, run: impl Fn(Rest) -> Option<Duration> + 'static) {
+        self.registered.rests.push(Box::new(run));
+    }
+
+    /// Asks the plugin, which queues, about each recipient that a handler of `rcpt` has accepted: can the
+    /// message go on to it together with those that the transaction has?  A refusal takes the place of
+    /// the OK; every other verdict leaves it.
+    pub(crate) fn onward(&mut self, run: impl Fn(&mut Session, &Address) -> Verdict + 'static) {
+        self.registered.onward.push(Rc::new(move |session, call| match call {
+            Call::Address(address, _) => run(session, address),
+            _ => DECLINED,
+        }));
     }
 
     /// Runs in each new process before anything else: the place to let go of what is the parent's.

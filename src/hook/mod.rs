@@ -39,7 +39,7 @@ pub use settings::Settings;
 pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use count::CORE;
-pub(crate) use handler::LateHooks;
+pub(crate) use handler::{LateHooks, Rest};
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::hook::handler::{
     BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LATE, LateHooks,
-    LetGo, LogFn, MaxFn,
+    LetGo, LogFn, MaxFn, RestFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
@@ -55,6 +55,10 @@ pub(crate) struct Registration {
     pub(crate) after_much_mail: Vec<LetGo>,
     /// Runs when a process begins to wait for a client, or is done with it.
     pub(crate) before_wait: Vec<BeforeWait>,
+    /// Runs when a worker has nothing to do, and before it ends.
+    pub(crate) rests: Vec<Box<RestFn>>,
+    /// Asked about recipients that have been accepted.
+    pub(crate) onward: Vec<Rc<SessionFn>>,
     /// The configuration files that sessions will read.
     pub(crate) reads: Vec<Cow<'static, str>>,
     /// Who chooses certificates, where the plugin offers TLS.
@@ -103,6 +107,9 @@ impl Plugins {
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);
         self.before_wait.extend(registered.before_wait);
+        self.rests.extend(registered.rests);
+        let onward = registered.onward.into_iter();
+        self.onward.extend(onward.map(|run| Handler { plugin, id: LATE, number: None, run }));
         self.files.extend(registered.reads);
         self.tls.extend(registered.tls.map(|choose| (plugin, choose)));
         self.lists = registered.lists.map(|lists| (plugin, lists)).or(self.lists.take());

@@ -131,7 +131,32 @@ impl Session {
                 break;
             }
         }
+        if hook == Hook::Rcpt && last.code() == Code::Ok {
+            return self.ask_onward(&plugins, call, last, &mut clock);
+        }
         Ok(last)
+    }
+
+    /// A recipient is accepted: can those who queue take the message on to it?
+    fn ask_onward(
+        &mut self,
+        plugins: &Plugins,
+        call: &Call<'_>,
+        accepted: Verdict,
+        clock: &mut Instant,
+    ) -> Decision {
+        let Call::Address(asked, params) = call else { return Ok(accepted) };
+        let address = self.outcome.address.clone().unwrap_or_else(|| (*asked).clone());
+        let list = self.list();
+        for handler in plugins.onward.iter().filter(|own| plugins.is_in(own.plugin, list)) {
+            let call = Call::Address(&address, params);
+            let decision = self.run_handler(plugins, Hook::Rcpt, handler, &call, clock);
+            if verdict_of(&decision).code().is_deny() {
+                count::decision(Hook::Rcpt, &plugins.loaded(handler.plugin).name, &decision);
+                return decision;
+            }
+        }
+        Ok(accepted)
     }
 
     /// Runs a handler; `clock` says what time it is, before and after that.

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::handler::{
     BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo,
-    LogFn, MaxFn,
+    LogFn, MaxFn, RestFn,
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
@@ -92,6 +92,8 @@ pub struct Plugins {
     pub(super) at_fork: Vec<LetGo>,
     pub(super) after_much_mail: Vec<LetGo>,
     pub(super) before_wait: Vec<BeforeWait>,
+    pub(super) rests: Vec<Box<RestFn>>,
+    pub(super) onward: Vec<Handler<SessionFn>>,
     pub(super) tls: Vec<(u16, Rc<TlsFn>)>,
     /// The lists that clients have, and whose plugin chooses them.
     pub(super) lists: Option<(u16, Lists)>,

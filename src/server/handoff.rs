@@ -6,9 +6,11 @@
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
 };
@@ -62,8 +64,21 @@ pub(crate) fn send_job(link: &OwnedFd, client: &OwnedFd, peer: &Peer) -> nix::Re
     sendmsg::<()>(link.as_raw_fd(), &[IoSlice::new(&octets)], &control, flags, None).map(drop)
 }
 
-/// Child: waits for the next client; None when the parent wants it to end.
-pub(crate) fn receive_job(link: &OwnedFd) -> Option<(OwnedFd, Peer)> {
+/// Child: waits for the next client; None when the parent wants it to end.  Meanwhile `rest` is called,
+/// at once and then after as long as it says.
+pub(crate) fn receive_job(
+    link: &OwnedFd,
+    rest: impl Fn() -> Option<Duration>,
+) -> Option<(OwnedFd, Peer)> {
+    while let Some(time) = rest() {
+        let mut fds = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, so that it does not spin.
+        let time = PollTimeout::try_from(time + Duration::from_millis(1));
+        match poll(&mut fds, time.unwrap_or(PollTimeout::MAX)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
     loop {
         let mut octets = [0; JOB];
         match descriptors::receive(link, &mut octets) {
@@ -146,7 +161,7 @@ mod tests {
         let (parent, child) = pair().unwrap();
         let (mut client, server) = UnixStream::pair().unwrap();
         send_job(&parent, &server.into(), &peer()).unwrap();
-        let (passed, found) = receive_job(&child).unwrap();
+        let (passed, found) = receive_job(&child, || None).unwrap();
         assert_eq!(found, peer());
         UnixStream::from(passed).write_all(b"220 hi").unwrap();
         let mut text = String::new();
@@ -176,6 +191,6 @@ mod tests {
     fn without_a_parent_there_are_no_jobs() {
         let (parent, child) = pair().unwrap();
         drop(parent);
-        assert!(receive_job(&child).is_none());
+        assert!(receive_job(&child, || None).is_none());
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use nix::unistd::dup2_stderr;
 
 use crate::error::{Error, Result};
-use crate::hook::Shared;
+use crate::hook::{Rest, Shared};
 use crate::log::Level;
 use crate::server::listener::{End, Peer, has_path};
 use crate::smtp::stream::is_same;
@@ -41,6 +41,7 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
     shared.plugins.confine();
     shared.plugins.post_fork(&shared.config);
     serve(stream, connection, shared);
+    shared.plugins.rest(Rest::Ends);
     look_after_store(shared);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::unistd::Pid;
 
-use crate::hook::Shared;
+use crate::hook::{Rest, Shared};
 use crate::log::Level;
 use crate::metrics::{self, Cells};
 use crate::server::growth::{self, Growth};
@@ -46,15 +46,22 @@ impl Worker<'_> {
     pub(crate) fn one_client(&self, client: OwnedFd, peer: &Peer) {
         self.begin();
         self.session(client, peer);
+        self.shared.plugins.rest(Rest::Ends);
     }
 
     /// Serves the clients that come as `jobs`, up to `lifetime` of them, until it is told to end.
     pub(crate) fn pool(&self, jobs: &OwnedFd, lifetime: u64) {
         self.begin();
+        self.serve(jobs, lifetime);
+        self.shared.plugins.rest(Rest::Ends);
+    }
+
+    fn serve(&self, jobs: &OwnedFd, lifetime: u64) {
         let growth = Growth::begin();
         for served in 1..=lifetime.max(1) {
             title::waits();
-            let Some((client, peer)) = handoff::receive_job(jobs) else { return };
+            let rest = || self.shared.plugins.rest(Rest::Waits);
+            let Some((client, peer)) = handoff::receive_job(jobs, rest) else { return };
             let octets = self.session(client, &peer);
             let is_big = octets >= growth::BIG && self.is_too_big(&growth);
             if is_big || served == lifetime.max(1) || stop::PARENT.is_requested() {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Plugins, SessionFn, TlsFn};
 use crate::config::{Config, Line};
-use crate::hook::handler::{CommandFn, ExplainFn, Handler};
+use crate::hook::handler::{CommandFn, ExplainFn, Handler, Rest};
 use crate::hook::lists::List;
 use crate::hook::loaded::{Ability, Loaded, Origin};
 use crate::hook::{Hook, TABLE};
@@ -98,6 +99,12 @@ impl Plugins {
     /// The process begins to wait for a client; `waits_long` finds out whether that takes long.
     pub(crate) fn before_wait(&self, waits_long: &dyn Fn() -> bool) {
         self.before_wait.iter().for_each(|run| run(waits_long));
+    }
+
+    /// The worker has no client.  Returns after how long this is to be called again if there is none
+    /// by then.
+    pub(crate) fn rest(&self, rest: Rest) -> Option<Duration> {
+        self.rests.iter().filter_map(|run| run(rest)).min()
     }
 
     /// Are all plugins that log written in Perl?
