@@ -39,6 +39,7 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 
+mod dane;
 mod endpoint;
 mod http;
 mod lines;
@@ -57,6 +58,7 @@ pub use tls::Tls;
 pub use turns::{Servers, turns};
 pub use wire::Wire;
 
+pub(crate) use dane::{compare_any, described, is_usable};
 pub(crate) use endpoint::parse_port;
 pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;

@@ -4,6 +4,7 @@ mod place;
 mod spoken;
 
 use std::io::{self, ErrorKind, Read};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,12 +46,23 @@ pub(crate) struct Form<'a> {
 impl Http {
     /// Asks servers on the network; `tls` says whose certificates are believed, and is needed for https.
     pub(crate) fn new(tls: Option<Arc<ClientConfig>>) -> Http {
-        Http::by(Dialer { tls, socket: None })
+        Http::by(Dialer { tls, socket: None, addresses: vec![] })
     }
 
     /// Asks the server at a socket in the file system, whatever host the URL has.
     pub(crate) fn at(socket: PathBuf) -> Http {
-        Http::by(Dialer { tls: None, socket: Some(socket) })
+        Http::by(Dialer { tls: None, socket: Some(socket), addresses: vec![] })
+    }
+
+    /// Asks the server at the first of `addresses` that answers, of which there has to be one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn found(tls: Arc<ClientConfig>, addresses: Vec<IpAddr>) -> io::Result<Http> {
+        if addresses.is_empty() {
+            return Err(io::Error::other("the host has no address"));
+        }
+        Ok(Http::by(Dialer { tls: Some(tls), socket: None, addresses }))
     }
 
     fn by(dialer: Dialer) -> Http {

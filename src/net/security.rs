@@ -62,7 +62,7 @@ impl Security {
             (None, None) => None,
             _ => return Err(Error::new("auth_user and auth_password_file belong together")),
         };
-        Security::new(words, config, login)
+        Security::new(words, config, login, false)
     }
 
     /// The same for a plugin that has no arguments for AUTH; `default` is what `tls` is where it is
@@ -77,13 +77,33 @@ impl Security {
     ) -> Result<Security> {
         // The last one counts.
         words.splice(0..0, ["tls", default]);
-        Security::new(words, config, None)
+        Security::new(words, config, None, false)
     }
 
-    fn new(words: &mut Vec<&str>, config: &Config, login: Option<Login>) -> Result<Security> {
+    /// The same for a plugin that has servers whose certificates count whatever `tls` says; and the
+    /// authorities that are believed in.
+    ///
+    /// # Errors
+    /// As [`Security::take`].
+    pub(crate) fn take_verifying(
+        words: &mut Vec<&str>,
+        config: &Config,
+    ) -> Result<(Security, Vec<CertificateDer<'static>>)> {
+        let ca = take(&mut words.clone(), "ca")?.map(|file| file_named(file, config));
+        let security = Security::new(words, config, None, true)?;
+        Ok((security, roots(ca.as_deref())?))
+    }
+
+    fn new(
+        words: &mut Vec<&str>,
+        config: &Config,
+        login: Option<Login>,
+        verifies: bool,
+    ) -> Result<Security> {
         let [tls, ca] = ["tls", "ca"].map(|name| take(words, name));
         let mode = tls?.map(mode).transpose()?;
         let verifies = match mode {
+            _ if verifies => true,
             Some(mode) => matches!(mode, Mode::Must | Mode::First),
             None => login.is_some(),
         };
@@ -98,6 +118,11 @@ impl Security {
     /// The port of a server for which the arguments name none.
     pub(crate) fn port(&self) -> u16 {
         if self.is_first() { 465 } else { 25 }
+    }
+
+    /// Is everything said in the clear?
+    pub(crate) fn is_off(&self) -> bool {
+        self.mode == Some(Mode::No)
     }
 
     /// Does TLS come before anything else?
@@ -127,6 +152,11 @@ impl Security {
         // A password goes to nobody else on the network.
         let for_password = self.login.is_some() && !wire.is_local();
         self.mode.unwrap_or(if for_password { Mode::Must } else { Mode::May })
+    }
+
+    /// What a handshake needs with somebody whose certificate does not count.
+    pub(crate) fn unverified(&self) -> &Arc<ClientConfig> {
+        &self.unverified
     }
 
     /// What a handshake needs; None where there is to be none.
@@ -243,7 +273,7 @@ pub(crate) fn unverified() -> Result<Arc<ClientConfig>> {
 /// Takes whatever certificate the server has the key of: what would be sent in the clear otherwise
 /// is at least not read by those who only listen (RFC 7435).
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+pub(super) struct Anybody(pub(super) Arc<CryptoProvider>);
 
 type Signature = std::result::Result<HandshakeSignatureValid, rustls::Error>;
 

@@ -1,7 +1,7 @@
 //! HTTP on a wire, so that every wait ends in time, however slowly a server takes what it is given.
 
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::net::{Endpoint, Tls, Wire};
+use crate::net::{Endpoint, Tls, Wire, turns};
 
 /// How much of an answer, and of what is sent, is held at a time, in octets.
 const INPUT: usize = 16 * 1024;
@@ -29,6 +29,8 @@ pub(super) struct Dialer {
     pub(super) tls: Option<Arc<ClientConfig>>,
     /// Where all servers are.
     pub(super) socket: Option<PathBuf>,
+    /// At which addresses the server is; empty: at those of its name.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 impl Connector for Dialer {
@@ -42,14 +44,23 @@ impl Connector for Dialer {
         let until = Instant::now() + *details.timeout.after;
         let host = details.uri.host().unwrap_or("").trim_matches(['[', ']']);
         let port = details.uri.port_u16();
-        let endpoint = match &self.socket {
-            Some(path) => Endpoint::Unix(path.clone()),
-            None => {
-                let default = if details.needs_tls() { 443 } else { 80 };
-                Endpoint::Tcp { host: host.to_owned(), port: port.unwrap_or(default) }
-            }
+        let port = port.unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let at = |host: String| Endpoint::Tcp { host, port };
+        let endpoints = match &self.socket {
+            Some(path) => vec![Endpoint::Unix(path.clone())],
+            None if self.addresses.is_empty() => vec![at(host.to_owned())],
+            None => self.addresses.iter().map(|ip| at(ip.to_string())).collect(),
         };
-        let mut wire = Wire::connect(&endpoint, until)?;
+        let mut wire = Err(io::Error::other("the host has no address"));
+        for (endpoint, end) in turns(&endpoints, until) {
+            // One is waited for as long as the others leave.
+            wire = Wire::connect(endpoint, if endpoints.len() == 1 { until } else { end });
+            if wire.is_ok() {
+                break;
+            }
+        }
+        let mut wire = wire?;
+        wire.set_end(until);
         if details.needs_tls() {
             let config = self.tls.as_ref().ok_or_else(|| io::Error::other("no TLS is set up"))?;
             wire.encrypt(Tls::new(config, host)?, until)?;
