@@ -3,19 +3,30 @@
 
 mod auth;
 mod backend;
+mod by_domain;
 mod deliver;
+mod exchangers;
+mod kept;
 mod lines;
 #[cfg(test)]
 mod peer;
 mod reply;
+mod routes;
+mod sts;
+mod target;
 mod xclient;
 
 pub(crate) use backend::{Backend, Silence};
+pub(crate) use by_domain::ByDomain;
 pub(crate) use deliver::lost;
+pub(crate) use kept::Kept;
 pub(crate) use lines::{CrlfLines, Dots};
 #[cfg(test)]
 pub(crate) use peer::Peer;
 pub(crate) use reply::{Reply, unable};
+pub(crate) use routes::route_any;
+pub(crate) use sts::{Sts, read_any as read_any_policy};
+pub(crate) use sts::{TABLE as STS_TABLE, explain as explain_sts};
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -24,6 +35,9 @@ use crate::net::Wire;
 
 /// The longest wait for the greeting, and for the reply to a command (RFC 5321 4.5.3.2.1-4).
 const COMMAND: Duration = Duration::from_secs(300);
+
+/// The longest wait for the reply to RSET over a connection that was kept.
+const ANEW: Duration = Duration::from_secs(5);
 
 /// The longest wait for the reply to QUIT, by which nothing is decided any more.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -74,9 +88,38 @@ pub(crate) struct Client {
     protocol: Protocol,
     /// The lines of its reply to EHLO but the first.
     offers: Vec<String>,
+    /// Which server it is, for the log.
+    place: String,
+    /// What is known of it under TLS, for the log.
+    assurance: &'static str,
+    /// Has it been sent any of a message's text?
+    has_text: bool,
+    /// Can it be given another message?
+    is_sound: bool,
 }
 
 impl Client {
+    /// A server that has said nothing yet.
+    fn new(wire: Wire, protocol: Protocol, place: String) -> Client {
+        Client {
+            wire,
+            protocol,
+            offers: vec![],
+            place,
+            assurance: "",
+            has_text: false,
+            is_sound: true,
+        }
+    }
+
+    /// Which server it is, and how it is spoken to.
+    fn shown(&self) -> String {
+        match self.wire.tls() {
+            Some(tls) => format!("{}, {tls}, {}", self.place, self.assurance),
+            None => format!("{}, in the clear", self.place),
+        }
+    }
+
     /// Says who we are.
     fn hello(&mut self, name: &str) -> io::Result<Reply> {
         let verb = if self.protocol == Protocol::Lmtp { "LHLO" } else { "EHLO" };
@@ -111,7 +154,21 @@ impl Client {
     }
 
     fn reply(&mut self) -> io::Result<Reply> {
-        Reply::read(&mut self.wire, COMMAND)
+        self.reply_within(COMMAND)
+    }
+
+    /// The next reply, which may take `most`.  After 421 the server closes the connection (RFC 5321
+    /// 3.8).
+    fn reply_within(&mut self, most: Duration) -> io::Result<Reply> {
+        let reply = Reply::read(&mut self.wire, most);
+        self.is_sound &= reply.as_ref().is_ok_and(|reply| reply.code != 421);
+        reply
+    }
+
+    /// Is the server ready for another message?
+    fn starts_anew(&mut self) -> bool {
+        self.wire.write_all(b"RSET\r\n").is_ok()
+            && self.reply_within(ANEW).is_ok_and(|reply| reply.code == 250)
     }
 
     /// Takes leave.  Whatever comes of it, the message is where it is.

@@ -5,6 +5,7 @@
 //! SYNOPSIS
 //!     queue/lmtp HOST PORT | HOST:PORT | /SOCKET [HOST:PORT | /SOCKET] ... [dsn]
 //!                [tls no|may|must|first] [ca FILE] [auth_user NAME auth_password_file FILE]
+//!                [keep MESSAGES [idle SECONDS]]
 //!
 //! DESCRIPTION
 //!     While the client waits, gives the message with its envelope to a server that speaks LMTP
@@ -46,6 +47,8 @@
 //!                       TLS and AUTH on the network, as with queue/smtp-forward: without these
 //!                       arguments STARTTLS where it is offered.  Over a socket in the file system
 //!                       there is no TLS.
+//!     keep MESSAGES [idle SECONDS]
+//!                       leave the connection open for further messages, as with queue/smtp-forward
 //!     timeout SECONDS   how long all of it may take; 300 by default
 //!
 //!     queue/lmtp /run/dovecot/lmtp
@@ -57,8 +60,10 @@
 //!     queue/smtp-forward, queue/maildir
 //! ```
 
+use std::rc::Rc;
+
 use crate::error::{Error, Result};
-use crate::forward::{Backend, Protocol};
+use crate::forward::{Backend, Kept, Protocol};
 use crate::hook::{Ability, Args, Hooks};
 use crate::net::{Endpoint, Security};
 
@@ -66,6 +71,7 @@ use crate::net::{Endpoint, Security};
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let mut args = args.clone();
     let dsn = args.take_flag("dsn");
+    let kept = Kept::take(&mut args)?;
     let mut words = args.positional();
     let security = Security::take(&mut words, hooks.config())?;
     let mut words = words.into_iter().peekable();
@@ -77,10 +83,13 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         return Err(Error::new("argument missing: the LMTP server"));
     }
     security.check(&endpoints)?;
-    let backend = Backend { endpoints, protocol: Protocol::Lmtp, xclient: false, dsn, security };
+    let (protocol, xclient) = (Protocol::Lmtp, false);
+    let backend = Rc::new(Backend { endpoints, protocol, xclient, dsn, security, kept });
     if dsn {
         hooks.can(Ability::Dsn);
     }
+    let own = backend.clone();
+    hooks.rests(move |rest| own.rest(rest));
     hooks.queue(move |session| backend.hand_over(session));
     Ok(())
 }

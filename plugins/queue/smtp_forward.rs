@@ -6,6 +6,9 @@
 //!     queue/smtp-forward HOST [PORT] [xclient] [dsn] [HOST:PORT | also HOST[:PORT]] ...
 //!                        [tls no|may|must|first] [ca FILE]
 //!                        [auth_user NAME auth_password_file FILE]
+//!                        [keep MESSAGES [idle SECONDS]]
+//!     queue/smtp-forward smtproutes [dsn] [tls no|may|must] [ca FILE] [dane no] [mta_sts no]
+//!                        [keep MESSAGES [idle SECONDS]]
 //!
 //! DESCRIPTION
 //!     While the client waits, connects to an SMTP server, the back end, and gives it the message
@@ -54,8 +57,61 @@
 //!     certificate says: that keeps out those who only listen.  To keep out those who can change
 //!     what is sent, verify the back end with "tls must" or "tls first".
 //!
+//!     With "keep MESSAGES" a worker leaves the connection open for the next message, with RSET before
+//!     it, until it has had that many, no message came for some seconds (idle), it leads to another
+//!     server than the next message, or the process ends.  One that the back end has closed meanwhile is
+//!     noticed before any of the message's text was sent, and a new one is made.  Each worker has a
+//!     connection of its own, so let the back end take as many clients as there are workers.
+//!
+//!     The line of the log for each message says which server has it, with its reply, in which is its
+//!     id there, and how that was spoken to: "finished queueing: 250 2.0.0 Ok: queued as 4XYZ
+//!     (mx.example.com[192.0.2.5]:25, TLSv1.3 TLS_AES_256_GCM_SHA384, verified by DANE)".
+//!
 //!     The plugin of the same name in Perl speaks neither TLS nor AUTH, and answers every refusal
 //!     with 451, and a failure of QUIT, after which the back end has the message, as well.
+//!
+//! BY DOMAIN
+//!     With the word smtproutes in the place of a server mail goes to where its recipients' domain
+//!     says: to the server that a line of config/smtproutes names, else to the domain's mail exchangers
+//!     (RFC 5321 5.1), the preferred first and equals in any order, or to the domain's own address
+//!     where it has no MX.  The recipient is refused at RCPT
+//!
+//!         for good, 550, 556, 554    there is no such domain, or it has no host that takes mail; it
+//!                                    says that it takes none (RFC 7505); its mail would come back to
+//!                                    this server, which is its best exchanger
+//!         for now, 451               the domain name system does not answer
+//!
+//!     This server has no queue, so one message goes one way: the first recipient decides, and each
+//!     one whose domain has another way gets 452 (#4.5.3) at RCPT.  A server that sends mail brings it
+//!     to that recipient in a transaction of its own (RFC 5321 4.5.3.1.10), some at once, others with
+//!     their next attempt.  Programs that people write mail with may show an error instead: where they
+//!     are the clients, send everything one way, ":smarthost.example.net", to a server that has a
+//!     queue.  Domains whose lines name the same server and port have the same way; domains by MX have
+//!     each their own.  Should a plugin bring recipients of several ways together after RCPT, nobody
+//!     gets the message: 451, and a line in the log.
+//!
+//!     Who cannot be reached now is for the client to try again, as ever: 451.
+//!
+//!     Exchangers are spoken to under TLS where they offer it.  That is made sure of by
+//!
+//!         DANE (RFC 7672)       if the domain name system proves by DNSSEC which host takes the mail
+//!                               and that it has TLSA records.  It has to have a certificate that one
+//!                               of them describes: usage 2 or 3, selector 0 or 1, matching 0, 1 or 2.
+//!                               If there are only others: TLS, whatever the certificate.  If nobody
+//!                               knows whether there are any, that host gets no mail now.
+//!                               This needs a resolver that checks DNSSEC and is trusted: one on this
+//!                               machine, or named so in config/dns_servers or resolv.conf(5)
+//!                               (docs/dns.md).
+//!         MTA-STS (RFC 8461)    if the domain has a policy of the mode enforce, and the host has no
+//!                               DANE: its name has to be in the policy, and its certificate has to be
+//!                               for that name and from a known authority.  In the mode testing the log
+//!                               is told of hosts that are not in the policy.  A policy is fetched when
+//!                               its record is new, remembered in the store (docs/store.md) for as long
+//!                               as it says, and used until then even if the record is gone or cannot
+//!                               be had.
+//!
+//!     A host that does not prove what it has to gets nothing, and the next one is tried; there is no
+//!     fall back to the clear.  Servers that smtproutes names prove what "tls" says.
 //!
 //! ARGUMENTS
 //!     HOST               name or address of the back end, or the path of its socket
@@ -83,6 +139,12 @@
 //!     auth_password_file FILE
 //!                        the file whose first line is the password; read for each connection, by
 //!                        the user that sessions run as
+//!     keep MESSAGES      leave a connection open, for so many messages; without it each message has a
+//!                        connection of its own
+//!     idle SECONDS       how long it stays open without one; 10 by default
+//!     smtproutes         by domain; see above
+//!     dane no            do not look for TLSA records
+//!     mta_sts no         do not look for policies.  With "tls no" neither is looked for.
 //!     timeout SECONDS    how long all of it may take; 300 by default.  One connection is waited
 //!                        for no longer than 30 seconds, and servers that are down leave time for
 //!                        the others.
@@ -93,39 +155,110 @@
 //!
 //!     Paths that are not absolute are looked for like configuration files.
 //!
+//!     queue/smtp-forward smtproutes keep 50
+//!
 //! CONFIG
-//!     me   the name by which this server greets the back end
+//!     me           the name by which this server greets the back end
+//!     smtproutes   lines DOMAIN:SERVER:PORT, as qmail has them; looked at again when they change
+//!
+//!                      example.com:mail.inside.example     for this domain; port 25
+//!                      .example.com:[192.0.2.7]:2525       for all domains below it
+//!                      example.net:                        by MX
+//!                      example.org::2525                   by MX, at that port
+//!                      :smarthost.example.net:587          for all others
+//!
+//!                  The line about the domain itself counts, else the one about the nearest domain above
+//!                  it, else the one without a domain, else it is by MX; of two about the same domain
+//!                  the last.  A SERVER is a name, whose MX is not looked at, or an address in square
+//!                  brackets, [IPv6:2001:db8::1], too.  A line that is none stops the start; when it
+//!                  becomes such later, the log is told, and the lines of before stay in use.
+//!                  Recipients without a domain are in that of config/me.
+//!
+//! STORE
+//!     mta_sts   the policy of each domain, and of which it could not be had
 //!
 //! SEE ALSO
-//!     queue/lmtp, queue/qmqp-forward
+//!     queue/lmtp, queue/qmqp-forward, rcpt_verify
 //! ```
+
+use std::rc::Rc;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::forward::{Backend, Protocol};
+use crate::forward::{Backend, ByDomain, Kept, Protocol, STS_TABLE, Sts, explain_sts};
 use crate::hook::{Ability, Args, Hooks};
 use crate::net::{Endpoint, Security};
 
+/// In the place of a server: each recipient's way by its domain.
+const BY_DOMAIN: &str = "smtproutes";
+
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let backend = backend(args, hooks.config())?;
+    if args.positional().first().is_some_and(|first| first.eq_ignore_ascii_case(BY_DOMAIN)) {
+        return by_domain(hooks, args);
+    }
+    let backend = Rc::new(backend(args, hooks.config())?);
     if backend.dsn {
         hooks.can(Ability::Dsn);
     }
+    let own = backend.clone();
+    hooks.rests(move |rest| own.rest(rest));
     hooks.queue(move |session| backend.hand_over(session));
+    Ok(())
+}
+
+fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let mut args = args.clone();
+    let dsn = args.take_flag("dsn");
+    let kept = Kept::take(&mut args)?;
+    let mut switch = |name: &str| match args.take_named(name)?.as_deref() {
+        None | Some("yes") => Ok(true),
+        Some("no") => Ok(false),
+        Some(other) => Err(Error::value(name, other, "yes, no")),
+    };
+    let (dane, sts) = (switch("dane")?, switch("mta_sts")?);
+    let mut words = args.positional();
+    words.remove(0);
+    let (security, roots) = Security::take_verifying(&mut words, hooks.config())?;
+    if security.is_first() {
+        return Err(Error::new("'tls first' is for servers that are named, not for smtproutes"));
+    }
+    if let Some(word) = words.first() {
+        return Err(Error::new(format!("unexpected argument '{word}' with smtproutes")));
+    }
+    if dsn {
+        hooks.can(Ability::Dsn);
+    }
+    let is_off = security.is_off();
+    let (endpoints, protocol, xclient) = (vec![], Protocol::Smtp, false);
+    let backend = Backend { endpoints, protocol, xclient, dsn, security, kept };
+    let sts = (sts && !is_off).then(|| Sts::new(roots));
+    if sts.is_some() {
+        hooks.keeps(STS_TABLE, explain_sts);
+    }
+    let routes = Rc::new(ByDomain::new(hooks, backend, dane && !is_off, sts)?);
+    let [first, second] = [routes.clone(), routes.clone()];
+    hooks.onward(move |session, recipient| first.onward(session, recipient));
+    hooks.rests(move |rest| second.rest(rest));
+    hooks.queue(move |session| routes.hand_over(session));
     Ok(())
 }
 
 fn backend(args: &Args, config: &Config) -> Result<Backend> {
     let mut args = args.clone();
     let [xclient, dsn] = ["xclient", "dsn"].map(|flag| args.take_flag(flag));
+    let kept = Kept::take(&mut args)?;
+    if xclient && kept.is_wanted() {
+        return Err(Error::new("a connection is for one client with xclient, and cannot be kept"));
+    }
     let mut words = args.positional();
     let security = Security::take(&mut words, config)?;
     let default = Some(security.port());
     let mut words = words.into_iter().peekable();
     let first = Endpoint::take(&mut words, default)?;
     let endpoints = vec![first.ok_or("No SMTP server specified in smtp-forward config")?];
-    let mut backend = Backend { endpoints, protocol: Protocol::Smtp, xclient, dsn, security };
+    let protocol = Protocol::Smtp;
+    let mut backend = Backend { endpoints, protocol, xclient, dsn, security, kept };
     while let Some(word) = words.next() {
         match word {
             _ if word.eq_ignore_ascii_case("also") => {

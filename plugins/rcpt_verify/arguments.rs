@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::forward::{Backend, Protocol};
+use crate::forward::{Backend, Kept, Protocol};
 use crate::hook::Args;
 use crate::mail::{Address, entries};
 use crate::net::{Endpoint, Security};
@@ -86,7 +86,8 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
         return Err(Error::new("argument missing: the server"));
     }
     security.check(&endpoints)?;
-    Ok(Backend { endpoints, protocol, xclient: false, dsn: false, security })
+    let (xclient, dsn, kept) = (false, false, Kept::default());
+    Ok(Backend { endpoints, protocol, xclient, dsn, security, kept })
 }
 
 /// Takes all of them out of `rest`.

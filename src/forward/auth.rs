@@ -121,8 +121,8 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         let mut wire = Wire::connect(&endpoint, until).unwrap();
         wire.set_remote();
-        let offers = vec!["AUTH PLAIN".to_owned()];
-        let mut client = Client { wire, protocol: Protocol::Smtp, offers };
+        let mut client = Client::new(wire, Protocol::Smtp, String::new());
+        client.offers = vec!["AUTH PLAIN".to_owned()];
         let login = Login { user: "me".into(), file: "/no/such".into() };
         let unusable = client.authenticate(&login).unwrap_err();
         assert_eq!(unusable.what, "the connection is not encrypted");

@@ -5,13 +5,18 @@ mod probe;
 pub(crate) use probe::Silence;
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::hook::{Outside, Session, Verdict};
-use crate::log::Level;
-use crate::net::{Endpoint, Mode, Security, Tls, Wire, turns};
+use rustls::ClientConfig;
 
-use super::{Client, Protocol, Unusable};
+use crate::hook::{Outside, Rest, Session, Verdict};
+use crate::log::Level;
+use crate::net::{Endpoint, Mode, Security, Tls, Wire, described, turns};
+
+use super::deliver::Outcome;
+use super::target::{Proof, Target};
+use super::{Client, Kept, Protocol, Unusable};
 
 /// The longest wait for a handshake; there has to be time for another connection after it.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -28,52 +33,87 @@ pub(crate) struct Backend {
     pub(crate) dsn: bool,
     /// TLS and AUTH.
     pub(crate) security: Security,
+    /// The connection that is kept for the next message.
+    pub(crate) kept: Kept,
 }
 
 impl Backend {
     /// Hands the message to the first server that can be talked to.  DECLINED, with a text, where
     /// there is none; then nobody has seen the message.
     pub(crate) fn hand_over(&self, session: &mut Session) -> Verdict {
+        self.hand_to(session, &self.targets())
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.endpoints.iter().cloned().map(Target::named).collect()
+    }
+
+    /// Closes the connection that was kept for too long; see [`crate::hook::Hooks::rests`].
+    pub(crate) fn rest(&self, rest: Rest) -> Option<Duration> {
+        self.kept.rest(rest)
+    }
+
+    /// The same with these servers.
+    pub(super) fn hand_to(&self, session: &mut Session, targets: &[Target]) -> Verdict {
         let name = session.me();
         let until = session.deadline();
+        if let Some(outcome) = self.over_kept(session, targets, until) {
+            return outcome.tell(session);
+        }
         let mut why = "no server";
-        for (endpoint, end) in turns(&self.endpoints, until) {
-            session.log(Level::Info, format_args!("forwarding to {endpoint}"));
+        for (target, end) in turns(targets, until) {
+            session.log(Level::Info, format_args!("forwarding to {target}"));
             let call = Outside::begin(self.protocol.word());
-            match self.reach(session, endpoint, &name, end) {
+            match self.reach(session, target, &name, end) {
                 Ok(mut client) => {
                     client.wire.set_end(until);
                     let outcome = client.deliver(session);
                     session.end_outside(call, &outcome.known());
-                    client.quit();
+                    self.kept.put(client, target, 0);
                     return outcome.tell(session);
                 }
                 Err(unusable) => {
                     session.end_outside(call, &Err::<(), _>("unusable"));
                     why = unusable.what;
                     session
-                        .log(Level::Error, format_args!("{endpoint}: {why}: {}", unusable.details));
+                        .log(Level::Error, format_args!("{target}: {why}: {}", unusable.details));
                 }
             }
         }
         Verdict::declined(format!("Unable to queue message ({why}) (#4.4.1)"))
     }
 
+    /// What came of the message over the connection that was kept; None: there is none any more, and
+    /// nobody has seen the text of the message.
+    fn over_kept(&self, session: &Session, targets: &[Target], until: Instant) -> Option<Outcome> {
+        let mut open = self.kept.get(targets, until)?;
+        let target = &open.target;
+        session.log(Level::Info, format_args!("forwarding to {target}, which is connected still"));
+        let call = Outside::begin(self.protocol.word());
+        let outcome = open.client.deliver(session);
+        session.end_outside(call, &outcome.known());
+        if outcome.is_untouched {
+            session.log(Level::Info, "that connection has ended; a new one is made");
+            return None;
+        }
+        let before = open.messages();
+        self.kept.put(open.client, &open.target, before);
+        Some(outcome)
+    }
+
     fn reach(
         &self,
         session: &Session,
-        endpoint: &Endpoint,
+        target: &Target,
         name: &str,
         until: Instant,
     ) -> Result<Client, Unusable> {
-        let mut client = match self.meet(session, endpoint, name, until, true) {
+        let mut client = match self.meet(session, target, name, until, true) {
             // That connection is lost, so it is another one that is not encrypted.
             Err(Unusable { what, details, may_be_clear: true }) => {
-                session.log(
-                    Level::Notice,
-                    format_args!("{endpoint}: in the clear: {what}: {details}"),
-                );
-                self.meet(session, endpoint, name, until, false)?
+                let text = format!("{target}: in the clear: {what}: {details}");
+                session.log(Level::Notice, text);
+                self.meet(session, target, name, until, false)?
             }
             met => met?,
         };
@@ -90,60 +130,95 @@ impl Backend {
     fn meet(
         &self,
         session: &Session,
-        endpoint: &Endpoint,
+        target: &Target,
         name: &str,
         until: Instant,
         may_encrypt: bool,
     ) -> Result<Client, Unusable> {
         let unusable = |what| move |error: io::Error| Unusable::new(what, error);
-        let wire = Wire::connect(endpoint, until);
+        let wire = Wire::connect(&target.endpoint, until);
         let wire = wire.map_err(unusable("the back end cannot be reached"))?;
-        let mode = if may_encrypt { self.security.mode(endpoint, &wire) } else { Mode::No };
-        let mut client = Client { wire, protocol: self.protocol, offers: vec![] };
         let no_tls = "the back end cannot be spoken to under TLS";
-        if mode == Mode::First {
-            self.encrypt(session, endpoint, mode, &mut client).map_err(unusable(no_tls))?;
+        let handshake = match may_encrypt {
+            true => self.handshake(target, &wire).map_err(unusable(no_tls))?,
+            false => None,
+        };
+        let mut client = Client::new(wire, self.protocol, target.to_string());
+        if let Some(first) = handshake.as_ref().filter(|how| how.mode == Mode::First) {
+            first.make(session, target, &mut client).map_err(unusable(no_tls))?;
         }
         let greeting = client.reply().map_err(unusable("the back end does not greet"))?;
         greeting.or_unusable("the back end refused the connection")?;
         client.greet(name)?;
-        if !matches!(mode, Mode::May | Mode::Must) {
-            return Ok(client);
-        }
+        let Some(how) = handshake.filter(|how| how.mode != Mode::First) else { return Ok(client) };
         if client.offer("STARTTLS").is_none() {
-            let details = "'tls must' is an argument of the plugin";
-            let refused = Unusable::new("the back end does not offer STARTTLS", details);
-            return if mode == Mode::May { Ok(client) } else { Err(refused) };
+            let refused = Unusable::new("the back end does not offer STARTTLS", how.why);
+            return if how.mode == Mode::May { Ok(client) } else { Err(refused) };
         }
         // RFC 3207 4.2: what was said in the clear is forgotten, the offers included.
         let secured = client
             .ask("STARTTLS")
             .map_err(unusable("the back end does not answer"))
             .and_then(|reply| reply.or_unusable("STARTTLS failed"))
-            .and_then(|_| {
-                self.encrypt(session, endpoint, mode, &mut client).map_err(unusable(no_tls))
-            })
+            .and_then(|_| how.make(session, target, &mut client).map_err(unusable(no_tls)))
             .and_then(|()| client.greet(name));
         match secured {
             Ok(()) => Ok(client),
-            Err(why) => Err(Unusable { may_be_clear: mode == Mode::May, ..why }),
+            Err(why) => Err(Unusable { may_be_clear: how.mode == Mode::May, ..why }),
         }
     }
 
-    fn encrypt(
-        &self,
-        session: &Session,
-        endpoint: &Endpoint,
-        mode: Mode,
-        client: &mut Client,
-    ) -> io::Result<()> {
-        let Endpoint::Tcp { host, .. } = endpoint else { return Ok(()) };
+    /// How the connection is encrypted; None: not at all.
+    fn handshake(&self, target: &Target, wire: &Wire) -> io::Result<Option<Handshake>> {
+        let sure = |config: &Arc<ClientConfig>, why, assurance| {
+            Ok(Some(Handshake { mode: Mode::Must, config: config.clone(), why, assurance }))
+        };
+        match &target.proof {
+            Proof::Arguments => {}
+            Proof::Dane(records, domain) => {
+                let names = [target.host(), domain];
+                let config = described(records.clone(), &names).map_err(io::Error::other)?;
+                return sure(&config, "its DANE records want TLS", "verified by DANE");
+            }
+            Proof::Encrypted => {
+                let config = self.security.unverified();
+                return sure(config, "its DANE records want TLS", "not verified");
+            }
+            Proof::Sts => {
+                let config = self.security.config(Mode::Must);
+                let config = config.ok_or_else(|| io::Error::other("no roots"))?;
+                return sure(config, "its MTA-STS policy wants TLS", "verified by MTA-STS");
+            }
+        }
+        let mode = self.security.mode(&target.endpoint, wire);
+        if mode == Mode::No {
+            return Ok(None);
+        }
         let config = self.security.config(mode).ok_or_else(|| io::Error::other("no roots"))?;
-        let tls = Tls::new(config, host)?;
+        let assurance = if mode == Mode::May { "not verified" } else { "verified" };
+        let why = "'tls must' is an argument of the plugin";
+        Ok(Some(Handshake { mode, config: config.clone(), why, assurance }))
+    }
+}
+
+/// How a connection is encrypted.
+struct Handshake {
+    mode: Mode,
+    config: Arc<ClientConfig>,
+    /// Why it has to be.
+    why: &'static str,
+    /// What is known of the server then.
+    assurance: &'static str,
+}
+
+impl Handshake {
+    fn make(&self, session: &Session, target: &Target, client: &mut Client) -> io::Result<()> {
+        let tls = Tls::new(&self.config, target.host())?;
         let until = client.wire.within(HANDSHAKE);
         client.wire.encrypt(tls, until)?;
+        client.assurance = self.assurance;
         if let Some(tls) = client.wire.tls() {
-            session.log(Level::Info, format_args!("{endpoint}: {tls}"));
+            session.log(Level::Info, format_args!("{target}: {tls}, {}", self.assurance));
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ pub(super) struct Outcome {
     lost: Option<io::Error>,
     /// For recipients, by their places, of whom there is more to be said than that.
     each: Vec<(usize, Verdict)>,
+    /// Did the connection end before any of the text was sent?
+    pub(super) is_untouched: bool,
 }
 
 impl Outcome {
@@ -57,13 +59,16 @@ impl Client {
     /// Hands the message over, and says what the server made of it.
     pub(super) fn deliver(&mut self, session: &Session) -> Outcome {
         let mut outcome = Outcome::default();
+        self.has_text = false;
         let verdict = self.try_deliver(session, &mut outcome.each).unwrap_or_else(|error| {
+            self.is_sound = false;
             session.log(Level::Error, format_args!("while the message was handed over: {error}"));
             let verdict = lost(&error);
             outcome.lost = Some(error);
             verdict
         });
-        Outcome { verdict: Some(verdict), ..outcome }
+        let is_untouched = !self.is_sound && !self.has_text;
+        Outcome { verdict: Some(verdict), is_untouched, ..outcome }
     }
 
     /// `each`: what is known of recipients when the client has an answer for each, in LMTP.
@@ -112,6 +117,8 @@ impl Client {
         }
         let go_ahead = self.ask("DATA")?;
         if go_ahead.code != 354 {
+            // A server that takes no text has not to be in the middle of one.
+            self.is_sound &= !go_ahead.is_ok();
             session.log(Level::Notice, format_args!("DATA refused: {}", go_ahead.shown()));
             return Ok(go_ahead.refusal());
         }
@@ -119,11 +126,12 @@ impl Client {
             return self.last_words(session, error);
         }
         if self.protocol == Protocol::Smtp {
-            return Ok(of_message(session, &Reply::read(&mut self.wire, END)?));
+            let reply = self.reply_within(END)?;
+            return Ok(self.of_message(session, &reply));
         }
         let mut replies = vec![];
         for endpoint in &taken {
-            let reply = Reply::read(&mut self.wire, END)?;
+            let reply = self.reply_within(END)?;
             if is_for_each {
                 each.push((*endpoint, of_one(&reply)));
             }
@@ -135,7 +143,8 @@ impl Client {
         let refusal = after_data(&recipients, &replies);
         let delivered = replies.iter().find(|reply| reply.is_ok());
         if let Some(reply) = delivered {
-            session.log(Level::Info, format_args!("delivered: {}", reply.shown()));
+            let shown = self.shown();
+            session.log(Level::Info, format_args!("delivered: {} ({shown})", reply.shown()));
         }
         Ok(match (refusal, delivered) {
             (Some(refusal), None) => refusal,
@@ -213,6 +222,7 @@ impl Client {
 
     /// Sends the message and its end.
     fn send(&mut self, transaction: &Transaction) -> io::Result<()> {
+        self.has_text = true;
         self.wire.stop_at_input(true);
         let out = BufWriter::with_capacity(CHUNK, &mut self.wire);
         let mut lines = CrlfLines::new(Dots::new(out));
@@ -227,20 +237,22 @@ impl Client {
         if !is_closed(&error) {
             return Err(error);
         }
+        self.is_sound = false;
         let reply = Reply::read(&mut self.wire, LAST_WORDS).map_err(|_| error)?;
         session.log(Level::Notice, format_args!("refused half way: {}", reply.shown()));
         Ok(reply.refusal())
     }
-}
 
-/// What the only final reply of SMTP means for the client.
-fn of_message(session: &Session, reply: &Reply) -> Verdict {
-    if !reply.is_ok() {
-        session.log(Level::Notice, format_args!("refused: {}", reply.shown()));
-        return reply.refusal();
+    /// What the only final reply of SMTP means for the client.
+    fn of_message(&self, session: &Session, reply: &Reply) -> Verdict {
+        let (said, shown) = (reply.shown(), self.shown());
+        if !reply.is_ok() {
+            session.log(Level::Notice, format_args!("refused: {said} ({shown})"));
+            return reply.refusal();
+        }
+        session.log(Level::Info, format_args!("finished queueing: {said} ({shown})"));
+        Verdict::ok(format!("queued as {}", reply.last_word()))
     }
-    session.log(Level::Info, format_args!("finished queueing: {}", reply.shown()));
-    Verdict::ok(format!("queued as {}", reply.last_word()))
 }
 
 /// What a final reply means for its recipient.

@@ -36,8 +36,8 @@ impl Backend {
     ) -> Result<Option<Reply>, Silence> {
         let name = session.me();
         let mut silence = Silence { why: "no server", is_down: true };
-        for (endpoint, end) in turns(&self.endpoints, until) {
-            let reply = match self.reach(session, endpoint, &name, end) {
+        for (target, end) in turns(&self.targets(), until) {
+            let reply = match self.reach(session, target, &name, end) {
                 Ok(mut client) => {
                     silence.is_down = false;
                     client.wire.set_end(until);
@@ -48,12 +48,12 @@ impl Backend {
             match reply {
                 Ok(reply) => {
                     let shown = reply.as_ref().map_or("no SMTPUTF8".to_owned(), Reply::shown);
-                    session.log(Level::Debug, format_args!("{endpoint}: {recipient}: {shown}"));
+                    session.log(Level::Debug, format_args!("{target}: {recipient}: {shown}"));
                     return Ok(reply);
                 }
                 Err(Unusable { what, details, .. }) => {
                     silence.why = what;
-                    session.log(Level::Error, format_args!("{endpoint}: {what}: {details}"));
+                    session.log(Level::Error, format_args!("{target}: {what}: {details}"));
                 }
             }
         }

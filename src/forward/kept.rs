@@ -1,0 +1,261 @@
+//! A connection that is kept for the next message: each worker has one at most.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, Rest};
+
+use super::Client;
+use super::target::Target;
+
+/// How long a connection is kept without a message, where the arguments do not say.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The connection that is kept, and its limits.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// How many messages go over one connection; it is kept where that is more than one.
+    messages: u32,
+    idle: Duration,
+    open: RefCell<Option<Open>>,
+}
+
+/// A connection, over which nothing is going on.
+pub(super) struct Open {
+    pub(super) client: Client,
+    pub(super) target: Target,
+    /// How many messages it has had.
+    messages: u32,
+    since: Instant,
+}
+
+impl Kept {
+    /// Takes the arguments `keep` and `idle`.
+    ///
+    /// # Errors
+    /// One of them is no number, or `idle` has nothing to do.
+    pub(crate) fn take(args: &mut Args) -> Result<Kept> {
+        let mut number = |name: &str| -> Result<Option<u32>> {
+            let Some(word) = args.take_named(name)? else { return Ok(None) };
+            let number = word.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+            number.map(Some).ok_or_else(|| Error::value(name, &word, "1 or more"))
+        };
+        let (messages, idle) = (number("keep")?, number("idle")?);
+        if messages.is_none() && idle.is_some() {
+            return Err(Error::new("the argument idle is for connections that are kept: 'keep'"));
+        }
+        let idle = idle.map_or(IDLE, |seconds| Duration::from_secs(seconds.into()));
+        Ok(Kept { messages: messages.unwrap_or(1), idle, open: RefCell::default() })
+    }
+
+    /// Are connections kept?
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.messages > 1
+    }
+
+    /// Takes the connection out if it leads to one of `targets`, and the server still listens.  One that
+    /// is of no use is closed.
+    pub(super) fn get(&self, targets: &[Target], until: Instant) -> Option<Open> {
+        let mut open = self.open.take()?;
+        open.client.wire.set_end(until);
+        if targets.contains(&open.target) && open.since.elapsed() < self.idle {
+            return open.client.starts_anew().then_some(open);
+        }
+        open.client.quit();
+        None
+    }
+
+    /// Keeps a connection that had a message, or closes it.
+    pub(super) fn put(&self, client: Client, target: &Target, before: u32) {
+        let messages = before + 1;
+        if client.is_sound && messages < self.messages {
+            let (target, since) = (target.clone(), Instant::now());
+            self.open.replace(Some(Open { client, target, messages, since }));
+        } else {
+            client.quit();
+        }
+    }
+
+    /// Closes it when it was kept long enough, or the process ends; how long it may stay.
+    pub(super) fn rest(&self, rest: Rest) -> Option<Duration> {
+        let open = self.open.take()?;
+        let left = self.idle.saturating_sub(open.since.elapsed());
+        if rest == Rest::Waits && !left.is_zero() {
+            self.open.replace(Some(open));
+            return Some(left);
+        }
+        let mut client = open.client;
+        client.wire.set_end(Instant::now() + super::FAREWELL);
+        client.quit();
+        None
+    }
+}
+
+impl Open {
+    /// How many messages it has had.
+    pub(super) fn messages(&self) -> u32 {
+        self.messages
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("messages", &self.messages).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::{Peer, unable};
+    use crate::hook::{Hook, Verdict};
+    use crate::testing::Trial;
+
+    const HELLO: &str = "+ 220 p\n- EHLO mx.test\n+ 250 p\n";
+    const MAIL: &str =
+        "- MAIL FROM:<a@example.net>\n+ 250 ok\n- RCPT TO:<b@example.com>\n+ 250 ok\n";
+    const DATA: &str = "- DATA\n+ 354 go\n*\n";
+    const ANEW: &str = "- RSET\n+ 250 ok\n";
+    const QUIT: &str = "- QUIT\n+ 221 bye\n";
+
+    /// What comes of so many messages, one after the other, with a back end that follows `script`, and
+    /// the text that it has kept.
+    fn forward(count: usize, arguments: &str, script: &str) -> (Vec<Verdict>, String, String) {
+        let peer = Peer::start(script);
+        let line = format!("queue/smtp-forward 127.0.0.1 {} {arguments}", peer.port);
+        let mut trial = Trial::new(&line, &[("me", "mx.test")]);
+        let mut send = |number| {
+            trial.mail("<a@example.net>");
+            trial.session.transaction.set_recipients(vec![]);
+            trial.rcpt("<b@example.com>");
+            trial.message(&format!("Subject: {number}\n\n"));
+            trial.plain(Hook::Queue)
+        };
+        let verdicts = (1..=count).map(&mut send).collect();
+        let kept = String::from_utf8(peer.end()).unwrap();
+        let subjects = kept.lines().filter_map(|line| line.strip_prefix("Subject: "));
+        (verdicts, subjects.collect::<Vec<_>>().join(" "), trial.log())
+    }
+
+    fn all(count: usize) -> Vec<Verdict> {
+        vec![Verdict::ok("queued as ok"); count]
+    }
+
+    #[test]
+    fn so_many_messages_go_over_one_connection() {
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        let script = format!("{HELLO}{one}{ANEW}{one}{ANEW}{one}{QUIT}close\n{HELLO}{one}");
+        let (verdicts, subjects, log) = forward(4, "keep 3 idle 1000", &script);
+        assert_eq!((verdicts, &*subjects), (all(4), "1 2 3 4"), "{log}");
+        assert_eq!(log.matches("which is connected still").count(), 2, "{log}");
+        // Without the argument none is kept.
+        let (verdicts, ..) = forward(1, "", &format!("{HELLO}{one}{QUIT}"));
+        assert_eq!(verdicts, all(1));
+    }
+
+    #[test]
+    fn a_connection_that_has_ended_is_noticed_before_the_message_is_sent() {
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        for between in [
+            "close\n".to_owned(),
+            "- RSET\nclose\n".into(),
+            "- RSET\n+ 421 too long\nclose\n".into(),
+            "- RSET\n+ 500 what?\nclose\n".into(),
+            format!("{ANEW}- MAIL FROM:<a@example.net>\nclose\n"),
+            format!("{ANEW}- MAIL FROM:<a@example.net>\n+ 421 too long\nclose\n"),
+            format!("{ANEW}{MAIL}- DATA\nclose\n"),
+            format!("{ANEW}{MAIL}- DATA\n+ 421 too long\nclose\n"),
+            // What was said meanwhile: the reply is none to RSET.
+            "+ 421 too long\nclose\n".into(),
+        ] {
+            let script = format!("{HELLO}{one}{between}{HELLO}{one}");
+            let (verdicts, subjects, log) = forward(2, "keep 9", &script);
+            assert_eq!((verdicts, &*subjects), (all(2), "1 2"), "{between}: {log}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_which_the_text_was_sent_is_not_sent_twice() {
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        let script = format!("{HELLO}{one}{ANEW}{MAIL}{DATA}close\n");
+        let (verdicts, subjects, _) = forward(2, "keep 9", &script);
+        let lost = unable("the back end closed the connection", "4.4.2");
+        assert_eq!((&verdicts[1], &*subjects), (&lost, "1 2"));
+    }
+
+    #[test]
+    fn refusals_leave_the_connection_and_breaks_do_not() {
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        let refused = "- MAIL FROM:<a@example.net>\n+ 550 no\n";
+        let nobody = "- MAIL FROM:<a@example.net>\n+ 250 ok\n- RCPT TO:<b@example.com>\n+ 550 no\n";
+        let spam = format!("{MAIL}{DATA}+ 554 no\n");
+        for first in [refused, nobody, &spam] {
+            let script = format!("{HELLO}{first}{ANEW}{one}");
+            let (verdicts, _, log) = forward(2, "keep 9", &script);
+            assert!(verdicts[0].code().is_deny() && verdicts[1] == all(1)[0], "{first}: {log}");
+        }
+        let leaves = format!("{MAIL}{DATA}+ 421 bye\n{QUIT}close\n");
+        let (verdicts, ..) = forward(2, "keep 9", &format!("{HELLO}{leaves}{HELLO}{one}"));
+        assert!(verdicts[0].code().is_deny() && verdicts[1] == all(1)[0]);
+    }
+
+    #[test]
+    fn it_is_closed_when_its_time_is_over_or_the_process_ends() {
+        for (idle, rest) in [(0, Rest::Waits), (1000, Rest::Ends)] {
+            let peer = Peer::start(&format!("{HELLO}{QUIT}"));
+            let endpoint = crate::net::Endpoint::Tcp { host: "127.0.0.1".into(), port: peer.port };
+            let until = Instant::now() + Duration::from_secs(60);
+            let wire = crate::net::Wire::connect(&endpoint, until).unwrap();
+            let mut client = Client::new(wire, crate::forward::Protocol::Smtp, String::new());
+            client.reply().unwrap();
+            client.hello("mx.test").unwrap();
+            let idle = Duration::from_secs(idle);
+            let kept = Kept { messages: 9, idle, open: RefCell::default() };
+            let target = Target::named(endpoint);
+            kept.put(client, &target, 1);
+            if !idle.is_zero() {
+                assert!(kept.rest(Rest::Waits).is_some());
+            }
+            assert_eq!(kept.rest(rest), None);
+            peer.end();
+            assert!(kept.get(&[target], until).is_none());
+        }
+    }
+
+    #[test]
+    fn one_that_leads_elsewhere_is_closed() {
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        let first = Peer::start(&format!("{HELLO}{one}{QUIT}"));
+        let second = Peer::start(&format!("{HELLO}{one}"));
+        let routes = |port| format!("example.com:[127.0.0.1]:{port}");
+        let files = [("me", "mx.test"), ("smtproutes", &*routes(first.port))];
+        let mut trial =
+            Trial::new("queue/smtp-forward smtproutes dane no mta_sts no keep 9", &files);
+        for port in [first.port, second.port] {
+            trial.set_config("smtproutes", &routes(port));
+            trial.mail("<a@example.net>");
+            trial.session.transaction.set_recipients(vec![]);
+            trial.rcpt("<b@example.com>");
+            trial.message("Subject: x\n\n");
+            assert_eq!(trial.plain(Hook::Queue), all(1)[0], "{}", trial.log());
+        }
+        first.end();
+        second.end();
+    }
+
+    #[test]
+    fn wrong_arguments_stop_the_start() {
+        for (arguments, error) in [
+            ("keep 0", "argument keep has the value '0' (expected: 1 or more)"),
+            ("keep many", "argument keep has the value 'many' (expected: 1 or more)"),
+            ("keep 5 idle 0", "argument idle has the value '0' (expected: 1 or more)"),
+            ("idle 5", "the argument idle is for connections that are kept: 'keep'"),
+            ("keep 5 xclient", "a connection is for one client with xclient, and cannot be kept"),
+        ] {
+            let line = format!("queue/smtp-forward 127.0.0.1 {arguments}");
+            let found = Trial::load(&line, &[]).err().unwrap().to_string();
+            assert!(found.ends_with(error), "{found}");
+        }
+    }
+}
