@@ -2,6 +2,7 @@
 //! function panics where something is wrong.
 
 mod authentication_results;
+mod exchange;
 mod input;
 mod origin;
 
@@ -33,12 +34,13 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 21] = [
+pub const TARGETS: [(&str, Run); 24] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
     ("command", command),
     ("config", config),
+    ("dane", exchange::dane),
     ("dkim", origin::dkim),
     ("dmarc", origin::dmarc),
     ("dns", origin::dns),
@@ -46,6 +48,7 @@ pub const TARGETS: [(&str, Run); 21] = [
     ("header", header),
     ("line", line),
     ("message", message),
+    ("mta_sts", exchange::mta_sts),
     ("perl", perl),
     ("proxy", proxy),
     ("qmail_deliverable", crate::plugins::qmail_deliverable::read_answer),
@@ -53,6 +56,7 @@ pub const TARGETS: [(&str, Run); 21] = [
     ("rspamd", rspamd),
     ("scram", scram),
     ("session", session),
+    ("smtproutes", exchange::smtproutes),
     ("spf", origin::spf),
     ("text", origin::parts),
 ];

@@ -187,7 +187,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::forward::{Backend, ByDomain, Kept, Protocol, STS_TABLE, Sts, explain_sts};
 use crate::hook::{Ability, Args, Hooks};
-use crate::net::{Endpoint, Security};
+use crate::net::{Endpoint, Mode, Security};
 
 /// In the place of a server: each recipient's way by its domain.
 const BY_DOMAIN: &str = "smtproutes";
@@ -219,7 +219,7 @@ fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let (dane, sts) = (switch("dane")?, switch("mta_sts")?);
     let mut words = args.positional();
     words.remove(0);
-    let (security, roots) = Security::take_verifying(&mut words, hooks.config())?;
+    let security = Security::take_verifying(&mut words, hooks.config())?;
     if security.is_first() {
         return Err(Error::new("'tls first' is for servers that are named, not for smtproutes"));
     }
@@ -230,9 +230,10 @@ fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
         hooks.can(Ability::Dsn);
     }
     let is_off = security.is_off();
+    let tls = security.config(Mode::Must).filter(|_| sts && !is_off);
+    let sts = tls.cloned().map(Sts::new);
     let (endpoints, protocol, xclient) = (vec![], Protocol::Smtp, false);
     let backend = Backend { endpoints, protocol, xclient, dsn, security, kept };
-    let sts = (sts && !is_off).then(|| Sts::new(roots));
     if sts.is_some() {
         hooks.keeps(STS_TABLE, explain_sts);
     }

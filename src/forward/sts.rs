@@ -7,9 +7,10 @@ pub(crate) use policy::{Mode, Policy, read_any};
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
+use rustls::ClientConfig;
 
 use crate::dns::{Answer, Dns, Kind, Question};
 use crate::hook::Session;
@@ -34,14 +35,14 @@ const REST: Duration = Duration::from_secs(300);
 /// What fetches policies.
 #[derive(Debug)]
 pub(crate) struct Sts {
-    roots: Vec<CertificateDer<'static>>,
+    tls: Arc<ClientConfig>,
     port: u16,
 }
 
 impl Sts {
-    /// Believes web servers that have certificates of the authorities `roots`.
-    pub(crate) fn new(roots: Vec<CertificateDer<'static>>) -> Sts {
-        Sts { roots, port: 443 }
+    /// Believes web servers that `tls` does.
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Sts {
+        Sts { tls, port: 443 }
     }
 
     /// The policy that holds for `domain`; None where there is none, or none that can be had: then its
@@ -87,7 +88,7 @@ impl Sts {
         let until = session.deadline().min(Instant::now() + FETCH);
         let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
         let url = format!("https://{host}{port}/.well-known/mta-sts.txt");
-        let page = Http::at(&self.roots, addresses).get(&url, LARGEST, until)?;
+        let page = Http::found(self.tls.clone(), addresses)?.get(&url, LARGEST, until)?;
         if page.status != 200 {
             return Err(io::Error::other(format!("{} {}", page.status, page.reason)));
         }
@@ -118,7 +119,6 @@ pub(crate) fn explain(kept: &Kept) -> String {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::sync::Arc;
     use std::thread::{self, JoinHandle};
 
     use rustls::pki_types::PrivateKeyDer;
@@ -159,7 +159,10 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
-        (Sts { roots: vec![made.cert.der().clone()], port }, server)
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), made.cert.pem()).unwrap();
+        let tls = crate::net::verified(Some(ca.path().into())).unwrap();
+        (Sts { tls, port }, server)
     }
 
     fn ok(mode: &str) -> String {

@@ -70,7 +70,7 @@ pub(super) fn results(input: &[u8]) {
 
 /// An answer: it has records of the kind that was asked for, or none.
 pub(super) fn dns(input: &[u8]) {
-    for kind in [Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Ptr, Kind::Ns] {
+    for kind in [Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Ptr, Kind::Ns, Kind::Tlsa] {
         let answer = read_any(input, &Question::new("example.com", kind));
         let Some(Answer::Found { records, .. }) = answer else { continue };
         assert!(!records.is_empty());
@@ -81,6 +81,7 @@ pub(super) fn dns(input: &[u8]) {
             Record::Txt(_) => kind == Kind::Txt,
             Record::Ptr(_) => kind == Kind::Ptr,
             Record::Ns(_) => kind == Kind::Ns,
+            Record::Tlsa(_) => kind == Kind::Tlsa,
         };
         assert!(records.iter().all(is_right), "{kind:?} {records:?}");
     }

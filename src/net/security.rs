@@ -80,18 +80,12 @@ impl Security {
         Security::new(words, config, None, false)
     }
 
-    /// The same for a plugin that has servers whose certificates count whatever `tls` says; and the
-    /// authorities that are believed in.
+    /// The same for a plugin that has servers whose certificates count whatever `tls` says.
     ///
     /// # Errors
     /// As [`Security::take`].
-    pub(crate) fn take_verifying(
-        words: &mut Vec<&str>,
-        config: &Config,
-    ) -> Result<(Security, Vec<CertificateDer<'static>>)> {
-        let ca = take(&mut words.clone(), "ca")?.map(|file| file_named(file, config));
-        let security = Security::new(words, config, None, true)?;
-        Ok((security, roots(ca.as_deref())?))
+    pub(crate) fn take_verifying(words: &mut Vec<&str>, config: &Config) -> Result<Security> {
+        Security::new(words, config, None, true)
     }
 
     fn new(
