@@ -3,6 +3,9 @@
 // Postfix's smtp-sink, and qpsmtpd itself.
 mod smtp;
 
+// queue/smtp-forward by domain.
+mod by_domain;
+
 // Dovecot.
 mod lmtp;
 

@@ -1,7 +1,7 @@
 //! Who sent a message: daemons that sign, hand on and check, and the name servers that they ask.
 
 // The name servers of the tests.
-mod servers;
+pub(crate) mod servers;
 
 // What one daemon signs or seals, the next one checks.
 mod chain;

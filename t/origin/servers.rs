@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::AnswerBuilder;
 use domain::base::{Message, MessageBuilder, Name, Ttl};
-use domain::rdata::{A, Mx, Ptr, Txt};
+use domain::rdata::{A, Aaaa, Mx, Ptr, Tlsa, Txt};
 use nix::unistd::User;
 use qpsmtpd::dns::{Answer, Dns, Kind, Question, Record, Table};
 
 use crate::harness::{Config, Log, Process, deb, free_port};
 
 /// A TXT record: its name and its strings.
-pub(super) type Text = (String, Vec<String>);
+pub(crate) type Text = (String, Vec<String>);
 
 /// Debian's dnsmasq with these records, and nobody else to ask.
-pub(super) fn dnsmasq(port: u16, records: &[Text]) -> Process {
+pub(crate) fn dnsmasq(port: u16, records: &[Text]) -> Process {
     let mut command = Command::new(deb::program("dnsmasq").unwrap());
     let user = User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-"]);
@@ -34,7 +34,7 @@ pub(super) fn dnsmasq(port: u16, records: &[Text]) -> Process {
 }
 
 /// Debian's unbound with these records, and nobody else to ask.
-pub(super) fn unbound(port: u16, records: &[Text], config: &Config) -> Process {
+pub(crate) fn unbound(port: u16, records: &[Text], config: &Config) -> Process {
     let mut text = format!(
         "server:\n directory: \"\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n \
          use-syslog: no\n do-daemonize: no\n verbosity: 1\n interface: 127.0.0.1@{port}\n \
@@ -60,17 +60,17 @@ fn started(command: Command, says: &str) -> Process {
 }
 
 /// A question that a [`NameServer`] was asked.
-pub(super) struct Asked {
-    pub(super) octets: Vec<u8>,
-    pub(super) question: Question,
-    pub(super) by_tcp: bool,
+pub(crate) struct Asked {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) question: Question,
+    pub(crate) by_tcp: bool,
 }
 
 /// A server by UDP, and by TCP at the same port unless that is refused.  What it answers, a script
 /// says: datagrams, or what is written to the connection piece by piece; after no piece at all the
 /// connection stays open.
-pub(super) struct NameServer {
-    pub(super) address: SocketAddr,
+pub(crate) struct NameServer {
+    pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
     /// From which ports it was asked by UDP.
     ports: Arc<Mutex<BTreeSet<u16>>>,
@@ -78,7 +78,7 @@ pub(super) struct NameServer {
 
 impl NameServer {
     /// A server that answers by UDP only.
-    pub(super) fn without_tcp(
+    pub(crate) fn without_tcp(
         script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + 'static,
     ) -> NameServer {
         let udp = at_free_port();
@@ -101,7 +101,7 @@ impl NameServer {
     }
 
     /// A server by UDP and TCP.
-    pub(super) fn new(
+    pub(crate) fn new(
         script: impl Fn(&Asked) -> Vec<Vec<u8>> + Clone + Send + 'static,
     ) -> NameServer {
         let server = NameServer::without_tcp(script.clone());
@@ -132,17 +132,17 @@ impl NameServer {
     }
 
     /// A server that takes questions and never answers.
-    pub(super) fn silent() -> NameServer {
+    pub(crate) fn silent() -> NameServer {
         NameServer::new(|_| Vec::new())
     }
 
     /// How often somebody waited for it: what is asked at once has a port of its own.
-    pub(super) fn waits(&self) -> usize {
+    pub(crate) fn waits(&self) -> usize {
         self.ports.lock().unwrap().len()
     }
 
     /// What it was asked so far: `A www.example`, or `A www.example by TCP`.
-    pub(super) fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 }
@@ -167,6 +167,7 @@ impl Asked {
             Rtype::TXT => Kind::Txt,
             Rtype::PTR => Kind::Ptr,
             Rtype::NS => Kind::Ns,
+            Rtype::TLSA => Kind::Tlsa,
             other => panic!("{other} was asked for"),
         };
         let question = Question::new(&asked.qname().to_string(), kind);
@@ -174,7 +175,7 @@ impl Asked {
     }
 
     /// An answer that a good server would give: with that code, and what `fill` puts in.
-    pub(super) fn reply(
+    pub(crate) fn reply(
         &self,
         code: Rcode,
         fill: impl FnOnce(&mut AnswerBuilder<Vec<u8>>),
@@ -187,13 +188,15 @@ impl Asked {
     }
 
     /// The answer of a table.
-    pub(super) fn of_table(&self, table: &Table) -> Vec<u8> {
-        let records = match table.ask_one(self.question.clone()) {
+    pub(crate) fn of_table(&self, table: &Table) -> Vec<u8> {
+        let found = table.ask_one(self.question.clone());
+        let records = match &found {
             Answer::Nothing => return self.reply(Rcode::NXDOMAIN, |_| {}),
             Answer::Failed(_) => return self.reply(Rcode::SERVFAIL, |_| {}),
             answer => answer.records().to_vec(),
         };
         self.reply(Rcode::NOERROR, |answer| {
+            answer.header_mut().set_ad(matches!(found, Answer::Found { authentic: true, .. }));
             records.iter().for_each(|record| push(answer, self.question.name(), record));
         })
     }
@@ -208,16 +211,22 @@ impl std::fmt::Display for Asked {
 }
 
 /// A message as TCP has it: its length in front.
-pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(message.len()).unwrap();
     [&length.to_be_bytes(), message].concat()
 }
 
 /// Puts a record of that name in.
-pub(super) fn push(answer: &mut AnswerBuilder<Vec<u8>>, name: &str, record: &Record) {
+pub(crate) fn push(answer: &mut AnswerBuilder<Vec<u8>>, name: &str, record: &Record) {
     let (name, ttl) = (name_of(name), Ttl::from_secs(60));
     match record {
         Record::A(ip) => answer.push((name, Class::IN, ttl, A::new(*ip))),
+        Record::Aaaa(ip) => answer.push((name, Class::IN, ttl, Aaaa::new(*ip))),
+        Record::Tlsa(own) => {
+            let (usage, selector) = (own.usage.into(), own.selector.into());
+            let tlsa = Tlsa::new(usage, selector, own.matching.into(), own.data.as_slice());
+            answer.push((name, Class::IN, ttl, tlsa))
+        }
         Record::Mx(preference, host) => {
             answer.push((name, Class::IN, ttl, Mx::new(*preference, name_of(host))))
         }
@@ -231,6 +240,6 @@ pub(super) fn push(answer: &mut AnswerBuilder<Vec<u8>>, name: &str, record: &Rec
     .unwrap();
 }
 
-pub(super) fn name_of(text: &str) -> Name<Vec<u8>> {
-    text.parse().unwrap()
+pub(crate) fn name_of(text: &str) -> Name<Vec<u8>> {
+    if text.is_empty() { Name::root_vec() } else { text.parse().unwrap() }
 }
