@@ -60,6 +60,7 @@ impl Plugins {
             Hook::Logging => self.loggers.iter().map(|(_, handler)| handler.plugin).collect(),
             Hook::PostFork => ids(&self.forks),
             Hook::PreConnection => ids(&self.incoming),
+            Hook::Rcpt => [ids(&self.handlers[hook as usize]), ids(&self.onward)].concat(),
             _ => ids(&self.handlers[hook as usize]),
         };
         all.into_iter().filter(move |plugin| match hook {
