@@ -178,7 +178,7 @@ mod tests {
         };
         let table = Table::new(&format!("mta-sts.x.test A 127.0.0.1\n{record}"));
         trial.session.connection.set_resolver(Resolver::over(table));
-        trial.session.enter(0, Hook::Queue, Duration::from_secs(60));
+        trial.session.enter(0, Hook::Queue, Instant::now(), Duration::from_secs(60));
         sts.policy(&trial.session, "x.test").map(|policy| policy.mode)
     }
 
