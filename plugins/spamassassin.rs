@@ -228,6 +228,7 @@ impl Filter {
             _ => {}
         }
         let score = answer.score;
+        session.score("spamassassin", score);
         let status = format!("{kind}, {score}");
         let (refuses, limit) = match self.reject {
             Reject::Never => {

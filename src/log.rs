@@ -1,6 +1,7 @@
 //! The log: levels, one line, and where a line goes while no logging plugin is there to take it.
 
 mod clean;
+pub mod event;
 mod level;
 mod record;
 mod stderr;

@@ -122,6 +122,8 @@ table! {
         "how long a handler of a Perl plugin without the argument `timeout` may take; its Perl process is killed after that, and the client gets a temporary failure";
     LOGLEVEL: Level = "loglevel", LogLevel, Default::Is("4"), Reload,
         "what goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
+    EVENTS: &'static str = "events", Word(&["json", "all", "no"]), Default::Is("json"), AtOnce,
+        "who gets events, at LOGINFO: `json`, plugins that write the log as JSON; `all`, others, too, as lines of text; `no`, nobody; see [events.md](events.md)";
     ME: String = "me", HostName, Default::Host, AtOnce,
         "our name in greetings, Received lines and addresses without a domain";
     ME_AUTH_RESULTS: String = "me-auth-results", HostName, Default::As(ME.0), AtOnce,

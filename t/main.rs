@@ -30,6 +30,9 @@ mod virus;
 // What may be a password, and where it must not be.
 mod secrets;
 
+// The events in the log.
+mod events;
+
 // What the daemons log, and what programs that read the log make of it.
 mod logging;
 

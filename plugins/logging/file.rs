@@ -66,6 +66,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     if sink.target.starts_with('~') {
         sink.target = hooks.config().expand(&sink.target).display().to_string();
     }
+    hooks.writes_json(sink.format == Format::Json);
     let sink = RefCell::new(sink);
     hooks.logging(level, move |record| {
         let mut sink = sink.borrow_mut();

@@ -72,7 +72,9 @@ const SEVERITIES: [Severity; 8] = [
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let level = args.parsed("loglevel", Level::Warn)?;
-    let sink = RefCell::new(Sink::from_args(args)?);
+    let sink = Sink::from_args(args)?;
+    hooks.writes_json(sink.lines == log::Format::Json);
+    let sink = RefCell::new(sink);
     hooks.logging(level, move |record| {
         let mut sink = sink.borrow_mut();
         match sink.write(record) {

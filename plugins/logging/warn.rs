@@ -32,6 +32,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(1)?;
     let level = args.get(0).or(args.named("loglevel"));
     let level = level.map_or(Ok(Level::Warn), str::parse)?;
+    hooks.writes_json(format == Format::Json);
     hooks.logging(level, move |record| {
         match format {
             Format::Text => log::to_stderr(record),

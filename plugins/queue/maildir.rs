@@ -161,6 +161,7 @@ impl Maildir {
         match done {
             Ok(paths) => {
                 for path in paths {
+                    session.queued_as(path.display());
                     session.log(Level::Info, format_args!("stored as {}", path.display()));
                 }
                 queued(session)
@@ -179,6 +180,7 @@ impl Maildir {
         for (place, recipient) in session.transaction.recipients().to_vec().iter().enumerate() {
             let verdict = match self.store(session, &place_of(recipient), &[recipient]) {
                 Ok(path) => {
+                    session.queued_as(path.display());
                     session.log(Level::Info, format_args!("stored as {}", path.display()));
                     queued(session)
                 }

@@ -171,6 +171,7 @@ fn queue(session: &mut Session, endpoints: &[String], flags: i64) -> io::Result<
                 let taken = cleanup.take(&session.transaction, flags, until);
                 session.end_outside(call, &taken);
                 let (status, reason) = taken?;
+                session.queued_as(&cleanup.queue_id);
                 return Ok(verdict(session, status, &reason, &cleanup.queue_id));
             }
             Err(error) => {

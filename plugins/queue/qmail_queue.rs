@@ -171,6 +171,7 @@ fn queued(session: &Session, id: u32) -> Verdict {
     if !(message_id.starts_with('<') && message_id.ends_with('>')) {
         message_id = format!("<{message_id}>");
     }
+    session.queued_as(format_args!("{time} qp {id}"));
     Verdict::ok(format!("Queued! {time} qp {id} {message_id}"))
 }
 

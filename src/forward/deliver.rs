@@ -144,6 +144,7 @@ impl Client {
         let delivered = replies.iter().find(|reply| reply.is_ok());
         if let Some(reply) = delivered {
             let shown = self.shown();
+            session.queued_as(reply.shown());
             session.log(Level::Info, format_args!("delivered: {} ({shown})", reply.shown()));
         }
         Ok(match (refusal, delivered) {
@@ -250,6 +251,7 @@ impl Client {
             session.log(Level::Notice, format_args!("refused: {said} ({shown})"));
             return reply.refusal();
         }
+        session.queued_as(reply.last_word());
         session.log(Level::Info, format_args!("finished queueing: {said} ({shown})"));
         Verdict::ok(format!("queued as {}", reply.last_word()))
     }

@@ -251,6 +251,11 @@ impl Hooks {
         self.registered.handlers.push((Hook::Logging, Kind::Log(most, run)));
     }
 
+    /// Says whether the plugin writes the log as JSON: it gets the events in full then.
+    pub(crate) fn writes_json(&mut self, writes_json: bool) {
+        self.registered.writes_json = writes_json;
+    }
+
     /// Offers TLS: `choose` gives certificates and parameters for each client, and the core does
     /// STARTTLS, or TLS from the start on the ports of `config/tls_ports`.
     pub fn tls(

@@ -47,8 +47,23 @@ impl Plugins {
         }
     }
 
+    /// Would anybody who writes JSON keep a line of that level?
+    pub(crate) fn wants_json(&self, level: Level) -> bool {
+        let writes_json = |handler: &Handler<LogFn>| self.json_loggers.contains(&handler.plugin);
+        self.loggers().iter().any(|(most, handler)| level <= *most && writes_json(handler))
+    }
+
+    /// Hands an event to the logging plugins that write JSON, or to all.
+    pub(crate) fn write_event(&self, record: &Record<'_>, is_for_all: bool) {
+        self.write(record, &|plugin| is_for_all || self.json_loggers.contains(&plugin));
+    }
+
     /// Hands a line to the logging plugins, or to standard error where there are none.
     pub(crate) fn write_log(&self, record: &Record<'_>) {
+        self.write(record, &|_| true);
+    }
+
+    fn write(&self, record: &Record<'_>, gets_it: &dyn Fn(u16) -> bool) {
         if self.loggers().is_empty() {
             if self.stderr_level.get().is_some_and(|most| record.level <= most) {
                 log::to_stderr(record);
@@ -59,7 +74,7 @@ impl Plugins {
             return;
         }
         for (most, handler) in self.loggers() {
-            if record.level > *most {
+            if record.level > *most || !gets_it(handler.plugin) {
                 continue;
             }
             let plugin = self.loaded(handler.plugin);
@@ -90,9 +105,8 @@ impl Plugins {
             hook: hook.map(Hook::name),
             plugin: plugin.map(|plugin| &*plugin.name),
             session: "",
-            transaction: 0,
-            peer: None,
             text: &log::clean(text),
+            ..Record::default()
         });
     }
 }

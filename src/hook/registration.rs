@@ -75,6 +75,8 @@ pub(crate) struct Registration {
     pub(crate) jobs: Vec<(&'static str, Rc<JobFn>)>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
+    /// Its handlers for the log write JSON.
+    pub(crate) writes_json: bool,
     /// Lines for the log.
     pub(crate) lines: Vec<(Level, String)>,
 }
@@ -103,6 +105,7 @@ impl Plugins {
             native: None,
             perl: None,
         });
+        self.json_loggers.extend(registered.writes_json.then_some(plugin));
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);

@@ -123,7 +123,9 @@ impl Session {
                 decision = decision.map(|verdict| verdict.told_as(&last));
             }
             if tell {
-                count::decision(hook, &plugins.loaded(handler.plugin).name, &decision);
+                let name = &plugins.loaded(handler.plugin).name;
+                count::decision(hook, name, &decision);
+                self.ledger().decides(hook, name, decision.as_ref().ok());
                 self.tell(&plugins, hook, handler.plugin, &decision, &mut clock);
             }
             last = decision?;
@@ -180,6 +182,7 @@ impl Session {
         self.leave(outer);
         let begun = std::mem::replace(clock, Instant::now());
         count::time(hook, &plugin.name, *clock - begun);
+        self.ledger().took(hook, *clock - begun);
         let code = verdict_of(&decision).code();
         if hook == Hook::Queue && code == Code::Declined {
             self.outcome.each.clear();

@@ -3,6 +3,8 @@
 mod answers;
 mod config;
 mod core;
+mod events;
+mod ledger;
 mod names;
 mod origin;
 mod outside;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+pub(in crate::hook) use self::ledger::Ledger;
 use crate::config::Config;
 use crate::dns::Resolver;
 use crate::hook::handler::{
@@ -74,6 +77,7 @@ pub struct Session {
     lacks_a_value: bool,
     pub(super) following: Vec<i64>,
     since: Instant,
+    ledger: Ledger,
     early_check: Option<EarlyCheck>,
     has_pipelined_input: bool,
     may_send: bool,
@@ -88,6 +92,8 @@ pub struct Plugins {
     pub(super) incoming: Vec<Handler<IncomingFn>>,
     pub(super) forks: Vec<Handler<ForkFn>>,
     pub(super) loggers: Vec<(Level, Handler<LogFn>)>,
+    /// Who of them writes events in full.
+    pub(super) json_loggers: HashSet<u16>,
     pub(super) before_fork: Vec<BeforeFork>,
     pub(super) at_fork: Vec<LetGo>,
     pub(super) after_much_mail: Vec<LetGo>,
@@ -149,6 +155,7 @@ impl Session {
         let transaction = Transaction::new(shared.spool.clone(), threshold);
         let timeout = shared.config.setting(DNS_TIMEOUT);
         connection.set_resolver(Resolver::new(shared.config.setting(DNS_SERVERS), timeout));
+        let since = Instant::now();
         let none = vec![None; shared.plugins.handler_count()];
         Session {
             connection,
@@ -164,7 +171,8 @@ impl Session {
             outcome: Outcome::default(),
             lacks_a_value: false,
             following: vec![],
-            since: Instant::now(),
+            since,
+            ledger: Ledger::new(since),
             early_check: None,
             has_pipelined_input: false,
             may_send: false,

@@ -1,11 +1,13 @@
 //! One line of the log: what is known of it, and its two forms.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::event::Event;
 use super::level::Level;
 
 /// In which form lines of the log are written: the argument `format` of logging plugins.
@@ -48,16 +50,19 @@ pub struct Record<'a> {
     pub peer: Option<IpAddr>,
     /// What happened, without control characters.
     pub text: &'a str,
+    /// What the line is about, in more detail.
+    pub event: Option<&'a Event>,
 }
 
 impl Record<'_> {
     /// The line as qpsmtpd writes it after the process id: ` (hook) plugin: text`.
     pub fn line(&self) -> String {
+        let text = self.event.map_or(self.text.into(), |event| Cow::Owned(event.line()));
         match (self.plugin, self.hook) {
-            (Some(plugin), Some(hook)) => format!(" ({hook}) {plugin}: {}", self.text),
-            (Some(plugin), None) => format!(" {plugin}: {}", self.text),
-            (None, Some(hook)) => format!(" ({hook}) running plugin: {}", self.text),
-            (None, None) => format!(" {}", self.text),
+            (Some(plugin), Some(hook)) => format!(" ({hook}) {plugin}: {text}"),
+            (Some(plugin), None) => format!(" {plugin}: {text}"),
+            (None, Some(hook)) => format!(" ({hook}) running plugin: {text}"),
+            (None, None) => format!(" {text}"),
         }
     }
 
@@ -87,7 +92,9 @@ impl Record<'_> {
         ];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let fields: Vec<_> = fields.map(|(name, value)| format!("\"{name}\":{value}")).collect();
-        format!("{{{}}}", fields.join(","))
+        let event =
+            self.event.map_or(String::new(), |event| format!(",\"event\":{}", event.json()));
+        format!("{{{}{event}}}", fields.join(","))
     }
 }
 
@@ -104,6 +111,7 @@ mod tests {
             transaction: 0,
             peer: None,
             text: "pass",
+            event: None,
         }
     }
 

@@ -31,8 +31,10 @@ pub(crate) struct Dialogue {
     pub(crate) takes_utf8: bool,
     /// How many lines may still be secrets that a client sends though its AUTH was refused.
     pub(crate) secrets_may_follow: u8,
-    /// The code of the last reply.
-    last_code: u16,
+    /// The last reply, with a status or without.
+    last: (u16, String),
+    /// Were the log and the counts told of the message?
+    is_message_told: bool,
     closing: bool,
 }
 
@@ -69,7 +71,8 @@ impl Dialogue {
             is_lmtp: false,
             takes_utf8: false,
             secrets_may_follow: 0,
-            last_code: 0,
+            last: (0, String::new()),
+            is_message_told: false,
             closing: false,
         }
     }
@@ -140,7 +143,11 @@ impl Dialogue {
         recipients: usize,
     ) -> Result<Verdict, Answered> {
         if let Some((reply, close)) = refusal(hook, &decision, about) {
+            self.session.log_refusal(hook, reply.code(), reply.text(), about);
             self.reply_to_message(&[reply], recipients);
+            if matches!(hook, Hook::DataPostHeaders | Hook::DataPost | Hook::QueuePre) {
+                self.message_ends(false);
+            }
             if close {
                 self.disconnect();
             }
@@ -173,15 +180,36 @@ impl Dialogue {
 
     /// Adds a reply whose text is not for the log.
     pub(crate) fn send(&mut self, reply: &Reply) {
-        self.last_code = reply.code();
+        self.last.0 = reply.code();
+        reply.text().clone_into(&mut self.last.1);
         metrics::add(Metric::Replies, &[class(reply.code())], 1);
         let form = Form { enhanced: self.session.connection.is_esmtp(), utf8: self.takes_utf8 };
         reply.write(form, self.stream.out());
     }
 
-    /// The code of the reply that was given last.
-    pub(crate) fn last_code(&self) -> u16 {
-        self.last_code
+    /// A message has come, or what there is of it.
+    pub(crate) fn message_begins(&mut self) {
+        self.is_message_told = false;
+    }
+
+    /// A message has its answer, the last reply: the counts and the log are told of it, once.
+    pub(crate) fn message_ends(&mut self, is_accepted: bool) {
+        if std::mem::replace(&mut self.is_message_told, true) {
+            return;
+        }
+        let (code, text) = &self.last;
+        let result = match code / 100 {
+            _ if is_accepted => "accepted",
+            4 => "deferred",
+            _ => "refused",
+        };
+        metrics::add(Metric::Messages, &[result], 1);
+        if is_accepted {
+            let transaction = &self.session.transaction;
+            metrics::add(Metric::MessageOctets, &[], transaction.message_len());
+            metrics::add(Metric::Recipients, &[], transaction.accepted() as u64);
+        }
+        self.session.log_message(result, *code, text);
     }
 
     /// Ends the session after what has been said so far.

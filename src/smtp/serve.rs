@@ -58,6 +58,9 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     let session = &mut dialogue.session;
     let _ = session.run(Hook::PostConnection, &Call::Nothing);
     metrics::observe(Metric::SessionSeconds, &[], session.age());
+    if !matches!(done, Ok(false)) {
+        session.log_session();
+    }
     deadline::set_session("");
     if !matches!(done, Ok(false)) {
         session.log(Level::Info, format_args!("disconnect from {}", session.connection.remote_ip));
@@ -81,6 +84,7 @@ fn run(dialogue: &mut Dialogue) -> bool {
         return false;
     }
     metrics::add(Metric::Sessions, &[if dialogue.is_lmtp { "lmtp" } else { "smtp" }], 1);
+    dialogue.session.log_connection();
     let ip = dialogue.session.connection.remote_ip;
     dialogue.log(Level::Info, format_args!("connect from {ip}"));
     if !service.tls_first || starttls::is_done_first(dialogue) {
@@ -193,7 +197,9 @@ fn is_over(dialogue: &mut Dialogue, count: u64) -> bool {
 fn send_away(dialogue: &mut Dialogue) {
     let ip = dialogue.session.connection.remote_ip;
     dialogue.log(Level::Notice, format_args!("too many commands without mail from {ip}"));
-    dialogue.reply(&Reply::new(421, "4.7.0", "Too many commands without mail"));
+    let text = "Too many commands without mail";
+    dialogue.session.log_refusal(Hook::UnrecognizedCommand, 421, text, "");
+    dialogue.reply(&Reply::new(421, "4.7.0", text));
     dialogue.disconnect();
 }
 

@@ -132,6 +132,11 @@ impl Connection {
         self.remote_host = OnceCell::from(host.unwrap_or_else(|| "Unknown".into()));
     }
 
+    /// The client's host name where it was looked up before.
+    pub fn known_host(&self) -> Option<&str> {
+        self.remote_host.get().map(String::as_str)
+    }
+
     /// The client's host name by reverse look-up; `Unknown` where there is none.
     pub fn remote_host(&self) -> &str {
         self.remote_host.get_or_init(|| {

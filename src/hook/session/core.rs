@@ -75,6 +75,7 @@ impl Session {
             transaction: self.transaction.sender().map_or(0, |_| self.transactions),
             peer: Some(self.connection.remote_ip),
             text: &log::clean(&self.discreet(text.to_string())),
+            event: None,
         });
     }
 
@@ -89,12 +90,14 @@ impl Session {
     /// A transaction begins: its number, counted from 1.
     pub(crate) fn begin_transaction(&mut self) {
         self.transactions += 1;
+        self.ledger.mail = Instant::now();
     }
 
     /// Ends the transaction, `reset_transaction` hook included.
     pub(crate) fn reset_transaction(&mut self) {
         let _ = self.run(Hook::ResetTransaction, &Call::Nothing);
         self.transaction.clear();
+        self.ledger.forget_transaction();
         self.epoch += 1;
         self.results[1].fill(None);
     }

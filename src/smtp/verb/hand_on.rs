@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::hook::{Call, Code, Decision, Hook, Outcome, Verdict};
 use crate::log::Level;
-use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::refusals::refusal;
 use crate::smtp::syntax::reply::Reply;
@@ -17,35 +16,21 @@ pub(super) fn conclude(dialogue: &mut Dialogue, received: Result<(), Reply>) {
         true => dialogue.session.transaction.accepted(),
         false => 1,
     };
+    dialogue.message_begins();
     match received {
         Ok(()) => {
             // Whatever comes of it, the client has its answer.
             let is_accepted = deliver(dialogue, recipients).unwrap_or(false);
-            count(dialogue, is_accepted);
+            dialogue.message_ends(is_accepted);
         }
         Err(refused) => {
             dialogue.reply_to_message(&[refused], recipients);
-            count(dialogue, false);
+            dialogue.message_ends(false);
         }
     }
     // A client that was sent away has lost its transaction with the session.
     if !dialogue.is_closing() {
         dialogue.reset_transaction();
-    }
-}
-
-/// Counts a message that has its answer.
-fn count(dialogue: &Dialogue, is_accepted: bool) {
-    let result = match dialogue.last_code() / 100 {
-        _ if is_accepted => "accepted",
-        4 => "deferred",
-        _ => "refused",
-    };
-    metrics::add(Metric::Messages, &[result], 1);
-    if is_accepted {
-        let transaction = &dialogue.session.transaction;
-        metrics::add(Metric::MessageOctets, &[], transaction.message_len());
-        metrics::add(Metric::Recipients, &[], transaction.accepted() as u64);
     }
 }
 
@@ -80,7 +65,7 @@ fn queue(dialogue: &mut Dialogue, recipients: usize) -> bool {
             Ok(verdict) if dialogue.is_lmtp && !own.is_empty() => of_each(dialogue, verdict, &own),
             decision => vec![decision],
         };
-        answer(dialogue, &decisions, recipients);
+        answer(dialogue, &decisions, recipients, was_taken);
     }
     if dialogue.session.has(Hook::QueuePost) {
         after_queue(dialogue);
@@ -107,7 +92,7 @@ fn of_each(dialogue: &Dialogue, of_all: Verdict, own: &BTreeMap<usize, Verdict>)
 }
 
 /// Answers with what comes of the decisions: one about all recipients, or one about each.
-fn answer(dialogue: &mut Dialogue, decisions: &[Decision], recipients: usize) {
+fn answer(dialogue: &mut Dialogue, decisions: &[Decision], recipients: usize, was_taken: bool) {
     let outcomes = decisions.iter().map(|decision| {
         refusal(Hook::Queue, decision, "").unwrap_or_else(|| {
             let verdict = decision.as_ref().map(|verdict| (verdict.code(), verdict.text()));
@@ -124,6 +109,7 @@ fn answer(dialogue: &mut Dialogue, decisions: &[Decision], recipients: usize) {
     });
     let (replies, closes): (Vec<Reply>, Vec<bool>) = outcomes.unzip();
     dialogue.reply_to_message(&replies, recipients);
+    dialogue.message_ends(was_taken);
     if closes.contains(&true) {
         dialogue.disconnect();
     }

@@ -158,6 +158,7 @@ pub(super) fn refuse_with<T>(
     reply: &Reply,
     why: &str,
 ) -> Result<T, Answered> {
+    dialogue.session.log_refusal(Hook::Auth, reply.code(), why, "");
     dialogue.send(reply);
     count(dialogue, why);
     Err(Answered)
