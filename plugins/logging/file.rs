@@ -311,6 +311,7 @@ mod tests {
             transaction: 1,
             peer: None,
             text,
+            ..Record::default()
         }
     }
 

@@ -251,6 +251,7 @@ mod tests {
             transaction: 1,
             peer: None,
             text,
+            ..Record::default()
         }
     }
 
