@@ -126,7 +126,7 @@ fn text_logs_have_events_where_the_configuration_says_so() {
         if (setting, format) == ("all", "") {
             let starts = [
                 "] Connection from Unknown [127.0.0.1] kind=connection ",
-                "] fail, 550 DENY kind=refusal ",
+                "] 550 DENY kind=refusal ",
                 "] 250 accepted kind=message ",
                 "] close session kind=session ",
             ];

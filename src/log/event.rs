@@ -212,7 +212,7 @@ impl Event {
                 let name = get("name").map_or("Unknown".into(), |(_, value)| word(value));
                 format!("Connection from {name} [{}]", text("ip"))
             }
-            Refusal => format!("fail, {} {}", text("code"), text("verdict")),
+            Refusal => format!("{} {}", text("code"), text("verdict")),
             Message => format!("{} {}", text("code"), text("result")),
             Session => "close session".to_owned(),
         }
@@ -287,7 +287,7 @@ mod tests {
         event.set("recipients", vec!["<a@b>", "<c d@e>"]);
         let json = r#"{"kind":"refusal","version":1,"ip":"192.0.2.1","text":"no \"such\" user\n","code":550,"verdict":"DENY","recipients":["<a@b>","<c d@e>"]}"#;
         assert_eq!(event.json(), json);
-        let line = r#"fail, 550 DENY kind=refusal version=1 ip=192.0.2.1 text="no \"such\" user\n" code=550 verdict=DENY recipients=<a@b>,"<c d@e>""#;
+        let line = r#"550 DENY kind=refusal version=1 ip=192.0.2.1 text="no \"such\" user\n" code=550 verdict=DENY recipients=<a@b>,"<c d@e>""#;
         assert_eq!(event.line(), line);
     }
 
