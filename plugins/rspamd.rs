@@ -330,6 +330,14 @@ impl Server {
         let mut words = words.iter().copied().peekable();
         let mut servers = vec![];
         while let Some(word) = words.peek().copied() {
+            // Else a name of an argument that is misspelt would be one.
+            let is_server =
+                word.contains(['.', ':', '/']) || word.eq_ignore_ascii_case("localhost");
+            if !is_server {
+                let text =
+                    format!("unknown argument '{word}', or a server without a port or a dot");
+                return Err(Error::new(text));
+            }
             servers.push(if word.contains("://") {
                 words.next();
                 Server::by_url(word, &http)?

@@ -17,12 +17,16 @@
 //!     worse or better.
 //!
 //!     Not looked at are large messages, and those of clients and senders that may relay or are on a
-//!     white list.  If spamd cannot be reached, does not answer in time, or answers something else,
-//!     the message is accepted without fields of spamd, with a line in the log.
+//!     white list.  If no spamd can be reached, or none answers in time and as it should, the message
+//!     is accepted without fields of spamd, with a line in the log.  With the argument "on_error
+//!     tempfail" the client gets 451 instead, and comes again.
 //!
-//!     With `spamd_user vpopmail` spamd is told the recipient as the user, whose own preferences count
-//!     then.  A message for several recipients gets X-Spam-User, so that a later program knows that
-//!     nobody's did.
+//!     Several spamd are asked in turn until one answers.  What is left of the time is shared among
+//!     them, and one that has failed is asked last for a minute.
+//!
+//!     With `spamd_user vpopmail`, or a pattern, spamd is told the recipient as the user, whose own
+//!     preferences count then.  A message for several recipients gets X-Spam-User, so that a later
+//!     program knows that nobody's did.
 //!
 //! ARGUMENTS
 //!     reject SCORE                    refuse messages with this score or more with 552 "spam score
@@ -33,8 +37,12 @@
 //!     munge_subject_threshold SCORE   put a prefix before the subject of spam with more than this
 //!     subject_prefix WORD             the prefix; for one with blanks there is the file.  *** SPAM ***
 //!                                     by default
-//!     spamd_socket PLACE              where spamd is: /path, or host:port; localhost:783 by default
-//!     spamd_user NAME                 as whom spamd is asked; by default the user of the server
+//!     spamd_socket PLACE              where spamd is: /path, or host:port; localhost:783 by default.
+//!                                     It may be given more than once.
+//!     spamd_user NAME                 as whom spamd is asked; by default the user of the server.  In a
+//!                                     pattern %u is the address of the only recipient, %l its local
+//!                                     part, and %d its domain; for several recipients it is the user
+//!                                     of the server
 //!     size_limit OCTETS               the largest message that is looked at; 500000 by default
 //!     headers none                    change no fields
 //!     leave_old_headers drop          what becomes of fields that are there already: drop, rename,
@@ -66,7 +74,7 @@ use self::spamd::Answer;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, OldFields, Session, Verdict};
 use crate::log::Level;
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Servers};
 use crate::state::Note;
 
 /// What SpamAssassin says of a message; a note of the transaction.
@@ -89,8 +97,9 @@ const LEFT_OUT: [&str; 2] = ["X-Spam-Report", "X-Spam-Prev-Subject"];
 
 /// What the arguments say.
 struct Filter {
-    endpoint: Endpoint,
+    servers: Servers<Endpoint>,
     user: Option<String>,
+    fails: bool,
     reject: Reject,
     munge: Option<f64>,
     prefix: Option<String>,
@@ -114,11 +123,16 @@ enum Reject {
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     hooks.uses_config(&["subject_prefix"]);
-    let socket = args.named("spamd_socket").unwrap_or("localhost:783");
+    let mut places: Vec<_> = args.all_named("spamd_socket").collect();
+    if places.is_empty() {
+        places.push("localhost:783");
+    }
+    let places = places.into_iter().map(|place| Endpoint::parse(place, None));
     let adds_fields = args.one_of("headers", &[("none", false)], true)?;
     let munge = args.parsed("munge_subject_threshold", 0.0)?;
     let filter = Filter {
-        endpoint: Endpoint::parse(socket, None)?,
+        servers: Servers::new(places.collect::<Result<_>>()?),
+        fails: args.fail_closed(),
         user: args.named("spamd_user").map(str::to_owned),
         reject: reject(args)?,
         munge: Some(munge).filter(|score| *score != 0.0),
@@ -129,6 +143,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     };
     hooks.data_post(move |session| filter.check(session));
     Ok(())
+}
+
+/// What a recipient is called, in one line.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 fn reject(args: &Args) -> Result<Reject> {
@@ -146,11 +165,15 @@ fn reject(args: &Args) -> Result<Reject> {
 impl Filter {
     fn check(&self, session: &mut Session) -> Verdict {
         let user = self.user(session);
-        let answer = self.ask(session, &user);
+        let is_asked = self.is_asked(session);
+        let answer = if is_asked { self.ask(session, &user) } else { None };
         if self.adds_fields {
             session.distrust_spam_fields(self.old);
         }
-        let Some(answer) = answer else { return DECLINED };
+        let Some(answer) = answer else {
+            let fails = is_asked && self.fails;
+            return if fails { Verdict::failure("no spamd has answered") } else { DECLINED };
+        };
         session.transaction.notes.set(SPAMASSASSIN, answer.words.clone());
         if self.adds_fields {
             self.add_fields(session, &answer, &user);
@@ -159,25 +182,25 @@ impl Filter {
         self.judge(session, &answer)
     }
 
-    /// What spamd says; None for a message that is not looked at, and where it says nothing.
-    fn ask(&self, session: &Session, user: &str) -> Option<Answer> {
+    fn is_asked(&self, session: &Session) -> bool {
         if session.is_immune() {
-            return None;
+            return false;
         }
         let size = session.transaction.message_len();
         if size > self.most {
             session.skip(format_args!("too large ({size})"));
-            return None;
         }
-        let until = session.deadline();
-        let ask = || spamd::ask(&self.endpoint, until, user, &session.transaction);
-        match session.outside("spamd", ask) {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                session.log(Level::Error, format_args!("skip, spamd: {}: {error}", self.endpoint));
-                None
-            }
-        }
+        size <= self.most
+    }
+
+    /// What the first spamd says that says something.
+    fn ask(&self, session: &Session, user: &str) -> Option<Answer> {
+        let ask = |server: &Endpoint, end| {
+            session.outside("spamd", || spamd::ask(server, end, user, &session.transaction))
+        };
+        self.servers.ask(session.deadline(), ask, |server, error| {
+            session.log(Level::Error, format_args!("skip, spamd: {server}: {error}"));
+        })
     }
 
     /// As whom spamd is asked.
@@ -185,7 +208,16 @@ impl Filter {
         let own = || User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
         let user = self.user.clone().or_else(own).unwrap_or_default();
         match session.transaction.recipients() {
-            [recipient] if user == "vpopmail" => recipient.address(),
+            [recipient] if user == "vpopmail" => one_line(&recipient.address()),
+            [recipient] if user.contains('%') => {
+                let names = [
+                    ("%u", recipient.address()),
+                    ("%l", recipient.user().to_owned()),
+                    ("%d", recipient.canonical_host().into_owned()),
+                ];
+                one_line(&names.iter().fold(user, |user, (sign, name)| user.replace(sign, name)))
+            }
+            _ if user.contains('%') => own().unwrap_or_default(),
             _ => user,
         }
     }

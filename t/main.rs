@@ -25,6 +25,7 @@ mod auth;
 
 // Scanners.
 mod rspamd;
+mod scanners;
 mod virus;
 
 // What may be a password, and where it must not be.

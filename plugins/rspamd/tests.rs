@@ -13,7 +13,7 @@ const MESSAGE: &str =
     "From: a@example.net\nSubject: an offer\nX-Spam: No\nX-Spamd-Bar: -\n\ntext\n";
 
 /// Reads a request: its lines, and its content.
-fn request(stream: impl Read) -> (Vec<String>, Vec<u8>) {
+fn request(stream: impl Read) -> Asked {
     let mut stream = BufReader::new(stream);
     let mut lines = vec![];
     loop {
@@ -38,8 +38,11 @@ fn page(json: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{json}", json.len())
 }
 
+/// The lines of a request, and its content.
+type Asked = (Vec<String>, Vec<u8>);
+
 /// A server that answers so many requests; what it was asked.
-fn server(answers: &[&str]) -> (String, JoinHandle<Vec<(Vec<String>, Vec<u8>)>>) {
+fn server(answers: &[&str]) -> (String, JoinHandle<Vec<Asked>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
     let answers: Vec<String> = answers.iter().map(|answer| answer.to_string()).collect();
@@ -131,7 +134,7 @@ fn actions_are_carried_out() {
         }),
     ] {
         let (trial, found) = asked(args, json);
-        let found = found.code().is_deny().then_some(found.clone()).unwrap_or(DECLINED);
+        assert_eq!(found.code(), verdict.code(), "{args} {json}: {}", trial.log());
         if verdict.code().is_deny() {
             assert_eq!(found, verdict, "{args} {json}: {}", trial.log());
         }
@@ -370,14 +373,15 @@ fn wrong_arguments_stop_the_start() {
         ("leave_old_headers no", "leave_old_headers has the value 'no'"),
         ("ca /x", "the argument ca is for https://"),
         ("deadline 5 localhost", "localhost"),
-        ("threshold 5", "5"),
+        ("threshold 5", "unknown argument 'threshold'"),
+        ("x reject 0", "unknown argument 'x'"),
     ] {
         let found = Trial::load(&format!("rspamd {args}"), &[]).err();
         let found = found.unwrap_or_else(|| panic!("{args}")).to_string();
         assert!(found.contains(error), "{args}: {found}");
     }
     Trial::new(
-        "rspamd https://a.test http://b.test:80/x/ c.test 192.0.2.1:1 d 5 [::1]:2 /run/x",
+        "rspamd https://a.test http://b.test:80/x/ c.test 192.0.2.1:1 d.test 5 e:6 localhost [::1]:2 /run/x",
         &[],
     );
 }

@@ -72,7 +72,12 @@ fn scores_refuse_from_the_limit_on() {
 
 #[test]
 fn spamd_is_told_the_envelope_and_the_user() {
-    for (args, user) in [("spamd_user joe", "joe"), ("spamd_user vpopmail", "b@example.com")] {
+    for (args, user) in [
+        ("spamd_user joe", "joe"),
+        ("spamd_user vpopmail", "b@example.com"),
+        ("spamd_user %l", "b"),
+        ("spamd_user x-%u.%d", "x-b@example.com.example.com"),
+    ] {
         let (mut trial, spamd) = trial(args, HAM);
         trial.plain(Hook::DataPost);
         let heard = spamd.join().unwrap();
@@ -170,6 +175,33 @@ fn without_an_answer_the_message_is_accepted() {
     silent.message(MESSAGE);
     assert_eq!(silent.plain(Hook::DataPost), DECLINED);
     assert!(silent.log().contains("the back end does not answer"), "{}", silent.log());
+}
+
+#[test]
+fn another_spamd_makes_up_for_one_that_is_away_and_without_any_the_arguments_decide() {
+    let (mut two, spamd) = trial("spamd_socket {dir}/none reject 12", SPAM);
+    assert_eq!(two.plain(Hook::DataPost).code(), Code::Deny, "{}", two.log());
+    spamd.join().unwrap();
+    for (args, code) in [
+        ("", Code::Declined),
+        ("on_error ignore", Code::Declined),
+        ("on_error tempfail", Code::DenySoft),
+    ] {
+        let mut nobody = Trial::new(&format!("spamassassin spamd_socket {{dir}}/none {args}"), &[]);
+        nobody.message(MESSAGE);
+        let verdict = nobody.plain(Hook::DataPost);
+        assert_eq!(
+            (verdict.code(), verdict.is_failure()),
+            (code, code == Code::DenySoft),
+            "{args}"
+        );
+        assert_eq!(header(&nobody), "Subject: an offer\nX-Old-Spam-Flag: NO\n");
+    }
+    let (mut several, spamd) = trial("spamd_user %l", HAM);
+    several.rcpt("<c@example.com>");
+    several.plain(Hook::DataPost);
+    let own = User::from_uid(geteuid()).unwrap().unwrap().name;
+    assert!(spamd.join().unwrap().contains(&format!("User: {own}\r\n")));
 }
 
 #[test]

@@ -13,17 +13,26 @@
 //!     Other messages get X-Virus-Found: No, and X-Virus-Checked with the version of the daemon.
 //!     Not looked at are large messages, and those of clients that are naughty already.
 //!
-//!     If the daemon cannot be reached, does not answer, or cannot look at a message, the message is
-//!     accepted as it is, unless there is defer_on_error.
+//!     If no daemon can be reached, as while it reads its database anew, or none answers as it should,
+//!     the message is accepted as it is.  With defer_on_error, which "on_error tempfail" is, too, the
+//!     client gets 451 instead, and comes again.  A message that is more than the daemon takes would
+//!     be so each time: it is accepted as large ones are, and a line in the log says so.
+//!
+//!     Several daemons are asked in turn until one answers.  What is left of the time is shared among
+//!     them, and one that has failed is asked last for a minute.
+//!
+//!     X-Virus-Found, X-Virus-Checked and X-Virus-Details that came with the message, which anybody
+//!     could have written, are renamed to X-Old-Virus-..., be it looked at or not.
 //!
 //!     The message goes through the connection, so that the daemon needs no rights in the spool
 //!     folder; its StreamMaxLength must not be less than max_size.  The plugin of the same name in
 //!     Perl does so only with clamd_port.
 //!
 //! ARGUMENTS
-//!     clamd_socket PATH    the daemon's socket; /run/clamav/clamd.ctl by default
+//!     clamd_socket PATH    the daemon's socket; /run/clamav/clamd.ctl by default.  It may be given
+//!                          more than once.
 //!     clamd_port PORT      its port in place of the socket
-//!     clamd_host HOST      where this port is; localhost by default
+//!     clamd_host HOST      where this port is; localhost by default.  It may be given more than once.
 //!     deny_viruses no      do not refuse, but add X-Virus-Found: Yes, and X-Virus-Details with the
 //!                          name
 //!     defer_on_error yes   refuse for now what could not be looked at: 451 Unable to scan for
@@ -48,7 +57,7 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
-use crate::net::{Endpoint, Wire, parse_port};
+use crate::net::{Endpoint, Servers, Wire, parse_port};
 use crate::state::Transaction;
 
 const KNOWN: [&str; 7] = [
@@ -69,7 +78,7 @@ const PIECE: usize = 1 << 16;
 
 /// What the arguments say.
 struct Scanner {
-    endpoint: Endpoint,
+    servers: Servers<Endpoint>,
     denies: bool,
     defers: bool,
     /// In octets.
@@ -82,9 +91,9 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&KNOWN)?;
     let kilobytes: u64 = args.parsed("max_size", 1024)?;
     let scanner = Scanner {
-        endpoint: endpoint(args)?,
+        servers: Servers::new(endpoints(args)?),
         denies: args.flag("deny_viruses", true),
-        defers: args.flag("defer_on_error", false),
+        defers: args.flag("defer_on_error", false) || args.fail_closed(),
         most: if kilobytes == 0 { 1024 } else { kilobytes }.saturating_mul(1024),
         scans_all: args.flag("scan_all", true),
     };
@@ -92,53 +101,89 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn endpoint(args: &Args) -> Result<Endpoint> {
+fn endpoints(args: &Args) -> Result<Vec<Endpoint>> {
     if let Some(port) = args.named("clamd_port") {
-        let host = args.named("clamd_host").unwrap_or("localhost");
+        let mut hosts: Vec<_> = args.all_named("clamd_host").collect();
+        if hosts.is_empty() {
+            hosts.push("localhost");
+        }
         let port = parse_port(port)?;
-        return match Endpoint::parse(host, Some(port))? {
-            Endpoint::Tcp { host, .. } => Ok(Endpoint::Tcp { host, port }),
+        let at = |host: &str| match Endpoint::parse(host, Some(port))? {
+            endpoint @ Endpoint::Tcp { .. } => Ok(endpoint),
             Endpoint::Unix(_) => Err(Error::new(format!("not a host: '{host}'"))),
         };
+        return hosts.into_iter().map(at).collect();
     }
-    let path = args.named("clamd_socket").unwrap_or("/run/clamav/clamd.ctl");
-    if !path.starts_with('/') {
-        return Err(Error::new(format!("not a path that begins with /: '{path}'")));
+    let mut paths: Vec<_> = args.all_named("clamd_socket").collect();
+    if paths.is_empty() {
+        paths.push("/run/clamav/clamd.ctl");
     }
-    Ok(Endpoint::Unix(PathBuf::from(path)))
+    let at = |path: &str| match path.starts_with('/') {
+        true => Ok(Endpoint::Unix(PathBuf::from(path))),
+        false => Err(Error::new(format!("not a path that begins with /: '{path}'"))),
+    };
+    paths.into_iter().map(at).collect()
+}
+
+/// What a daemon says of a message.
+enum Finding {
+    /// Nothing is in it, says a daemon of this name.
+    Clean(String),
+    /// This is in it.
+    Virus(String),
+    /// It is more than the daemon takes.
+    TooLarge,
 }
 
 impl Scanner {
     fn check(&self, session: &mut Session) -> Verdict {
-        if session.is_naughty() {
-            return DECLINED;
-        }
-        let size = session.transaction.message_len();
-        if size > self.most {
-            return session.skip(format_args!("too big ({size})"));
-        }
-        if !self.scans_all && !has_parts(&session.transaction) {
-            session.log(Level::Notice, "skip, not multipart");
-            return DECLINED;
-        }
-        let until = session.deadline();
-        match session.outside("clamd", || self.scan(&session.transaction, until)) {
-            Ok(None) => {
+        let is_asked = self.is_asked(session);
+        let finding = if is_asked { self.ask(session) } else { None };
+        session.distrust_virus_fields();
+        match finding {
+            Some(Finding::Clean(version)) => {
                 session.pass("clean");
-                let version = self.version(until);
                 let checked = format!("by {version} on {}", session.me());
                 let header = &mut session.transaction.header;
                 header.add_at(0, "X-Virus-Found", "No");
                 header.add_at(0, "X-Virus-Checked", &checked);
                 DECLINED
             }
-            Ok(Some(name)) => self.found(session, &name),
-            Err(error) => {
-                let endpoint = &self.endpoint;
-                session.log(Level::Error, format_args!("Error scanning mail: {endpoint}: {error}"));
-                if self.defers { Verdict::denysoft("Unable to scan for viruses") } else { DECLINED }
+            Some(Finding::Virus(name)) => self.found(session, &name),
+            Some(Finding::TooLarge) => {
+                let text = "skip, more than clamd takes; see StreamMaxLength of clamd.conf";
+                session.log(Level::Warn, text);
+                DECLINED
             }
+            None if is_asked && self.defers => Verdict::denysoft("Unable to scan for viruses"),
+            None => DECLINED,
         }
+    }
+
+    fn is_asked(&self, session: &Session) -> bool {
+        let size = session.transaction.message_len();
+        if session.is_naughty() {
+            return false;
+        }
+        if size > self.most {
+            session.skip(format_args!("too big ({size})"));
+            return false;
+        }
+        let has_parts = self.scans_all || has_parts(&session.transaction);
+        if !has_parts {
+            session.log(Level::Notice, "skip, not multipart");
+        }
+        has_parts
+    }
+
+    /// What the first daemon says that says something.
+    fn ask(&self, session: &Session) -> Option<Finding> {
+        let ask = |server: &Endpoint, end| {
+            session.outside("clamd", || scan(server, &session.transaction, end))
+        };
+        self.servers.ask(session.deadline(), ask, |server, error| {
+            session.log(Level::Error, format_args!("Error scanning mail: {server}: {error}"));
+        })
     }
 
     fn found(&self, session: &mut Session, name: &str) -> Verdict {
@@ -154,38 +199,39 @@ impl Scanner {
         header.add_at(0, "X-Virus-Details", name);
         DECLINED
     }
+}
 
-    /// The name of what is found; None for a clean message.
-    fn scan(&self, transaction: &Transaction, until: Instant) -> io::Result<Option<String>> {
-        let mut wire = Wire::connect(&self.endpoint, until)?;
-        // It answers before the end where the message is more than it takes.
-        wire.stop_at_input(true);
-        let sent = send(&mut wire, transaction);
-        wire.stop_at_input(false);
-        let answer = match (sent, wire.line(LONGEST, until)) {
-            (Err(error), Err(_)) => return Err(error),
-            (_, answer) => answer?,
-        };
-        let result = answer.strip_prefix("stream: ").unwrap_or(&answer);
-        match result.rsplit_once(' ') {
-            None if result == "OK" => Ok(None),
-            Some((name, "FOUND")) => Ok(Some(name.to_owned())),
-            _ => Err(io::Error::other(format!("the daemon says: {answer}"))),
-        }
+/// What the daemon at `server` finds in the message.
+fn scan(server: &Endpoint, transaction: &Transaction, until: Instant) -> io::Result<Finding> {
+    let mut wire = Wire::connect(server, until)?;
+    // It answers before the end where the message is more than it takes.
+    wire.stop_at_input(true);
+    let sent = send(&mut wire, transaction);
+    wire.stop_at_input(false);
+    let answer = match (sent, wire.line(LONGEST, until)) {
+        (Err(error), Err(_)) => return Err(error),
+        (_, answer) => answer?,
+    };
+    let result = answer.strip_prefix("stream: ").unwrap_or(&answer);
+    match result.rsplit_once(' ') {
+        None if result == "OK" => Ok(Finding::Clean(version(server, until))),
+        Some((name, "FOUND")) => Ok(Finding::Virus(name.to_owned())),
+        _ if result.starts_with("INSTREAM size limit exceeded") => Ok(Finding::TooLarge),
+        _ => Err(io::Error::other(format!("the daemon says: {answer}"))),
     }
+}
 
-    /// What the daemon calls itself, without the version of its database.
-    fn version(&self, until: Instant) -> String {
-        let asked = || {
-            let mut wire = Wire::connect(&self.endpoint, until)?;
-            wire.write_all(b"nVERSION\n")?;
-            wire.line(LONGEST, until)
-        };
-        let version = asked().unwrap_or_default();
-        match version.split('/').next() {
-            Some(version) if !version.is_empty() => version.to_owned(),
-            _ => "ClamAV".to_owned(),
-        }
+/// What the daemon calls itself, without the version of its database.
+fn version(server: &Endpoint, until: Instant) -> String {
+    let asked = || -> io::Result<String> {
+        let mut wire = Wire::connect(server, until)?;
+        wire.write_all(b"nVERSION\n")?;
+        wire.line(LONGEST, until)
+    };
+    let version = asked().unwrap_or_default();
+    match version.split('/').next() {
+        Some(version) if !version.is_empty() => version.to_owned(),
+        _ => "ClamAV".to_owned(),
     }
 }
 
@@ -314,13 +360,18 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_is_accepted_or_deferred() {
         for (answer, why) in [
-            ("INSTREAM size limit exceeded. ERROR\n", "the daemon says: INSTREAM size limit"),
+            ("COMMAND READ TIMED OUT ERROR\n", "the daemon says: COMMAND READ"),
             ("stream: OK FOUND ERROR\n", "the daemon says: stream: OK FOUND ERROR"),
             ("", "the back end closed the connection"),
             ("stream: OK", "the back end closed the connection"),
             (&"x".repeat(LONGEST + 1), "a line that is too long"),
         ] {
-            for (args, code) in [("", Code::Declined), ("defer_on_error yes", Code::DenySoft)] {
+            for (args, code) in [
+                ("", Code::Declined),
+                ("on_error ignore", Code::Declined),
+                ("defer_on_error yes", Code::DenySoft),
+                ("on_error tempfail", Code::DenySoft),
+            ] {
                 let mut trial = trial(args);
                 let daemon = daemon(&trial, &[answer]);
                 let verdict = trial.plain(Hook::DataPost);
@@ -337,6 +388,30 @@ mod tests {
         let _listener = UnixListener::bind(silent.dir().join("clamd")).unwrap();
         assert_eq!(silent.plain(Hook::DataPost), later);
         assert!(silent.log().contains("the back end does not answer"), "{}", silent.log());
+    }
+
+    #[test]
+    fn what_is_more_than_the_daemon_takes_is_no_error() {
+        let mut trial = trial("defer_on_error yes");
+        let daemon = daemon(&trial, &["INSTREAM size limit exceeded. ERROR\n"]);
+        assert_eq!(trial.plain(Hook::DataPost), DECLINED);
+        daemon.join().unwrap();
+        assert!(trial.log().contains("skip, more than clamd takes"), "{}", trial.log());
+        assert_eq!(trial.session.transaction.header.len(), 1);
+    }
+
+    #[test]
+    fn another_daemon_makes_up_for_one_that_is_away_and_forged_fields_are_renamed() {
+        let line = "virus/clamdscan clamd_socket {dir}/none clamd_socket {dir}/clamd";
+        let mut trial = Trial::new(line, &[]);
+        trial.message("X-Virus-Found: No\nx-virus-checked: by me\nSubject: x\n\na bad thing\n");
+        let one = daemon(&trial, &["stream: A.B FOUND\n"]);
+        assert_eq!(trial.plain(Hook::DataPost).code(), Code::Deny, "{}", trial.log());
+        one.join().unwrap();
+        assert!(trial.log().contains("/none: No such file"), "{}", trial.log());
+        let header = trial.session.transaction.header.to_bytes();
+        let want = "X-Old-Virus-Found: No\r\nX-Old-Virus-Checked: by me\r\nSubject: x\r\n";
+        assert_eq!(String::from_utf8_lossy(&header), want);
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Args {
         self.words.get(at + 1).map(String::as_str)
     }
 
+    /// Do they say that what cannot be decided is put off?  For plugins that let it through where the
+    /// universal argument `on_error` is not given.
+    pub(crate) fn fail_closed(&self) -> bool {
+        self.named("on_error").is_some_and(|word| word.eq_ignore_ascii_case("tempfail"))
+    }
+
     /// All values of a name that may be given more than once.
     pub fn all_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let pairs = self.words.windows(2);

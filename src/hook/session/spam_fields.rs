@@ -8,6 +8,9 @@ use crate::state::Note;
 /// How the names of such fields begin; nothing follows, or something behind a hyphen.
 const NAMES: [&str; 3] = ["X-Spam", "X-Spamd", "X-Rspamd"];
 
+/// The fields of scanners for viruses.
+const VIRUS: [&str; 3] = ["X-Virus-Found", "X-Virus-Checked", "X-Virus-Details"];
+
 /// It has been seen to them already: those that are there are a scanner's.
 const DISTRUSTED: Note<bool> = Note::new("spam_fields_distrusted");
 
@@ -33,6 +36,15 @@ impl OldFields {
 }
 
 impl Session {
+    /// Takes the names from fields about viruses that somebody else wrote: `X-Virus-Found` becomes
+    /// `X-Old-Virus-Found`.
+    pub(crate) fn distrust_virus_fields(&mut self) {
+        let header = &mut self.transaction.header;
+        for name in VIRUS.iter().filter(|name| header.count(name) > 0).collect::<Vec<_>>() {
+            header.rename(name, &format!("X-Old-{}", &name["X-".len()..]));
+        }
+    }
+
     /// Takes the names from fields about spam that somebody else wrote.  What a scanner of ours writes
     /// afterwards stays, whatever the next one says.
     pub(crate) fn distrust_spam_fields(&mut self, old: OldFields) {
