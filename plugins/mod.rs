@@ -80,6 +80,12 @@ pub mod auth {
     pub mod authdeny;
 }
 
+/// What is known of clients from outside.
+pub mod ident {
+    pub mod geoip;
+    pub mod p0f;
+}
+
 /// Where the log goes.
 pub mod logging {
     pub mod adaptive;
@@ -171,6 +177,8 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(stunnel),
     plugin!(relay),
     plugin!(dns_whitelist_soft),
+    plugin!(ident::geoip),
+    plugin!(ident::p0f),
     plugin!(fcrdns),
     plugin!(limit),
     plugin!(dnsbl),

@@ -34,7 +34,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 24] = [
+pub const TARGETS: [(&str, Run); 25] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -49,6 +49,7 @@ pub const TARGETS: [(&str, Run); 24] = [
     ("line", line),
     ("message", message),
     ("mta_sts", exchange::mta_sts),
+    ("p0f", crate::plugins::ident::p0f::read_answer),
     ("perl", perl),
     ("proxy", proxy),
     ("qmail_deliverable", crate::plugins::qmail_deliverable::read_answer),

@@ -40,6 +40,7 @@
 //! ```
 
 mod dane;
+mod database;
 mod endpoint;
 mod http;
 mod lines;
@@ -59,6 +60,7 @@ pub use turns::{Servers, turns};
 pub use wire::Wire;
 
 pub(crate) use dane::{compare_any, described, is_usable};
+pub(crate) use database::Database;
 pub(crate) use endpoint::parse_port;
 pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;

@@ -473,8 +473,8 @@ mod tests {
             ),
             ("logging/apache:1 x\n", "config/plugins:1: plugin 'logging/apache' is obsolete: "),
             (
-                "ident/geoip2\n",
-                "config/plugins:1: plugin 'ident/geoip' is not native yet: it needs a reader",
+                "clamav\n",
+                "config/plugins:1: plugin 'virus/clamav' will not be native: it starts a scanner",
             ),
             ("rcpt_ok \u{e9}\n", "config/plugins:1: character 'é'"),
         ] {
@@ -494,19 +494,22 @@ mod tests {
     #[test]
     fn a_perl_file_that_cannot_work_gives_way_to_a_native_plugin_or_is_refused() {
         let perl = tempfile::tempdir().unwrap();
-        std::fs::create_dir(perl.path().join("ident")).unwrap();
-        for name in ["earlytalker", "chatter", "ident/geoip2"] {
+        std::fs::create_dir(perl.path().join("virus")).unwrap();
+        for name in ["earlytalker", "chatter", "clamav"] {
             std::fs::write(perl.path().join(name), "my $line = <STDIN>;\n").unwrap();
         }
-        std::fs::write(perl.path().join("ident/geoip"), "sub hook_connect { }\n").unwrap();
+        std::fs::write(perl.path().join("virus/clamav"), "sub hook_connect { }\n").unwrap();
         let dirs = format!("{}\n", perl.path().display());
         let load = |line: &str| load_config(&[("plugins", line), ("plugin_dirs", dirs.as_str())]);
         assert_eq!(load("earlytalker\n").unwrap().names().collect::<Vec<_>>(), ["earlytalker"]);
         let error = load("chatter\n").unwrap_err().to_string();
         assert!(error.starts_with("config/plugins:1: chatter: /"), "{error}");
         assert!(error.contains("cannot work here: it reads from the client's socket"), "{error}");
-        let error = load("ident/geoip2\n").unwrap_err().to_string();
-        assert!(error.ends_with("it reads from the client's socket; 'ident/geoip' can"), "{error}");
+        let error = load("clamav\n").unwrap_err().to_string();
+        assert!(
+            error.ends_with("it reads from the client's socket; 'virus/clamav' can"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -191,6 +191,12 @@ impl Trial {
         self.shared.plugins.post_fork(&self.shared.config);
     }
 
+    /// Brings up to date what processes inherit, as a parent does before it makes one.  True: those that
+    /// were made before are to serve no more clients.
+    pub fn before_fork(&self) -> bool {
+        self.shared.plugins.before_fork(&self.shared.config)
+    }
+
     /// Runs any hook.
     pub fn call(&mut self, hook: Hook, call: &Call<'_>) -> Verdict {
         verdict_of(&self.session.run(hook, call)).clone()

@@ -118,6 +118,9 @@ mod relaying;
 // Who sent a message: DKIM and DMARC between two daemons, and the domain name system.
 mod origin;
 
+// What is known of clients from outside: p0f, geoip.
+mod ident;
+
 // The PROXY protocol.
 mod proxy;
 

@@ -47,8 +47,6 @@ pub const ABSENT: &[Absent] = &[
     ),
     row("domainkeys", Obsolete, "DomainKeys became DKIM (RFC 6376)"),
     row("dspam", Perl, "it needs the program dspam, which is not maintained"),
-    row("ident/geoip", Later, "it needs a reader of MaxMind databases and comes with it"),
-    row("ident/p0f", Later, "it asks p0f"),
     row("logging/apache", Obsolete, "qpsmtpd does not run within Apache"),
     row("logging/connection_id", Obsolete, "all lines have the id of their session"),
     row("logging/transaction_id", Obsolete, "all lines have the id of their session"),

@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod environment;
 pub mod fork;
 pub mod lmdb;
+pub mod mapped;
 pub mod nowait;
 pub mod panics;
 pub mod resolve;

@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("slapd", &["slapd", "slapadd"]),
     ("postgresql", &["initdb", "postgres", "psql"]),
     ("mariadb-server", &["mariadbd", "mariadb-install-db", "mariadb"]),
+    ("p0f", &["p0f"]),
     ("pwauth", &["pwauth"]),
     ("clamav-daemon", &["clamd"]),
     ("spamd", &["spamd"]),

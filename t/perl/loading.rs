@@ -10,6 +10,7 @@ use std::process::Stdio;
 use super::PLUGINS;
 use crate::backends::make_certificate;
 use crate::harness::{Config, Model, deb};
+use crate::ident::writer::database;
 
 const GUIDE: &str = include_str!("../../docs/perl.md");
 
@@ -17,13 +18,14 @@ const GUIDE: &str = include_str!("../../docs/perl.md");
 const NO_PLUGINS: [&str; 3] = ["karma_tool", "registry.txt", "tls_cert"];
 
 /// Plugins that need arguments, or whose usual ones name what is not here.
-const ARGUMENTS: [(&str, &str); 21] = [
+const ARGUMENTS: [(&str, &str); 22] = [
     ("async/queue/smtp-forward", "127.0.0.1"),
     ("auth/auth_checkpassword", "checkpw /bin/true true /bin/true"),
     ("auth/auth_cvm_unix_local", "enable_smtp yes cvm_socket {work}/socket"),
     ("auth/auth_ldap_bind", "ldap_base ou=people,dc=example,dc=com"),
     ("http_config", "http://127.0.0.1:1/"),
     ("dspam", "dspam_bin /bin/true"),
+    ("ident/geoip", "db_dir {work}/config"),
     ("ident/p0f", "{work}/socket"),
     ("logging/adaptive", "accept 4 reject 6"),
     ("logging/file", "{work}/log"),
@@ -194,6 +196,7 @@ fn set_up() -> Config {
         .set("dnsbl_zones", "bl.test");
     fs::remove_file(config.path("config/logging")).unwrap();
     make_certificate(&config.path("tls.pem"), "mail.test");
+    fs::write(config.path("config/GeoLite2-City.mmdb"), database("GeoLite2-City", &[])).unwrap();
     std::os::unix::net::UnixListener::bind(config.path("socket")).unwrap();
     for (file, module) in MODULES {
         let file = config.path("lib").join(file);
