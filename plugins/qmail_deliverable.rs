@@ -172,8 +172,11 @@ impl Plugin {
             return Ok(session.skip(format_args!("no route for {}", recipient.host())));
         };
         let until = session.deadline().min(Instant::now() + self.timeout);
-        let mut found = self.daemon.deliverable(&server, address, until)?;
-        if found == NOT && self.has_extensions && self.is_extended(&server, address, until)? {
+        let ask = |address: &str| {
+            session.outside("deliverabled", || self.daemon.deliverable(&server, address, until))
+        };
+        let mut found = ask(address)?;
+        if found == NOT && self.has_extensions && is_extended(address, ask)? {
             found = 0xf6;
         }
         self.decide(session, recipient, found)
@@ -199,18 +202,6 @@ impl Plugin {
             None => Err(Error::new(format!("qmail-deliverabled says 0x{found:02x}"))),
         }
     }
-
-    /// Is a part of the local part in front of a - a mailbox of vpopmail?
-    fn is_extended(&self, server: &str, address: &str, until: Instant) -> Result<bool> {
-        let Some((user, host)) = address.rsplit_once('@') else { return Ok(false) };
-        for (at, _) in user.match_indices('-').filter(|(at, _)| *at > 0).take(MOST_PARTS) {
-            let mailbox = format!("{}@{host}", &user[..at]);
-            if matches!(self.daemon.deliverable(server, &mailbox, until)?, 0xf2 | 0xf5) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 impl Place {
@@ -225,6 +216,17 @@ impl Place {
             }
         }
     }
+}
+
+/// Is a part of the local part in front of a - a mailbox of vpopmail?
+fn is_extended(address: &str, ask: impl Fn(&str) -> Result<u8>) -> Result<bool> {
+    let Some((user, host)) = address.rsplit_once('@') else { return Ok(false) };
+    for (at, _) in user.match_indices('-').filter(|(at, _)| *at > 0).take(MOST_PARTS) {
+        if matches!(ask(&format!("{}@{host}", &user[..at]))?, 0xf2 | 0xf5) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// For the fuzz targets: an answer of the daemon.

@@ -148,7 +148,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 impl Plugin {
     fn at_connect(&self, session: &mut Session) -> io::Result<Verdict> {
-        let octets = match self.ask(session) {
+        let octets = match session.outside("p0f", || self.ask(session)) {
             Ok(octets) => octets,
             Err(error) if self.is_strict => return Err(error),
             Err(error) => {

@@ -3,13 +3,16 @@
 use std::io;
 use std::time::Instant;
 
-use crate::hook::Session;
+use crate::hook::{Outside, Session};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::net::turns;
 
 use super::{Backend, Client, Unusable};
 use crate::forward::Reply;
+
+/// What such questions are called where they are counted.
+const CALL: &str = "verify";
 
 /// No server has said anything of the recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl Backend {
         let name = session.me();
         let mut silence = Silence { why: "no server", is_down: true };
         for (target, end) in turns(&self.targets(), until) {
+            let call = Outside::begin(CALL);
             let reply = match self.reach(session, target, &name, end) {
                 Ok(mut client) => {
                     silence.is_down = false;
@@ -45,6 +49,7 @@ impl Backend {
                 }
                 Err(unusable) => Err(unusable),
             };
+            session.end_outside(call, &reply.as_ref().map_err(|unusable| unusable.what));
             match reply {
                 Ok(reply) => {
                     let shown = reply.as_ref().map_or("no SMTPUTF8".to_owned(), Reply::shown);
