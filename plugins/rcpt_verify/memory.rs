@@ -96,13 +96,13 @@ pub(super) fn explain(kept: &Kept) -> String {
     let (word, rest) = kept.value.split_once(' ').unwrap_or((&kept.value, ""));
     let of = |what: &str| key.strip_prefix(what).map(str::trim);
     if let Some(servers) = of(OUTAGE) {
-        return format!("{servers}: {}; not asked for {left} s", kept.value);
+        return format!("{}; {servers} not asked for {left} s", kept.value);
     }
     match (of(PROBES), word) {
         (Some(""), _) => format!("questions in all; forgotten in {left} s"),
         (Some(client), _) => format!("questions for {client}; forgotten in {left} s"),
-        (_, KNOWN) => format!("{key} is there; asked again after {left} s"),
-        (_, UNKNOWN) => format!("{key} is not there: {rest}; asked again after {left} s"),
+        (_, KNOWN) => format!("known; asked again after {left} s"),
+        (_, UNKNOWN) => format!("unknown: {rest}; asked again after {left} s"),
         _ => "none of this version".into(),
     }
 }
