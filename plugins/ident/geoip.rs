@@ -85,6 +85,8 @@ pub(crate) mod writer;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+
 use self::databases::{Databases, Place};
 use self::rules::{Action, Rules, What};
 use crate::config::Derived;
@@ -110,6 +112,9 @@ pub const DISTANCE: Note<i64> = Note::new("geoip_distance");
 
 /// The radius of the earth in kilometers.
 const RADIUS: f64 = 6378.0;
+
+/// The most octets of an encoded word (RFC 2047 2): it has 75 characters at most.
+const WORD: usize = 45;
 
 /// A place: degrees north, degrees east.
 type Location = (f64, f64);
@@ -285,7 +290,18 @@ fn add_headers(session: &mut Session) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             let header = &mut session.transaction.header;
             header.delete(name);
-            header.add_at(0, name, &value);
+            header.add_at(0, name, &in_header(&value));
         }
     }
+}
+
+/// A value as a field has it: one that is not ASCII as an encoded word (RFC 2047), and no more of it than
+/// fits into one.
+fn in_header(value: &str) -> String {
+    if value.is_ascii() {
+        return value.to_owned();
+    }
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= WORD;
+    let value: String = value.char_indices().take_while(fits).map(|(_, c)| c).collect();
+    format!("=?utf-8?b?{}?=", BASE64_STANDARD.encode(value))
 }

@@ -136,6 +136,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             for (name, key) in [("X-P0F-Genre", "genre"), ("X-P0F-Link-Type", "link_type")] {
                 if let Some(Value::Str(value)) = p0f.get(key)
                     && !value.is_empty()
+                    && value.is_ascii()
                 {
                     header.delete(name);
                     header.add_at(0, name, value);

@@ -33,6 +33,7 @@ fn cities() -> Vec<u8> {
             ("198.51.100.0/25", auckland()),
             ("2001:db8::/32", zurich()),
             ("203.0.113.0/24", json!({"country": {"iso_code": 7}})),
+            ("203.0.111.0/24", json!({"city": {"names": {"en": "S\u{e3}o Paulo"}}})),
             ("203.0.112.0/24", json!({"city": {"names": {"en": "Evil\r\nX-Spam: no"}}})),
         ],
     )
@@ -168,6 +169,13 @@ fn odd_records_are_no_results_or_fail() {
     let mut trial = self::trial("", "").1.from_ip("203.0.112.1");
     trial.plain(Hook::Connect);
     assert_eq!(trial.session.connection.notes.get(CITY).as_deref(), Some("EvilX-Spam: no"));
+    let mut trial = self::trial("", "").1.from_ip("203.0.111.1");
+    trial.plain(Hook::Connect);
+    trial.message("Subject: x\n\n");
+    trial.plain(Hook::DataPost);
+    let city = trial.session.transaction.header.get("X-GeoIP-City").map(|city| city.into_owned());
+    assert_eq!(city.as_deref().map(str::trim), Some("=?utf-8?b?U8OjbyBQYXVsbw==?="));
+    assert!(in_header(&"\u{e3}".repeat(100)).len() <= 75);
 }
 
 #[test]
