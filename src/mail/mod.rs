@@ -5,6 +5,7 @@
 pub mod address;
 pub(crate) mod dates;
 pub(crate) mod entries;
+pub(crate) mod head;
 pub mod header;
 pub mod host;
 pub mod notify;

@@ -72,7 +72,7 @@ impl Perl {
         }
         file.take_back(transaction).map_err(|error| format!("the message's file: {error}"))?;
         if let Some(serving) = &*self.serving.borrow() {
-            serving.mirror.borrow_mut().knows_length(transaction);
+            serving.mirror.borrow_mut().knows_body(transaction);
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
         file.append(text, transaction).map_err(fail)?;
     }
     if let Some(serving) = &*perl.serving.borrow() {
-        serving.mirror.borrow_mut().knows_length(transaction);
+        serving.mirror.borrow_mut().knows_body(transaction);
     }
     Ok(Item::Undef)
 }

@@ -19,7 +19,7 @@ pub(super) struct LfFile {
     /// Where what follows the header section begins.
     start: Cell<u64>,
     state: Cell<FileState>,
-    /// The length of the message that it is made of.
+    /// The stamp of the message that it is made of.
     of: Cell<u64>,
     serving: Weak<Serving>,
 }
@@ -69,7 +69,7 @@ impl LfFile {
 
     /// Has the message not changed on this side since?
     pub(super) fn is_of(&self, transaction: &Transaction) -> bool {
-        self.of.get() == transaction.body.len()
+        self.of.get() == transaction.body.stamp()
     }
 
     /// Path, where the text begins.
@@ -137,7 +137,7 @@ impl LfFile {
         let past = UNIX_EPOCH + Duration::from_secs(now.saturating_sub(1));
         OpenOptions::new().append(true).open(&self.path)?.set_modified(past)?;
         self.state.set(self.look()?);
-        self.of.set(transaction.body.len());
+        self.of.set(transaction.body.stamp());
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Mirror {
     sender: Option<Address>,
     recipients: Vec<Address>,
     header: u64,
-    length: u64,
+    body: u64,
     is_discreet: bool,
     /// Did Perl ever ask for the header section?
     wants_header: bool,
@@ -61,7 +61,7 @@ impl Mirror {
             self.transaction_notes.clear();
             self.sender = None;
             self.recipients.clear();
-            (self.header, self.length) = (0, 0);
+            (self.header, self.body) = (0, 0);
             out.push(("X".into(), Item::number(session.epoch())));
         }
         let mut changed = vec![];
@@ -94,9 +94,9 @@ impl Mirror {
                 out.push(("H".into(), header_item(&transaction.header)));
             }
         }
-        if self.length != transaction.body.len() {
-            self.length = transaction.body.len();
-            out.push(("b".into(), Item::number(self.length)));
+        if self.body != transaction.body.stamp() {
+            self.body = transaction.body.stamp();
+            out.push(("b".into(), Item::number(self.body)));
         }
         Item::Map(out)
     }
@@ -151,8 +151,8 @@ impl Mirror {
     }
 
     /// After something on this side has changed the body together with the Perl child.
-    pub(super) fn knows_length(&mut self, transaction: &Transaction) {
-        self.length = transaction.body.len();
+    pub(super) fn knows_body(&mut self, transaction: &Transaction) {
+        self.body = transaction.body.stamp();
     }
 
     fn field(&self, name: &str) -> &Item {

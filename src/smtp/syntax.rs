@@ -2,7 +2,6 @@
 //! fuzz targets take it as it is.
 
 pub mod bdat;
-mod head;
 pub mod line;
 pub mod message;
 pub mod path;

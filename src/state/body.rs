@@ -25,6 +25,8 @@ pub struct Body {
     file: Option<File>,
     written: u64,
     start: u64,
+    /// How often another message has been put in the place of this one.
+    generation: u64,
     spool: Rc<Spool>,
     path: Option<PathBuf>,
 }
@@ -32,7 +34,8 @@ pub struct Body {
 impl Body {
     /// An empty message that moves to `spool` when it grows over `threshold` octets.
     pub fn new(spool: Rc<Spool>, threshold: usize) -> Body {
-        Body { memory: vec![], threshold, file: None, written: 0, start: 0, spool, path: None }
+        let (file, path) = (None, None);
+        Body { memory: vec![], threshold, file, written: 0, start: 0, generation: 0, spool, path }
     }
 
     /// Adds bytes at the end.
@@ -80,6 +83,17 @@ impl Body {
 
     pub(crate) fn set_start(&mut self, start: u64) {
         self.start = start;
+    }
+
+    /// A number that changes whenever the message does; 0 where there is none.
+    pub(crate) fn stamp(&self) -> u64 {
+        if self.is_empty() { 0 } else { self.generation << 44 | self.len() }
+    }
+
+    /// Puts another message in the place of this one.
+    pub(crate) fn replace(&mut self, mut other: Body) {
+        other.generation = self.generation + 1;
+        *self = other;
     }
 
     /// The whole message, if it is in memory.
@@ -161,6 +175,17 @@ impl Body {
             file.write_all_at(bytes, self.written)?;
             self.written += bytes.len() as u64;
         }
+        Ok(())
+    }
+}
+
+/// As [`Body::write`]: what is written is added at the end.
+impl Write for Body {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Body::write(self, bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::mail::head::{Head, LARGEST};
 use crate::mail::{Address, Header};
 use crate::state::{Body, Counter, Notes, Results, Spool, UnixLines};
 
@@ -84,6 +85,8 @@ pub struct Transaction {
     temporary: Vec<PathBuf>,
     kept: Vec<Box<dyn Any>>,
     spool: Rc<Spool>,
+    /// The most octets of a message that are kept in memory.
+    threshold: usize,
 }
 
 impl Transaction {
@@ -103,6 +106,7 @@ impl Transaction {
             temporary: vec![],
             kept: vec![],
             spool,
+            threshold: size_threshold,
         }
     }
 
@@ -230,6 +234,54 @@ impl Transaction {
     /// How many octets [`Transaction::write_message`] writes.
     pub fn message_len(&self) -> u64 {
         self.header.byte_len() as u64 + self.body.len() - self.body.start()
+    }
+
+    /// An empty message, to be written and put in the place of this one with
+    /// [`Transaction::replace_message`].
+    pub fn new_message(&self) -> Body {
+        Body::new(self.spool.clone(), self.threshold)
+    }
+
+    /// Puts `message`, header section and text with CRLF line ends, in the place of the message: for
+    /// programs that give back a whole message.  The header section ends where that of a message from a
+    /// client would.  A file from [`Body::filename`] is gone then; asked again, there is another one.
+    ///
+    /// # Errors
+    /// `InvalidData`: the header section has more than 1 MiB; reading or writing the spool file.  The
+    /// message is what it was.
+    pub fn replace_message(&mut self, mut message: Body) -> io::Result<()> {
+        message.finish()?;
+        let mut head = Head::default();
+        let mut reader = message.reader(0);
+        let end = loop {
+            let piece = reader.fill_buf()?;
+            if piece.is_empty() {
+                break head.finish();
+            }
+            let count = piece.len().min(PIECE);
+            if let Some(end) = head.add(&piece[..count]) {
+                break end;
+            }
+            if head.octets().len() > LARGEST {
+                let why = "the header section of the new message is too large";
+                return Err(io::Error::new(ErrorKind::InvalidData, why));
+            }
+            reader.consume(count);
+        };
+        let mut header = Header::parse(&head.octets()[..end.at]);
+        header.name_mailbox_lines();
+        if end.is_fold {
+            // The text would become a part of a field that is put above it.
+            let mut apart = self.new_message();
+            apart.write(b"\r\n")?;
+            message.copy_from(0, &mut apart)?;
+            apart.finish()?;
+            message = apart;
+        }
+        message.set_start(end.at as u64);
+        self.header = header;
+        self.body.replace(message);
+        Ok(())
     }
 
     /// The path of a file of your own that is removed at the end of the transaction.  It is not
@@ -387,6 +439,50 @@ mod tests {
         transaction.write_lf(&mut out).unwrap();
         assert_eq!(out, b"X-Seen: yes\nSubject:  x\n\ntext\n");
         assert_eq!(transaction.lf_len().unwrap(), out.len() as u64);
+    }
+
+    #[test]
+    fn another_message_takes_the_place_of_one() {
+        for (text, fields, written) in [
+            ("To: x\r\nA: b\r\n c\r\n\r\ntext\r\n", 2, None),
+            ("\r\nonly text", 0, None),
+            ("", 0, None),
+            ("no field\r\n", 0, None),
+            (" a fold\r\n", 0, Some("\r\n a fold\r\n")),
+            ("From a b\r\nTo: x\r\n\r\n", 2, Some("X-Mailbox-Line: From a b\r\nTo: x\r\n\r\n")),
+        ] {
+            let (_dir, mut transaction) = transaction();
+            transaction.body.write(b"S: x\r\n\r\nold\r\n").unwrap();
+            transaction.body.set_start(6);
+            transaction.header = Header::parse(b"S: x\r\n");
+            let (old, path) =
+                (transaction.body.stamp(), transaction.body.filename().unwrap().to_owned());
+            let mut message = transaction.new_message();
+            message.write_all(text.as_bytes()).unwrap();
+            transaction.replace_message(message).unwrap();
+            let mut out = vec![];
+            transaction.write_message(&mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), written.unwrap_or(text));
+            assert_eq!(transaction.header.len(), fields, "{text}");
+            assert!(transaction.body.stamp() != old && !path.exists());
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_take_the_place_changes_nothing() {
+        let (_dir, mut transaction) = transaction();
+        transaction.body.write(b"text\r\n").unwrap();
+        let mut message = transaction.new_message();
+        message.write_all(&b"A: b\r\n".repeat(LARGEST / 6 + 1)).unwrap();
+        let error = transaction.replace_message(message).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert_eq!(transaction.body.in_memory(), Some(&b"text\r\n"[..]));
+        // As much as a client may send.
+        let mut message = transaction.new_message();
+        let text = format!("A: b\r\n\r\n{}", "x".repeat(2 * LARGEST));
+        message.write_all(text.as_bytes()).unwrap();
+        transaction.replace_message(message).unwrap();
+        assert_eq!(transaction.message_len(), text.len() as u64);
     }
 
     #[test]

@@ -3,13 +3,10 @@
 
 use std::io;
 
+pub use crate::mail::head::End;
+use crate::mail::head::{Head, LARGEST};
 use crate::settings::BareNewline;
-pub use crate::smtp::syntax::head::End;
-use crate::smtp::syntax::head::Head;
 use crate::smtp::syntax::transparency::{Dots, Progress};
-
-/// The largest header section in octets.
-const LARGEST_HEADER: usize = 1024 * 1024;
 
 /// Where a message goes.
 pub trait Store {
@@ -164,7 +161,7 @@ impl Kept {
         store: &mut impl Store,
     ) -> io::Result<()> {
         let mut found = head.add(octets);
-        if found.is_none() && head.octets().len() > LARGEST_HEADER {
+        if found.is_none() && head.octets().len() > LARGEST {
             found = Some(head.finish()).filter(|end| end.at < head.octets().len());
             self.header_too_large = found.is_none();
         }

@@ -123,10 +123,10 @@ sub header_changes {
 
 # The worker has more of the message than before, or another one.
 sub body_is {
-    my ($self, $length) = @_;
-    $self->let_go_of_body if defined $self->{_length} && $self->{_length} ne $length;
-    $self->{_length} = $length;
-    return unless $length;
+    my ($self, $stamp) = @_;
+    $self->let_go_of_body if defined $self->{_stamp} && $self->{_stamp} ne $stamp;
+    $self->{_stamp} = $stamp;
+    return unless $stamp;
     tie my @lines, 'Qpsmtpd::Transaction::Lines';
     $self->{_body_array} = \@lines;
 }
@@ -221,14 +221,14 @@ sub body_write {
     my $text = ref $data ? $$data : $data;
     Qpsmtpd::Host::ask('body_write', $text);
     # What has been told of its length until now may be that there is nothing.
-    $self->{_length} ||= length $text;
+    $self->{_stamp} ||= length $text;
     return length $text;
 }
 
 # A transaction of a plugin's own has the size that the plugin gives it.
 sub data_size {
     my ($self) = @_;
-    return $self->{_body_size} || 0 unless $self->{_length};
+    return $self->{_body_size} || 0 unless $self->{_stamp};
     return Qpsmtpd::Host::ask('data_size') unless $self->{_body_file};
     $self->{_body_file}->flush;
     return -s $self->{_filename} || 0;
@@ -238,7 +238,7 @@ sub body_size { return shift->data_size }
 
 sub body_length {
     my ($self) = @_;
-    return 0 unless $self->{_length};
+    return 0 unless $self->{_stamp};
     $self->open_body;
     return $self->data_size - $self->{_body_start};
 }

@@ -2,6 +2,9 @@
 
 use crate::mail::header::Line;
 
+/// The largest header section that is taken, in octets.
+pub(crate) const LARGEST: usize = 1024 * 1024;
+
 /// A header section so far, and what came after it in the same piece.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
