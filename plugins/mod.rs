@@ -27,6 +27,7 @@ pub mod dnsbl;
 pub mod dont_require_anglebrackets;
 pub mod earlytalker;
 pub mod fcrdns;
+pub mod filter;
 pub mod goodrcptto;
 pub mod greylisting;
 pub mod headers;
@@ -223,6 +224,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(arc),
     plugin!(bogus_bounce),
     plugin!(r#loop),
+    plugin!(filter),
     plugin!(spamassassin),
     plugin!(rspamd),
     plugin!(virus::clamdscan),

@@ -39,8 +39,11 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 
+mod channel;
+mod coprocess;
 mod dane;
 mod database;
+mod detached;
 mod endpoint;
 mod http;
 mod lines;
@@ -59,8 +62,11 @@ pub use tls::Tls;
 pub use turns::{Servers, turns};
 pub use wire::Wire;
 
+pub(crate) use channel::{Channel, wait_for};
+pub(crate) use coprocess::Coprocess;
 pub(crate) use dane::{compare_any, described, is_usable};
 pub(crate) use database::Database;
+pub(crate) use detached::detached;
 pub(crate) use endpoint::parse_port;
 pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;

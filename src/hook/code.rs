@@ -53,6 +53,11 @@ impl Code {
         !matches!(self, Code::Declined | Code::Ok | Code::Done)
     }
 
+    /// Is it a refusal for now?
+    pub fn is_soft(self) -> bool {
+        matches!(self, Code::DenySoft | Code::DenySoftDisconnect)
+    }
+
     /// Does it close the connection?
     pub fn disconnects(self) -> bool {
         matches!(self, Code::DenyDisconnect | Code::DenySoftDisconnect)

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, Registration};
 use crate::hook::{
-    Ability, Args, Call, Credentials, DECLINED, Hook, HookResult, Incoming, IntoVerdict, LateHooks,
-    Parent, Parsed, Received, Rest, Scram, Session, Verdict,
+    Ability, Args, Call, Credentials, DECLINED, Heard, Hook, HookResult, Incoming, IntoVerdict,
+    LateHooks, Parent, Parsed, Received, Rest, Scram, Session, Verdict,
 };
 use crate::log::{Level, Record};
 use crate::mail::Address;
@@ -314,6 +314,18 @@ impl Hooks {
         run: impl Fn(&mut Session, &str) -> Result<String> + 'static,
     ) {
         self.registered.jobs.push((name, Rc::new(run)));
+    }
+
+    /// Runs for all that goes over the line in a session; see [`Heard`].  Only what a command is answered
+    /// by it may take its time.
+    pub(crate) fn listen<R: IntoVerdict>(
+        &mut self,
+        run: impl Fn(&mut Session, &Heard<'_>) -> R + 'static,
+    ) {
+        let run = Rc::new(move |session: &mut Session, heard: &Heard<'_>| {
+            run(session, heard).into_verdict()
+        });
+        self.registered.listeners.push(run);
     }
 
     /// Changes how many connections an address may have at once (an IPv6 address: its /64), where the

@@ -10,6 +10,7 @@ mod code;
 mod count;
 pub mod dsn;
 mod handler;
+mod heard;
 mod hooks;
 mod listing;
 mod lists;
@@ -40,6 +41,7 @@ pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 
 pub(crate) use count::CORE;
 pub(crate) use handler::{LateHooks, Rest};
+pub(crate) use heard::Heard;
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;

@@ -10,7 +10,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Ability, Loaded, Origin};
-use crate::hook::session::{JobFn, SessionFn, TlsFn};
+use crate::hook::session::{HearFn, JobFn, SessionFn, TlsFn};
 use crate::hook::{Hook, Plugins, Settings};
 use crate::log::Level;
 
@@ -73,6 +73,8 @@ pub(crate) struct Registration {
     pub(crate) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
     /// What it does without a client, by the name of the option that asks for it.
     pub(crate) jobs: Vec<(&'static str, Rc<JobFn>)>,
+    /// Who listens to what goes over the line.
+    pub(crate) listeners: Vec<Rc<HearFn>>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
     /// Its handlers for the log write JSON.
@@ -120,6 +122,7 @@ impl Plugins {
         self.commands.extend(registered.commands);
         let jobs = registered.jobs.into_iter();
         self.jobs.extend(jobs.map(|(name, run)| (name, plugin, run)));
+        self.listeners.extend(registered.listeners.into_iter().map(|run| (plugin, run)));
         self.max_from_ip.extend(registered.max_from_ip);
         let late = registered.late.into_iter();
         self.late.extend(

@@ -8,8 +8,8 @@ use crate::hook::handler::Handler;
 use crate::hook::loaded::Loaded;
 use crate::hook::session::SessionFn;
 use crate::hook::{
-    Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Incoming, List, Outcome, Plugins,
-    Session, Settings, Verdict, count, verdict_of,
+    Call, Code, DECLINED, Decision, Failure, Heard, Hook, HookResult, Incoming, List, Outcome,
+    Plugins, Session, Settings, Verdict, count, verdict_of,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics};
@@ -159,6 +159,30 @@ impl Session {
             }
         }
         Ok(accepted)
+    }
+
+    /// Tells those who listen what goes over the line, in order, until one of them decides.
+    pub(crate) fn overhear(&mut self, heard: &Heard<'_>) -> Decision {
+        if self.plugins().listeners.is_empty() {
+            return Ok(DECLINED);
+        }
+        let (plugins, list) = (self.plugins().clone(), self.list());
+        for (plugin, run) in &plugins.listeners {
+            if !plugins.is_in(*plugin, list) {
+                continue;
+            }
+            let loaded = plugins.loaded(*plugin);
+            let outer = self.enter(*plugin, heard.hook(), loaded.settings.timeout);
+            let before = self.outcome.clone();
+            let done = guarded(loaded, heard.hook(), || run(self, heard));
+            let decision = self.judged(done, &loaded.settings, before);
+            self.leave(outer);
+            let verdict = decision?;
+            if verdict.ends_chain() {
+                return Ok(verdict);
+            }
+        }
+        Ok(DECLINED)
     }
 
     /// Runs a handler; `clock` says what time it is, before and after that.

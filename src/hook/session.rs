@@ -37,7 +37,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
-use crate::hook::{Call, Code, Hook, Outcome, Settings, Verdict};
+use crate::hook::{Call, Code, Heard, Hook, Outcome, Settings, Verdict};
 use crate::log::Level;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
@@ -110,6 +110,7 @@ pub struct Plugins {
     pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     pub(super) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
     pub(super) jobs: Vec<(&'static str, u16, Rc<JobFn>)>,
+    pub(super) listeners: Vec<(u16, Rc<HearFn>)>,
     pub(super) max_from_ip: Vec<Rc<MaxFn>>,
     pub(super) count: u16,
     pub(super) stderr_level: Cell<Option<Level>>,
@@ -121,6 +122,9 @@ pub struct Plugins {
 
 /// A handler that is asked within a session.
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
+
+/// Listens to what goes over the line.
+pub(crate) type HearFn = dyn Fn(&mut Session, &Heard<'_>) -> Verdict;
 
 /// Does something without a client, and says for people what it did; the word says what.
 pub(crate) type JobFn = dyn Fn(&mut Session, &str) -> crate::error::Result<String>;

@@ -1,6 +1,6 @@
 //! A session with its client on the line: what the commands stand on.
 
-use crate::hook::{Ability, Call, Code, Decision, Hook, Outcome, Session, Verdict};
+use crate::hook::{Ability, Call, Code, Decision, Heard, Hook, Outcome, Session, Verdict};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::smtp::junk::Junk;
@@ -184,7 +184,14 @@ impl Dialogue {
         reply.text().clone_into(&mut self.last.1);
         metrics::add(Metric::Replies, &[class(reply.code())], 1);
         let form = Form { enhanced: self.session.connection.is_esmtp(), utf8: self.takes_utf8 };
-        reply.write(form, self.stream.out());
+        let out = self.stream.out();
+        let start = out.len();
+        reply.write(form, out);
+        if self.session.plugins().listens() {
+            let lines = String::from_utf8_lossy(&out[start..]).into_owned();
+            // A reply is not refused.
+            let _ = self.session.overhear(&Heard::Reply(&lines));
+        }
     }
 
     /// A message has come, or what there is of it.
@@ -229,7 +236,10 @@ impl Dialogue {
     /// Says why there will be no more, and ends the session.
     pub(crate) fn give_up(&mut self, end: End) -> Answered {
         match end {
-            End::Timeout => self.reply(&Reply::new(421, "4.4.2", "Connection Timed Out")),
+            End::Timeout => {
+                let _ = self.session.overhear(&Heard::TimedOut);
+                self.reply(&Reply::new(421, "4.4.2", "Connection Timed Out"));
+            }
             End::Endless => self.reply(&Reply::new(421, "4.5.2", "Line too long")),
             End::Stopping => {
                 let text = format!("{} closing connection, try again later", self.session.me());

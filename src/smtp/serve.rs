@@ -1,23 +1,26 @@
 //! One client from the greeting to post_connection: the same for every way of starting it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Write;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::hook::{Call, Hook, Session, Shared};
+use crate::hook::{Call, Code, Decision, Heard, Hook, Session, Shared};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::{self, Command, Flag};
-use crate::smtp::dialogue::Dialogue;
+use crate::smtp::dialogue::{Answer, Answered, Dialogue};
 use crate::smtp::proxy;
 use crate::smtp::refusals::INTERNAL_ERROR;
 use crate::smtp::service::Service;
 use crate::smtp::stream::Stream;
+use crate::smtp::syntax::line::split;
 use crate::smtp::syntax::path::SMTPUTF8;
 use crate::smtp::syntax::reply::Reply;
+use crate::smtp::verb::auth::exchange::HIDDEN;
 use crate::smtp::verb::{auth, greeting, starttls};
 use crate::smtp::waits::State;
 use crate::state::Connection;
@@ -128,11 +131,50 @@ fn serve_command(dialogue: &mut Dialogue) {
                 }
             }
             None => {
-                let answer = (command.run)(dialogue, argument);
+                let answer = heed(dialogue, command, argument);
                 dialogue.conclude(answer);
             }
         }
     });
+}
+
+/// Runs a command, unless somebody who listens refuses it, with the argument that it is to have.
+fn heed(dialogue: &mut Dialogue, command: &Command, argument: &str) -> Answer {
+    if !dialogue.session.plugins().listens() {
+        return (command.run)(dialogue, argument);
+    }
+    let (verb, rest) = match command.is(Flag::AnyText) {
+        true => split(argument),
+        false => (command.verb, argument),
+    };
+    let heard = Heard::Command { verb: &verb.to_ascii_uppercase(), argument: rest };
+    match dialogue.session.overhear(&heard) {
+        Ok(verdict) if verdict.code() == Code::Ok => {
+            let line = format!("{verb} {}", verdict.text());
+            let argument = if command.is(Flag::AnyText) { &line } else { verdict.text() };
+            (command.run)(dialogue, argument)
+        }
+        Ok(verdict) if !verdict.code().is_deny() => (command.run)(dialogue, argument),
+        decision => refuse(dialogue, command, &decision),
+    }
+}
+
+/// Answers a command that somebody who listens has refused, or could not decide about.
+fn refuse(dialogue: &mut Dialogue, command: &Command, decision: &Decision) -> Answer {
+    let (reply, close) = match decision {
+        Ok(verdict) => {
+            let usual = if verdict.code().is_soft() { 450 } else { 550 };
+            let code = verdict.reply().unwrap_or(usual);
+            (Reply::own(code, verdict.text()), verdict.code().disconnects())
+        }
+        Err(_) => (Reply::new(451, "4.3.0", INTERNAL_ERROR), false),
+    };
+    dialogue.reply(&reply);
+    // Octets of a message that were not read must not be taken for commands.
+    if close || command.is(Flag::DataFollows) {
+        dialogue.disconnect();
+    }
+    Err(Answered)
 }
 
 /// The reply to a command that nobody looks at.
@@ -163,6 +205,10 @@ fn log_command(dialogue: &mut Dialogue, command: &Command, line: &str, argument:
     } else {
         dialogue.log(Level::Info, format_args!("dispatching {}", beginning(line)));
     }
+    if dialogue.session.plugins().listens() {
+        let shown = shown(command, line, argument, may_be_secret);
+        let _ = dialogue.session.overhear(&Heard::Line(&shown));
+    }
     if command.is(Flag::SecretsFollow) {
         let words = argument.split_whitespace().filter(|word| !auth::is_mechanism(word));
         words.for_each(|word| dialogue.session.keep_secret(word));
@@ -170,6 +216,24 @@ fn log_command(dialogue: &mut Dialogue, command: &Command, line: &str, argument:
     } else if command.is(Flag::SecretArgument) {
         dialogue.session.keep_secret(argument);
     }
+}
+
+/// The line for those who listen: without what may be a secret.
+fn shown<'a>(
+    command: &Command,
+    line: &'a str,
+    argument: &str,
+    may_be_secret: bool,
+) -> Cow<'a, str> {
+    if command.is(Flag::AnyText) {
+        return if may_be_secret { HIDDEN.into() } else { line.into() };
+    }
+    if !command.is(Flag::SecretsFollow) && !(may_be_secret && command.is(Flag::SecretArgument)) {
+        return line.into();
+    }
+    let mechanism = argument.split(' ').next().filter(|word| auth::is_mechanism(word));
+    let words = [Some(command.verb), mechanism, (!argument.is_empty()).then_some(HIDDEN)];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ").into()
 }
 
 /// Runs a command, unless there were too many before it that brought nothing on.

@@ -31,18 +31,40 @@ pub fn close_others(from_systemd: bool) {
         _ => 0,
     };
     let first = passed.saturating_add(3);
-    // SAFETY: nothing in this process owns a descriptor above standard error yet.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0;
+    // Nothing in this process owns a descriptor above standard error yet.
+    close_range(first, u32::MAX);
+}
+
+/// Closes all but standard input, output and error and these, in a new process that does nothing of what
+/// the old one did.
+pub fn close_all_but(kept: &[OwnedFd]) {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([u32::MAX]) {
+        // Whoever owns the others is in the memory of the old process, of which nothing runs any more in
+        // this one.
+        if first < fd {
+            close_range(first, fd - 1);
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
+/// Closes descriptors that nobody in this process owns.
+fn close_range(first: u32, last: u32) {
+    // SAFETY: nobody owns them, says whoever calls this.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0;
     if closed {
         return;
     }
     // A kernel before 5.9.
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<i32> =
+    let open: Vec<u32> =
         open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd >= first as i32) {
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
         // SAFETY: as above; the descriptor of the folder itself is closed already.
-        unsafe { libc::close(fd) };
+        unsafe { libc::close(fd as i32) };
     }
 }
 

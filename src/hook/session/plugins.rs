@@ -206,6 +206,11 @@ impl Plugins {
         self.files.iter().map(|name| &**name)
     }
 
+    /// Does any plugin listen to what goes over the line?
+    pub(crate) fn listens(&self) -> bool {
+        !self.listeners.is_empty()
+    }
+
     /// The commands that plugins have for their tables of the store: of which table, by which name.
     pub(crate) fn commands(&self) -> &[(&'static str, &'static str, Rc<CommandFn>)] {
         &self.commands

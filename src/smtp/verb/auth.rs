@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954).
 
 mod cram_md5;
-mod exchange;
+pub(crate) mod exchange;
 mod passwords;
 mod scram;
 

@@ -1,5 +1,6 @@
 //! STARTTLS (RFC 3207), and ports where TLS comes first (RFC 8314 3.3).
 
+use crate::hook::Heard;
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answer, Answered, Dialogue};
@@ -55,6 +56,7 @@ fn handshake(dialogue: &mut Dialogue) {
             let text = format!("TLS: {} {}", encryption.protocol, encryption.cipher);
             connection.encryption = Some(encryption);
             dialogue.log(Level::Info, text);
+            let _ = dialogue.session.overhear(&Heard::Encrypted);
         }
         Err(why) => {
             metrics::add(Metric::Tls, &["failed"], 1);

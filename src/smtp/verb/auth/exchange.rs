@@ -5,7 +5,7 @@ use std::io::Read;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::hook::{Call, Code, Credentials, Hook, Secret, Verdict};
+use crate::hook::{Call, Code, Credentials, Heard, Hook, Secret, Verdict};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::smtp::dialogue::{Answered, Dialogue};
@@ -19,6 +19,9 @@ const LONGEST: usize = 12288;
 
 /// How many failed attempts close the connection.
 const MOST_FAILURES: u32 = 5;
+
+/// What a response is to those who listen.
+pub(crate) const HIDDEN: &str = "********";
 
 /// One mechanism: its name, its own hook, and how it is done.
 pub(super) struct Mechanism {
@@ -114,6 +117,7 @@ pub(super) fn discreet_challenge(dialogue: &mut Dialogue, text: &str) -> Result<
     dialogue.log(Level::Info, "334");
     let line = format!("334 {}\r\n", BASE64_STANDARD.encode(text));
     dialogue.stream.out().extend_from_slice(line.as_bytes());
+    let _ = dialogue.session.overhear(&Heard::Reply(&format!("334 {HIDDEN}")));
     response(dialogue)
 }
 
@@ -124,6 +128,7 @@ pub(super) fn response(dialogue: &mut Dialogue) -> Result<Vec<u8>, Answered> {
         Err(end) => return Err(dialogue.give_up(end)),
     };
     dialogue.session.keep_secret(&String::from_utf8_lossy(&line));
+    let _ = dialogue.session.overhear(&Heard::Line(HIDDEN));
     if line.len() + 2 > LONGEST {
         let text = "Authentication exchange line is too long";
         return refuse_with(dialogue, &Reply::new(500, "5.5.6", text), text);

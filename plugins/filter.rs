@@ -1,0 +1,504 @@
+//! ```text
+//! NAME
+//!     filter - asks filters of OpenSMTPD
+//!
+//! SYNOPSIS
+//!     filter [processes each|one] [protocol 0.5|0.6|0.7] [timeout SECONDS] [on_error tempfail|ignore]
+//!            COMMAND [ARGUMENT ...]
+//!
+//! DESCRIPTION
+//!     Starts a program that speaks OpenSMTPD's filter protocol (smtpd-filters(7)) on its standard input
+//!     and output, tells it of each session what it has registered for, asks it, and does what it says.
+//!     Filters made for OpenSMTPD run as they are; in docs/filters.md are small ones in several
+//!     languages.
+//!
+//!     COMMAND is a path, or a name that is looked up in /usr/libexec/opensmtpd, /usr/libexec/smtpd,
+//!     /usr/local/libexec/smtpd and $PATH.  It and its arguments are words without quotes, and it is no
+//!     shell that starts it.  It runs as the user whose the sessions are.
+//!
+//!     A line asks one filter; several lines are several filters, asked in their order and among the
+//!     other plugins.  As any plugin it is not asked where an earlier one has decided already: a filter
+//!     that is to see recipients stands before rcpt_ok.
+//!
+//! ARGUMENTS
+//!     processes each    one filter for each process that serves sessions; the default
+//!     processes one     one for all of them, which has many sessions at once, as in OpenSMTPD
+//!     protocol VERSION  what is spoken; 0.7 by default
+//!     timeout SECONDS   how long one answer, or all that becomes of a message, may take; 300 by default
+//!     on_error ignore   go on without the filter when it fails, where by default the client is refused
+//!                       for now
+//!
+//!     filter timeout 30 filter-dkimsign -d example.com -s mail -k /etc/qpsmtpd/mail.key
+//!
+//!     Options stand before the command.  The universal arguments are read wherever they stand; a
+//!     command with such a word among its arguments goes into a script.
+//!
+//! DECISIONS
+//!     proceed      the next plugin is asked
+//!     junk         the same, and the message gets the field X-Spam: Yes, before the filter gets its
+//!                  lines; said of a session, before MAIL is accepted, all its messages do
+//!     reject       the command is refused with the reply; with a reply that begins with 421 the
+//!                  connection is closed as well
+//!     disconnect   the same, and the connection is closed
+//!     rewrite      at helo and ehlo the name, at mail-from and rcpt-to the address, with brackets or
+//!                  without, at auth, noop and help the argument is another one; elsewhere nothing
+//!     report       goes to the log, and as filter-report to the filter itself
+//!
+//!     What is no reply that refuses is 421 "Internal server error", as in OpenSMTPD.
+//!
+//! PHASES
+//!     connect, helo, ehlo, mail-from, rcpt-to, data and commit are the hooks connect, helo_parse,
+//!     ehlo_parse, mail, rcpt, data and data_post; starttls, auth, rset, quit, noop, help and wiz are
+//!     asked when the command has come, before it is looked at.  auth has the argument as the client sent
+//!     it, which may be a password.
+//!
+//!     data-line is asked in data_post, where the message is as it would be queued, with the fields that
+//!     were added by then.  What comes back takes its place, header section and text, octet for octet
+//!     with CRLF line ends; where nothing but line ends differs, the message stays what it is.  commit is
+//!     asked right after it.
+//!
+//! EVENTS
+//!     All of them, with these differences to OpenSMTPD: filter-response and filter-report are of this
+//!     filter's own responses and reports only; a client that came by a path has unix:local as src and
+//!     dest; there are no events of smtp-out.  protocol-client does not show what may be a secret.  A
+//!     session that another plugin has refused at connect before the filter was asked, is not told.
+//!
+//! FAILURES
+//!     A filter that ends, does not answer in time, says something that is none of the protocol, does not
+//!     read, gives back no message or one of more than twice its size and a MiB, is killed, and on_error
+//!     says what becomes of the command or the message that it was asked about; the message is what it was
+//!     before.  Another one is started when it is needed, at once if this one had lived for ten seconds,
+//!     else after a second, and twice as long each time up to a minute, in which on_error decides at once.
+//!     It is told what counts still of sessions that have begun.
+//!
+//!     With `processes one` it is killed when an answer is overdue and it has said nothing since; an
+//!     answer that only comes too late does no harm to other sessions.
+//!
+//!     A line of a filter has at most 1 MiB.  What it says on standard error is in the log.  It ends when
+//!     its standard input does.
+//!
+//! SEE ALSO
+//!     spamassassin, virus/clamdscan
+//! ```
+
+mod broker;
+mod keeper;
+mod link;
+mod message;
+mod program;
+pub(crate) mod protocol;
+mod told;
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::broker::Shared;
+use self::keeper::Keeper;
+use self::program::Program;
+use self::protocol::{Decision, Event, Line, PHASES, Phase, Request, VERSIONS, Version};
+use self::told::Told;
+use crate::error::{Error, Result};
+use crate::hook::{Args, Call, Code, DECLINED, Heard, Hook, Hooks, Session, Verdict};
+use crate::log::Level;
+use crate::mail::Address;
+use crate::state::Note;
+
+/// Is this message spam, says a filter; a note of the transaction.
+const JUNK: Note<bool> = Note::new("filter_junk");
+
+/// Does the message say so?
+const MARKED: Note<bool> = Note::new("filter_marked");
+
+/// What may stand before the command, beside the universal arguments.
+const KNOWN: [&str; 2] = ["processes", "protocol"];
+
+const UNIVERSAL: [&str; 5] = ["loglevel", "reject", "reject_type", "timeout", "on_error"];
+
+/// A filter, and the session that it is told of.
+struct Filter {
+    keeper: RefCell<Keeper>,
+    told: RefCell<Option<Told>>,
+    name: String,
+}
+
+/// A decision, kept.
+enum Decided {
+    Proceed,
+    Junk,
+    Refuse(Verdict),
+    Rewrite(String),
+}
+
+/// What a handler answers, or why the filter could not decide.
+type Answer = std::result::Result<Verdict, String>;
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let words = args.words();
+    let mut at = 0;
+    let is_option = |word: &String| {
+        KNOWN.iter().chain(&UNIVERSAL).any(|known| known.eq_ignore_ascii_case(word))
+    };
+    while words.get(at).is_some_and(is_option) {
+        at += 2;
+    }
+    let (options, command) = words.split_at(at.min(words.len()));
+    if let Some(word) =
+        command.iter().find(|word| UNIVERSAL.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    {
+        let text = format!("'{word}' is among the words of the command: put it into a script");
+        return Err(Error::new(text));
+    }
+    let options = Args::new(options.iter().map(String::as_str));
+    let version = options.one_of("protocol", &VERSIONS, Version::V07)?;
+    let is_one = options.one_of("processes", &[("each", false), ("one", true)], false)?;
+    let program = Program::new(command, version)?;
+    let name = program.name();
+    let shared = is_one.then(|| Shared::new(own_name())).transpose();
+    let shared = shared.map_err(|error| Error::new(format!("a pipe for {name}: {error}")))?;
+    let keeper = RefCell::new(Keeper::new(program, shared));
+    hook(hooks, Filter { keeper, told: RefCell::default(), name });
+    Ok(())
+}
+
+/// A name in the spool folder that no other filter of this host has.
+fn own_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("filter-{}-{:x}-{count}", std::process::id(), now.as_millis())
+}
+
+fn hook(hooks: &mut Hooks, filter: Filter) {
+    let filter = std::rc::Rc::new(filter);
+    let on = |hooks: &mut Hooks, hook, run: fn(&Filter, &mut Session, &Call<'_>) -> Answer| {
+        let filter = filter.clone();
+        hooks.on(hook, move |session, call| {
+            let answer = run(&filter, session, call);
+            filter.log(session);
+            answer.unwrap_or_else(Verdict::failure)
+        });
+    };
+    on(hooks, Hook::Connect, |filter, session, _| filter.connect(session));
+    on(hooks, Hook::HeloParse, |filter, session, call| filter.hello(session, Phase::Helo, call));
+    on(hooks, Hook::EhloParse, |filter, session, call| filter.hello(session, Phase::Ehlo, call));
+    on(hooks, Hook::Mail, |filter, session, call| filter.address(session, Phase::MailFrom, call));
+    on(hooks, Hook::Rcpt, |filter, session, call| filter.address(session, Phase::RcptTo, call));
+    on(hooks, Hook::Data, |filter, session, _| filter.ask(session, Phase::Data, &[]).map(plainly));
+    on(hooks, Hook::DataPost, |filter, session, _| filter.message(session));
+    on(hooks, Hook::ResetTransaction, |filter, session, _| {
+        filter.tell(session, Told::end_transaction);
+        Ok(DECLINED)
+    });
+    on(hooks, Hook::AuthAttempt, |filter, session, call| {
+        if let Call::User(user) = call {
+            filter.tell(session, |told, _| (*user).clone_into(&mut told.user));
+        }
+        Ok(DECLINED)
+    });
+    on(hooks, Hook::PostConnection, |filter, session, _| {
+        filter.leave(session);
+        Ok(DECLINED)
+    });
+    hooks
+        .listen(move |session, heard| filter.hear(session, heard).unwrap_or_else(Verdict::failure));
+}
+
+/// The verdict of a decision that rewrites nothing.
+fn plainly(decided: Decided) -> Verdict {
+    match decided {
+        Decided::Refuse(verdict) => verdict,
+        Decided::Proceed | Decided::Junk | Decided::Rewrite(_) => DECLINED,
+    }
+}
+
+impl Filter {
+    fn connect(&self, session: &mut Session) -> Answer {
+        let again = self.told.borrow().as_ref().is_some_and(|told| told.is_of(session));
+        self.leave(session);
+        let mut told = Told::new(session.id(), session.commands() * u32::from(again));
+        told.is_greeted = true;
+        let name = match self.wants(Phase::Connect) {
+            true => told.client(session)[0].clone(),
+            false => String::new(),
+        };
+        let source = told::source(&session.connection);
+        self.told.replace(Some(told));
+        self.ask(session, Phase::Connect, &[&name, &source]).map(plainly)
+    }
+
+    /// A name in HELO or EHLO.
+    fn hello(&self, session: &mut Session, phase: Phase, call: &Call<'_>) -> Answer {
+        let Call::Line(argument) = call else { return Ok(DECLINED) };
+        let host = argument.split_whitespace().next().unwrap_or("");
+        Ok(match self.ask(session, phase, &[host])? {
+            Decided::Rewrite(host) => Verdict::ok(host),
+            decided => plainly(decided),
+        })
+    }
+
+    /// An address in MAIL or RCPT.
+    fn address(&self, session: &mut Session, phase: Phase, call: &Call<'_>) -> Answer {
+        let Call::Address(address, _) = call else { return Ok(DECLINED) };
+        let text = address.address();
+        let path = match self.ask(session, phase, &[&text])? {
+            Decided::Rewrite(path) => path,
+            decided => return Ok(plainly(decided)),
+        };
+        let path = if path.starts_with('<') { path } else { format!("<{path}>") };
+        let end = path.find('>').map_or(path.len(), |at| at + 1);
+        let address = Address::parse(&path[..end])
+            .map_err(|_| format!("{}: it rewrites to what is no address: {path}", self.name))?;
+        session.replace_address(address);
+        Ok(DECLINED)
+    }
+
+    /// A message: its lines, and whether it is taken.
+    fn message(&self, session: &mut Session) -> Answer {
+        self.mark(session);
+        self.lines(session)?;
+        let decided = self.ask(session, Phase::Commit, &[])?;
+        self.mark(session);
+        Ok(plainly(decided))
+    }
+
+    /// Puts the field into a message that is spam.
+    fn mark(&self, session: &mut Session) {
+        let is_junk = self.told.borrow().as_ref().is_some_and(|told| told.is_junk);
+        let notes = &mut session.transaction.notes;
+        if (is_junk || notes.is_true(JUNK)) && !notes.is_true(MARKED) {
+            notes.set(MARKED, true);
+            session.transaction.header.add_at(0, "X-Spam", "Yes");
+        }
+    }
+
+    /// Sends the message through the filter.
+    fn lines(&self, session: &mut Session) -> std::result::Result<(), String> {
+        if !self.begin(session, Phase::DataLine)? {
+            return Ok(());
+        }
+        let (until, mut reports) = (session.deadline(), vec![]);
+        let mut keeper = self.keeper.borrow_mut();
+        let request = self.request(&mut keeper);
+        let version = keeper.program().version();
+        let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
+        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
+        let transaction = &session.transaction;
+        let done = message::through(link, (version, request), transaction, until, report);
+        let done = done.map_err(|error| keeper.lose(&error, Some(request)));
+        drop(keeper);
+        self.reported(session, reports);
+        if let Some(message) = done? {
+            let replaced = session.transaction.replace_message(message);
+            replaced.map_err(|error| format!("{}: {error}", self.name))?;
+            session.log(Level::Debug, format_args!("{} has changed the message", self.name));
+        }
+        Ok(())
+    }
+
+    /// Asks about a phase, if the filter wants that.
+    fn ask(
+        &self,
+        session: &mut Session,
+        phase: Phase,
+        fields: &[&str],
+    ) -> std::result::Result<Decided, String> {
+        if !self.begin(session, phase)? {
+            return Ok(Decided::Proceed);
+        }
+        let (until, mut reports) = (session.deadline(), vec![]);
+        let mut keeper = self.keeper.borrow_mut();
+        let request = self.request(&mut keeper);
+        let line = protocol::ask(keeper.program().version(), phase, request, fields);
+        let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
+        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
+        let is_in_transaction = session.transaction.sender().is_some();
+        let done = link.send(&line).and_then(|()| {
+            link.await_answer(request, until, report, |line| match line {
+                Line::Result(_, decision) => Ok(Some(self.decide(session, decision, phase))),
+                _ => Err(std::io::Error::other("it answers with a line of a message")),
+            })
+        });
+        let done = done.map_err(|error| keeper.lose(&error, Some(request)));
+        drop(keeper);
+        self.reported(session, reports);
+        let (decided, response, parameter) = done?;
+        if response == "report" {
+            self.reported(session, vec![(request.session, parameter.clone().unwrap_or_default())]);
+        }
+        if matches!(decided, Decided::Junk) && is_in_transaction {
+            session.transaction.notes.set(JUNK, true);
+        }
+        self.tell(session, |told, keeper| {
+            told.is_junk |= matches!(decided, Decided::Junk) && !is_in_transaction;
+            let mut fields = vec![phase.told(), response];
+            fields.extend(parameter.as_deref());
+            told.say(keeper, Event::FilterResponse, &fields);
+        });
+        Ok(decided)
+    }
+
+    /// What comes of a decision, its name, and its parameter.
+    fn decide(
+        &self,
+        session: &Session,
+        decision: Decision<'_>,
+        phase: Phase,
+    ) -> (Decided, &'static str, Option<String>) {
+        let (name, parameter) = decision.words();
+        let decided = match decision {
+            Decision::Proceed | Decision::Report(_) => Decided::Proceed,
+            Decision::Junk => Decided::Junk,
+            Decision::Rewrite(text) => Decided::Rewrite(text.to_owned()),
+            Decision::Reject(text) | Decision::Disconnect(text) => {
+                if protocol::reply(text).is_none() {
+                    let phase = phase.row().name;
+                    let text = format_args!("{}: no reply at {phase}: {text}", self.name);
+                    session.log(Level::Warn, text);
+                }
+                Decided::Refuse(refusal(text, name == "disconnect"))
+            }
+        };
+        (decided, name, parameter.map(str::to_owned))
+    }
+
+    /// Makes sure that the filter runs and knows the session, and says whether it wants the phase.  A
+    /// filter of which it is known that it does not want it need not run.
+    fn begin(&self, session: &mut Session, phase: Phase) -> std::result::Result<bool, String> {
+        if !self.wants(phase) && phase != Phase::Connect {
+            return Ok(false);
+        }
+        let until = session.deadline();
+        let mut keeper = self.keeper.borrow_mut();
+        self.listen(session, &mut keeper);
+        if let Err(why) = keeper.start(session, until) {
+            if keeper.wanted().is_none_or(|wanted| wanted.phase(phase)) {
+                return Err(why);
+            }
+            session.log(Level::Error, why);
+            return Ok(false);
+        }
+        let mut told = self.told.borrow_mut();
+        if !told.as_ref().is_some_and(|told| told.is_of(session)) {
+            *told = Some(Told::new(session.id(), 0));
+        }
+        if let Some(told) = &mut *told {
+            told.introduce(&mut keeper, session);
+        }
+        Ok(keeper.wanted().is_some_and(|wanted| wanted.phase(phase)))
+    }
+
+    /// Takes what the filter has said without being asked.
+    fn listen(&self, session: &mut Session, keeper: &mut Keeper) {
+        let mut reports = vec![];
+        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
+        if let Some((_, link)) = keeper.running()
+            && let Err(error) = link.listen(report)
+        {
+            let why = keeper.lose(&error, None);
+            session.log(Level::Error, why);
+        }
+        for (_, text) in reports {
+            session.log(Level::Info, format_args!("{} reports: {text}", self.name));
+        }
+    }
+
+    /// May the filter want to be asked about this?
+    fn wants(&self, phase: Phase) -> bool {
+        self.keeper.borrow().wanted().is_none_or(|wanted| wanted.phase(phase))
+    }
+
+    fn request(&self, keeper: &mut Keeper) -> Request {
+        let session = self.told.borrow().as_ref().map_or(0, |told| told.number);
+        Request { session, token: keeper.token() }
+    }
+
+    fn gone(&self) -> String {
+        format!("{}: it has ended", self.name)
+    }
+
+    /// What the filter reports goes to the log, and back to it.
+    fn reported(&self, session: &mut Session, reports: Vec<(u64, String)>) {
+        for (number, text) in reports {
+            session.log(Level::Info, format_args!("{} reports: {text}", self.name));
+            self.tell(session, |told, keeper| {
+                if told.number == number {
+                    told.say(keeper, Event::FilterReport, &["proc", &self.name, &text]);
+                }
+            });
+        }
+    }
+
+    /// Does something with what the filter is told of this session, if it is told anything.
+    fn tell(&self, session: &Session, tell: impl FnOnce(&mut Told, &mut Keeper)) {
+        let (mut told, mut keeper) = (self.told.borrow_mut(), self.keeper.borrow_mut());
+        if let Some(told) = told.as_mut().filter(|told| told.is_of(session)) {
+            tell(told, &mut keeper);
+        }
+    }
+
+    /// Something has gone over the line.
+    fn hear(&self, session: &mut Session, heard: &Heard<'_>) -> Answer {
+        {
+            let (mut told, mut keeper) = (self.told.borrow_mut(), self.keeper.borrow_mut());
+            if let Some(told) = told.as_mut().filter(|told| told.is_of(session)) {
+                told.hear(&mut keeper, session, heard);
+            }
+        }
+        let Heard::Command { verb, argument } = heard else { return Ok(DECLINED) };
+        let Some(row) = PHASES.iter().find(|row| row.verb == *verb) else { return Ok(DECLINED) };
+        if !self.wants(row.phase) {
+            return Ok(DECLINED);
+        }
+        let decided = self.ask(session, row.phase, &[argument]);
+        self.log(session);
+        Ok(match decided? {
+            Decided::Rewrite(text) => Verdict::ok(text),
+            decided => plainly(decided),
+        })
+    }
+
+    /// The session that the filter is told of is over.
+    fn leave(&self, session: &mut Session) {
+        let mut keeper = self.keeper.borrow_mut();
+        if let Some(mut told) = self.told.take() {
+            told.end_transaction(&mut keeper);
+            told.say(&mut keeper, Event::LinkDisconnect, &[]);
+        }
+        self.listen(session, &mut keeper);
+    }
+
+    /// Logs what the filter has said for the log.
+    fn log(&self, session: &Session) {
+        let complaints = self.keeper.borrow_mut().complaints();
+        for line in complaints {
+            session.log(Level::Notice, format_args!("{}: {line}", self.name));
+        }
+    }
+}
+
+/// The refusal that a filter's reply stands for.
+fn refusal(text: &str, closes: bool) -> Verdict {
+    let (code, text) = protocol::reply(text).unwrap_or((421, "Internal server error"));
+    let kind = match (code / 100, closes || code == 421) {
+        (4, false) => Code::DenySoft,
+        (4, true) => Code::DenySoftDisconnect,
+        (_, false) => Code::Deny,
+        (_, true) => Code::DenyDisconnect,
+    };
+    Verdict::new(kind, with_status_behind(text)).with_reply(code)
+}
+
+/// A text with its enhanced status where replies of plugins have it: `no (#5.7.1)` for `5.7.1 no`.
+fn with_status_behind(text: &str) -> String {
+    let (status, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let mut numbers = status.split('.');
+    let is_class = matches!(numbers.next(), Some("4" | "5"));
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    let is_status = is_class && status.split('.').count() == 3 && numbers.all(is_number);
+    if is_status { format!("{rest} (#{status})") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;
