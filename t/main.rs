@@ -28,6 +28,9 @@ mod rspamd;
 mod scanners;
 mod virus;
 
+// Filters of OpenSMTPD.
+mod filters;
+
 // What may be a password, and where it must not be.
 mod secrets;
 

@@ -238,7 +238,12 @@ impl Link {
     /// Nobody reads any more: why.
     fn explained(&mut self, error: io::Error) -> io::Error {
         match error.kind() {
-            ErrorKind::BrokenPipe => self.end("it has closed its input"),
+            ErrorKind::BrokenPipe => {
+                // What was said before that is heard.
+                let _ = self.channel().fill(LONGEST);
+                while matches!(self.next(), Ok(Some(_))) {}
+                self.end("it has closed its input")
+            }
             _ => error,
         }
     }
@@ -246,6 +251,10 @@ impl Link {
     /// It has ended: how; or `otherwise`.
     fn end(&mut self, otherwise: &str) -> io::Error {
         let mut why = "it has ended".to_owned();
+        // The last line of the process that keeps a shared filter says why.
+        if self.is_shared() {
+            why = self.complaints.pop().unwrap_or(why);
+        }
         if let Way::Own(process) = &mut self.way {
             // What it had open may be closed a moment before it is gone.
             let soon = Instant::now() + Duration::from_millis(100);

@@ -56,8 +56,9 @@ pub(crate) struct EventRow {
     event: Event,
     /// Its name.
     pub(crate) name: &'static str,
-    /// Its fields, in the order of the newest version.
-    pub(crate) fields: &'static [&'static str],
+    /// Its fields, for people, in the order of the newest version.
+    #[cfg_attr(not(test), allow(dead_code))]
+    fields: &'static [&'static str],
     /// The last version in which the last two fields come in the other order.
     swapped: Option<Version>,
 }
@@ -128,38 +129,42 @@ pub(crate) struct PhaseRow {
     pub(crate) name: &'static str,
     /// Its name in filter-response, where OpenSMTPD has another one.
     told: &'static str,
-    /// Its fields.
-    pub(crate) fields: &'static str,
+    /// Its fields, for people, and what `rewrite` puts something else in the place of.
+    #[cfg_attr(not(test), allow(dead_code))]
+    fields: &'static str,
+    #[cfg_attr(not(test), allow(dead_code))]
+    rewrites: &'static str,
     /// The command that is asked about, where that has no hook of its own.
     pub(super) verb: &'static str,
 }
 
 /// THE table of phases.
 pub(crate) const PHASES: [PhaseRow; 15] = [
-    PhaseRow { told: "connected", ..phase(Phase::Connect, "connect", "rdns src", "") },
-    phase(Phase::Helo, "helo", "identity", ""),
-    phase(Phase::Ehlo, "ehlo", "identity", ""),
-    PhaseRow { told: "tls", ..phase(Phase::Starttls, "starttls", "", "STARTTLS") },
-    phase(Phase::Auth, "auth", "argument", "AUTH"),
-    phase(Phase::MailFrom, "mail-from", "address", ""),
-    phase(Phase::RcptTo, "rcpt-to", "address", ""),
-    phase(Phase::Data, "data", "", ""),
-    phase(Phase::DataLine, "data-line", "line", ""),
-    phase(Phase::Rset, "rset", "", "RSET"),
-    phase(Phase::Quit, "quit", "", "QUIT"),
-    phase(Phase::Noop, "noop", "argument", "NOOP"),
-    phase(Phase::Help, "help", "argument", "HELP"),
-    phase(Phase::Wiz, "wiz", "argument", "WIZ"),
-    phase(Phase::Commit, "commit", "", ""),
+    PhaseRow { told: "connected", ..phase(Phase::Connect, "connect", "rdns, src", "", "") },
+    phase(Phase::Helo, "helo", "identity", "identity", ""),
+    phase(Phase::Ehlo, "ehlo", "identity", "identity", ""),
+    PhaseRow { told: "tls", ..phase(Phase::Starttls, "starttls", "", "", "STARTTLS") },
+    phase(Phase::Auth, "auth", "argument", "argument", "AUTH"),
+    phase(Phase::MailFrom, "mail-from", "address", "address", ""),
+    phase(Phase::RcptTo, "rcpt-to", "address", "address", ""),
+    phase(Phase::Data, "data", "", "", ""),
+    phase(Phase::DataLine, "data-line", "line", "", ""),
+    phase(Phase::Rset, "rset", "", "", "RSET"),
+    phase(Phase::Quit, "quit", "", "", "QUIT"),
+    phase(Phase::Noop, "noop", "argument", "argument", "NOOP"),
+    phase(Phase::Help, "help", "argument", "argument", "HELP"),
+    phase(Phase::Wiz, "wiz", "argument", "argument", "WIZ"),
+    phase(Phase::Commit, "commit", "", "", ""),
 ];
 
 const fn phase(
     phase: Phase,
     name: &'static str,
     fields: &'static str,
+    rewrites: &'static str,
     verb: &'static str,
 ) -> PhaseRow {
-    PhaseRow { phase, name, told: name, fields, verb }
+    PhaseRow { phase, name, told: name, fields, rewrites, verb }
 }
 
 impl Phase {
@@ -554,6 +559,21 @@ mod tests {
         }
         assert!(parse(b"filter-result|12|ab|reject|550 \xff").is_err());
         assert_eq!(parse(b"filter-dataline|12|ab|\xff"), Ok(Line::DataLine(REQUEST, b"\xff")));
+    }
+
+    #[test]
+    fn docs_filters_md_has_the_tables() {
+        let docs = include_str!("../../docs/filters.md");
+        let mut events = String::from("| event | fields |\n| --- | --- |\n");
+        for row in &EVENTS {
+            events += &format!("| `{}` | {} |\n", row.name, row.fields.join(", "));
+        }
+        assert!(docs.contains(&(events.clone() + "\n")), "docs/filters.md lacks\n{events}");
+        let mut phases = String::from("| phase | fields | rewrite |\n| --- | --- | --- |\n");
+        for row in &PHASES {
+            phases += &format!("| `{}` | {} | {} |\n", row.name, row.fields, row.rewrites);
+        }
+        assert!(docs.contains(&(phases.clone() + "\n")), "docs/filters.md lacks\n{phases}");
     }
 
     #[test]

@@ -49,11 +49,6 @@ impl Coprocess {
         })
     }
 
-    /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How long it has been running.
     pub(crate) fn age(&self) -> Duration {
         self.began.elapsed()
