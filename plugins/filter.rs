@@ -285,7 +285,9 @@ impl Filter {
         let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
         let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
         let transaction = &session.transaction;
-        let done = message::through(link, (version, request), transaction, until, report);
+        let done = session.outside("filter", || {
+            message::through(link, (version, request), transaction, until, report)
+        });
         let done = done.map_err(|error| keeper.lose(&error, Some(request)));
         drop(keeper);
         self.reported(session, reports);
@@ -314,7 +316,8 @@ impl Filter {
         let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
         let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
         let is_in_transaction = session.transaction.sender().is_some();
-        let done = link.send(&line).and_then(|()| {
+        let done = session.outside("filter", || {
+            link.send(&line)?;
             link.await_answer(request, until, report, |line| match line {
                 Line::Result(_, decision) => Ok(Some(self.decide(session, decision, phase))),
                 _ => Err(std::io::Error::other("it answers with a line of a message")),

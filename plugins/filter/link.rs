@@ -145,7 +145,7 @@ impl Link {
             let octets = self.line(until)?;
             match read(&octets)? {
                 Line::Report(session, text) => report(session, text),
-                line @ (Line::Result(own, _) | Line::DataLine(own, _)) if own == request => {
+                line @ (Line::Result(own, _) | Line::Text(own, _)) if own == request => {
                     if let Some(found) = take(line)? {
                         return Ok(found);
                     }
@@ -173,7 +173,7 @@ impl Link {
         while let Some(octets) = self.next()? {
             match read(&octets)? {
                 Line::Report(session, text) => report(session, text),
-                line @ (Line::Result(own, _) | Line::DataLine(own, _)) if own == request => {
+                line @ (Line::Result(own, _) | Line::Text(own, _)) if own == request => {
                     take(line)?;
                 }
                 _ => {}

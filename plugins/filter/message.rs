@@ -130,7 +130,7 @@ struct Back {
 
 impl Back {
     fn take(&mut self, line: Line<'_>) -> io::Result<()> {
-        let Line::DataLine(_, line) = line else {
+        let Line::Text(_, line) = line else {
             return Err(io::Error::other("it answers a line of a message with a decision"));
         };
         if line == b"." {

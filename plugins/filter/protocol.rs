@@ -230,7 +230,7 @@ pub(crate) enum Line<'a> {
     Ready,
     Result(Request, Decision<'a>),
     /// A line of a message, as it is between dots.
-    DataLine(Request, &'a [u8]),
+    Text(Request, &'a [u8]),
     /// Something for others, about a session.
     Report(u64, &'a str),
 }
@@ -357,7 +357,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line<'_>, &'static str> {
         }
         b"filter-dataline" => {
             let (request, text) = request(rest)?;
-            Ok(Line::DataLine(request, text))
+            Ok(Line::Text(request, text))
         }
         b"report" => {
             let (_time, rest) = split(rest).ok_or("a report without fields")?;
@@ -526,8 +526,8 @@ mod tests {
                 Line::Result(REQUEST, Decision::Reject("550 a|b")),
             ),
             ("filter-result|12|ab|rewrite|", Line::Result(REQUEST, Decision::Rewrite(""))),
-            ("filter-dataline|12|ab|a|b", Line::DataLine(REQUEST, b"a|b")),
-            ("filter-dataline|12|ab|", Line::DataLine(REQUEST, b"")),
+            ("filter-dataline|12|ab|a|b", Line::Text(REQUEST, b"a|b")),
+            ("filter-dataline|12|ab|", Line::Text(REQUEST, b"")),
             ("report|1576146008.006099|smtp-in|12|a|b", Line::Report(0x12, "a|b")),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(want), "{line}");
@@ -558,7 +558,7 @@ mod tests {
             assert!(parse(line.as_bytes()).is_err(), "{line}");
         }
         assert!(parse(b"filter-result|12|ab|reject|550 \xff").is_err());
-        assert_eq!(parse(b"filter-dataline|12|ab|\xff"), Ok(Line::DataLine(REQUEST, b"\xff")));
+        assert_eq!(parse(b"filter-dataline|12|ab|\xff"), Ok(Line::Text(REQUEST, b"\xff")));
     }
 
     #[test]

@@ -172,7 +172,8 @@ impl Session {
                 continue;
             }
             let loaded = plugins.loaded(*plugin);
-            let outer = self.enter(*plugin, heard.hook(), loaded.settings.timeout);
+            let limit = loaded.settings.limit();
+            let outer = self.enter(*plugin, heard.hook(), Instant::now(), limit);
             let before = self.outcome.clone();
             let done = guarded(loaded, heard.hook(), || run(self, heard));
             let decision = self.judged(done, &loaded.settings, before);

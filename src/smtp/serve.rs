@@ -228,7 +228,8 @@ fn shown<'a>(
     if command.is(Flag::AnyText) {
         return if may_be_secret { HIDDEN.into() } else { line.into() };
     }
-    if !command.is(Flag::SecretsFollow) && !(may_be_secret && command.is(Flag::SecretArgument)) {
+    let is_none = !may_be_secret || !command.is(Flag::SecretArgument);
+    if is_none && !command.is(Flag::SecretsFollow) {
         return line.into();
     }
     let mechanism = argument.split(' ').next().filter(|word| auth::is_mechanism(word));
