@@ -3,8 +3,8 @@
 //!     filter - asks filters of OpenSMTPD
 //!
 //! SYNOPSIS
-//!     filter [processes each|one] [protocol 0.5|0.6|0.7] [timeout SECONDS] [on_error tempfail|ignore]
-//!            COMMAND [ARGUMENT ...]
+//!     filter [processes each|one] [protocol 0.5|0.6|0.7] [leave_old_headers drop|rename|keep]
+//!            [timeout SECONDS] [on_error tempfail|ignore] COMMAND [ARGUMENT ...]
 //!
 //! DESCRIPTION
 //!     Starts a program that speaks OpenSMTPD's filter protocol (smtpd-filters(7)) on its standard input
@@ -24,6 +24,10 @@
 //!     processes each    one filter for each process that serves sessions; the default
 //!     processes one     one for all of them, which has many sessions at once, as in OpenSMTPD
 //!     protocol VERSION  what is spoken; 0.7 by default
+//!     leave_old_headers drop
+//!                       what becomes of fields X-Spam, X-Spam-..., X-Spamd-... and X-Rspamd-... that
+//!                       came with the message, before the filter gets it, or it is junk: drop, rename
+//!                       to X-Old-..., which is the default, or keep
 //!     timeout SECONDS   how long one answer, or all that becomes of a message, may take; 300 by default
 //!     on_error ignore   go on without the filter when it fails, where by default the client is refused
 //!                       for now
@@ -99,7 +103,7 @@ use self::program::Program;
 use self::protocol::{Decision, Event, Line, PHASES, Phase, Request, VERSIONS, Version};
 use self::told::Told;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Code, DECLINED, Heard, Hook, Hooks, Session, Verdict};
+use crate::hook::{Args, Call, Code, DECLINED, Heard, Hook, Hooks, OldFields, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::state::Note;
@@ -111,7 +115,7 @@ const JUNK: Note<bool> = Note::new("filter_junk");
 const MARKED: Note<bool> = Note::new("filter_marked");
 
 /// What may stand before the command, beside the universal arguments.
-const KNOWN: [&str; 2] = ["processes", "protocol"];
+const KNOWN: [&str; 3] = ["processes", "protocol", "leave_old_headers"];
 
 const UNIVERSAL: [&str; 5] = ["loglevel", "reject", "reject_type", "timeout", "on_error"];
 
@@ -120,6 +124,7 @@ struct Filter {
     keeper: RefCell<Keeper>,
     told: RefCell<Option<Told>>,
     name: String,
+    old: OldFields,
 }
 
 /// A decision, kept.
@@ -158,7 +163,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let shared = is_one.then(|| Shared::new(own_name())).transpose();
     let shared = shared.map_err(|error| Error::new(format!("a pipe for {name}: {error}")))?;
     let keeper = RefCell::new(Keeper::new(program, shared));
-    hook(hooks, Filter { keeper, told: RefCell::default(), name });
+    let old = OldFields::from_args(&options)?;
+    hook(hooks, Filter { keeper, told: RefCell::default(), name, old });
     Ok(())
 }
 
@@ -269,6 +275,7 @@ impl Filter {
         let notes = &mut session.transaction.notes;
         if (is_junk || notes.is_true(JUNK)) && !notes.is_true(MARKED) {
             notes.set(MARKED, true);
+            session.distrust_spam_fields(self.old);
             session.transaction.header.add_at(0, "X-Spam", "Yes");
         }
     }
@@ -278,6 +285,7 @@ impl Filter {
         if !self.begin(session, Phase::DataLine)? {
             return Ok(());
         }
+        session.distrust_spam_fields(self.old);
         let (until, mut reports) = (session.deadline(), vec![]);
         let mut keeper = self.keeper.borrow_mut();
         let request = self.request(&mut keeper);

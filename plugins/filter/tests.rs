@@ -105,9 +105,10 @@ fn decisions_are_done() {
     }
     assert!(trial.log().contains("filter reports: a bounce"));
     assert_eq!(trial.plain(Hook::Data), DECLINED);
-    trial.message("Subject: x\n\ntext\n");
+    trial.message("X-Spam: No\nSubject: x\n\ntext\n");
     assert_eq!(trial.plain(Hook::DataPost), DECLINED);
-    assert_eq!(trial.session.transaction.header.to_bytes(), b"X-Spam: Yes\r\nSubject: x\r\n");
+    let header = trial.session.transaction.header.to_bytes();
+    assert_eq!(header, b"X-Spam: Yes\r\nX-Old-Spam: No\r\nSubject: x\r\n");
     trial.plain(Hook::DataPost);
     assert_eq!(trial.session.transaction.header.count("X-Spam"), 1);
 }

@@ -165,7 +165,7 @@ fn refuse(dialogue: &mut Dialogue, command: &Command, decision: &Decision) -> An
         Ok(verdict) => {
             let usual = if verdict.code().is_soft() { 450 } else { 550 };
             let code = verdict.reply().unwrap_or(usual);
-            (Reply::own(code, verdict.text()), verdict.code().disconnects())
+            (Reply::own(code, verdict.text().to_owned()), verdict.code().disconnects())
         }
         Err(_) => (Reply::new(451, "4.3.0", INTERNAL_ERROR), false),
     };
