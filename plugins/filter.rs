@@ -103,7 +103,9 @@ use self::program::Program;
 use self::protocol::{Decision, Event, Line, PHASES, Phase, Request, VERSIONS, Version};
 use self::told::Told;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Call, Code, DECLINED, Heard, Hook, Hooks, OldFields, Session, Verdict};
+use crate::hook::{
+    Args, Call, Code, DECLINED, Heard, Hook, Hooks, OldFields, Session, UNIVERSAL, Verdict,
+};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::state::Note;
@@ -116,8 +118,6 @@ const MARKED: Note<bool> = Note::new("filter_marked");
 
 /// What may stand before the command, beside the universal arguments.
 const KNOWN: [&str; 3] = ["processes", "protocol", "leave_old_headers"];
-
-const UNIVERSAL: [&str; 5] = ["loglevel", "reject", "reject_type", "timeout", "on_error"];
 
 /// A filter, and the session that it is told of.
 struct Filter {
@@ -224,7 +224,6 @@ impl Filter {
         let again = self.told.borrow().as_ref().is_some_and(|told| told.is_of(session));
         self.leave(session);
         let mut told = Told::new(session.id(), session.commands() * u32::from(again));
-        told.is_greeted = true;
         let name = match self.wants(Phase::Connect) {
             true => told.client(session)[0].clone(),
             false => String::new(),

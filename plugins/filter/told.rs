@@ -32,8 +32,6 @@ pub(super) struct Told {
     pub(super) user: String,
     transaction: Option<Transaction>,
     transactions: u32,
-    /// Has the filter been asked about the connection?
-    pub(super) is_greeted: bool,
     /// Is all that comes spam?
     pub(super) is_junk: bool,
 }
@@ -63,7 +61,6 @@ impl Told {
             user: String::new(),
             transaction: None,
             transactions: 0,
-            is_greeted: false,
             is_junk: false,
         }
     }

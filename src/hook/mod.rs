@@ -28,6 +28,7 @@ mod verdict;
 
 pub use crate::metrics::{Outside, Trouble, answered};
 pub use args::Args;
+pub(crate) use args::UNIVERSAL;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use code::Code;
 pub use hooks::{Hooks, Register};

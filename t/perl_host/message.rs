@@ -238,3 +238,50 @@ fn perl_plugins_read_the_message_and_add_to_it() {
         server.stop().unwrap();
     }
 }
+
+/// Reads the message in front of the filter and behind it.
+const LOOKS: &str = r#"
+sub hook_data_post {
+    my ($self, $t) = @_;
+    my $subject = $t->header->get('Subject');
+    chomp $subject;
+    open my $trace, '>>', '{work}/Maildir/seen' or die "seen: $!";
+    print {$trace} join(' ', $subject, grep { /\w/ } map { s/\s//gr } split /\n/, $t->body_as_string), "\n";
+    return DECLINED;
+}
+"#;
+
+/// Makes other words of the same length of two.
+const SWAPS: &str = r#"#!/bin/sh
+while IFS= read -r line && [ "$line" != "config|ready" ]; do :; done
+printf '%s\n' "register|filter|smtp-in|data-line" "register|ready"
+while IFS='|' read -r kind version time subsystem phase session token line; do
+    case $line in
+    "Subject: one") line="Subject: two" ;;
+    black) line=white ;;
+    esac
+    printf '%s\n' "filter-dataline|$session|$token|$line"
+done
+"#;
+
+#[test]
+fn perl_plugins_see_the_message_that_a_filter_has_made_of_it() {
+    let looks = [("look", LOOKS), ("look_again", LOOKS)];
+    let config = config("look\nrcpt_ok\nqueue/maildir {work}/Maildir", &looks);
+    let filter = config.program("swaps", SWAPS);
+    let lines = format!("look\nfilter {}\nlook_again", filter.display());
+    config.write("plugins", &format!("{lines}\nrcpt_ok\nqueue/maildir {{work}}/Maildir"));
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    helo(&mut client);
+    for _ in 0..2 {
+        client.envelope();
+        client.ask("Subject: one\r\n\r\nblack\r\n.", "250");
+        let mail = String::from_utf8(config.take_mails().remove(0)).unwrap();
+        assert!(mail.ends_with("Subject: two\n\nwhite\n"), "{mail}");
+    }
+    client.quit();
+    server.stop().unwrap();
+    let seen = fs::read_to_string(config.path("Maildir/seen")).unwrap();
+    assert_eq!(seen, "one black\ntwo white\n".repeat(2));
+}
