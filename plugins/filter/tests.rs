@@ -389,6 +389,41 @@ fn all_events_and_phases_of_a_session() {
 }
 
 #[test]
+fn authentication_and_waiting_are_told() {
+    let scene = Scene::new();
+    let told = scene.folder.path().join("told");
+    let text =
+        format!(r#"note() {{ echo "$phase|$token|$rest" >>'{}'; }}; each note"#, told.display());
+    for (version, pass, fail) in
+        [("0.7", "pass|me@x.test", "fail|me@x.test"), ("0.6", "me@x.test|pass", "me@x.test|fail")]
+    {
+        let _ = std::fs::remove_file(&told);
+        let path = scene.filter("report:link-auth report:protocol-client report:timeout", &text);
+        let trial = Trial::new(
+            &format!("filter protocol {version} {}\nauth/auth_flat_file", path.display()),
+            &[
+                ("me", "mx.test"),
+                ("flat_auth_pw", "me@x.test:secret"),
+                ("timeout", "1"),
+                ("timeout_overload", "1"),
+            ],
+        );
+        let (mut client, server) = UnixStream::pair().unwrap();
+        // `me@x.test` with `wrong`, then with `secret`.
+        let lines = "EHLO me\r\nAUTH PLAIN AG1lQHgudGVzdAB3cm9uZw==\r\nAUTH PLAIN\r\n\
+            AG1lQHgudGVzdABzZWNyZXQ=\r\n";
+        client.write_all(lines.as_bytes()).unwrap();
+        trial.serve(server);
+        wait_for(|| scene.file("told").contains("timeout"));
+        let want = format!(
+            "protocol-client|EHLO me|\nprotocol-client|AUTH PLAIN ********|\nlink-auth|{fail}\n\
+             protocol-client|AUTH PLAIN ********|\nprotocol-client|********|\nlink-auth|{pass}\ntimeout||\n"
+        );
+        assert_eq!(scene.file("told"), want, "{}", trial.log());
+    }
+}
+
+#[test]
 fn every_version_is_spoken() {
     for version in ["0.5", "0.6", "0.7"] {
         let scene = Scene::new();

@@ -13,6 +13,9 @@ use crate::state::Connection;
 /// What OpenSMTPD says where an address has no name.
 const UNKNOWN: &str = "<unknown>";
 
+/// In the place of a command that has its answer.
+const ANSWERED: &str = "-";
+
 /// A session, as the filter knows it.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -146,6 +149,15 @@ impl Told {
 
     /// What is told depends on what the client is answered.
     fn reply(&mut self, keeper: &mut Keeper, session: &mut Session, code: u16) {
+        self.answered(keeper, session, code);
+        let is_message = self.transaction.as_ref().is_some_and(|open| open.has_data);
+        if code / 100 != 3 && !is_message {
+            // What is said after the answer has nothing to do with the command.
+            ANSWERED.clone_into(&mut self.verb);
+        }
+    }
+
+    fn answered(&mut self, keeper: &mut Keeper, session: &mut Session, code: u16) {
         let result = match code / 100 {
             2 | 3 => "ok",
             4 => "tempfail",
