@@ -322,6 +322,31 @@ fn the_keeper_is_replaced_and_a_hup_makes_a_new_one() {
     server.stop().unwrap();
 }
 
+/// One that never stops is found out by the keeper as well.
+#[test]
+fn a_shared_filter_that_floods_is_made_an_end_of() {
+    for (flood, why) in [
+        ("exec yes 'filter-result|1|1|proceed'", "it says too much that nobody asked for"),
+        ("exec yes nonsense", "a line of no kind that is known: 'nonsense'"),
+        ("exec cat /dev/zero", "a line without an end"),
+    ] {
+        let config = Config::new();
+        let text = format!(
+            "#!/bin/sh\nprintf '%s\\n' 'register|filter|smtp-in|ehlo' 'register|ready'\n\
+             yes complaint | head -n 100000 >&2\n{flood}\n"
+        );
+        let filter = config.program("flood", &text);
+        let config = with(config, &format!("filter processes one {}", filter.display()));
+        let server = Server::start(&config, Model::Prefork);
+        let mut client = server.connect();
+        client.expect("220");
+        client.ask("EHLO client.test", "451");
+        server.log().wait_for(why);
+        client.quit();
+        server.stop().unwrap();
+    }
+}
+
 fn keeper_of(pid: &str) -> Pid {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let words = stat.rsplit_once(')').unwrap().1;

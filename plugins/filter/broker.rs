@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags};
 
-use super::link::{HANDSHAKE, LOG, keep};
+use super::link::{HANDSHAKE, LOG, MOST_UNASKED, keep};
 use super::program::{Backoff, Program};
 use super::protocol::{self, Event, Line, Version, Wanted};
 use crate::net::{Channel, Coprocess, detached, wait_for};
@@ -132,6 +132,8 @@ struct Filter {
     is_ready: bool,
     /// When it has said something.
     spoke: Instant,
+    /// How many octets it has said for nobody since it was last told something.
+    unasked: usize,
 }
 
 /// Whose a session is, and when the filter was last told or asked something about it.
@@ -242,6 +244,7 @@ impl Broker {
                     wanted: Wanted::default(),
                     is_ready: false,
                     spoke: Instant::now(),
+                    unasked: 0,
                 });
             }
             Err(error) => {
@@ -297,6 +300,11 @@ impl Broker {
             if let Some(client) = owner.and_then(|client| self.clients.get_mut(&client)) {
                 let sent = client.channel.send(&[line, b"\n"].concat());
                 client.is_gone |= sent.is_err();
+            } else {
+                filter.unasked += line.len() + 1;
+                if filter.unasked > MOST_UNASKED {
+                    return Err("it says too much that nobody asked for".into());
+                }
             }
         }
         Ok(())
@@ -338,6 +346,7 @@ impl Broker {
             }
             // One that does not read any more is found out when an answer is overdue.
             let _ = filter.process.lines.send(&[line, b"\n"].concat());
+            filter.unasked = 0;
         }
         client.is_gone |= client.channel.is_at_end();
         if is_stuck {
@@ -395,7 +404,9 @@ impl Broker {
     /// Somebody hears what the filter says for the log.
     fn complain(&mut self, complaints: Vec<String>) {
         keep(&mut self.complaints, complaints);
-        if let Some(client) = self.clients.values_mut().next() {
+        // Whoever has not taken the last ones gets no more of them.
+        let mut idle = self.clients.values_mut().filter(|client| client.channel.waiting() == 0);
+        if let Some(client) = idle.next() {
             tell(&mut client.channel, &std::mem::take(&mut self.complaints));
         }
     }

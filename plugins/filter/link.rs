@@ -13,7 +13,7 @@ const LONGEST: usize = 1024 * 1024;
 const MOST_WAITING: usize = 4 * 1024 * 1024;
 
 /// The most octets of lines that nobody asked for, while one is waited for.
-const MOST_UNASKED: usize = 16 * 1024 * 1024;
+pub(super) const MOST_UNASKED: usize = 16 * 1024 * 1024;
 
 /// The most lines for the log that are kept.
 const MOST_COMPLAINTS: usize = 100;
@@ -228,7 +228,9 @@ impl Link {
             match line.strip_prefix(LOG) {
                 Some(text) if self.is_shared() => {
                     let text = String::from_utf8_lossy(text).into_owned();
-                    keep(&mut self.complaints, vec![text]);
+                    // The last one may say why there are no more.
+                    self.complaints.truncate(MOST_COMPLAINTS - 1);
+                    self.complaints.push(text);
                 }
                 _ => return Ok(Some(line)),
             }
