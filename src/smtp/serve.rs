@@ -179,7 +179,9 @@ fn refuse(dialogue: &mut Dialogue, command: &Command, decision: &Decision) -> An
 
 /// The reply to a command that nobody looks at.
 fn unfit(command: &Command, octets: usize, argument: &str, is_lmtp: bool) -> Option<Reply> {
-    let has_control = || argument.chars().any(|c| c.is_control() && c != '\t');
+    // Most arguments are plain ASCII, and that is found out at once.
+    let is_plain = || argument.bytes().all(|b| matches!(b, b' '..=b'~'));
+    let has_control = || !is_plain() && argument.chars().any(|c| c.is_control() && c != '\t');
     if octets > command.limit {
         Some(Reply::new(500, "5.5.2", "Line too long"))
     } else if !command.is(Flag::AnyText) && has_control() {

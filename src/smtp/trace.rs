@@ -13,6 +13,8 @@ use crate::state::Hello;
 use crate::state::results::{comment, folded, quoted};
 
 const RESULTS: &str = "Authentication-Results";
+/// What those that came with the message are called.
+const FOREIGN: &str = "Original-Authentication-Results";
 
 /// Room for the usual Received line, in octets.
 const USUAL: usize = 256;
@@ -91,7 +93,7 @@ pub(crate) fn authentication_results(session: &mut Session) {
     results.extend(session.transaction.results.texts());
     let results = session.readable(folded(&results));
     let header = &mut session.transaction.header;
-    header.rename(RESULTS, &format!("Original-{RESULTS}"));
+    header.rename(RESULTS, FOREIGN);
     header.add_at(0, RESULTS, &results);
 }
 

@@ -180,7 +180,9 @@ impl Connection {
 /// among `others`.
 fn word(text: &str, most: usize, others: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
-    text.chars().take(most).map(|c| if fits(c) { c } else { '?' }).collect()
+    let mut out = String::with_capacity(text.len().min(most));
+    out.extend(text.chars().take(most).map(|c| if fits(c) { c } else { '?' }));
+    out
 }
 
 #[cfg(test)]

@@ -97,7 +97,9 @@ fn arc_text(finding: &arc::Finding) -> String {
 
 /// Results as the value of a field: in lines of no more than 78 characters, or one result.
 pub fn folded(results: &[String]) -> String {
-    let mut text = String::new();
+    // With room for what goes between them.
+    let lengths = results.iter().map(|result| result.len() + 3);
+    let mut text = String::with_capacity(lengths.sum());
     let mut column = "Authentication-Results: ".len();
     for result in results {
         let width = result.chars().count() + 2;
@@ -137,7 +139,7 @@ pub fn quoted_string(value: &str) -> String {
 /// Text as it may stand in a comment (RFC 5322 3.2.2): nothing that ends it or starts another, and
 /// not as long as strangers like.
 pub fn comment(text: &str) -> String {
-    let is_odd = |c: char| c.is_control() || "()\\".contains(c);
+    let is_odd = |c: char| c.is_control() || matches!(c, '(' | ')' | '\\');
     let mut out = String::with_capacity(text.len().min(LONGEST));
     out.extend(text.chars().take(LONGEST).map(|c| if is_odd(c) { '?' } else { c }));
     out

@@ -77,10 +77,13 @@ pub fn does(word: &str) {
 
 /// Puts the beginning of `word` into `cells`, eight octets into each.
 pub fn say(cells: &[AtomicU64], word: &str) {
-    let mut octets = word.bytes();
+    let mut rest = word.as_bytes();
     for cell in cells {
-        let eight = [(); 8].map(|()| octets.next().unwrap_or(0));
+        let (part, more) = rest.split_at(rest.len().min(8));
+        let mut eight = [0; 8];
+        eight[..part.len()].copy_from_slice(part);
         cell.store(u64::from_le_bytes(eight), Relaxed);
+        rest = more;
     }
 }
 
