@@ -135,6 +135,14 @@ impl Config {
         self.0.lists.load(&self.0.search, name, Instant::now())
     }
 
+    /// As [`Config::load`], with all that is wrong, and the lines that can be read in spite of it.
+    pub(crate) fn load_what_can_be(&self, name: &str) -> (Lines, Vec<Error>) {
+        match self.load(name) {
+            Ok(lines) => (lines, vec![]),
+            Err(_) => Lines::what_can_be_read(&self.0.search, name),
+        }
+    }
+
     /// Whether `name` has a file. Built-in defaults do not count.
     pub fn exists(&self, name: &str) -> bool {
         self.path(name).is_some()

@@ -3,13 +3,18 @@
 //! One line for the person at the terminal: the file and line that is wrong, then what is wrong.
 //! Inside a session there are no errors of this kind, only verdicts and replies.
 
+mod nearest;
+
 use std::fmt;
 use std::path::Path;
+
+pub(crate) use nearest::{meant, nearest};
 
 /// Why the daemon cannot start, in one line, or in several where as many things are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    place: Option<String>,
+    /// File and line.
+    place: Option<(String, usize)>,
     text: String,
     is_missing: bool,
     others: Vec<Error>,
@@ -51,6 +56,23 @@ impl Error {
         Some(first)
     }
 
+    /// This error, and another one.
+    pub(crate) fn and(mut self, other: Error) -> Error {
+        self.others.push(other);
+        self
+    }
+
+    /// The same errors, one by one, in the order of files and lines; those without a place first.
+    pub(crate) fn sorted(errors: Vec<Error>) -> Vec<Error> {
+        fn apart(mut error: Error) -> Vec<Error> {
+            let others = std::mem::take(&mut error.others);
+            std::iter::once(error).chain(others.into_iter().flat_map(apart)).collect()
+        }
+        let mut all: Vec<Error> = errors.into_iter().flat_map(apart).collect();
+        all.sort_by(|one, other| one.place.cmp(&other.place));
+        all
+    }
+
     /// An error at `line` (counted from 1) of `file`.
     pub fn at(file: impl AsRef<Path>, line: usize, text: impl fmt::Display) -> Error {
         Error::new(text).or_at(file, line)
@@ -58,21 +80,29 @@ impl Error {
 
     /// The same error, placed at `line` of `file` unless it already has a place.
     pub fn or_at(mut self, file: impl AsRef<Path>, line: usize) -> Error {
-        self.place.get_or_insert_with(|| format!("{}:{line}", file.as_ref().display()));
+        let place = (file.as_ref().display().to_string(), line);
+        self.each(&|error| {
+            error.place.get_or_insert_with(|| place.clone());
+        });
         self
     }
 
     /// The same error with `what` in front of its text: `what: text`.
     pub fn within(mut self, what: impl fmt::Display) -> Error {
-        self.text = format!("{what}: {}", self.text);
+        self.each(&|error| error.text = format!("{what}: {}", error.text));
         self
+    }
+
+    fn each(&mut self, change: &dyn Fn(&mut Error)) {
+        change(self);
+        self.others.iter_mut().for_each(|other| other.each(change));
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => write!(f, "{place}: {}", self.text)?,
+            Some((file, line)) => write!(f, "{file}:{line}: {}", self.text)?,
             None => f.write_str(&self.text)?,
         }
         self.others.iter().try_for_each(|other| write!(f, "\n{other}"))
@@ -105,6 +135,18 @@ mod tests {
     fn names_the_place_once() {
         let error = Error::at("config/plugins", 3, "no such plugin").or_at("other", 9);
         assert_eq!(error.to_string(), "config/plugins:3: no such plugin");
+    }
+
+    #[test]
+    fn several_errors_have_the_same_place() {
+        let all = Error::all(vec![Error::new("one"), Error::at("b", 2, "two")]).unwrap();
+        let all = all.within("plugin").or_at("a", 1);
+        assert_eq!(all.to_string(), "a:1: plugin: one\nb:2: plugin: two");
+        let early = Error::at("a", 1, "first");
+        let sorted = Error::sorted(vec![Error::at("a", 10, "x"), all, Error::new("y"), early]);
+        let places: Vec<String> = sorted.iter().map(|error| error.to_string()).collect();
+        assert_eq!(places, ["y", "a:1: plugin: one", "a:1: first", "a:10: x", "b:2: plugin: two"]);
+        assert_eq!(Error::all(vec![]), None);
     }
 
     #[test]

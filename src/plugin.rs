@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use crate::config::{Config, Lines};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::hook::{Args, Hook, Hooks, List, Origin, Plugins, Register, Settings};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
@@ -203,17 +203,16 @@ fn load_into(
     let confinement = confinement(config);
     let perl = Perl::new(config);
     let mut missing = vec![];
-    // A file that cannot be read was found above.
     for file in [LOGGING, settings::PLUGINS] {
-        let lines = config.load(file.row().name).unwrap_or_default();
+        // What cannot be read of them was found above.
+        let (lines, _) = config.load_what_can_be(file.row().name);
         load_lines(&mut plugins, &perl, config, &lines, &mut missing, failed)?;
     }
     for (at, file) in plugins.list_files().unwrap_or_default().to_vec().iter().enumerate() {
         plugins.load_list(List::Of(at));
-        match config.load(file) {
-            Ok(lines) => load_lines(&mut plugins, &perl, config, &lines, &mut missing, failed)?,
-            Err(error) => failed(error)?,
-        }
+        let (lines, errors) = config.load_what_can_be(file);
+        errors.into_iter().try_for_each(&mut *failed)?;
+        load_lines(&mut plugins, &perl, config, &lines, &mut missing, failed)?;
     }
     Error::all(missing).map_or(Ok(()), &mut *failed)?;
     perl.serve(&plugins).or_else(&mut *failed)?;
@@ -223,7 +222,7 @@ fn load_into(
         plugins.log(Level::Notice, format_args!("{text}{}", known.join(" ")));
     }
     for name in plugins.files() {
-        config.load(name).map(drop).or_else(&mut *failed)?;
+        config.load_what_can_be(name).1.into_iter().try_for_each(&mut *failed)?;
     }
     plugins.before_fork(config);
     for problem in config.take_problems() {
@@ -330,7 +329,11 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
         let nowhere = nowhere(config);
         return Err(match absent(name) {
             Some(absent) => Error::missing(format!("{absent}; {nowhere}")),
-            None => Error::missing(format!("no plugin '{name}': it is not native, and {nowhere}")),
+            None => {
+                let meant = meant_by(config, name);
+                let text = format!("no plugin '{name}': it is not native, and {nowhere}{meant}");
+                Error::missing(text)
+            }
         });
     };
     let args = Args::new(implied.iter().copied().chain(words));
@@ -344,16 +347,34 @@ fn load_native(
     plugin: &Plugin,
     args: &Args,
 ) -> Result<()> {
-    let settings = Settings::from_args(args)?;
+    let settings = Settings::from_args(args);
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    let registered =
-        (plugin.register)(&mut hooks, args).and_then(|()| hooks.into_registration())?;
+    let registered = (plugin.register)(&mut hooks, args).and_then(|()| hooks.into_registration());
+    let (settings, registered) = match (settings, registered) {
+        (Ok(settings), Ok(registered)) => (settings, registered),
+        (Err(one), Err(other)) if one != other => return Err(one.and(other)),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
     if registered.lists.is_some() && plugins.list_files().is_some() {
         return Err("only one plugin can choose the lists of clients, in config/plugins".into());
     }
     plugins.add(instance, settings, registered);
     plugins.set_native(plugin.name);
     Ok(())
+}
+
+/// `; is 'rcpt_ok' meant?`, where the name is nearly that of a plugin, or its folder was left out.
+fn meant_by(config: &Config, name: &str) -> String {
+    let mut known: Vec<String> = all().map(|plugin| plugin.name.to_owned()).collect();
+    known.extend(ALIASES.iter().map(|alias| alias.old.to_owned()));
+    let files = perl::dirs(config).into_iter().flat_map(std::fs::read_dir).flatten().flatten();
+    known.extend(files.filter_map(|entry| entry.file_name().into_string().ok()));
+    let without_folder =
+        |known: &&String| known.rsplit_once('/').is_some_and(|(_, own)| own == name);
+    match known.iter().find(without_folder) {
+        Some(known) => format!("; is '{known}' meant?"),
+        None => meant(name, known.iter().map(String::as_str)),
+    }
 }
 
 /// Where Perl files were looked for in vain.

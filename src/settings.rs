@@ -27,6 +27,7 @@ pub use store::StorePlace;
 
 pub(crate) use kind::number;
 
+use crate::error::meant;
 use crate::log::Level;
 use kind::Kind::{
     Folder, Folders, HostName, LogLevel, Names, Number, Plugins, Seconds, Secret, Text, Word, YesNo,
@@ -243,7 +244,8 @@ impl Row {
 
     fn fault(&self, texts: &[&str], at: usize) -> String {
         let text = self.kind.shown(texts.get(at).unwrap_or(&""));
-        format!("{} is '{text}', not {}", self.name, self.kind.one())
+        let meant = meant(text, self.kind.words().iter().copied());
+        format!("{} is '{text}', not {}{meant}", self.name, self.kind.one())
     }
 
     /// Its row of the table in `docs/config.md`.

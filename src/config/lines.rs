@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::cache::Source;
-use super::trail::{Kind, Stamp, Trail};
+use super::trail::{Kind, Search, Stamp, Trail};
 use crate::error::Error;
 
 /// What editors of Windows put in front of a text; it is no part of the first line.
@@ -123,6 +123,16 @@ impl Lines {
         !self.0.reported.replace(true)
     }
 
+    /// All lines that can be read, and what is wrong with the others.
+    pub(super) fn what_can_be_read(search: &Search, name: &str) -> (Lines, Vec<Error>) {
+        let mut trail = Trail::new(search, &[], false);
+        let mut reader = Reader::new(&mut trail);
+        reader.errors = Some(vec![]);
+        let done = reader.name(name);
+        let errors = reader.errors.unwrap_or_default().into_iter().chain(done.err()).collect();
+        (Lines::new(reader.lines), errors)
+    }
+
     fn new(entries: Vec<Line>) -> Lines {
         if entries.is_empty() {
             return Lines::default();
@@ -147,10 +157,8 @@ impl Inner {
 
 impl Source for Lines {
     fn read(trail: &mut Trail<'_>, name: &str) -> Result<Lines, Error> {
-        let mut reader = Reader { trail, open: Vec::new(), lines: Vec::new() };
-        if let Some((path, stamp)) = reader.trail.find(name, false).map_err(Error::new)? {
-            reader.file(&path, stamp)?;
-        }
+        let mut reader = Reader::new(trail);
+        reader.name(name)?;
         Ok(Lines::new(reader.lines))
     }
 
@@ -168,6 +176,8 @@ struct Reader<'a, 'b> {
     trail: &'a mut Trail<'b>,
     open: Vec<Open>,
     lines: Vec<Line>,
+    /// What is wrong with lines that are left out, where reading goes on without them.
+    errors: Option<Vec<Error>>,
 }
 
 /// A file that is being read, and how far.
@@ -177,7 +187,20 @@ struct Open {
     number: usize,
 }
 
+impl<'a, 'b> Reader<'a, 'b> {
+    fn new(trail: &'a mut Trail<'b>) -> Reader<'a, 'b> {
+        Reader { trail, open: Vec::new(), lines: Vec::new(), errors: None }
+    }
+}
+
 impl Reader<'_, '_> {
+    fn name(&mut self, name: &str) -> Result<(), Error> {
+        match self.trail.find(name, false).map_err(Error::new)? {
+            Some((path, stamp)) => self.file(&path, stamp),
+            None => Ok(()),
+        }
+    }
+
     fn file(&mut self, path: &Path, stamp: Stamp) -> Result<(), Error> {
         if self.open.iter().any(|open| open.id == stamp.id) {
             let chain: Vec<_> = self.open.iter().map(Open::to_string).collect();
@@ -206,7 +229,12 @@ impl Reader<'_, '_> {
                 if let Some(open) = self.open.last_mut() {
                     open.number = number;
                 }
-                self.include(text)?;
+                let depth = self.open.len();
+                if let Err(error) = self.include(text) {
+                    let Some(errors) = &mut self.errors else { return Err(error) };
+                    errors.push(error);
+                    self.open.truncate(depth);
+                }
             } else {
                 self.lines.push(Line { text: text.to_owned(), file: Rc::clone(&path), number });
             }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::cache::Slot;
-use super::{Config, Lines};
+use super::{Config, Line, Lines};
 use crate::error::Error;
 use crate::settings::{Default, Effect, Row, Setting, TABLE, Value};
 
@@ -66,7 +66,7 @@ impl Config {
 
     /// Reads all settings now.  Returns what is wrong with their files, each with file and line.
     pub fn check_settings(&self) -> Vec<Error> {
-        TABLE.iter().filter_map(|row| self.check(row).err()).collect()
+        TABLE.iter().flat_map(|row| self.check(row)).collect()
     }
 
     /// Every setting as it is in effect, a line of a list each, in the order of the table.
@@ -74,12 +74,23 @@ impl Config {
         TABLE.iter().flat_map(|row| self.shown_of(row)).collect()
     }
 
-    fn check(&self, row: &'static Row) -> Result<(), Error> {
-        let lines = self.load(row.name)?;
-        if lines.is_empty() {
-            return Ok(());
+    /// What is wrong with the file of a setting: of a list all lines that are.
+    fn check(&self, row: &'static Row) -> Vec<Error> {
+        let (lines, mut errors) = self.load_what_can_be(row.name);
+        let mut left: Vec<&Line> = lines.entries().collect();
+        while !left.is_empty() {
+            let texts: Vec<&str> = left.iter().map(|line| line.text.as_str()).collect();
+            let Err((at, why)) = row.read(&texts) else { break };
+            match left.get(at) {
+                Some(line) => errors.push(Error::at(&line.file, line.number, why)),
+                None => errors.push(Error::new(why)),
+            }
+            if !row.kind.is_list() || at >= left.len() {
+                break;
+            }
+            left.remove(at);
         }
-        read(row, &lines).map(drop)
+        errors
     }
 
     fn shown_of(&self, row: &'static Row) -> Vec<Shown> {

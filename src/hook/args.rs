@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use crate::error::Error;
+use crate::error::{Error, meant};
 use crate::settings::yes_or_no;
 
 /// Arguments that mean the same for every plugin; each is followed by its value.
@@ -124,7 +124,8 @@ impl Args {
         let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
         found.map(|(_, value)| value.clone()).ok_or_else(|| {
             let known: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-            Error::value(name, word, known.join(", "))
+            let meant = meant(word, known.iter().copied());
+            Error::new(format!("{}{meant}", Error::value(name, word, known.join(", "))))
         })
     }
 
@@ -158,22 +159,23 @@ impl Args {
     /// The positional words as names with values, each of which must be one of `known`.
     ///
     /// # Errors
-    /// A name that is not known, or one without a value.
+    /// All names that are not known, or one without a value.
     pub fn only(&self, known: &[&str]) -> Result<(), Error> {
-        let words = self.positional();
-        for pair in words.chunks(2) {
-            if !known.iter().any(|name| name.eq_ignore_ascii_case(pair[0])) {
-                // All plugins have the universal ones.
-                let more = UNIVERSAL.iter().filter(|name| !known.contains(name));
-                let known: Vec<&str> = known.iter().chain(more).copied().collect();
-                let known = known.join(", ");
-                return Err(Error::new(format!("unknown argument '{}' (known: {known})", pair[0])));
+        // All plugins have the universal ones.
+        let more = UNIVERSAL.iter().filter(|name| !known.contains(name));
+        let all: Vec<&str> = known.iter().chain(more).copied().collect();
+        let fault = |pair: &[&str]| {
+            let name = pair[0];
+            if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                let (meant, known) = (meant(name, all.iter().copied()), all.join(", "));
+                return Some(Error::new(format!(
+                    "unknown argument '{name}'{meant} (known: {known})"
+                )));
             }
-            if pair.len() == 1 {
-                return Err(Error::new(format!("argument {} has no value", pair[0])));
-            }
-        }
-        Ok(())
+            (pair.len() == 1).then(|| Error::new(format!("argument {name} has no value")))
+        };
+        let errors = self.positional().chunks(2).filter_map(fault).collect();
+        Error::all(errors).map_or(Ok(()), Err)
     }
 
     /// An error where there are more than `most` positional words.
@@ -182,7 +184,10 @@ impl Args {
     /// There are more.
     pub fn at_most(&self, most: usize) -> Result<(), Error> {
         match self.positional().get(most) {
-            Some(word) => Err(Error::new(format!("unexpected argument '{word}'"))),
+            Some(word) => {
+                let meant = meant(word, UNIVERSAL);
+                Err(Error::new(format!("unexpected argument '{word}'{meant}")))
+            }
             None => Ok(()),
         }
     }
@@ -198,7 +203,13 @@ where
     T::Err: Display,
 {
     let Some(text) = text else { return Ok(default) };
-    text.parse().map_err(|why| Error::new(format!("argument {name} has the value '{text}': {why}")))
+    text.parse().map_err(|why: T::Err| match why.to_string().as_str() {
+        // What the standard library says of numbers is for programmers.
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            Error::value(name, text, "a whole number")
+        }
+        why => Error::new(format!("argument {name} has the value '{text}': {why}")),
+    })
 }
 
 /// Yes or no as arguments and files of plugins say it: what is not no is yes.
@@ -233,9 +244,21 @@ mod tests {
         assert!(args.flag("only", false));
         assert_eq!(
             args.parsed("check-at", 0u32).unwrap_err().to_string(),
-            "argument check-at has the value 'DATA': invalid digit found in string"
+            "argument check-at has the value 'DATA' (expected: a whole number)"
         );
         assert!(args.only(&["wait", "check-at", "only"]).is_ok());
+        let unknown = Args::new(["chek-at", "DATA", "rejct", "1", "wait", "1", "way", "2"]);
+        let errors = unknown.only(&["wait", "check-at"]).unwrap_err().to_string();
+        let errors: Vec<&str> =
+            errors.lines().map(|line| line.split(" (").next().unwrap()).collect();
+        assert_eq!(
+            errors,
+            [
+                "unknown argument 'chek-at'; is 'check-at' meant?",
+                "unknown argument 'rejct'; is 'reject' meant?",
+                "unknown argument 'way'; is 'wait' meant?",
+            ]
+        );
         let error = args.only(&["wait", "reject"]).unwrap_err().to_string();
         assert!(error.starts_with("unknown argument 'check-at' (known: wait, reject, loglevel, "));
     }
@@ -247,7 +270,7 @@ mod tests {
         assert_eq!(args.parsed_at(2, 628u16), Ok(628));
         assert_eq!(
             args.parsed_at(0, 628u16).unwrap_err().to_string(),
-            "argument 1 has the value 'qmqp.example': invalid digit found in string"
+            "argument 1 has the value 'qmqp.example' (expected: a whole number)"
         );
     }
 
@@ -267,6 +290,10 @@ mod tests {
             args("policy lax").one_of("policy", &known, 0).unwrap_err().to_string(),
             "argument policy has the value 'lax' (expected: lenient, strict)"
         );
+        let near = args("policy srtict").one_of("policy", &known, 0).unwrap_err().to_string();
+        assert!(near.ends_with("(expected: lenient, strict); is 'strict' meant?"), "{near}");
+        let near = args("loglevle 3").at_most(0).unwrap_err().to_string();
+        assert_eq!(near, "unexpected argument 'loglevle'; is 'loglevel' meant?");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::hook::verdict::{Decision, Failure};
 use crate::hook::{Args, Code, DECLINED, args};
 use crate::log::Level;
@@ -78,7 +78,10 @@ impl Settings {
         match args.positional().as_slice() {
             [word] => match reject_type(word) {
                 Some(code) => Ok(Some(code)),
-                None => Err(Error::new(format!("unexpected argument '{word}'"))),
+                None => {
+                    let meant = meant(word, REJECT_TYPES.map(|(word, _)| word));
+                    Err(Error::new(format!("unexpected argument '{word}'{meant}")))
+                }
             },
             _ => Ok(None),
         }
@@ -87,32 +90,31 @@ impl Settings {
     /// Reads the universal arguments.
     ///
     /// # Errors
-    /// A value that has no meaning.
+    /// All values that have no meaning.
     pub fn from_args(args: &Args) -> Result<Settings> {
-        let timeout = args.parsed("timeout", DEFAULT_TIMEOUT.as_secs())?;
-        if timeout == 0 {
-            return Err(Error::value("timeout", "0", "a number of seconds, at least 1"));
-        }
-        let on_error = args.one_of("on_error", &ON_ERROR, OnError::Tempfail)?;
-        let reject_type = args
-            .named("reject_type")
-            .map(|word| {
-                reject_type(word).ok_or_else(|| {
-                    let known = "perm, hard, temp, soft, disconnect, temp_disconnect";
-                    Error::value("reject_type", word, known)
-                })
-            })
-            .transpose()?;
-        let loglevel = args.named("loglevel").map(adjustment).transpose()?;
+        let mut errors = vec![];
+        let timeout = match args.parsed("timeout", DEFAULT_TIMEOUT.as_secs()) {
+            Ok(0) => Err(Error::value("timeout", "0", "a number of seconds, at least 1")),
+            timeout => timeout,
+        };
+        let timeout = or_note(timeout, &mut errors).unwrap_or(DEFAULT_TIMEOUT.as_secs());
+        let on_error = args.one_of("on_error", &ON_ERROR, OnError::Tempfail);
+        let on_error = or_note(on_error, &mut errors).unwrap_or(OnError::Tempfail);
+        let reject_type = args.named("reject_type").and_then(|word| {
+            let code = reject_type(word).ok_or_else(|| {
+                let known = REJECT_TYPES.map(|(word, _)| word);
+                let error = Error::value("reject_type", word, known.join(", "));
+                Error::new(format!("{error}{}", meant(word, known)))
+            });
+            or_note(code, &mut errors)
+        });
+        let loglevel = args.named("loglevel").map(adjustment);
+        let loglevel = loglevel.and_then(|loglevel| or_note(loglevel, &mut errors));
         let reject = args.named("reject").map(str::to_owned);
-        Ok(Settings {
-            reject,
-            reject_type,
-            timeout: Duration::from_secs(timeout),
-            grace: Duration::ZERO,
-            loglevel,
-            on_error,
-        })
+        let timeout = Duration::from_secs(timeout);
+        let grace = Duration::ZERO;
+        let settings = Settings { reject, reject_type, timeout, grace, loglevel, on_error };
+        Error::all(errors).map_or(Ok(settings), Err)
     }
 
     /// When a handler is overdue.
@@ -142,15 +144,25 @@ impl Settings {
     }
 }
 
+/// What is there, or else the reason why not among `errors`.
+fn or_note<T>(value: Result<T>, errors: &mut Vec<Error>) -> Option<T> {
+    value.map_err(|error| errors.push(error)).ok()
+}
+
+/// The words of `reject_type`.
+const REJECT_TYPES: [(&str, Code); 6] = [
+    ("perm", Code::Deny),
+    ("hard", Code::Deny),
+    ("temp", Code::DenySoft),
+    ("soft", Code::DenySoft),
+    ("disconnect", Code::DenyDisconnect),
+    ("temp_disconnect", Code::DenySoftDisconnect),
+];
+
 /// The code that a word of `reject_type` stands for.
 pub(crate) fn reject_type(word: &str) -> Option<Code> {
-    match word.to_ascii_lowercase().as_str() {
-        "perm" | "hard" => Some(Code::Deny),
-        "temp" | "soft" => Some(Code::DenySoft),
-        "disconnect" => Some(Code::DenyDisconnect),
-        "temp_disconnect" => Some(Code::DenySoftDisconnect),
-        _ => None,
-    }
+    let known = REJECT_TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
+    known.map(|(_, code)| *code)
 }
 
 fn adjustment(text: &str) -> Result<Adjust> {
@@ -195,5 +207,8 @@ mod tests {
             let error = settings(line).unwrap_err().to_string();
             assert!(error.contains(line.split(' ').next_back().unwrap()), "{line}: {error}");
         }
+        let errors = settings("timeout 0 on_error ignroe reject_type x").unwrap_err().to_string();
+        assert_eq!(errors.lines().count(), 3, "{errors}");
+        assert!(errors.contains("; is 'ignore' meant?"), "{errors}");
     }
 }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, meant};
 use crate::hook::{
-    Args, Call, DECLINED, Hook, Hooks, List, PARENT_LIMIT, Session, Settings, Verdict,
+    Args, Call, DECLINED, Hook, Hooks, List, PARENT_LIMIT, Session, Settings, TABLE, Verdict,
 };
 use crate::log::Level;
 use crate::perl::process::Process;
@@ -59,7 +59,7 @@ impl Perl {
             process.control.send([request.clone()]).map_err(Error::new)?;
             self.converse(&process.control, None, &mut Asker::Loading(hooks), deadline)
         };
-        let said = said.map_err(|failure| Error::new(failure.to_string()))?;
+        let said = said.map_err(|failure| Error::new(with_hook_meant(failure.to_string())))?;
         for row in said.rest.chunks(4) {
             let [hook, id, first, level] = row else { continue };
             let name = hook.as_text();
@@ -148,6 +148,13 @@ impl Perl {
         });
         hooks.at_fork(move || perl.forget_inherited());
     }
+}
+
+/// Why a plugin cannot be loaded, with the hook that was meant where it names one that there is not.
+fn with_hook_meant(why: String) -> String {
+    let named = why.split_once("there is no hook '").and_then(|(_, rest)| rest.split_once('\''));
+    let meant = named.map(|(name, _)| meant(name, TABLE.iter().map(|row| row.name)));
+    why.trim_end().to_owned() + &meant.unwrap_or_default()
 }
 
 /// The universal arguments of a Perl plugin.  It has its own idea of what its arguments mean, so

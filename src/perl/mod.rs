@@ -58,7 +58,7 @@ use wire::Item;
 
 pub use known::known;
 pub use load::{Source, dirs, own_arguments, settings, take_kept};
-pub use source::{cannot_work, missing_module};
+pub use source::{cannot_work, missing_module, misspelt_hook};
 
 /// How long loading one plugin may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::error::nearest;
+use crate::hook::{Hook, TABLE};
+
 /// Why a Perl plugin's file cannot work here, if it cannot: the client's socket is the worker's,
 /// and Perl's STDIN and STDOUT are not the client.
 pub fn cannot_work(file: &Path) -> Option<&'static str> {
@@ -37,6 +40,22 @@ pub fn cannot_work(file: &Path) -> Option<&'static str> {
     let text = String::from_utf8_lossy(&text);
     let code = code_of(&text);
     SOCKET.iter().find(|(pattern, _)| pattern.is_match(&code)).map(|(_, why)| *why)
+}
+
+/// What to say of a plugin's file that has a handler, by its name, for a hook that there is not, and
+/// whose name is nearly that of one.
+pub fn misspelt_hook(file: &str) -> Option<String> {
+    static HANDLER: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\bsub\s+hook_(\w+)").expect("a constant"));
+    let text = std::fs::read(file).ok()?;
+    let code = code_of(&String::from_utf8_lossy(&text));
+    let mut names = HANDLER.captures_iter(&code).map(|found| found[1].to_owned());
+    names.find_map(|name| {
+        let hooks = || TABLE.iter().map(|row| row.name);
+        let meant = nearest(&name, hooks()).filter(|_| Hook::from_name(&name).is_none())?;
+        let meant = meant.replace('-', "_");
+        Some(format!("{file}: there is no hook '{name}', so nobody calls hook_{name}; is 'hook_{meant}' meant?"))
+    })
 }
 
 /// Perl's source without comments, POD, the text of strings, and what follows `__END__`.

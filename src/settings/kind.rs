@@ -119,6 +119,14 @@ impl Kind {
         }
     }
 
+    /// The words of which its values are, where they are some.
+    pub(super) fn words(&self) -> &'static [&'static str] {
+        match self {
+            Kind::Word(words) | Kind::Words(words) => words,
+            _ => &[],
+        }
+    }
+
     /// One of its values, in words: `'x' is not ...`.
     pub(super) fn one(&self) -> String {
         match self {

@@ -172,6 +172,12 @@ impl Plugins {
         }
     }
 
+    /// The files and modules of the Perl plugins, in order.
+    pub(crate) fn perl_sources(&self) -> impl Iterator<Item = &str> {
+        let perl = self.loaded.iter().filter(|plugin| plugin.origin == Origin::Perl);
+        perl.filter_map(|plugin| plugin.perl.as_deref())
+    }
+
     /// Says which line names the plugin that was added last.
     pub(crate) fn set_line(&mut self, line: &Line) {
         if let Some(last) = self.loaded.last_mut() {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::config::{Config, is_leftover};
+use crate::error::nearest;
 use crate::plugin;
 use crate::settings::TABLE;
 
@@ -33,9 +34,7 @@ fn meant_by<'a>(name: &str, files: &[&'a str]) -> Option<&'a str> {
     if known().any(|known| known == name) || is_of_some_plugin(name) {
         return None;
     }
-    let most = if name.len() < 5 { 1 } else { 2 };
-    let near = known().map(|known| (distance(name, known), known));
-    near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+    nearest(name, known())
 }
 
 /// Has a plugin, loaded or not, this name among its texts?
@@ -44,46 +43,9 @@ fn is_of_some_plugin(name: &str) -> bool {
     plugin::all().any(|plugin| plugin.source.contains(&quoted))
 }
 
-/// How many letters have to be added, left out, changed or swapped with the next, in whatever
-/// case, to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let fold = |text: &str| text.to_lowercase().replace('-', "_").chars().collect::<Vec<_>>();
-    let (one, other) = (fold(one), fold(other));
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let changed = rows[i][j] + usize::from(a != b);
-            let mut least = changed.min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
-                least = least.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn letters_are_counted() {
-        for (one, other, count) in [
-            ("rcpthosts", "rcpthosts", 0),
-            ("rcpthost", "rcpthosts", 1),
-            ("rcphtosts", "rcpthosts", 1),
-            ("Timeout-smtpd", "timeoutsmtpd", 1),
-            ("databites", "databytes", 1),
-            ("", "me", 2),
-            ("badhelo", "rcpthosts", 8),
-        ] {
-            assert_eq!(distance(one, other), count, "{one} {other}");
-            assert_eq!(distance(other, one), count, "{other} {one}");
-        }
-    }
 
     #[test]
     fn only_names_that_nobody_knows_are_typing_errors() {
