@@ -46,7 +46,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let zone = TimeZone::system();
     hooks.data_post(move |session| {
         let enabled = session.config_value("content_log_enabled");
-        if enabled.as_deref().and_then(yes_or_no) == Some(false) {
+        if enabled.as_deref().and_then(yes_or_no) == Some(false) || session.is_rehearsal() {
             return DECLINED;
         }
         let format = session.config_value("content_log_file");

@@ -143,6 +143,9 @@ pub struct Common {
     #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
         default_missing_value = "text", value_parser = ["text", "json"])]
     pub list_hooks: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rehearsal: Rehearsal,
     /// With --show-config: only what a file sets
     #[arg(short = 'n', requires = "show_config")]
     pub only_set: bool,
@@ -150,6 +153,27 @@ pub struct Common {
     /// log and removes what is left of the session
     #[arg(long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
     pub overdue: Vec<String>,
+}
+
+/// A session that is only played.
+#[derive(Debug, Clone, Args)]
+pub struct Rehearsal {
+    /// Play a session with the commands of standard input, say which plugin says what, queue nothing,
+    /// and exit
+    #[arg(long = "try")]
+    pub is_wanted: bool,
+    /// With --try: the client's address [default: 192.0.2.1]
+    #[arg(long, value_name = "ADDRESS", requires = "is_wanted")]
+    pub client: Option<std::net::IpAddr>,
+    /// With --try: the client's name [default: as the domain name system has it]
+    #[arg(long, value_name = "NAME", requires = "is_wanted")]
+    pub client_name: Option<String>,
+    /// With --try: the client has begun TLS
+    #[arg(long, requires = "is_wanted")]
+    pub client_tls: bool,
+    /// With --try: the client has connected to this port
+    #[arg(long, value_name = "PORT", requires = "is_wanted", default_value_t = 25)]
+    pub to_port: u16,
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ impl Plugins {
         found
     }
 
+    /// The handlers of a hook in that list, in the order in which they are asked.
+    pub(crate) fn listed_in(&self, list: List, hook: Hook) -> Vec<Listed> {
+        self.asked(hook, list).map(|id| self.listed(hook, "", id)).collect()
+    }
+
     /// Whose handlers are asked at a hook, in order.
     fn asked(&self, hook: Hook, list: List) -> impl Iterator<Item = u16> {
         fn ids<F: ?Sized>(handlers: &[Handler<F>]) -> Vec<u16> {

@@ -20,6 +20,7 @@ mod outcome;
 mod parent;
 mod policy;
 mod registration;
+mod rehearsal;
 mod run;
 mod scram;
 mod session;
@@ -46,6 +47,7 @@ pub(crate) use heard::Heard;
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;
 pub(crate) use outcome::Outcome;
+pub(crate) use rehearsal::Rehearsal;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;

@@ -31,6 +31,7 @@ impl Plugins {
             }
             let decision = self.judged(handler.plugin, Hook::PreConnection, done);
             count::decision(Hook::PreConnection, &self.loaded(handler.plugin).name, &decision);
+            self.watched(handler.plugin, Hook::PreConnection, &decision);
             let verdict = decision?;
             if verdict.ends_chain() {
                 return Ok(verdict);
@@ -94,6 +95,9 @@ impl Session {
         let list = self.list();
         if !self.plugins().has_in(list, hook) {
             return Ok(last);
+        }
+        if let Some(verdict) = self.rehearsed(hook) {
+            return Ok(verdict);
         }
         let plugins = self.plugins().clone();
         let chain = &plugins.handlers[hook as usize];
@@ -214,6 +218,7 @@ impl Session {
         }
         if !handler.is_late() {
             self.keep_result(hook, handler.id as usize, code);
+            plugins.watched(handler.plugin, hook, &decision);
         }
         decision
     }

@@ -37,6 +37,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
+use crate::hook::rehearsal::Watch;
 use crate::hook::{Call, Code, Heard, Hook, Outcome, Settings, Verdict};
 use crate::log::Level;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
@@ -116,6 +117,8 @@ pub struct Plugins {
     pub(super) stderr_level: Cell<Option<Level>>,
     pub(super) logging: Cell<bool>,
     pub(super) is_check: bool,
+    /// Who watches, where sessions are only played.
+    pub(super) watch: Option<Rc<Watch>>,
     confined: Cell<bool>,
     pub(super) broken_loggers: RefCell<HashSet<u16>>,
 }

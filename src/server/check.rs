@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 use crate::config::{BYTE_ORDER_MARK, Config};
 use crate::error::{Error, Result};
 use crate::hook::{List, Origin};
+use crate::perl;
 use crate::plugin;
 use crate::server::account;
 use crate::server::console::{say, warn};
@@ -20,15 +21,20 @@ use crate::store::Store;
 mod typos;
 
 /// Checks the configuration as `account` would find it, and says on standard error all that is
-/// wrong.
+/// wrong, with what is known to be `wrong` already.
 ///
 /// # Errors
 /// The last thing for which a start would fail.
-pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result<()> {
+pub(super) fn run(
+    config: &Config,
+    account: Option<&account::Account>,
+    wrong: Vec<Error>,
+) -> Result<()> {
     let is_root = geteuid().is_root();
     become_account(config, account)?;
     say(&format!("the configuration is in {}\n", config.folder().display()));
-    let (plugins, mut errors) = plugin::check(config);
+    let (plugins, found) = plugin::check(config);
+    let mut errors = [wrong, found].concat();
     let names: Vec<&str> = plugins.names().collect();
     let main: Vec<&str> = plugins.names_in(List::Main).collect();
     let dir = config.expand(&config.setting(SPOOL_DIR));
@@ -37,13 +43,14 @@ pub(super) fn run(config: &Config, account: Option<&account::Account>) -> Result
         Ok(warning) => warning.iter().for_each(warn),
         Err(error) => errors.push(error),
     }
-    let store = Store::new(config)?;
-    match store.fault(is_root) {
-        Some(fault) if plugins.tables().is_empty() => warn(fault),
-        Some(fault) => errors.push(Error::new(fault)),
-        None => store.greet().err().iter().for_each(warn),
+    match Store::new(config).map(|store| (store.fault(is_root), store)) {
+        Ok((Some(fault), _)) if plugins.tables().is_empty() => warn(fault),
+        Ok((Some(fault), _)) => errors.push(Error::new(fault)),
+        Ok((None, store)) => store.greet().err().iter().for_each(warn),
+        Err(error) => errors.push(error),
     }
     smtp::warnings(config, &plugins).iter().for_each(warn);
+    plugins.perl_sources().filter_map(perl::misspelt_hook).for_each(warn);
     byte_order_marks(config).iter().for_each(warn);
     let known: Vec<&str> = plugins.files().collect();
     typos::find(config, &known).iter().for_each(warn);
@@ -104,7 +111,8 @@ fn byte_order_marks(config: &Config) -> Vec<String> {
 ///
 /// # Errors
 /// The last one.
-pub(super) fn all_but_last(mut errors: Vec<Error>) -> Result<()> {
+pub(super) fn all_but_last(errors: Vec<Error>) -> Result<()> {
+    let mut errors = Error::sorted(errors);
     let Some(last) = errors.pop() else { return Ok(()) };
     errors.iter().for_each(warn);
     Err(last)

@@ -168,6 +168,12 @@ pub(crate) fn bind_all(
     }
 }
 
+/// What is wrong with addresses of the command line, without a try to bind them.
+pub(crate) fn faults(addresses: &[String], ports: &[u16]) -> Vec<Error> {
+    let addresses = addresses.iter().filter(|address| !address.starts_with('/'));
+    addresses.filter_map(|address| parse(address, ports).err()).collect()
+}
+
 /// `192.0.2.1`, `192.0.2.1:25`, `::1`, `[::1]`, `[::1]:25`, `localhost`.
 fn parse(text: &str, ports: &[u16]) -> Result<Vec<SocketAddr>> {
     let wrong = |why: &str| Error::new(format!("--listen-address {text}: {why}"));

@@ -25,6 +25,7 @@ mod pid_file;
 mod pre_connection;
 mod prefork;
 mod privileges;
+mod rehearsal;
 mod rights;
 mod scoreboard;
 mod signals;

@@ -30,7 +30,7 @@ use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::worker::Duty;
 use crate::server::{
-    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, oneshot,
+    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, oneshot, rehearsal,
 };
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
@@ -121,6 +121,12 @@ fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> 
     if let Err(error) = plugin::add(site) {
         return Some(Err(error));
     }
+    if common.rehearsal.is_wanted {
+        if !common.overdue.is_empty() {
+            rehearsal::tell_overdue(&common.overdue);
+        }
+        return Some(look(user, |config| rehearsal::run(config, &common.rehearsal)));
+    }
     if !common.overdue.is_empty() {
         return Some(log_overdue(&common.overdue));
     }
@@ -166,7 +172,9 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     let config = Config::from_env();
     config.reachable()?;
     if setup.daemon.common.check {
-        return check::run(&config, account::for_sessions(setup.daemon.user.as_deref())?.as_ref());
+        let account = account::for_sessions(setup.daemon.user.as_deref())?;
+        let wrong = listener::faults(&setup.addresses, &setup.ports);
+        return check::run(&config, account.as_ref(), wrong);
     }
     let most = dispatch.most();
     let no_memory = |error| format!("no memory for {most} sessions at a time: {error}");
@@ -213,7 +221,7 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
             Some(user) => account::for_sessions(Some(user))?,
             None => None,
         };
-        return check::run(&config, account.as_ref());
+        return check::run(&config, account.as_ref(), vec![]);
     }
     let account = match options.user.as_deref() {
         Some(user) => account::for_sessions(Some(user))?,

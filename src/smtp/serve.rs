@@ -90,7 +90,9 @@ fn run(dialogue: &mut Dialogue) -> bool {
     dialogue.session.log_connection();
     let ip = dialogue.session.connection.remote_ip;
     dialogue.log(Level::Info, format_args!("connect from {ip}"));
-    if !service.tls_first || starttls::is_done_first(dialogue) {
+    // A session that is only played may begin under TLS.
+    let has_tls = dialogue.session.connection.encryption.is_some();
+    if has_tls || !service.tls_first || starttls::is_done_first(dialogue) {
         let greeting = greeting::greeting(dialogue);
         dialogue.conclude(greeting);
     }

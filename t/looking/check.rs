@@ -1,0 +1,125 @@
+//! `--check`: all that a start would find, at once.
+
+use std::fs;
+
+use super::look;
+use crate::harness::{Config, Model, Server};
+
+/// What a check says on standard error, which has to fail where a start does.
+fn faults(config: &Config, more: &[&str]) -> Vec<String> {
+    let (status, said, errors) = look(config, Model::Prefork, &[&["--check"], more].concat());
+    assert_eq!(status, 1, "{errors}");
+    assert!(said.starts_with("the configuration is in "), "{said}");
+    assert!(!said.contains("is good"), "{said}");
+    let arguments = [&["--listen-address", "127.0.0.1:0"], more].concat();
+    let started = config.command(Model::Prefork.program()).args(arguments).output().unwrap();
+    assert_eq!(started.status.code(), Some(1), "a start does not fail");
+    errors.lines().map(str::to_owned).collect()
+}
+
+fn assert_named(faults: &[String], wanted: &[&str]) {
+    for want in wanted {
+        let is_there = faults.iter().any(|line| line.contains(want));
+        assert!(is_there, "{want} is not in:\n{}", faults.join("\n"));
+    }
+}
+
+/// One fault hides no other, be it in the same line, file or another one.
+#[test]
+fn all_problems_of_all_files_are_named_with_line_and_the_word_that_was_meant() {
+    let config = Config::new()
+        .set(
+            "plugins",
+            "rcpt_okk\nheaders rejct 1 dayz 3 timeout never\n$include nowhere\nmaildir\n\
+             badmailfrom reject_type sotf\n$include nothing\nrcpt_ok loglevle 3\nrcpt_ok:1\nqueue/discard",
+        )
+        .set("logging", "logging/wran\nlogging/warn")
+        .set("tls_ports", "465\nabc\n10465\n99999")
+        .set("perl_plugins", "alwys")
+        .set("databytes", "10M")
+        .set("store", "lmbd")
+        .set("rcpthost", "example.net");
+    let faults = faults(&config, &["--listen-address", "no.such.name.invalid:x"]);
+    assert_named(
+        &faults,
+        &[
+            "plugins:1: no plugin 'rcpt_okk': it is not native",
+            "; is 'rcpt_ok' meant?",
+            "plugins:2: headers: argument timeout has the value 'never'",
+            "plugins:2: headers: unknown argument 'rejct'; is 'reject' meant? (known: ",
+            "plugins:2: headers: unknown argument 'dayz'; is 'days' meant? (known: ",
+            "plugins:3: $include nowhere: no such file",
+            "; is 'queue/maildir' meant?",
+            "plugins:5: badmailfrom: argument reject_type has the value 'sotf'",
+            "plugins:6: $include nothing: no such file",
+            "plugins:7: rcpt_ok: unexpected argument 'loglevle'; is 'loglevel' meant?",
+            "logging:1: no plugin 'logging/wran'",
+            "; is 'logging/warn' meant?",
+            "tls_ports:2: tls_ports is 'abc', not a port",
+            "tls_ports:4: tls_ports is '99999', not a port",
+            "perl_plugins:1: perl_plugins is 'alwys', not one of auto, always; is 'always' meant?",
+            "databytes:1: databytes is '10M', not a number",
+            "store:1: store is 'lmbd', not lmdb",
+            "rcpthost: nobody reads it; is 'rcpthosts' meant?",
+            "--listen-address no.such.name.invalid:x: no such port",
+        ],
+    );
+}
+
+#[test]
+fn hooks_of_perl_plugins_that_there_are_not_are_named() {
+    let config = Config::new();
+    fs::create_dir(config.path("perl")).unwrap();
+    let dirs = config.path("perl").display().to_string();
+    let file = |name: &str, text: &str| fs::write(config.path("perl").join(name), text).unwrap();
+    file("asks", "sub register { $_[0]->register_hook('conect', 'here') }\nsub here { }\n");
+    file("sleeps", "# sub hook_rcptt\nsub hook_rctp { return DENY }\nsub hook_own_thing { }\n");
+    let config = config
+        .set("plugin_dirs", &dirs)
+        .set("plugins", "asks\nsleeps\nrcpt_ok\nqueue/maildir {work}/Maildir");
+    let found = faults(&config, &[]);
+    assert_named(
+        &found,
+        &[
+            "plugins:1: asks: asks: there is no hook 'conect'; is 'connect' meant?",
+            "perl/sleeps: there is no hook 'rctp', so nobody calls hook_rctp; is 'hook_rcpt' meant?",
+        ],
+    );
+    assert!(!found.iter().any(|line| line.contains("own_thing") || line.contains("rcptt")));
+}
+
+/// A store that does not answer stops no start, nor does a server that mail is handed to.
+#[test]
+fn back_ends_that_are_away_are_warned_of() {
+    let config = Config::new()
+        .set("store", "redis redis://127.0.0.1:1/")
+        .set("plugins", "karma\nrcpt_ok\nqueue/smtp-forward 127.0.0.1 1");
+    let (status, said, errors) = look(&config, Model::Prefork, &["--check"]);
+    assert_eq!(status, 0, "{errors}");
+    assert!(errors.contains("the store is not available: Redis 127.0.0.1:1: "), "{errors}");
+    assert!(said.contains("the configuration is good"), "{said}");
+    Server::start(&config, Model::Prefork).stop().unwrap();
+}
+
+/// Lines of lists that fit nothing stop nothing, and are named.
+#[test]
+fn lines_of_lists_that_fit_nothing_are_named() {
+    let config = Config::new()
+        .set("plugins", "relay\nbadmailfrom\nrcpt_ok\nqueue/maildir {work}/Maildir")
+        .set("rcpthosts", "example.com\n*.wild.test\n@at.test")
+        .set("relayclients", "192.0.2.7\n192.0.2.700")
+        .set("databytes", "10485760 # ten MB");
+    fs::write(config.path("config/badmailfrom"), "\u{feff}bad@example.net\n").unwrap();
+    let (status, _, errors) = look(&config, Model::Prefork, &["--check"]);
+    assert_eq!(status, 0, "{errors}");
+    let faults: Vec<String> = errors.lines().map(str::to_owned).collect();
+    assert_named(
+        &faults,
+        &[
+            "rcpthosts:2: ",
+            "rcpthosts:3: ",
+            "relayclients:2: ",
+            "badmailfrom: begins with a byte order",
+        ],
+    );
+}
