@@ -247,7 +247,7 @@ mod tests {
             "argument check-at has the value 'DATA' (expected: a whole number)"
         );
         assert!(args.only(&["wait", "check-at", "only"]).is_ok());
-        let unknown = Args::new(["chek-at", "DATA", "rejct", "1", "wait", "1", "way", "2"]);
+        let unknown = Args::new(["chek-at", "DATA", "rejct", "1", "wait", "1", "wai", "2"]);
         let errors = unknown.only(&["wait", "check-at"]).unwrap_err().to_string();
         let errors: Vec<&str> =
             errors.lines().map(|line| line.split(" (").next().unwrap()).collect();
@@ -256,7 +256,7 @@ mod tests {
             [
                 "unknown argument 'chek-at'; is 'check-at' meant?",
                 "unknown argument 'rejct'; is 'reject' meant?",
-                "unknown argument 'way'; is 'wait' meant?",
+                "unknown argument 'wai'; is 'wait' meant?",
             ]
         );
         let error = args.only(&["wait", "reject"]).unwrap_err().to_string();

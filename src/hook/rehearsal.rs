@@ -3,31 +3,19 @@
 use std::rc::Rc;
 
 use crate::hook::handler::BeforeWait;
+use crate::hook::session::{SaidFn, Watch};
 use crate::hook::{DECLINED, Decision, Hook, Listed, Plugins, Session, Verdict};
 
-/// Is told what a handler has decided: the hook, its plugin, the decision.
-type SaidFn = dyn Fn(Hook, &str, &Decision);
-
-/// Gets a message that would be queued, and the handlers that would be asked to take it.
-type QueueFn = dyn Fn(&Session, &[Listed]);
+/// The answer to a message, which is thrown away.
+const NOT_QUEUED: &str = "Not queued, this is a rehearsal";
 
 /// Who watches a session, and has its messages in the place of the plugins that queue.
 pub(crate) struct Rehearsal {
     pub(crate) said: Box<SaidFn>,
-    pub(crate) queue: Box<QueueFn>,
+    /// Gets the session in which a message would be queued.
+    pub(crate) queue: Box<dyn Fn(&Session)>,
     /// Runs whenever the client is waited for.
     pub(crate) waits: BeforeWait,
-}
-
-impl Rehearsal {
-    /// The answer to a message, which is thrown away.
-    const NOT_QUEUED: &'static str = "Not queued, this is a rehearsal";
-}
-
-/// What [`Plugins`] keep of a [`Rehearsal`].
-pub(super) struct Watch {
-    said: Box<SaidFn>,
-    queue: Box<QueueFn>,
 }
 
 impl Plugins {
@@ -52,15 +40,19 @@ impl Session {
         self.plugins().watch.is_some()
     }
 
+    /// The handlers of a hook, in the order in which they are asked.
+    pub(crate) fn asked_at(&self, hook: Hook) -> Vec<Listed> {
+        self.plugins().listed_in(self.list(), hook)
+    }
+
     /// What the plugins answer that queue, and those that look back at that, where the session is only
     /// played: nobody asks them.
     pub(super) fn rehearsed(&self, hook: Hook) -> Option<Verdict> {
-        let plugins = self.plugins();
-        let watch = plugins.watch.as_ref()?;
+        let watch = self.plugins().watch.as_ref()?;
         match hook {
             Hook::Queue => {
-                (watch.queue)(self, &plugins.listed_in(self.list(), hook));
-                Some(Verdict::ok(Rehearsal::NOT_QUEUED))
+                (watch.queue)(self);
+                Some(Verdict::ok(NOT_QUEUED))
             }
             Hook::QueuePost => Some(DECLINED),
             _ => None,

@@ -37,8 +37,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
-use crate::hook::rehearsal::Watch;
-use crate::hook::{Call, Code, Heard, Hook, Outcome, Settings, Verdict};
+use crate::hook::{Call, Code, Decision, Heard, Hook, Outcome, Settings, Verdict};
 use crate::log::Level;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
@@ -134,6 +133,17 @@ pub(crate) type JobFn = dyn Fn(&mut Session, &str) -> crate::error::Result<Strin
 
 /// Chooses certificates and parameters for a client that wants TLS.
 pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;
+
+/// Who watches sessions that are only played.
+pub(super) struct Watch {
+    /// Is told what a handler has decided: the hook, its plugin, the decision.
+    pub(super) said: Box<SaidFn>,
+    /// Gets the session in which a message would be queued.
+    pub(super) queue: Box<dyn Fn(&Session)>,
+}
+
+/// Is told what a handler has decided: the hook, its plugin, the decision.
+pub(crate) type SaidFn = dyn Fn(Hook, &str, &Decision);
 
 /// Tells whether the client sends something within a time.
 type EarlyCheck = Box<dyn Fn(Duration) -> bool>;

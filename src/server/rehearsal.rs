@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use crate::cli;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Code, Decision, Hook, Incoming, Listed, Rehearsal, Session, Shared, verdict_of};
+use crate::hook::{Code, Decision, Hook, Incoming, Rehearsal, Session, Shared, verdict_of};
 use crate::plugin;
 use crate::server::check::all_but_last;
 use crate::server::console::{say, warn};
@@ -30,7 +30,7 @@ use crate::store::Store;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::{deadline, descriptors};
 
-use terminal::Terminal;
+use terminal::{Terminal, shown};
 
 /// Who the client is unless the command line says so: a stranger, of a network for documentation.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -179,7 +179,8 @@ fn tell(hook: Hook, plugin: &str, decision: &Decision) {
 }
 
 /// A message that would be queued: who would take it, and what it is.
-fn show_message(session: &Session, queues: &[Listed]) {
+fn show_message(session: &Session) {
+    let queues = session.asked_at(Hook::Queue);
     let transaction = &session.transaction;
     let mut text = String::from("   queue: not asked, the message is thrown away\n");
     for (at, queue) in queues.iter().enumerate() {
@@ -200,9 +201,4 @@ fn show_message(session: &Session, queues: &[Listed]) {
     let length = transaction.message_len();
     text += &format!("   in all {length} octets\n");
     say(&text);
-}
-
-/// A text without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }

@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::server::console::say;
-use crate::server::rehearsal::shown;
 
 /// The longest line that is taken, in octets; more than any that the server waits for.
 const LONGEST: u64 = 1024 * 1024;
@@ -133,4 +132,9 @@ pub(super) fn show_replies(text: &[u8]) -> Option<u8> {
         say(&format!("S: {}\n", shown(line)));
     }
     text.lines().last()?.bytes().next()
+}
+
+/// A text without what a terminal would obey.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }
