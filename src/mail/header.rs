@@ -61,6 +61,8 @@ struct Field {
     name: usize,
     /// Where the value begins: after the colon.
     value: usize,
+    /// Is it the Received field that we have added?
+    is_trace: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +136,18 @@ impl Header {
         self.fields.iter().map(|field| field.bytes(&self.raw))
     }
 
+    /// The fields in order, each with its name and, as in [`get_raw`](Header::get_raw), its value; the
+    /// name of a line that is no field is empty.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// The position of the Received field that we have added to the message, which those who look at
+    /// messages elsewhere before a server adds its own do not count.
+    pub fn trace(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field.is_trace)
+    }
+
     /// A number that no other header section has had, and that changes whenever this one does; 0
     /// for one that was never filled.
     pub(crate) fn revision(&self) -> u64 {
@@ -195,8 +209,8 @@ impl Field {
     /// A field of which the first line is at hand.
     fn new(line: &[u8], bytes: Bytes) -> Field {
         match name_of(line) {
-            Some((name, colon)) => Field { name, value: colon + 1, bytes },
-            None => Field { bytes, name: 0, value: 0 },
+            Some((name, colon)) => Field { name, value: colon + 1, bytes, is_trace: false },
+            None => Field { bytes, name: 0, value: 0, is_trace: false },
         }
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn add_received(session: &mut Session) -> Result<(), Failure> {
         Code::Ok if !verdict.text().is_empty() => verdict.text(),
         _ => &default,
     };
-    session.transaction.header.add_at(0, "Received", line);
+    session.transaction.header.add_trace(line);
     Ok(())
 }
 

@@ -24,6 +24,49 @@ impl Header {
         self.fields.insert(position, Field::set(name, value));
     }
 
+    /// Adds the Received field of ours, see [`Header::trace`], at the top.
+    pub(crate) fn add_trace(&mut self, value: &str) {
+        self.add_at(0, "Received", value);
+        self.fields[0].is_trace = true;
+    }
+
+    /// Adds a field before the one at that position, as [`Header::add_at`] does, with a value of octets:
+    /// all that follows the colon, the blank included.  A line of the value that is no fold becomes
+    /// one, and control characters but tabs are left out.
+    pub fn add_raw_at(&mut self, position: usize, name: &str, value: &[u8]) {
+        let position = position.min(self.fields.len());
+        self.revision = stamp();
+        self.make_room(position);
+        self.fields.insert(position, Field::raw(name, value));
+    }
+
+    /// The same at the end, where [`Header::add`] adds.
+    pub fn add_raw(&mut self, name: &str, value: &[u8]) {
+        self.add_raw_at(self.end(), name, value);
+    }
+
+    /// Puts a field as in [`Header::add_raw_at`] in the place of the one at that position.  False where
+    /// there is none.
+    pub fn replace_raw(&mut self, position: usize, name: &str, value: &[u8]) -> bool {
+        let found = self.fields.get_mut(position);
+        let is_there = found.is_some();
+        if let Some(field) = found {
+            *field = Field::raw(name, value);
+            self.revision = stamp();
+        }
+        is_there
+    }
+
+    /// Removes the field at that position.  False where there is none.
+    pub fn remove(&mut self, position: usize) -> bool {
+        let is_there = position < self.fields.len();
+        if is_there {
+            self.fields.remove(position);
+            self.revision = stamp();
+        }
+        is_there
+    }
+
     /// Replaces the first field of that name where it stands and removes the others; adds one at
     /// the end where there is none.
     pub fn replace(&mut self, name: &str, value: &str) {
@@ -127,6 +170,13 @@ impl Field {
         Field::compose(name, clean_value(value).as_bytes())
     }
 
+    /// A field with a value of octets, which is made safe here.
+    fn raw(name: &str, value: &[u8]) -> Field {
+        let name = clean_name(name);
+        let text = [name.as_bytes(), b":", value].concat();
+        Field::whole(&text).unwrap_or_else(|| Field::set(&name, ""))
+    }
+
     /// A field of its whole text, which is made safe here; None where it has no name.
     fn whole(text: &[u8]) -> Option<Field> {
         let mut bytes = Vec::with_capacity(text.len() + 2);
@@ -146,7 +196,7 @@ impl Field {
     pub(super) fn compose(name: &str, value: &[u8]) -> Field {
         let name = clean_name(name);
         let bytes = [name.as_bytes(), b":", value].concat();
-        Field { bytes: Bytes::Set(bytes), name: name.len(), value: name.len() + 1 }
+        Field { bytes: Bytes::Set(bytes), name: name.len(), value: name.len() + 1, is_trace: false }
     }
 }
 
