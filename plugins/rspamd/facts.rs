@@ -35,7 +35,7 @@ impl Facts {
             add("Rcpt", Some(&recipient.to_string()));
         }
         add("User", session.auth_user());
-        add("Queue-Id", Some(&session.log_id()));
+        add("Queue-Id", Some(&session.transaction_id()));
         add("MTA-Name", Some(self.mta_name.as_deref().unwrap_or(me)));
         add("MTA-Tag", self.mta_tag.as_deref());
         add("Settings-ID", self.settings_id.as_deref());

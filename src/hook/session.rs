@@ -238,9 +238,11 @@ impl Session {
         &self.id
     }
 
-    /// The same with the number of the transaction, as in the log.
-    pub(crate) fn log_id(&self) -> String {
-        format!("{}.{}", self.id, self.transactions)
+    /// The id of the transaction that is open or, at `mail`, about to be: that of the session and the
+    /// transaction's number in it, `SESSION.1`.
+    pub fn transaction_id(&self) -> String {
+        let number = self.transactions + u32::from(self.transaction.sender().is_none());
+        format!("{}.{number}", self.id)
     }
 
     /// The running plugin's name as in `config/plugins`; empty outside a handler.

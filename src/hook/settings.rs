@@ -127,6 +127,11 @@ impl Settings {
         self.reject.as_deref().is_none_or(args::is_yes)
     }
 
+    /// Do handlers that fail count as if they had declined?
+    pub fn ignores_errors(&self) -> bool {
+        self.on_error == OnError::Ignore
+    }
+
     /// What comes of a handler that failed.
     pub(crate) fn on_failure(&self, failure: Failure) -> Decision {
         match self.on_error {

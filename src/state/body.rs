@@ -148,6 +148,29 @@ impl Body {
         Ok(self.path.as_deref().unwrap_or(Path::new("")))
     }
 
+    /// The message as received without its text: the header section and the empty line behind it.  To
+    /// replace the text, write another one to it, [`finish`](Body::finish) it, and put it in the place
+    /// of this one.
+    ///
+    /// # Errors
+    /// Reading the spool file, or writing another one.
+    pub fn without_text(&self) -> io::Result<Body> {
+        let mut body = Body::new(self.spool.clone(), self.threshold);
+        let mut section = self.reader(0).take(self.start);
+        loop {
+            let piece = section.fill_buf()?;
+            if piece.is_empty() {
+                break;
+            }
+            body.write(piece)?;
+            let used = piece.len();
+            section.consume(used);
+        }
+        body.start = body.len();
+        body.write(b"\r\n")?;
+        Ok(body)
+    }
+
     /// Throws the message away, and its file.
     pub fn clear(&mut self) {
         if let Some(path) = self.path.take() {
@@ -284,6 +307,25 @@ mod tests {
         assert_eq!(body.in_memory(), Some(&b"0123456789"[..]));
         body.write(b"a").unwrap();
         assert_eq!(body.in_memory(), None);
+    }
+
+    #[test]
+    fn another_text_stands_below_the_same_header_section() {
+        for threshold in [0, 20, 1 << 20] {
+            let (_dir, mut old) = body(threshold);
+            old.write(b"Subject: x\r\n\r\nfirst\r\n").unwrap();
+            old.set_start(12);
+            let mut new = old.without_text().unwrap();
+            let text = "another line\r\n".repeat(10_000);
+            new.write(text.as_bytes()).unwrap();
+            new.finish().unwrap();
+            old = new;
+            let mut all = vec![];
+            old.copy_from(0, &mut all).unwrap();
+            assert!(all == [b"Subject: x\r\n\r\n", text.as_bytes()].concat());
+            assert_eq!(old.start(), 12);
+            assert_eq!(old.in_memory().is_some(), threshold > text.len());
+        }
     }
 
     #[test]

@@ -36,6 +36,12 @@ impl Params {
         self
     }
 
+    /// Sets the value of a keyword, in the place of the one that is there.
+    pub fn set(&mut self, keyword: &str, value: Option<&str>) {
+        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(keyword));
+        self.0.push((keyword.to_ascii_lowercase(), value.map(str::to_owned)));
+    }
+
     /// The parameters as `key=value` words.
     pub(crate) fn words(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(key, value)| match value {
@@ -133,8 +139,14 @@ impl Transaction {
 
     /// Adds a recipient that no client named.
     pub fn add_recipient(&mut self, recipient: Address) {
+        self.add_recipient_with(recipient, Params::default());
+    }
+
+    /// The same with parameters as those of a RCPT command, which are to be well-formed; see
+    /// [`Transaction::rcpt_params`].
+    pub fn add_recipient_with(&mut self, recipient: Address, params: Params) {
         self.recipients.push(recipient);
-        self.origins.push(Origin::default());
+        self.origins.push(Origin { params, command: None });
     }
 
     /// Removes a recipient.  Returns whether it was there.
