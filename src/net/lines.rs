@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use super::Wire;
 
+/// Room for so many octets is made before they are there.
+const LARGE: usize = 64 * 1024;
+
 impl Wire {
     /// The next line in at most `longest` octets, without LF or CRLF at its end.
     ///
@@ -16,6 +19,20 @@ impl Wire {
         let line = line.ok_or_else(|| protocol_error("a line that is too long"))?;
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         Ok(String::from_utf8_lossy(line).into_owned())
+    }
+
+    /// The next `count` octets.
+    ///
+    /// # Errors
+    /// `TimedOut`, `UnexpectedEof`, in words about the back end; what the system says.
+    pub fn octets(&mut self, count: usize, until: Instant) -> io::Result<Vec<u8>> {
+        let mut said = vec![];
+        let mut got = 0;
+        while got < count {
+            said.resize(count.min(got + LARGE), 0);
+            got += self.some(&mut said[got..], until).map_err(explained)?;
+        }
+        Ok(said)
     }
 
     /// All that the peer says until it closes the connection, at most `longest` octets.

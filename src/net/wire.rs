@@ -162,6 +162,12 @@ impl Wire {
         self.tls.as_mut().is_some_and(|tls| !tls.has_heard().unwrap_or(false))
     }
 
+    /// Has the peer said nothing that was not heard yet, and is it still there?
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        self.at == self.input.len() && poll(&mut fds, PollTimeout::ZERO) == Ok(0)
+    }
+
     fn fill(&mut self, until: Instant) -> io::Result<()> {
         self.input.resize(CHUNK, 0);
         self.at = CHUNK;
@@ -208,9 +214,12 @@ impl Write for Wire {
             return Ok(count);
         }
         let input = if self.stops_at_input { PollFlags::POLLIN } else { PollFlags::empty() };
+        // There is room most of the time, and then nothing has to be waited for.
+        let mut waits = self.stops_at_input || left(until).is_err();
         loop {
-            let events = wait(&self.socket, PollFlags::POLLOUT | input, until)?;
-            if events.intersects(input) {
+            if std::mem::replace(&mut waits, true)
+                && wait(&self.socket, PollFlags::POLLOUT | input, until)?.intersects(input)
+            {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
             match self.socket.write(bytes) {
