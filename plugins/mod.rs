@@ -39,6 +39,7 @@ pub mod karma;
 pub mod limit;
 pub mod loadcheck;
 pub mod r#loop;
+pub mod milter;
 pub mod my_rcpt_check;
 pub mod naughty;
 pub mod noop_counter;
@@ -207,6 +208,7 @@ pub const PLUGINS: &[Plugin] = &[
     plugin!(badmailfromto),
     plugin!(badrcptto),
     plugin!(greylisting),
+    plugin!(milter),
     plugin!(naughty),
     plugin!(rcpt_map),
     plugin!(rcpt_regexp),

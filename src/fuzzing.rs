@@ -4,6 +4,7 @@
 mod authentication_results;
 mod exchange;
 mod input;
+mod milter;
 mod origin;
 
 use std::cell::RefCell;
@@ -35,7 +36,7 @@ pub type Run = fn(&[u8]);
 
 /// THE table of targets: the name of each, which is that of its file and of its corpus, and what it
 /// does.
-pub const TARGETS: [(&str, Run); 26] = [
+pub const TARGETS: [(&str, Run); 27] = [
     ("address", address),
     ("auth", auth),
     ("bdat", bdat),
@@ -50,6 +51,7 @@ pub const TARGETS: [(&str, Run); 26] = [
     ("header", header),
     ("line", line),
     ("message", message),
+    ("milter", milter::answers),
     ("mta_sts", exchange::mta_sts),
     ("p0f", crate::plugins::ident::p0f::read_answer),
     ("perl", perl),

@@ -50,7 +50,6 @@ pub const ABSENT: &[Absent] = &[
     row("logging/apache", Obsolete, "qpsmtpd does not run within Apache"),
     row("logging/connection_id", Obsolete, "all lines have the id of their session"),
     row("logging/transaction_id", Obsolete, "all lines have the id of their session"),
-    row("milter", Later, "it comes with a newer version of the protocol"),
     row("virus/aveclient", Perl, DEAD),
     row("virus/bitdefender", Perl, DEAD),
     row("virus/check_for_hi_virus", Obsolete, "it looks for one virus of 2004"),

@@ -1,0 +1,285 @@
+//! ```text
+//! NAME
+//!     milter - asks a filter that was written for Sendmail and Postfix
+//!
+//! SYNOPSIS
+//!     milter NAME ADDRESS [argument value] ...
+//!
+//! DESCRIPTION
+//!     Tells a mail filter (milter) of the client, its commands and its message as they come, and does
+//!     what the filter says: refuses, discards, or changes the message and its envelope.  Several filters
+//!     are several lines: milter, milter:1, milter:2, asked in this order.
+//!
+//!     NAME is for the log.  ADDRESS is where the filter listens, as Postfix or as libmilter writes it:
+//!
+//!         inet:HOST:PORT   inet:PORT@HOST   HOST:PORT   PORT (of 127.0.0.1)   unix:/PATH   /PATH
+//!
+//!     The line stands before the plugin that accepts recipients (rcpt_ok), so that the filter can refuse
+//!     one; it hears of recipients that the plugins behind the line refuse, too.  If it stands behind,
+//!     the filter hears at DATA of those that were accepted.
+//!
+//!     The filter sees the message as it will be queued, but for the Received field that is added here,
+//!     which filters do not expect.  Where it wants a field inserted, 0 is the top, and 1 is before the
+//!     first field that it has seen.  What it wants changed is done together when it has accepted the
+//!     message; if it fails before, nothing is.
+//!
+//!     A filter that wants the message quarantined leaves the note quarantine, and its reason there.
+//!
+//! ARGUMENTS
+//!     connect_timeout SECONDS   for the connection; 30 by default
+//!     command_timeout SECONDS   for each answer before the message; 30 by default
+//!     content_timeout SECONDS   for each answer to the message; 300 by default.  When the filter says that
+//!                               it needs more time, it has as much once more.
+//!     protocol VERSION          the highest version that is offered: 6 by default, 4, 3 or 2
+//!     keep no                   make a connection for each client, see CONNECTIONS
+//!     macro NAME=VALUE          a macro with that value, sent with the first ones
+//!     macros STAGE:NAME,NAME    send these macros, too: at connect, helo, mail, rcpt, data, end_of_header or
+//!                               end_of_message
+//!     timeout SECONDS           how long all that one command needs may take; 300 by default, so whoever
+//!                               wants more for the message wants more here
+//!     on_error ignore           go on without a filter that is away, too slow, or says what no filter says;
+//!                               tempfail, the default, puts the client off
+//!     reject 0                  log what the filter refuses, and do not refuse it; naughty: refuse it later
+//!
+//!     milter opendkim inet:8891@localhost
+//!     milter:1 clamav unix:/run/clamav/milter.ctl on_error ignore
+//!
+//! MACROS
+//!     connect          j {daemon_name} {daemon_addr} v _ {client_addr} {client_name} {client_port}
+//!                      {client_ptr}
+//!     helo             {tls_version} {cipher} {cipher_bits}
+//!     mail             i {auth_type} {auth_authen} {mail_addr} {mail_host} {mail_mailer} {tls_version}
+//!                      {cipher} {cipher_bits}
+//!     rcpt             i {rcpt_addr} {rcpt_host} {rcpt_mailer}
+//!     data, end_of_header, end_of_message
+//!                      i
+//!
+//!     A filter that asks for others in the negotiation gets those.  There are also {daemon_port} {if_name}
+//!     {if_addr} {nrcpts} f s.  i is the id of the session and the number of the transaction, as the log has
+//!     them.
+//!
+//! REPLIES
+//!     550 Command rejected, 451 Service unavailable - try again later, or the filter's own; a reply 421 or
+//!     521, and SHUTDOWN, close the connection.  What cannot be asked is 451 unless there is on_error ignore.
+//!
+//! CONNECTIONS
+//!     A process keeps its connection to a filter from one client to the next (QUIT_NC) if the filter speaks
+//!     version 6, which has that.  Nothing is kept of the client: the filter forgets it.  Filters of older
+//!     versions get a connection for each client.  Where a connection breaks, the filter is not asked any
+//!     more about that message, and the next one begins a new conversation: one that is half done is never
+//!     gone on with.
+//!
+//! NOTES
+//!     quarantine   of the transaction: why it is to be kept from its recipients
+//!
+//! SEE ALSO
+//!     docs/scanners.md, virus/clamdscan, spamassassin
+//! ```
+
+mod changes;
+mod link;
+mod macros;
+mod message;
+pub(crate) mod packet;
+mod reply;
+mod talk;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::hook::{Args, DECLINED, DONE, Hooks, Session, Verdict};
+use crate::net::{Endpoint, parse_port};
+use crate::plugins::queue::queued;
+
+use self::macros::Wishes;
+use self::packet::VERSIONS;
+use self::talk::{Step, Talk};
+
+pub(crate) use self::reply::{Ruling, ruling};
+
+/// What the arguments say.
+struct Filter {
+    name: String,
+    endpoint: Endpoint,
+    connect: Duration,
+    command: Duration,
+    content: Duration,
+    version: u32,
+    keeps: bool,
+    wishes: Wishes,
+}
+
+/// A filter, and what is being said to it.
+struct Milter {
+    filter: Filter,
+    talk: RefCell<Talk>,
+}
+
+/// Registers the plugin; see its manual above.
+pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let milter = Rc::new(Milter { filter: filter(args)?, talk: RefCell::default() });
+    let own = milter.clone();
+    hooks.connect(move |session| own.step(session, |talk, at, session| talk.connect(at, session)));
+    let own = milter.clone();
+    hooks.hello(move |session, host| {
+        own.step(session, |talk, at, session| talk.helo(at, session, host))
+    });
+    let own = milter.clone();
+    hooks.mail(move |session, sender, params| {
+        own.step(session, |talk, at, session| talk.mail(at, session, sender, params))
+    });
+    let own = milter.clone();
+    hooks.rcpt(move |session, recipient, params| {
+        own.step(session, |talk, at, session| talk.rcpt(at, session, recipient, params))
+    });
+    let own = milter.clone();
+    hooks.data(move |session| own.step(session, |talk, at, session| talk.data(at, session)));
+    let own = milter.clone();
+    hooks.unrecognized_command(move |session, command, words| {
+        let line = [&[command.to_ascii_uppercase().as_str()], words].concat().join(" ");
+        own.step(session, |talk, at, session| talk.unknown(at, session, &line))
+    });
+    let own = milter.clone();
+    hooks.data_post(move |session| own.message(session));
+    let own = milter.clone();
+    hooks.reset_transaction(move |session| own.talk.borrow_mut().reset(session));
+    hooks.post_connection(move |_session| milter.talk.borrow_mut().leave(&milter.filter));
+    Ok(())
+}
+
+fn filter(args: &Args) -> Result<Filter> {
+    let mut rest = args.clone();
+    let mut seconds = |name: &str, default: u64| -> Result<Duration> {
+        match rest.take_named(name)?.map(|word| (word.parse::<u64>(), word)) {
+            None => Ok(Duration::from_secs(default)),
+            Some((Ok(count @ 1..), _)) => Ok(Duration::from_secs(count)),
+            Some((_, word)) => {
+                Err(Error::value(name, word.as_str(), "a number of seconds, at least 1"))
+            }
+        }
+    };
+    let connect = seconds("connect_timeout", 30)?;
+    let command = seconds("command_timeout", 30)?;
+    let content = seconds("content_timeout", 300)?;
+    let known = VERSIONS.map(|version| (version.to_string(), version));
+    let known: Vec<_> = known.iter().map(|(word, version)| (word.as_str(), *version)).collect();
+    let version = rest.one_of("protocol", &known, 6)?;
+    let keeps = rest.flag("keep", true);
+    let mut wishes = Wishes::default();
+    for word in args.all_named("macro") {
+        wishes.set(word).map_err(|why| Error::value("macro", word, why))?;
+    }
+    for word in args.all_named("macros") {
+        wishes.add_names(word).map_err(|why| Error::value("macros", word, why))?;
+    }
+    for name in ["protocol", "keep", "macro", "macros"] {
+        rest.take_named(name)?;
+    }
+    rest.at_most(2)?;
+    let name = rest.required(0, "a name for the filter")?.to_owned();
+    let endpoint = endpoint(rest.required(1, "where the filter listens")?)?;
+    Ok(Filter { name, endpoint, connect, command, content, version, keeps, wishes })
+}
+
+/// An address as Postfix, libmilter or Perl qpsmtpd write it.
+fn endpoint(word: &str) -> Result<Endpoint> {
+    for kind in ["unix:", "local:"] {
+        if let Some(path) = word.strip_prefix(kind) {
+            return match path.starts_with('/') {
+                true => Ok(Endpoint::Unix(path.into())),
+                false => Err(Error::new(format!("not a path that begins with /: '{path}'"))),
+            };
+        }
+    }
+    let inet = word.strip_prefix("inet:").or_else(|| word.strip_prefix("inet6:"));
+    let place = inet.unwrap_or(word);
+    if let Some((port, host)) = place.split_once('@') {
+        let port = parse_port(port)?;
+        let host = host.trim_matches(['[', ']']);
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        return Endpoint::parse(&host, Some(port));
+    }
+    if place.bytes().all(|octet| octet.is_ascii_digit()) && !place.is_empty() {
+        return Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: parse_port(place)? });
+    }
+    Endpoint::parse(place, None)
+}
+
+impl Milter {
+    /// One step of the conversation, as a verdict.
+    ///
+    /// # Errors
+    /// The filter failed: `on_error` decides.
+    fn step(
+        &self,
+        session: &mut Session,
+        run: impl FnOnce(&mut Talk, &Filter, &mut Session) -> Step,
+    ) -> std::result::Result<Verdict, String> {
+        match self.ruling(session, run)? {
+            Some(Ruling::Refuse(verdict)) => Ok(self.refused(session, verdict)),
+            None | Some(Ruling::Accept | Ruling::Discard) => Ok(DECLINED),
+        }
+    }
+
+    /// The message is here: what the filter has decided about it counts.
+    fn message(&self, session: &mut Session) -> std::result::Result<Verdict, String> {
+        match self.ruling(session, |talk, filter, session| talk.message(filter, session))? {
+            Some(Ruling::Refuse(verdict)) => Ok(self.refused(session, verdict)),
+            Some(Ruling::Discard) => {
+                session.fail(format_args!("{}: discarded", self.filter.name));
+                let answer = queued(session);
+                session.respond(250, answer.text());
+                Ok(DONE)
+            }
+            None | Some(Ruling::Accept) => Ok(DECLINED),
+        }
+    }
+
+    fn ruling(
+        &self,
+        session: &mut Session,
+        run: impl FnOnce(&mut Talk, &Filter, &mut Session) -> Step,
+    ) -> std::result::Result<Option<Ruling>, String> {
+        let talk = &mut *self.talk.borrow_mut();
+        let failed = |why: &str| {
+            let Filter { name, endpoint, .. } = &self.filter;
+            format!("{name}: {endpoint}: {why}")
+        };
+        if let Some(why) = talk.broken().filter(|_| session.transaction.sender().is_some()) {
+            // The log has said it once.
+            let is_ignored = session.settings().is_some_and(|settings| settings.ignores_errors());
+            return if is_ignored { Ok(None) } else { Err(failed(why)) };
+        }
+        run(talk, &self.filter, session).map_err(|error| {
+            let why = error.to_string();
+            talk.break_off(&why);
+            failed(&why)
+        })
+    }
+
+    /// Refuses as the arguments `reject` and `reject_type` want it.
+    fn refused(&self, session: &mut Session, verdict: Verdict) -> Verdict {
+        let name = &self.filter.name;
+        let code = verdict.code();
+        let settings = session.settings();
+        let is_late = settings.is_some_and(|own| own.reject.as_deref() == Some("naughty"));
+        if is_late {
+            self.talk.borrow_mut().let_pass();
+            return session.get_reject_later(code, verdict.text(), format_args!("{name}"));
+        }
+        let text = verdict.text().lines().next().unwrap_or_default();
+        if settings.is_some_and(|own| !own.rejects()) {
+            self.talk.borrow_mut().let_pass();
+            return session.fail(format_args!("tolerated, {name}: {text}"));
+        }
+        session.fail(format_args!("{name}: {code}, {text}"));
+        match settings.and_then(|own| own.reject_type) {
+            Some(code) => Verdict::new(code, verdict.text().to_owned()),
+            None => verdict,
+        }
+    }
+}
