@@ -19,9 +19,9 @@
 //!     the filter hears at DATA of those that were accepted.
 //!
 //!     The filter sees the message as it will be queued, but for the Received field that is added here,
-//!     which filters do not expect.  Where it wants a field inserted, 0 is the top, and 1 is before the
-//!     first field that it has seen.  What it wants changed is done together when it has accepted the
-//!     message; if it fails before, nothing is.
+//!     which filters do not expect.  Where it wants a field inserted, 0 is the top, and that field counts as
+//!     well, as with Postfix.  What it wants changed is done together when it has accepted the message; if
+//!     it fails before, nothing is.
 //!
 //!     A filter that wants the message quarantined leaves the note quarantine, and its reason there.
 //!

@@ -31,6 +31,9 @@ mod virus;
 // Filters of OpenSMTPD.
 mod filters;
 
+// Filters that were written for Sendmail and Postfix.
+mod milter;
+
 // What may be a password, and where it must not be.
 mod secrets;
 

@@ -4,7 +4,7 @@
 mod exim;
 
 // The cleanup of a Postfix of its own.
-mod postfix;
+pub(crate) mod postfix;
 
 // A stand-in for qmail-queue that is as strict as its manual.
 mod qmail;

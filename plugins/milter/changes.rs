@@ -73,6 +73,10 @@ impl Changes {
         if let Some(body) = text {
             done.push(format!("another body of {} octets", body.len() - body.start() - 2));
             session.transaction.body = body;
+            // The filter has seen this as the beginning of the text.
+            let header = &mut session.transaction.header;
+            let end = header.end();
+            while header.remove(end) {}
         }
         let has_recipients = !session.transaction.recipients().is_empty();
         Ok((done.join(", "), has_recipients || !had_recipients))
@@ -135,7 +139,8 @@ fn apply(change: Change, session: &mut Session) -> String {
         }
         Change::InsertHeader(number, name, value) => {
             let name = lossy(&name);
-            header.add_raw_at(position(header, number as usize), &name, &value);
+            // Postfix and Sendmail count the field that is theirs as well here, and only here.
+            header.add_raw_at(number as usize, &name, &value);
             format!("inserted {name}")
         }
         Change::ChangeHeader(number, name, value) => {
@@ -149,18 +154,6 @@ fn apply(change: Change, session: &mut Session) -> String {
     }
 }
 
-/// Where a field goes that is to be inserted: 0 is the top, another number is before the field that the
-/// filter was shown as that one, counted from 1.  So it is with Postfix and Sendmail, for which the first
-/// field is the Received field of theirs, that filters do not see.
-fn position(header: &Header, number: usize) -> usize {
-    if number == 0 {
-        return 0;
-    }
-    let trace = header.trace();
-    let mut seen = (0..header.len()).filter(|at| Some(*at) != trace);
-    seen.nth(number - 1).unwrap_or(header.len())
-}
-
 fn change_header(header: &mut Header, number: u32, name: &str, value: &[u8]) -> String {
     let trace = header.trace();
     let is_one = |(at, (own, _)): &(usize, (&[u8], &[u8]))| {
@@ -168,7 +161,8 @@ fn change_header(header: &mut Header, number: u32, name: &str, value: &[u8]) -> 
     };
     // 0 is the first one as well, as it is to Postfix.
     let nth = number.saturating_sub(1) as usize;
-    let found = header.entries().enumerate().filter(is_one).map(|(at, _)| at).nth(nth);
+    let shown = header.entries().enumerate().take(header.end());
+    let found = shown.filter(is_one).map(|(at, _)| at).nth(nth);
     match (found, value.is_empty()) {
         (Some(at), true) => {
             header.remove(at);

@@ -27,7 +27,7 @@ const MACROS: [Macro; 27] = [
     of("j", |facts| Some(facts.me.to_owned())),
     of("v", |_| Some(format!("qpsmtpd {}", env!("CARGO_PKG_VERSION")))),
     of("_", |facts| Some(format!("{} [{}]", host(facts), facts.session.connection.remote_ip))),
-    of("i", |facts| Some(facts.id.to_owned())),
+    of("i", |facts| some(facts.id)),
     of("daemon_name", |facts| Some(facts.me.to_owned())),
     of("daemon_addr", |facts| Some(facts.session.connection.local_ip.to_string())),
     of("daemon_port", |facts| Some(facts.session.connection.local_port.to_string())),
@@ -37,18 +37,19 @@ const MACROS: [Macro; 27] = [
     of("client_name", |facts| Some(host(facts))),
     of("client_ptr", |facts| Some(host(facts))),
     of("client_port", |facts| Some(facts.session.connection.remote_port.to_string())),
-    of("s", |facts| Some(facts.session.connection.hello_host.clone())),
+    of("s", |facts| some(&facts.session.connection.hello_host)),
     of("tls_version", |facts| encryption(facts).map(|tls| tls.protocol.clone())),
     of("cipher", |facts| encryption(facts).map(|tls| tls.cipher.clone())),
     of("cipher_bits", |facts| cipher_bits(&encryption(facts)?.cipher).map(str::to_owned)),
     of("auth_type", |facts| Some(facts.session.auth_mechanism()?.to_ascii_uppercase())),
     of("auth_authen", |facts| Some(facts.session.auth_user()?.to_owned())),
     of("f", |facts| Some(facts.sender?.address())),
+    // The null sender has an address that is empty, so that filters know that there is a sender.
     of("mail_addr", |facts| Some(facts.sender?.address())),
-    of("mail_host", |facts| Some(facts.sender?.host().to_owned())),
+    of("mail_host", |facts| some(facts.sender?.host())),
     of("mail_mailer", |facts| facts.sender.map(|_| "smtp".to_owned())),
     of("rcpt_addr", |facts| Some(facts.recipient?.address())),
-    of("rcpt_host", |facts| Some(facts.recipient?.host().to_owned())),
+    of("rcpt_host", |facts| some(facts.recipient?.host())),
     of("rcpt_mailer", |facts| facts.recipient.map(|_| "smtp".to_owned())),
     of("nrcpts", |facts| Some(facts.session.transaction.recipients().len().to_string())),
 ];
@@ -134,7 +135,7 @@ impl Wishes {
         for name in names.into_iter().map(bare).filter(|name| !name.is_empty()) {
             let name_there = braced(name);
             if pairs.iter().all(|(there, _)| *there != name_there)
-                && let Some(value) = self.value(name, facts).filter(|value| !value.is_empty())
+                && let Some(value) = self.value(name, facts)
             {
                 pairs.push((name_there, value));
             }
@@ -170,6 +171,10 @@ fn cipher_bits(cipher: &str) -> Option<&'static str> {
         .iter()
         .find(|(part, _)| cipher.split('_').any(|word| word == *part))
         .map(|(_, bits)| *bits)
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn is_known(name: &str) -> bool {
@@ -212,7 +217,7 @@ mod tests {
         let none = Default::default();
         assert_eq!(
             sent(&wishes, Event::Mail, &none),
-            "Mi|x.1|{auth_authen}|tim|{mail_mailer}|smtp|"
+            "Mi|x.1|{auth_authen}|tim|{mail_addr}||{mail_mailer}|smtp|"
         );
         assert_eq!(
             sent(&wishes, Event::Rcpt, &none),

@@ -53,7 +53,7 @@ pub(super) fn send(talk: &mut Talk, filter: &Filter, session: &mut Session) -> S
 /// and the last one in nothing.
 fn fields(transaction: &Transaction, has_leading_space: bool) -> Vec<Vec<u8>> {
     let trace = transaction.header.trace();
-    let fields = transaction.header.entries().enumerate();
+    let fields = transaction.header.entries().enumerate().take(transaction.header.end());
     let shown = fields.filter(|(at, (name, _))| Some(*at) != trace && !name.is_empty());
     shown.map(|(_, (name, value))| texts([name, &with_lf(value, has_leading_space)])).collect()
 }
@@ -69,22 +69,22 @@ fn with_lf(value: &[u8], has_leading_space: bool) -> Vec<u8> {
     if out.last() == Some(&b'\n') {
         out.pop();
     }
-    if !has_leading_space {
-        let blanks = out.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count();
-        out.drain(..blanks);
+    // Postfix leaves out one blank, and no more.
+    if !has_leading_space && out.first() == Some(&b' ') {
+        out.remove(0);
     }
     out
 }
 
-/// Sends what follows the empty line, until the filter has enough of it.
+/// Sends what follows the empty line, until the filter has enough of it.  A line that is no field ends the
+/// fields as well.
 fn send_text(talk: &mut Talk, filter: &Filter, session: &Session) -> Step {
-    let body = &session.transaction.body;
+    let Transaction { header, body, .. } = &session.transaction;
     let mut reader = body.reader(body.start());
-    let mut piece = Vec::with_capacity(BODY_PIECE.min(body.len() as usize));
+    let mut piece: Vec<u8> = header.fields().skip(header.end()).flatten().copied().collect();
     let mut line = vec![];
     reader.read_until(b'\n', &mut line)?;
-    if !matches!(line.as_slice(), b"\r\n" | b"\n") {
-        // There is no empty line: the section ended with the message, or before a line that is no field.
+    if !piece.is_empty() || !matches!(line.as_slice(), b"\r\n" | b"\n") {
         piece.extend_from_slice(&line);
     }
     loop {
@@ -109,9 +109,6 @@ fn send_text(talk: &mut Talk, filter: &Filter, session: &Session) -> Step {
                 }
             }
         }
-        if is_end && rest.is_empty() {
-            return Ok(None);
-        }
         piece = rest;
     }
 }
@@ -124,7 +121,8 @@ mod tests {
     fn values_keep_their_octets() {
         for (value, exact, stripped) in [
             (&b" x\r\n"[..], &b" x"[..], &b"x"[..]),
-            (b"\t  x \r\n y\r\n\tz\r\n", b"\t  x \n y\n\tz", b"x \n y\n\tz"),
+            (b"   x \r\n y\r\n\tz\r\n", b"   x \n y\n\tz", b"  x \n y\n\tz"),
+            (b"\tx\r\n", b"\tx", b"\tx"),
             (b"x", b"x", b"x"),
             (b"\r\n y\n", b"\n y", b"\n y"),
         ] {

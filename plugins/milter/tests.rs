@@ -136,7 +136,7 @@ fn a_session_is_told_as_it_goes() {
         "R<b@example.com>|",
         "DTi|trial.1|",
         "T",
-        "LSubject|x\n y|",
+        "LSubject| x\n y|",
         "LX-A|1|",
         "Lx-a|2|",
         "DNi|trial.1|",
@@ -144,7 +144,7 @@ fn a_session_is_told_as_it_goes() {
         "Btext\r\n",
         "DEi|trial.1|",
         "E",
-        "DMi|trial.1|{mail_mailer}|smtp|",
+        "DMi|trial.1|{mail_addr}||{mail_mailer}|smtp|",
         "M<>|",
         "A",
         "Q",
@@ -161,7 +161,7 @@ fn everything_is_changed_in_its_place() {
         let changes: [(u8, &[u8]); 15] = [
             (b'h', b"X-End\0 last\0"),
             (b'i', b"\0\0\0\0X-Top\0 first\0"),
-            (b'i', b"\0\0\0\x02X-Second\0 2\0"),
+            (b'i', b"\0\0\0\x03X-Second\0 2\0"),
             (b'i', b"\0\0\0\x63X-Far\0 far\n\tfold\0"),
             (b'm', b"\0\0\0\x02X-A\0changed\0"),
             (b'm', b"\0\0\0\x01X-A\0\0"),
@@ -182,7 +182,7 @@ fn everything_is_changed_in_its_place() {
     let asks = [6, 0x1ff, 0x10_0000];
     let peer = Peer { asks, script, most: 1 }.start(&trial);
     assert_eq!(deliver(&mut trial), DECLINED, "{}", trial.log());
-    let want = "X-Top: first\nReceived: from us\nX-Second: 2\nSubject:  x\n y\nX-A:changed\nX-End: last\n\
+    let want = "X-Top: first\nReceived: from us\nSubject:  x\n y\nX-Second: 2\nX-A:changed\nX-End: last\n\
                 X-Far: far\n\tfold\nX-B: new\n";
     assert_eq!(header(&trial), want);
     let transaction = &trial.session.transaction;

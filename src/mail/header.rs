@@ -185,8 +185,9 @@ impl Header {
         out
     }
 
-    /// Where fields end: the position of the first line that is none.
-    fn end(&self) -> usize {
+    /// Where fields end: the position of the first line that is none.  To some who read the message the
+    /// text begins there.
+    pub fn end(&self) -> usize {
         let is_none = |field: &Field| field.name == 0 && !is_fold(field.bytes(&self.raw));
         self.fields.iter().position(is_none).unwrap_or(self.fields.len())
     }

@@ -21,7 +21,7 @@ use crate::smuggling::matrix::{EVIL, neighbourhoods};
 const LARGEST: usize = 2_000_000;
 
 /// Postfix's folder in that of the test; nothing delivers what is in its queue.
-struct Postfix {
+pub(crate) struct Postfix {
     dir: PathBuf,
     port: u16,
     master: Process,
@@ -34,7 +34,7 @@ impl Postfix {
     }
 
     /// The same with more lines in main.cf and master.cf.
-    fn start_with(config: &Config, main: &str, master: &str) -> Option<Postfix> {
+    pub(crate) fn start_with(config: &Config, main: &str, master: &str) -> Option<Postfix> {
         if !deb::need("postfix") {
             return None;
         }
@@ -76,7 +76,7 @@ impl Postfix {
     }
 
     /// What postcat says of a message in the queue.
-    fn postcat(&self, what: &str, queue_id: &str) -> Vec<u8> {
+    pub(crate) fn postcat(&self, what: &str, queue_id: &str) -> Vec<u8> {
         let mut command = Command::new(deb::program("postcat").unwrap());
         command.arg("-c").arg(self.dir.join("conf")).args([what, "-q", queue_id]);
         let output = command.output().unwrap();
@@ -85,19 +85,19 @@ impl Postfix {
     }
 
     /// Sender and recipients of a message in the queue.
-    fn envelope(&self, queue_id: &str) -> Vec<String> {
+    pub(crate) fn envelope(&self, queue_id: &str) -> Vec<String> {
         let envelope = String::from_utf8(self.postcat("-e", queue_id)).unwrap();
         let of = |name| envelope.lines().filter_map(move |line: &str| line.strip_prefix(name));
         of("sender: ").chain(of("recipient: ")).map(str::to_owned).collect()
     }
 
     /// The address of its smtpd.
-    fn smtpd(&self) -> SocketAddr {
+    pub(crate) fn smtpd(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
 
     /// How many messages are in the queue.
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         let folders = ["incoming", "hold"].map(|name| self.dir.join("spool").join(name));
         folders.iter().map(|folder| fs::read_dir(folder).unwrap().count()).sum()
     }

@@ -1,0 +1,1 @@
+//! Filters that are stopped, killed, slow, or talk nonsense.
