@@ -31,7 +31,7 @@
 //!     content_timeout SECONDS   for each answer to the message; 300 by default.  When the filter says that
 //!                               it needs more time, it has as much once more.
 //!     protocol VERSION          the highest version that is offered: 6 by default, 4, 3 or 2
-//!     keep no                   make a connection for each client, see CONNECTIONS
+//!     keep yes                  keep the connection for the next client, see CONNECTIONS
 //!     macro NAME=VALUE          a macro with that value, sent with the first ones
 //!     macros STAGE:NAME,NAME    send these macros, too: at connect, helo, mail, rcpt, data, end_of_header or
 //!                               end_of_message
@@ -63,11 +63,14 @@
 //!     521, and SHUTDOWN, close the connection.  What cannot be asked is 451 unless there is on_error ignore.
 //!
 //! CONNECTIONS
-//!     A process keeps its connection to a filter from one client to the next (QUIT_NC) if the filter speaks
-//!     version 6, which has that.  Nothing is kept of the client: the filter forgets it.  Filters of older
-//!     versions get a connection for each client.  Where a connection breaks, the filter is not asked any
-//!     more about that message, and the next one begins a new conversation: one that is half done is never
-//!     gone on with.
+//!     Each client has a connection of its own to the filter, as with Postfix: that is how the protocol
+//!     tells clients apart.  Version 6 has a word for "another client follows" (QUIT_NC), with which a
+//!     process can keep its connection; with keep yes it does.  That is for filters that are known to
+//!     understand it, as rspamd_proxy is.  Filters that are made with libmilter, which most are, say that
+//!     they speak version 6, and are deaf to the next client then.
+//!
+//!     Where a connection breaks, the filter is not asked any more about that message, and the next one
+//!     begins a new conversation: one that is half done is never gone on with.
 //!
 //! NOTES
 //!     quarantine   of the transaction: why it is to be kept from its recipients
@@ -168,7 +171,7 @@ fn filter(args: &Args) -> Result<Filter> {
     let known = VERSIONS.map(|version| (version.to_string(), version));
     let known: Vec<_> = known.iter().map(|(word, version)| (word.as_str(), *version)).collect();
     let version = rest.one_of("protocol", &known, 6)?;
-    let keeps = rest.flag("keep", true);
+    let keeps = rest.flag("keep", false);
     let mut wishes = Wishes::default();
     for word in args.all_named("macro") {
         wishes.set(word).map_err(|why| Error::value("macro", word, why))?;

@@ -20,9 +20,9 @@ StreamMaxLength 1M
 ";
 
 /// What its database knows.
-const BAD: &str = "this is a harmless text that clamd does not like";
+pub(crate) const BAD: &str = "this is a harmless text that clamd does not like";
 
-fn clamd(keep: &Config) -> (Process, u16) {
+pub(crate) fn clamd(keep: &Config) -> (Process, u16) {
     let port = free_port();
     keep.write("clamd.conf", &CLAMD.replace("{port}", &port.to_string()));
     let folder = keep.path("database");
@@ -93,7 +93,7 @@ fn clamd_is_asked() {
 }
 
 /// Starts spamd with two rules.
-fn spamd(keep: &Config) -> (Process, u16) {
+pub(crate) fn spamd(keep: &Config) -> (Process, u16) {
     let port = free_port();
     let rules = keep.path("rules");
     fs::create_dir(&rules).unwrap();

@@ -218,7 +218,7 @@ fn what_a_filter_decides_is_decided() {
                 while let Some(packet) = read_packet(&mut stream) {
                     let reply = match packet[0] {
                         b'O' => answer(b'O', &EVERYTHING.map(u32::to_be_bytes).concat()),
-                        b'K' => break,
+                        b'K' | b'Q' => break,
                         b'D' => continue,
                         // A recipient that is refused is not the end of the message.
                         b'A' if place == b'R' => continue,
@@ -266,7 +266,10 @@ fn who_has_accepted_or_discarded_is_not_asked_again() {
                 let mut stream = listener.accept().unwrap().0;
                 let (mut is_over, mut told) = (false, String::new());
                 while let Some(packet) = read_packet(&mut stream) {
-                    if matches!(packet[0], b'D' | b'K' | b'A') {
+                    if packet[0] == b'Q' {
+                        break;
+                    }
+                    if matches!(packet[0], b'D' | b'A') {
                         continue;
                     }
                     told.push(char::from(packet[0]));
@@ -293,11 +296,12 @@ fn who_has_accepted_or_discarded_is_not_asked_again() {
     }
 }
 
-/// One connection for the clients of a process if the filter is of version 6, and one for each else.
+/// One connection for the clients of a process if that is wanted and the filter is of version 6, and one
+/// for each else.
 #[test]
-fn connections_are_kept_where_the_protocol_has_that() {
+fn connections_are_kept_where_the_filter_can_do_that() {
     for (args, asks, most) in
-        [("", EVERYTHING, 1), ("keep no", EVERYTHING, 2), ("protocol 4", [4, 0x3f, 0], 2)]
+        [("keep yes", EVERYTHING, 1), ("", EVERYTHING, 2), ("keep yes protocol 4", [4, 0x3f, 0], 2)]
     {
         let mut trial = trial(args);
         let peer = Peer { asks, script: proceed, most }.start(&trial);
@@ -316,7 +320,7 @@ fn connections_are_kept_where_the_protocol_has_that() {
 /// A kept connection that the filter has closed is one that nobody has noticed.
 #[test]
 fn a_filter_that_was_started_anew_is_found() {
-    let mut trial = trial("");
+    let mut trial = trial("keep yes");
     let listener = UnixListener::bind(trial.dir().join("m")).unwrap();
     let peer = thread::spawn(move || {
         for _ in 0..3 {
@@ -324,7 +328,7 @@ fn a_filter_that_was_started_anew_is_found() {
             while let Some(packet) = read_packet(&mut stream) {
                 let reply = match packet[0] {
                     b'O' => answer(b'O', &EVERYTHING.map(u32::to_be_bytes).concat()),
-                    b'K' => break,
+                    b'K' | b'Q' => break,
                     b'D' => continue,
                     _ => answer(b'c', b""),
                 };
@@ -369,7 +373,8 @@ fn a_filter_that_fails_is_an_error_wherever_it_does() {
                                     break;
                                 }
                                 b'O' => answer(b'O', &EVERYTHING.map(u32::to_be_bytes).concat()),
-                                b'D' | b'K' | b'A' => continue,
+                                b'D' | b'A' => continue,
+                                b'Q' => break,
                                 _ => answer(b'c', b""),
                             };
                             if stream.write_all(&reply).is_err() {
@@ -504,7 +509,7 @@ fn what_a_filter_has_not_heard_it_hears_at_data() {
     drop(trial);
     let told = peer.join().unwrap().concat();
     let letters: String = told.iter().filter(|p| !p.starts_with('D')).map(|p| &p[..1]).collect();
-    assert_eq!(letters, "OCHMRTLLLNBEK");
+    assert_eq!(letters, "OCHMRTLLLNBEQ");
 }
 
 #[test]

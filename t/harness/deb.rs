@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("clamav-daemon", &["clamd"]),
     ("spamd", &["spamd"]),
     ("rspamd", &["rspamd"]),
+    ("spamc", &["spamc"]),
     ("opendkim", &["opendkim"]),
     ("opendmarc", &["opendmarc"]),
     ("clamav-milter", &["clamav-milter"]),
