@@ -23,7 +23,7 @@
 //!     well, as with Postfix.  What it wants changed is done together when it has accepted the message; if
 //!     it fails before, nothing is.
 //!
-//!     A filter that wants the message quarantined leaves the note quarantine, and its reason there.
+//!     A message that it wants quarantined is taken and kept apart (docs/scanners.md).
 //!
 //! ARGUMENTS
 //!     connect_timeout SECONDS   for the connection; 30 by default
@@ -72,9 +72,6 @@
 //!     Where a connection breaks, the filter is not asked any more about that message, and the next one
 //!     begins a new conversation: one that is half done is never gone on with.
 //!
-//! NOTES
-//!     quarantine   of the transaction: why it is to be kept from its recipients
-//!
 //! SEE ALSO
 //!     docs/scanners.md, virus/clamdscan, spamassassin
 //! ```
@@ -95,6 +92,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::hook::{Args, DECLINED, DONE, Hooks, Session, Verdict};
+use crate::metrics::Outside;
 use crate::net::{Endpoint, parse_port};
 use crate::plugins::queue::queued;
 
@@ -257,7 +255,13 @@ impl Milter {
             let is_ignored = session.settings().is_some_and(|settings| settings.ignores_errors());
             return if is_ignored { Ok(None) } else { Err(failed(why)) };
         }
-        run(talk, &self.filter, session).map_err(|error| {
+        let begun = Outside::begin("milter");
+        let done = run(talk, &self.filter, session);
+        match talk.take_asked() {
+            true => session.end_outside(begun, &done),
+            false => begun.forget(),
+        }
+        done.map_err(|error| {
             let why = error.to_string();
             talk.break_off(&why);
             failed(&why)

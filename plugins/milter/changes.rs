@@ -5,7 +5,7 @@ use std::io;
 use crate::hook::{Ability, Session};
 use crate::log::Level;
 use crate::mail::{Address, Header, notify};
-use crate::state::{Body, Params, Value};
+use crate::state::{Body, Params};
 
 use super::packet::Change;
 
@@ -67,9 +67,14 @@ impl Changes {
         let mut done = vec![];
         let text = self.body.map(Text::finish).transpose()?;
         let had_recipients = !session.transaction.recipients().is_empty();
+        let (mut reasons, mut others) = (vec![], vec![]);
         for change in self.list {
-            done.push(apply(change, session));
+            match change {
+                Change::Quarantine(reason) => reasons.push(lossy(&reason)),
+                other => others.push(other),
+            }
         }
+        others.into_iter().for_each(|change| done.push(apply(change, session)));
         if let Some(body) = text {
             done.push(format!("another body of {} octets", body.len() - body.start() - 2));
             session.transaction.body = body;
@@ -77,6 +82,11 @@ impl Changes {
             let header = &mut session.transaction.header;
             let end = header.end();
             while header.remove(end) {}
+        }
+        // This adds a field, which the filter does not count.
+        for reason in reasons {
+            session.quarantine(&reason);
+            done.push("quarantined".to_owned());
         }
         let has_recipients = !session.transaction.recipients().is_empty();
         Ok((done.join(", "), has_recipients || !had_recipients))
@@ -149,8 +159,7 @@ fn apply(change: Change, session: &mut Session) -> String {
         Change::AddRecipient(address, params) => add_recipient(session, &address, &params),
         Change::RemoveRecipient(address) => remove_recipient(session, &address),
         Change::ChangeSender(address, params) => change_sender(session, &address, &params),
-        Change::Quarantine(reason) => quarantine(session, &reason),
-        Change::Body(_) => String::new(),
+        Change::Body(_) | Change::Quarantine(_) => String::new(),
     }
 }
 
@@ -218,13 +227,6 @@ fn change_sender(session: &mut Session, address: &[u8], params: &[u8]) -> String
     }
     session.transaction.set_sender(address);
     text
-}
-
-/// The message is to be kept from its recipients.
-fn quarantine(session: &mut Session, reason: &[u8]) -> String {
-    let reason = lossy(reason);
-    session.transaction.notes.set_value("quarantine", Value::Str(reason.clone()));
-    format!("quarantine: {reason}")
 }
 
 /// An address, with or without its brackets.

@@ -51,7 +51,7 @@ impl Link {
         &self.terms
     }
 
-    /// Tells of an event, with its macros and its data, and waits for the answer if there is going to be
+    /// Tells of an event that the filter wants to hear of, with its macros and its data, and waits for the answer if there is going to be
     /// one.  The wait begins anew, with `most`, when the filter says that it needs more time, but it
     /// does not go on after `until`.
     ///
@@ -64,15 +64,11 @@ impl Link {
         data: &[u8],
         (most, until): (Duration, Instant),
     ) -> io::Result<Answer> {
-        let row = event.row();
-        if !self.terms.wants(event) {
-            return Ok(Answer::Continue);
-        }
         self.wire.set_end(until.min(Instant::now() + most));
         if let Some(macros) = macros {
             packet::packet(packet::MACROS, &macros, &mut self.out);
         }
-        packet::packet(row.letter, data, &mut self.out);
+        packet::packet(event.row().letter, data, &mut self.out);
         if self.terms.answers(event) {
             self.answer((most, until))
         } else {

@@ -33,6 +33,8 @@ pub(super) struct Talk {
     mail: Option<Mail>,
     /// Why nothing more is said in this transaction.
     broken: Option<String>,
+    /// Was anything said since this was asked last?
+    was_asked: bool,
 }
 
 /// A message that the filter was told of.
@@ -144,6 +146,11 @@ impl Talk {
         *self = Talk { kept, broken: Some(why.to_owned()), ..Talk::default() };
     }
 
+    /// Was the filter told anything since this was asked last?
+    pub(super) fn take_asked(&mut self) -> bool {
+        std::mem::take(&mut self.was_asked)
+    }
+
     /// Why it cannot.
     pub(super) fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
@@ -192,10 +199,11 @@ impl Talk {
         let id = mail.map_or("", |mail| &mail.id);
         let sender = mail.map(|mail| &mail.sender);
         let facts = Facts { session, me: &self.me, id, sender, recipient };
-        let macros = match link.terms().wants(event) {
-            true => filter.wishes.before(event, &link.terms().macros, &facts),
-            false => None,
-        };
+        if !link.terms().wants(event) {
+            return Ok(Answer::Continue);
+        }
+        self.was_asked = true;
+        let macros = filter.wishes.before(event, &link.terms().macros, &facts);
         let asked = link.tell(event, macros, data, filter.limits(event, session));
         asked.map_err(|error| at(event, &error))
     }
@@ -241,6 +249,7 @@ impl Talk {
 
     /// Connects, and says who the client is.
     fn open(&mut self, filter: &Filter, session: &mut Session) -> Step {
+        self.was_asked = true;
         let until = session.deadline();
         let data = client(session);
         self.me = session.me();

@@ -182,7 +182,7 @@ fn everything_is_changed_in_its_place() {
     let asks = [6, 0x1ff, 0x10_0000];
     let peer = Peer { asks, script, most: 1 }.start(&trial);
     assert_eq!(deliver(&mut trial), DECLINED, "{}", trial.log());
-    let want = "X-Top: first\nReceived: from us\nSubject:  x\n y\nX-Second: 2\nX-A:changed\nX-End: last\n\
+    let want = "X-Quarantine: milter: smells\nX-Top: first\nReceived: from us\nSubject:  x\n y\nX-Second: 2\nX-A:changed\nX-End: last\n\
                 X-Far: far\n\tfold\nX-B: new\n";
     assert_eq!(header(&trial), want);
     let transaction = &trial.session.transaction;
