@@ -129,9 +129,9 @@ fn size(change: &Change) -> usize {
     let texts: [&[u8]; 2] = match change {
         Change::AddHeader(a, b)
         | Change::InsertHeader(_, a, b)
-        | Change::ChangeHeader(_, a, b)
+        | Change::ReplaceHeader(_, a, b)
         | Change::AddRecipient(a, b)
-        | Change::ChangeSender(a, b) => [a, b],
+        | Change::Sender(a, b) => [a, b],
         Change::RemoveRecipient(a) | Change::Quarantine(a) | Change::Body(a) => [a, b""],
     };
     // What the bookkeeping of one takes counts as well.
@@ -153,12 +153,12 @@ fn apply(change: Change, session: &mut Session) -> String {
             header.add_raw_at(number as usize, &name, &value);
             format!("inserted {name}")
         }
-        Change::ChangeHeader(number, name, value) => {
+        Change::ReplaceHeader(number, name, value) => {
             change_header(header, number, &lossy(&name), &value)
         }
         Change::AddRecipient(address, params) => add_recipient(session, &address, &params),
         Change::RemoveRecipient(address) => remove_recipient(session, &address),
-        Change::ChangeSender(address, params) => change_sender(session, &address, &params),
+        Change::Sender(address, params) => change_sender(session, &address, &params),
         Change::Body(_) | Change::Quarantine(_) => String::new(),
     }
 }

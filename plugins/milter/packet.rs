@@ -238,13 +238,13 @@ pub(crate) enum Change {
     /// A field before the one with this number, 0 being above all.
     InsertHeader(u32, Vec<u8>, Vec<u8>),
     /// Another value of a field, counted from 1 among those of its name; none where it is empty.
-    ChangeHeader(u32, Vec<u8>, Vec<u8>),
+    ReplaceHeader(u32, Vec<u8>, Vec<u8>),
     /// One more recipient, with its parameters.
     AddRecipient(Vec<u8>, Vec<u8>),
     /// One recipient less.
     RemoveRecipient(Vec<u8>),
     /// Another sender, with parameters.
-    ChangeSender(Vec<u8>, Vec<u8>),
+    Sender(Vec<u8>, Vec<u8>),
     /// A piece of another body.
     Body(Vec<u8>),
     /// The message is to be kept from its recipients, for this reason.
@@ -262,8 +262,8 @@ impl Change {
         match self {
             Change::AddHeader(name, value) => Change::AddHeader(name, spaced(value)),
             Change::InsertHeader(at, name, value) => Change::InsertHeader(at, name, spaced(value)),
-            Change::ChangeHeader(nth, name, value) => {
-                Change::ChangeHeader(nth, name, spaced(value))
+            Change::ReplaceHeader(nth, name, value) => {
+                Change::ReplaceHeader(nth, name, spaced(value))
             }
             other => other,
         }
@@ -320,10 +320,10 @@ pub(crate) const ANSWERS: [Kind; 19] = [
     kind("REPLBODY",    b'b', 0x02,       |data| Some(Answer::Change(Change::Body(data.to_vec())))),
     kind("ADDRCPT",     b'+', 0x04,       |data| one(data, |to| Change::AddRecipient(to, vec![]))),
     kind("DELRCPT",     b'-', 0x08,       |data| one(data, Change::RemoveRecipient)),
-    kind("CHGHEADER",   b'm', 0x10,       |data| numbered(data, Change::ChangeHeader)),
+    kind("CHGHEADER",   b'm', 0x10,       |data| numbered(data, Change::ReplaceHeader)),
     kind("INSHEADER",   b'i', 0x01 | 0x10,|data| numbered(data, Change::InsertHeader)),
     kind("QUARANTINE",  b'q', 0x20,       |data| one(data, Change::Quarantine)),
-    kind("CHGFROM",     b'e', 0x40,       |data| with_params(data, Change::ChangeSender)),
+    kind("CHGFROM",     b'e', 0x40,       |data| with_params(data, Change::Sender)),
     kind("ADDRCPT_PAR", b'2', ADD_PARAMS, |data| with_params(data, Change::AddRecipient)),
 ];
 
@@ -466,12 +466,12 @@ mod tests {
         for (letter, data, want) in [
             (b'h', &b"X-A\0b\0"[..], Change::AddHeader(v("X-A"), v("b"))),
             (b'i', b"\0\0\0\x01X\0\0", Change::InsertHeader(1, v("X"), v(""))),
-            (b'm', b"\0\0\x01\0X\0y\0", Change::ChangeHeader(256, v("X"), v("y"))),
+            (b'm', b"\0\0\x01\0X\0y\0", Change::ReplaceHeader(256, v("X"), v("y"))),
             (b'+', b"<a@b>\0", Change::AddRecipient(v("<a@b>"), v(""))),
             (b'2', b"<a@b>\0NOTIFY=NEVER\0", Change::AddRecipient(v("<a@b>"), v("NOTIFY=NEVER"))),
             (b'2', b"<a@b>\0", Change::AddRecipient(v("<a@b>"), v(""))),
             (b'-', b"<a@b>\0", Change::RemoveRecipient(v("<a@b>"))),
-            (b'e', b"<>\0RET=HDRS\0", Change::ChangeSender(v("<>"), v("RET=HDRS"))),
+            (b'e', b"<>\0RET=HDRS\0", Change::Sender(v("<>"), v("RET=HDRS"))),
             (b'b', b"a\0b", Change::Body(v("a\0b"))),
             (b'q', b"why\0", Change::Quarantine(v("why"))),
         ] {

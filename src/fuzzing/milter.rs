@@ -51,11 +51,11 @@ fn check(change: &Change) {
     let texts = match change {
         Change::AddHeader(name, value)
         | Change::InsertHeader(_, name, value)
-        | Change::ChangeHeader(_, name, value) => {
+        | Change::ReplaceHeader(_, name, value) => {
             assert!(!name.is_empty());
             [name, value]
         }
-        Change::AddRecipient(address, params) | Change::ChangeSender(address, params) => {
+        Change::AddRecipient(address, params) | Change::Sender(address, params) => {
             [address, params]
         }
         Change::RemoveRecipient(text) | Change::Quarantine(text) => [text, text],
