@@ -156,6 +156,7 @@ impl Body {
     /// Reading the spool file, or writing another one.
     pub fn without_text(&self) -> io::Result<Body> {
         let mut body = Body::new(self.spool.clone(), self.threshold);
+        body.generation = self.generation + 1;
         let mut section = self.reader(0).take(self.start);
         loop {
             let piece = section.fill_buf()?;
@@ -319,6 +320,7 @@ mod tests {
             let text = "another line\r\n".repeat(10_000);
             new.write(text.as_bytes()).unwrap();
             new.finish().unwrap();
+            assert_ne!(new.stamp() >> 44, old.stamp() >> 44);
             old = new;
             let mut all = vec![];
             old.copy_from(0, &mut all).unwrap();

@@ -282,6 +282,7 @@ impl Transaction {
         };
         let mut header = Header::parse(&head.octets()[..end.at]);
         header.name_mailbox_lines();
+        header.keep_trace(&self.header);
         if end.is_fold {
             // The text would become a part of a field that is put above it.
             let mut apart = self.new_message();

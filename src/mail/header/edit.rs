@@ -30,6 +30,16 @@ impl Header {
         self.fields[0].is_trace = true;
     }
 
+    /// Another section takes the place of `before`: the Received field of ours is still ours there, if it
+    /// is the same.
+    pub(crate) fn keep_trace(&mut self, before: &Header) {
+        let Some(field) = before.trace().and_then(|at| before.fields().nth(at)) else { return };
+        let found = self.fields().position(|own| own == field);
+        if let Some(at) = found {
+            self.fields[at].is_trace = true;
+        }
+    }
+
     /// Adds a field before the one at that position, as [`Header::add_at`] does, with a value of octets:
     /// all that follows the colon, the blank included.  A line of the value that is no fold becomes
     /// one, and control characters but tabs are left out.

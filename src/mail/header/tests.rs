@@ -338,3 +338,36 @@ fn an_edited_header_reads_back() {
         }
     }
 }
+
+#[test]
+fn fields_of_octets_stand_where_they_are_put() {
+    let mut header = Header::parse(b"A: 1\r\nB: 2\r\n");
+    header.add_raw_at(1, "X", b"\tcaf\xe9  x\n more\r\n\tlast\r\n");
+    header.add_raw_at(99, "Last", b"");
+    assert!(header.replace_raw(0, "a", b"no blank") && !header.replace_raw(9, "a", b"x"));
+    assert_eq!(
+        header.to_bytes(),
+        b"a:no blank\r\nX:\tcaf\xe9  x\r\n more\r\n\tlast\r\nB: 2\r\nLast:\r\n"
+    );
+    let entries: Vec<_> = header.entries().collect();
+    assert_eq!(entries[0], (&b"a"[..], &b"no blank\r\n"[..]));
+    assert!(header.remove(3) && header.remove(1) && !header.remove(2));
+    // Nothing in a value ends the field or the section.
+    header.add_raw(" b\r\nad:", b" 1\r\n\r\nEvil: 2\x00\x01\r3");
+    assert_eq!(header.to_bytes(), b"a:no blank\r\nB: 2\r\n-b--ad-: 1\r\n Evil: 23\r\n");
+    assert_eq!(Header::parse(&header.to_bytes()).len(), 3);
+}
+
+#[test]
+fn our_own_trace_is_known_whatever_stands_around_it() {
+    let mut header = Header::parse(b"Received: theirs\r\nA: 1\r\n");
+    assert_eq!(header.trace(), None);
+    header.add_trace("ours");
+    header.add_at(0, "Received", "later");
+    assert_eq!(header.trace(), Some(1));
+    let mut again = Header::parse(&[b"X: 0\r\n", &header.to_bytes()[..]].concat());
+    again.keep_trace(&header);
+    assert_eq!(again.trace(), Some(2));
+    header.remove(1);
+    assert_eq!(header.trace(), None);
+}
