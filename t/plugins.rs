@@ -163,7 +163,7 @@ fn plugins_that_are_not_there_say_what_became_of_them() {
     for (line, why) in [
         ("dspam autolearn 1", "plugin 'dspam' will not be native: it needs the program dspam"),
         ("logging/connection_id", "plugin 'logging/connection_id' is obsolete: all lines have"),
-        ("qmail_deliverable:1", "plugin 'qmail_deliverable' is not native yet: it asks"),
+        ("virus/sophie:1", "plugin 'virus/sophie' will not be native: its scanner"),
     ] {
         let config = Config::new().set("plugins", &format!("rcpt_ok\n{line}\nqueue/discard"));
         let check = Server::command(&config, Model::Prefork, &["--check"]).output().unwrap();
