@@ -165,9 +165,11 @@ impl Client {
         reply
     }
 
-    /// Is the server ready for another message?
+    /// Is the server ready for another message?  One that has said something unasked is not: what it says
+    /// next could be taken for the reply to something else.
     fn starts_anew(&mut self) -> bool {
-        self.wire.write_all(b"RSET\r\n").is_ok()
+        self.wire.has_heard().is_ok_and(|has_heard| !has_heard)
+            && self.wire.write_all(b"RSET\r\n").is_ok()
             && self.reply_within(ANEW).is_ok_and(|reply| reply.code == 250)
     }
 

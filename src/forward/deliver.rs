@@ -126,12 +126,12 @@ impl Client {
             return self.last_words(session, error);
         }
         if self.protocol == Protocol::Smtp {
-            let reply = self.reply_within(END)?;
+            let reply = self.final_reply()?;
             return Ok(self.of_message(session, &reply));
         }
         let mut replies = vec![];
         for endpoint in &taken {
-            let reply = self.reply_within(END)?;
+            let reply = self.final_reply()?;
             if is_for_each {
                 each.push((*endpoint, of_one(&reply)));
             }
@@ -231,6 +231,13 @@ impl Client {
         lines.finish()?.finish()?.flush()?;
         self.wire.stop_at_input(false);
         Ok(())
+    }
+
+    /// The reply to the message.  A server that is in the middle of something then does not follow.
+    fn final_reply(&mut self) -> io::Result<Reply> {
+        let reply = self.reply_within(END)?;
+        self.is_sound &= reply.code / 100 != 3;
+        Ok(reply)
     }
 
     /// The message could not be sent to its end.  A server that stopped to read may say why.

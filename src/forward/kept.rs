@@ -175,6 +175,21 @@ mod tests {
         }
     }
 
+    /// The replies of such a server would be one behind.
+    #[test]
+    fn a_server_that_says_more_than_it_was_asked_is_left() {
+        let twice = format!("{MAIL}{DATA}+ 250 ok\\n250 ok\n");
+        let one = format!("{MAIL}{DATA}+ 250 ok\n");
+        let odd = format!("{MAIL}{DATA}+ 354 ok\n{QUIT}");
+        let script = format!("{HELLO}{twice}close\n{HELLO}{one}");
+        let (verdicts, subjects, log) = forward(2, "keep 9", &script);
+        assert_eq!((verdicts, &*subjects), (all(2), "1 2"), "{log}");
+        let script = format!("{HELLO}{odd}close\n{HELLO}{one}");
+        let (verdicts, _, log) = forward(2, "keep 9", &script);
+        assert_eq!(verdicts[1], all(1)[0], "{log}");
+        assert_eq!(verdicts[0], unable("the back end gave a wrong answer", "4.5.0"));
+    }
+
     #[test]
     fn a_message_of_which_the_text_was_sent_is_not_sent_twice() {
         let one = format!("{MAIL}{DATA}+ 250 ok\n");

@@ -103,6 +103,28 @@ impl Wire {
         self.until = until;
     }
 
+    /// Has the peer said something that nobody has taken yet, or closed the connection?  Does not wait.
+    ///
+    /// # Errors
+    /// What the system says; under TLS `InvalidData` or `UnexpectedEof`.
+    pub(crate) fn has_heard(&mut self) -> io::Result<bool> {
+        if self.at < self.input.len() {
+            return Ok(true);
+        }
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+            return Ok(false);
+        }
+        match &mut self.tls {
+            // It may be a ticket only.
+            Some(tls) => {
+                tls.receive(&self.socket)?;
+                tls.has_heard()
+            }
+            None => Ok(true),
+        }
+    }
+
     /// Says whether a write fails with `ConnectionAborted` when the peer says something meanwhile, or
     /// has closed the connection.
     pub(crate) fn stop_at_input(&mut self, stops_at_input: bool) {
@@ -365,6 +387,22 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         wire.stop_at_input(false);
         wire.write_all(b"x").unwrap();
+    }
+
+    #[test]
+    fn what_is_said_or_closed_unasked_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut wire = Wire::connect(&endpoint(&listener), soon(60_000)).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        assert!(!wire.has_heard().unwrap());
+        peer.write_all(b"ab").unwrap();
+        assert_eq!(wire.octet(soon(60_000)).unwrap(), b'a');
+        assert!(wire.has_heard().unwrap());
+        assert_eq!(wire.octet(soon(60_000)).unwrap(), b'b');
+        assert!(!wire.has_heard().unwrap());
+        drop(peer);
+        assert_eq!(wire.octet(soon(60_000)).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert!(wire.has_heard().unwrap());
     }
 
     #[test]

@@ -152,6 +152,41 @@ fn each_recipient_goes_its_way() {
     second.stop().unwrap();
 }
 
+/// A worker that has no client closes it after a while, and at its end.
+#[test]
+fn a_connection_that_is_kept_ends_with_a_farewell() {
+    for (idle, model, stops) in [
+        ("1", Model::Prefork, false),
+        ("1000", Model::Prefork, true),
+        ("1000", Model::Forkserver, false),
+    ] {
+        let back = Config::new();
+        let behind = Server::start(&back, Model::Prefork);
+        let plugin = format!("queue/smtp-forward 127.0.0.1 {} keep 9 idle {idle}", behind.port());
+        let front = forwarding(&plugin);
+        let forwarding = Server::start(&front, model);
+        let mut client = forwarding.connect();
+        client.hello();
+        for _ in 0..2 {
+            let reply = super::send_in(&mut client, &["b"], b"Subject: x\r\n\r\n");
+            assert_eq!(reply.code, "250", "{reply:?}");
+        }
+        assert!(!behind.log().text().contains(" dispatching QUIT\n"));
+        client.quit();
+        if stops {
+            forwarding.stop().unwrap();
+            behind.log().wait_for(" dispatching QUIT\n");
+        } else {
+            behind.log().wait_for(" dispatching QUIT\n");
+            forwarding.stop().unwrap();
+        }
+        let log = behind.log().text();
+        assert_eq!(log.matches(" connect from ").count(), 1, "{log}");
+        assert_eq!(back.mails().len(), 2);
+        behind.stop().unwrap();
+    }
+}
+
 #[test]
 fn a_server_proves_what_its_dane_records_say() {
     let (server, names) = name_server();
