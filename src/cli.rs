@@ -133,6 +133,19 @@ pub struct Common {
     /// exit [default: send]
     #[arg(long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
     pub dmarc_reports: Option<String>,
+    /// Report on the mail of these logs, which are written with 'format json', and exit; without a file,
+    /// of standard input; `.gz` is read, too
+    #[arg(long, value_name = "FILE", num_args = 0..)]
+    pub report: Option<Vec<PathBuf>>,
+    /// With --report: as a page of HTML
+    #[arg(long, requires = "report")]
+    pub html: bool,
+    /// With --report: only what happened in this time, such as 2026-11-28 or 2026-11-28T14
+    #[arg(long, value_name = "TIME", requires = "report")]
+    pub time: Option<String>,
+    /// With --report: how many rows lists have
+    #[arg(long, value_name = "N", requires = "report", default_value_t = 10)]
+    pub top: usize,
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,

@@ -8,6 +8,7 @@
 //! bin/        three programs of three lines
 //! server      the parent: listens, forks or hands sockets to workers, signals, privileges
 //! cli         the programs' options
+//! report      what a log in JSON says of the mail of a time
 //! smtp        one client from greeting to the end: commands, replies, DATA, AUTH
 //! plugins     ../plugins/: the native plugins, one file each, and THE table of them
 //! plugin      what a plugin is; reads config/plugins
@@ -50,6 +51,7 @@ pub mod perl;
 pub mod plugin;
 #[path = "../plugins/mod.rs"]
 pub mod plugins;
+mod report;
 pub mod server;
 pub mod settings;
 pub mod smtp;

@@ -3,6 +3,7 @@
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
+use crate::report::{self, Form, Wanted};
 use crate::server::console::say;
 use crate::server::{certificate, check, dkim_key, manuals, store_tool};
 
@@ -17,6 +18,12 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
     }
     if !common.make_dkim_key.is_empty() {
         return Some(dkim_key::make(&common.make_dkim_key));
+    }
+    if let Some(files) = &common.report {
+        let form = if common.html { Form::Page } else { Form::Text };
+        let (files, time) = (files.clone(), common.time.clone());
+        let wanted = Wanted { files, time, top: common.top, form };
+        return Some(report::make(&wanted).map(|report| say(&report)));
     }
     if !common.store.is_empty() {
         return Some(store_tool::run(&common.store, user));
