@@ -12,7 +12,7 @@ const BOTTOM: usize = 186;
 const TOP: usize = 12;
 
 /// The most names below the bars.
-const NAMES: usize = 8;
+const NAMES: usize = 6;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2126;--dim:#5c6670;--line:#d8dde2;--paper:#fff;\

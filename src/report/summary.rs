@@ -135,7 +135,9 @@ fn by_time(counts: &Counts) -> Vec<(String, Hour)> {
 
 fn bars(times: &[(String, Hour)]) -> Vec<(String, Vec<u64>)> {
     let parts = |hour: &Hour| vec![hour.accepted, hour.deferred, hour.refused];
-    times.iter().map(|(name, hour)| (name.clone(), parts(hour))).collect()
+    // The year stands at the top of the page.
+    let name = |name: &str| name.get(5..).unwrap_or(name).to_owned();
+    times.iter().map(|(time, hour)| (name(time), parts(hour))).collect()
 }
 
 fn latency(sample: &Sample) -> Vec<(String, Vec<u64>)> {
