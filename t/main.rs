@@ -147,3 +147,6 @@ mod settings;
 
 // What is installed: names, manuals, units, scripts.
 mod shipping;
+
+// What a log says of the mail of a time: --report.
+mod report;
