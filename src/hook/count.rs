@@ -146,7 +146,7 @@ mod tests {
             hooks.connect(|session| {
                 let _ = session.store("t").get::<String>("k")?;
                 let name = crate::dns::Question::new("example.com", crate::dns::Kind::A);
-                let _ = session.dns().ask(&[name.clone()]);
+                let _ = session.dns().ask(std::slice::from_ref(&name));
                 let _ = session.dns().ask(&[name]);
                 Ok::<_, crate::store::Unavailable>(DECLINED)
             });
