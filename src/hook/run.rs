@@ -12,7 +12,7 @@ use crate::hook::{
     Plugins, Session, Settings, Verdict, count, verdict_of,
 };
 use crate::log::Level;
-use crate::sys::{deadline, panics};
+use crate::sys::{deadline, panics, title};
 
 impl Plugins {
     /// Asks the `pre-connection` handlers, in the parent.
@@ -202,6 +202,7 @@ impl Session {
         let plugin = plugins.loaded(handler.plugin);
         let outer = self.enter(handler.plugin, hook, *clock, plugin.settings.limit());
         let before = self.outcome.clone();
+        title::asks(&plugin.name);
         let done = guarded(plugin, hook, || {
             let verdict = (handler.run)(self, call);
             self.without_route(verdict, hook, call)
@@ -209,6 +210,7 @@ impl Session {
         self.log_store();
         let decision = self.judged(done, &plugin.settings, before);
         self.leave(outer);
+        title::asks(self.plugin_name());
         let begun = std::mem::replace(clock, Instant::now());
         count::time(hook, &plugin.name, *clock - begun);
         self.ledger().took(hook, *clock - begun);

@@ -4,6 +4,7 @@
 //! head     how many series and cells are taken, what had no room, how many rows were ever used
 //! index    hash of metric and labels -> series and first cell, open addressing
 //! series   which metric, and the labels' values as text
+//! recent   the last things that are worth showing, as texts
 //! rows     the cells of each process, one after the other
 //! ```
 //!
@@ -17,6 +18,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::buckets;
+use super::recent::{self, Recent};
 use super::table::Metric;
 use crate::sys::shared;
 
@@ -25,6 +27,7 @@ const SERIES_TAKEN: usize = 0;
 const CELLS_TAKEN: usize = 1;
 const LOST: usize = 2;
 const ROWS_USED: usize = 3;
+const REMEMBERED: usize = 4;
 
 /// How many series there may be, and how much longer the index is, so that looking for one is short.
 const SERIES: usize = 1024;
@@ -53,6 +56,7 @@ struct Shared {
     head: &'static [AtomicU64],
     index: &'static [AtomicU64],
     series: &'static [AtomicU64],
+    recent: Recent,
 }
 
 /// Where one process counts.
@@ -80,12 +84,14 @@ impl Board {
     /// # Errors
     /// There is no memory.
     pub fn new(rows: usize) -> nix::Result<Board> {
-        let before = HEAD + INDEX * ENTRY + SERIES * ABOUT;
+        let before = HEAD + INDEX * ENTRY + SERIES * ABOUT + recent::CELLS;
         let count = rows.checked_mul(ROW).and_then(|count| count.checked_add(before));
         let (head, rest) = shared::cells(count.ok_or(Errno::ENOMEM)?)?.split_at(HEAD);
         let (index, rest) = rest.split_at(INDEX * ENTRY);
-        let (series, rows) = rest.split_at(SERIES * ABOUT);
-        Ok(Board { shared: Shared { head, index, series }, rows })
+        let (series, rest) = rest.split_at(SERIES * ABOUT);
+        let (recent, rows) = rest.split_at(recent::CELLS);
+        let recent = Recent { count: &head[REMEMBERED], cells: recent };
+        Ok(Board { shared: Shared { head, index, series, recent }, rows })
     }
 
     /// The cells of one process, if there is a row of that number.
@@ -106,6 +112,11 @@ impl Board {
             .collect();
         found.sort();
         found
+    }
+
+    /// The last texts that were remembered, the oldest first.
+    pub fn recent(&self) -> Vec<String> {
+        self.shared.recent.read()
     }
 
     /// How many counts had no room.
@@ -151,6 +162,11 @@ impl Cells {
         if let Some(first) = self.find(metric, labels) {
             self.add_to(first + at, count);
         }
+    }
+
+    /// Remembers a text for a while.
+    pub(super) fn remember(&self, text: &str) {
+        self.shared.recent.put(text);
     }
 
     /// Adds a duration.

@@ -10,6 +10,7 @@
 mod buckets;
 mod cells;
 mod outside;
+mod recent;
 mod table;
 
 use std::cell::Cell;
@@ -38,6 +39,13 @@ pub fn is_kept() -> bool {
 pub fn add(metric: Metric, labels: &[&str], count: u64) {
     if let Some(own) = OWN.get() {
         own.add(metric, labels, 0, count);
+    }
+}
+
+/// Remembers a text, such as an event, for who looks at what happens; a long one is forgotten at once.
+pub fn remember(text: &str) {
+    if let Some(own) = OWN.get() {
+        own.remember(text);
     }
 }
 

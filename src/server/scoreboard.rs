@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-pub(crate) use self::row::Row;
+pub(crate) use self::row::{Row, Seen};
 use self::row::Rows;
 use crate::metrics::{Board, Cells};
 use crate::net::network;
@@ -36,6 +36,26 @@ pub(crate) struct Slot {
     pub(crate) outdated: bool,
     /// How many sessions of the slot are over, those of earlier workers included.
     over: u64,
+}
+
+/// What is seen in the shared memory, by whatever process has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    rows: Rows,
+    /// What all have counted.
+    pub(crate) counts: Board,
+}
+
+impl View {
+    /// How many workers there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// All workers.
+    pub(crate) fn workers(&self) -> Vec<Seen> {
+        (0..self.most()).filter_map(|place| self.rows.get(place)?.seen()).collect()
+    }
 }
 
 /// All workers of this parent.  They are known by their place in the table.
@@ -82,6 +102,11 @@ impl Scoreboard {
         let row = self.rows.get(place)?;
         row.clear();
         Some((place, row))
+    }
+
+    /// What another process can see of all this.
+    pub(crate) fn view(&self) -> View {
+        View { rows: self.rows, counts: self.counts }
     }
 
     /// Where the parent counts.
@@ -185,6 +210,9 @@ impl Scoreboard {
         let has_it = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.pid == pid);
         let place = self.slots.iter().position(has_it)?;
         let client = self.slots[place].as_ref()?.client;
+        if let Some(row) = self.rows.get(place) {
+            row.clear();
+        }
         self.client_left(place);
         self.idle.retain(|idle| *idle != place);
         self.len -= 1;

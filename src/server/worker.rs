@@ -90,7 +90,8 @@ impl Worker<'_> {
         descriptors::ignore_group_signals();
         stop::install(self.duty.parent);
         deadline::install(Some(self.duty.reports.as_raw_fd()));
-        title::share(self.row.does());
+        self.row.begins();
+        title::share(self.row.shown());
         metrics::keep(self.counts);
         self.shared.plugins.confine();
         self.shared.plugins.post_fork(&self.shared.config);

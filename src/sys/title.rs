@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A stretch of this process's memory that `ps` reads.
 struct Area {
@@ -22,7 +23,7 @@ struct Area {
 thread_local! {
     static AREA: RefCell<Option<Area>> = const { RefCell::new(None) };
     static PROGRAM: Cell<&'static str> = const { Cell::new("qpsmtpd") };
-    static STATE: Cell<&'static [AtomicU64]> = const { Cell::new(&[]) };
+    static SHOWN: Cell<Option<Shown>> = const { Cell::new(None) };
 }
 
 /// Finds the memory of the title; titles begin with `program`.  To be called once, before there
@@ -41,10 +42,22 @@ pub fn init(program: &'static str) {
     AREA.with(|slot| *slot.borrow_mut() = (area.len > 1).then_some(area));
 }
 
-/// What this process does is said in `cells`, too, from now on: other processes that share them can
-/// read it there.
-pub fn share(cells: &'static [AtomicU64]) {
-    STATE.set(cells);
+/// Where other processes can read what this one does.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// The command.
+    pub does: &'static [AtomicU64],
+    /// The plugin that is asked.
+    pub asks: &'static [AtomicU64],
+    /// The client.
+    pub client: &'static [AtomicU64],
+    /// Since when it is served, in milliseconds since 1970.
+    pub since: &'static AtomicU64,
+}
+
+/// What this process does is said in these cells, too, from now on.
+pub fn share(shown: Shown) {
+    SHOWN.set(Some(shown));
 }
 
 /// Shows `PROGRAM: state` as this process's command line.
@@ -55,7 +68,10 @@ pub fn set(state: impl Display) {
 /// Shows that this process waits for a client.
 pub fn waits() {
     set("waiting");
-    say(STATE.get(), "waiting");
+    if let Some(shown) = SHOWN.get() {
+        say(shown.client, "");
+        say(shown.does, "waiting");
+    }
 }
 
 /// Shows `PROGRAM: client connected`, and lets the client stay there for [`does`].
@@ -66,25 +82,51 @@ pub fn serves(client: impl Display) {
             area.about = about;
         }
     });
+    if let Some(shown) = SHOWN.get() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        shown.since.store(now.as_millis() as u64, Relaxed);
+        say(shown.client, &client.to_string());
+    }
     does("connected");
 }
 
 /// Shows what is done for the client.  It costs little, since it happens with every command.
 pub fn does(word: &str) {
     write_title(true, |title| title.write_str(word));
-    say(STATE.get(), word);
+    if let Some(shown) = SHOWN.get() {
+        say(shown.does, word);
+    }
+}
+
+/// Tells who shares the cells which plugin is asked; an empty name: none.
+pub fn asks(plugin: &str) {
+    if let Some(shown) = SHOWN.get() {
+        say(shown.asks, plugin);
+    }
 }
 
 /// Puts the beginning of `word` into `cells`, eight octets into each.
 pub fn say(cells: &[AtomicU64], word: &str) {
-    let mut rest = word.as_bytes();
+    say_octets(cells, word.as_bytes());
+}
+
+/// The same with any octets.
+pub fn say_octets(cells: &[AtomicU64], octets: &[u8]) {
+    let mut pieces = octets.chunks(8);
     for cell in cells {
-        let (part, more) = rest.split_at(rest.len().min(8));
+        let piece = pieces.next().unwrap_or_default();
         let mut eight = [0; 8];
-        eight[..part.len()].copy_from_slice(part);
+        eight[..piece.len()].copy_from_slice(piece);
         cell.store(u64::from_le_bytes(eight), Relaxed);
-        rest = more;
+        if piece.is_empty() {
+            return;
+        }
     }
+}
+
+/// So many octets that [`say_octets`] has put there.
+pub fn said_octets(cells: &[AtomicU64], len: usize) -> Vec<u8> {
+    cells.iter().flat_map(|cell| cell.load(Relaxed).to_le_bytes()).take(len).collect()
 }
 
 /// What [`say`] has put there; while that happens, the end may be that of another word.

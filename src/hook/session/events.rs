@@ -1,12 +1,15 @@
 //! The events of a session, for the log: docs/events.md.
 
-use serde_json::{Map, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
 
 use super::ledger::Times;
 use super::{Ledger, Session};
 use crate::hook::{CORE, Hook, KARMA};
 use crate::log::event::{self, Event, Kind};
 use crate::log::{self, Level, Record};
+use crate::metrics;
 use crate::settings::EVENTS;
 
 impl Session {
@@ -35,6 +38,7 @@ impl Session {
     /// A command or a message is refused with this reply; `about` is what it was about.
     pub(crate) fn log_refusal(&mut self, hook: Hook, code: u16, text: &str, about: &str) {
         self.ledger.refusals += 1;
+        self.remember("refusal", hook, code, text, about);
         if !self.wants_events() {
             return;
         }
@@ -57,6 +61,7 @@ impl Session {
             self.ledger.recipients += recipients as u64;
             self.ledger.octets += octets;
         }
+        self.remember(result, Hook::Queue, code, text, "");
         if !self.wants_events() {
             return;
         }
@@ -83,6 +88,34 @@ impl Session {
         event.set("seconds", event::seconds(self.age()));
         say_times(&mut event, self.ledger.of_session(), Hook::Logging);
         self.log_event(event);
+    }
+
+    /// Keeps the most of an event for those who look at the status.
+    fn remember(&self, what: &str, hook: Hook, code: u16, text: &str, about: &str) {
+        if !metrics::is_kept() {
+            return;
+        }
+        let decided = self.ledger.decided.as_ref().filter(|decided| is_at(decided.hook, hook));
+        let short = |text: &str, most: usize| {
+            let text = log::clean(&self.discreet(text.to_owned())).into_owned();
+            text.chars().take(most).collect::<String>()
+        };
+        let sender = self.transaction.sender().map(ToString::to_string);
+        let recipient = self.transaction.recipients().first().map(ToString::to_string);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let kept = json!({
+            "time": now.as_secs(),
+            "what": what,
+            "ip": self.connection.remote_ip.to_string(),
+            "hook": decided.map_or(hook, |decided| decided.hook).name(),
+            "plugin": decided.map_or(CORE, |decided| &decided.plugin),
+            "code": code,
+            "text": short(text, 100),
+            "about": short(about, 60),
+            "sender": short(&sender.unwrap_or_default(), 60),
+            "recipient": short(&recipient.unwrap_or_default(), 60),
+        });
+        metrics::remember(&kept.to_string());
     }
 
     /// Is there anybody who would keep an event?

@@ -122,10 +122,23 @@ fn what_a_worker_does_is_seen() {
     let mut board = Scoreboard::new(2).unwrap();
     add(&mut board, 71, None);
     let (place, own) = add(&mut board, 72, None);
-    let shown = board.rows.get(place).unwrap().does();
-    assert_eq!(title::said(shown), "");
-    title::say(own.does(), "RCPT");
-    assert_eq!(title::said(shown), "RCPT");
+    let view = board.view();
+    assert_eq!((view.most(), view.workers()), (2, vec![]));
+    own.begins();
+    title::share(own.shown());
+    title::serves("2001:db8:1111:2222:3333:4444:5555:6666");
+    title::does("RCPT");
+    title::asks("virus/clamdscan");
+    let [seen] = &view.workers()[..] else { panic!("one worker") };
+    assert_eq!((seen.pid, &*seen.does, &*seen.asks), (std::process::id(), "RCPT", "virus/clamdscan"));
+    assert_eq!(seen.client, "2001:db8:1111:2222:3333:4444:5555:6666");
+    assert!(!seen.since.is_zero());
+    title::asks("");
+    title::waits();
+    let [seen] = &view.workers()[..] else { panic!("one worker") };
+    assert_eq!((&*seen.does, &*seen.asks, &*seen.client), ("waiting", "", ""));
+    board.remove(72);
+    assert_eq!((view.workers(), place), (vec![], 1));
 }
 
 #[test]
