@@ -146,6 +146,12 @@ pub struct Common {
     /// With --report: how many rows lists have
     #[arg(long, value_name = "N", requires = "report", default_value_t = 10)]
     pub top: usize,
+    /// Show who is connected to the running daemon, what was counted and what happened last, and exit
+    #[arg(long)]
+    pub status: bool,
+    /// With --status: again every two seconds
+    #[arg(long, requires = "status")]
+    pub watch: bool,
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,

@@ -11,6 +11,7 @@ mod kind;
 mod network;
 mod networks;
 mod redis;
+mod status;
 mod store;
 
 use std::any::Any;
@@ -23,6 +24,7 @@ pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
 pub use network::{leading_numbers, network};
 pub use networks::{NameServer, NameServers, Networks, Ports};
 pub use redis::RedisPlace;
+pub use status::StatusPlace;
 pub use store::StorePlace;
 
 pub(crate) use kind::number;
@@ -125,6 +127,8 @@ table! {
         "what goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
     EVENTS: &'static str = "events", Word(&["json", "all", "no"]), Default::Is("json"), AtOnce,
         "who gets events, at LOGINFO: `json`, plugins that write the log as JSON; `all`, others, too, as lines of text; `no`, nobody; see [events.md](events.md)";
+    STATUS_LISTEN: Option<StatusPlace> = "status_listen", Kind::Status, Default::Without("nowhere"), Reload,
+        "where the status is served, as a page, as JSON and for Prometheus: `ADDRESS:PORT` of this machine's own (127.0.0.1, ::1), or `/path`; for an address that others reach, `ADDRESS:PORT public`; see [operating.md](operating.md)";
     ME: String = "me", HostName, Default::Host, AtOnce,
         "our name in greetings, Received lines and addresses without a domain";
     ME_AUTH_RESULTS: String = "me-auth-results", HostName, Default::As(ME.0), AtOnce,

@@ -40,6 +40,9 @@ mod secrets;
 // The events in the log.
 mod events;
 
+// The status, and what is counted for it.
+mod status;
+
 // What the daemons log, and what programs that read the log make of it.
 mod logging;
 

@@ -80,7 +80,7 @@ fn when(hook: Hook) -> &'static str {
 }
 
 /// `{"folder": ..., "hooks": [{"list": ..., "hook": ..., "when": ..., "handlers": [...]}]}`.
-fn as_value(config: &Config, listed: &[Listed]) -> Value {
+pub(super) fn as_value(config: &Config, listed: &[Listed]) -> Value {
     let handler = |one: &Listed| {
         json!({
             "plugin": one.plugin,

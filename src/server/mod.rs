@@ -30,6 +30,7 @@ mod rights;
 mod scoreboard;
 mod signals;
 mod startup;
+mod status;
 mod store_tool;
 mod worker;
 

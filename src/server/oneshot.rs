@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::plugin;
 use crate::report::{self, Form, Wanted};
 use crate::server::console::say;
-use crate::server::{certificate, check, dkim_key, manuals, store_tool};
+use crate::server::{certificate, check, dkim_key, manuals, status, store_tool};
 
 /// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config`,
 /// `--make-certificate`, `--make-manuals`, `--make-dkim-key` and `--store`.  None: nothing of that was asked.
@@ -27,6 +27,9 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
     }
     if !common.store.is_empty() {
         return Some(store_tool::run(&common.store, user));
+    }
+    if common.status {
+        return Some(status::show(common.watch, user));
     }
     if common.show_config {
         return Some(check::show(common.only_set));

@@ -29,6 +29,7 @@ use crate::server::pid_file::PidFile;
 use crate::server::pre_connection;
 use crate::server::scoreboard::{Scoreboard, Slot};
 use crate::server::signals::Signals;
+use crate::server::status::Status;
 use crate::server::worker::Duty;
 use crate::smtp::refusals::INTERNAL_ERROR;
 use crate::smtp::syntax::reply::Reply;
@@ -70,6 +71,7 @@ pub(crate) struct Held {
     pub(crate) signals: Signals,
     pub(crate) pid_file: Option<PidFile>,
     pub(crate) manager: Manager,
+    pub(crate) status: Status,
 }
 
 /// The state of a parent process.
@@ -84,6 +86,7 @@ pub(crate) struct Parent {
     signals: Option<Signals>,
     pid_file: Option<PidFile>,
     manager: Manager,
+    status: Status,
     reports: Option<OwnedFd>,
     duty: Duty,
     /// At which listeners clients may wait: from when the kernel says so until none was found.
@@ -131,6 +134,7 @@ impl Parent {
             signals: Some(held.signals),
             pid_file: held.pid_file,
             manager: held.manager,
+            status: held.status,
             reports: Some(held.reports),
             duty,
             ready: BTreeSet::new(),
@@ -161,6 +165,7 @@ impl Parent {
                 // Something that processes inherit may have ended, too.
                 self.preload();
                 self.tend_store(now);
+                self.tend_status(now);
                 dispatch.balance(self, now);
                 let has_room = self.has_room(&*dispatch);
                 self.open_while(has_room, now);
@@ -168,6 +173,7 @@ impl Parent {
                     self.make_room(now);
                 }
             } else if self.board.is_empty() {
+                self.status.release();
                 if let Some(pid_file) = self.pid_file.take() {
                     pid_file.release();
                 }

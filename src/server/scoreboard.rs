@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-pub(crate) use self::row::{Row, Seen};
 use self::row::Rows;
+pub(crate) use self::row::{Row, Seen};
 use crate::metrics::{Board, Cells};
 use crate::net::network;
 use crate::server::listener::Peer;

@@ -28,6 +28,7 @@ use crate::server::prefork::Prefork;
 use crate::server::privileges;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
+use crate::server::status::Status;
 use crate::server::worker::Duty;
 use crate::server::{
     check, daemonize, environment, handoff, inetd, job, list_hooks, listener, oneshot, rehearsal,
@@ -196,7 +197,8 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     announce(setup, &listeners, &shared);
     let no_socket = |error| Error::new(format!("no socket for reports: {error}"));
     let (reports, own) = handoff::pair().map_err(no_socket)?;
-    let held = Held { listeners, reports, signals, pid_file, manager };
+    let status = Status::new(&shared.config)?;
+    let held = Held { listeners, reports, signals, pid_file, manager, status };
     let rdns = !setup.daemon.no_rdns;
     let duty = Duty { parent: getpid(), reports: own, rdns, renice };
     let grace = Duration::from_secs(setup.daemon.grace);

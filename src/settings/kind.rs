@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{NameServer, NameServers, Networks, Ports, StorePlace};
+use super::{NameServer, NameServers, Networks, Ports, StatusPlace, StorePlace};
 use crate::log::Level;
 
 /// The most seconds of a time: a hundred years, so that no sum of a time and a clock overflows.
@@ -59,6 +59,8 @@ pub enum Kind {
     Plugins,
     /// Where plugins remember.
     Store,
+    /// Where the status is served.
+    Status,
 }
 
 /// A type of values.
@@ -142,6 +144,9 @@ impl Kind {
             Kind::Networks => "an address or network".into(),
             Kind::NameServers => "ADDRESS[:PORT] [trusted]".into(),
             Kind::Store => "lmdb [FOLDER] [SIZE] or redis URL".into(),
+            Kind::Status => {
+                "ADDRESS:PORT of this machine's own, ADDRESS:PORT public, or /path".into()
+            }
             Kind::Folder | Kind::Folders => "a folder".into(),
             Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
         }
@@ -171,6 +176,7 @@ impl fmt::Display for Kind {
             Kind::Folders => f.write_str("folders"),
             Kind::Plugins => f.write_str("plugins"),
             Kind::Store => f.write_str("store"),
+            Kind::Status => f.write_str("place"),
         }
     }
 }
@@ -320,6 +326,13 @@ impl Value for NameServers {
 impl Value for StorePlace {
     fn read(_kind: &Kind, texts: &[&str]) -> Result<StorePlace, usize> {
         texts.first().and_then(|text| StorePlace::parse(words(text))).ok_or(0)
+    }
+}
+
+impl Value for Option<StatusPlace> {
+    fn read(_kind: &Kind, texts: &[&str]) -> Result<Option<StatusPlace>, usize> {
+        let place = |text: &&str| StatusPlace::parse(words(text)).ok_or(0);
+        texts.first().map(place).transpose()
     }
 }
 

@@ -39,6 +39,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
+    ("prometheus", &["promtool"]),
+    ("chromium", &["chromium"]),
     // Every Debian has the program; this package has its library.
     ("perl", &["perl", "prove"]),
     ("python3", &["python3"]),

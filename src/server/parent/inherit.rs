@@ -58,6 +58,7 @@ impl Parent {
         self.poll = None;
         self.reports = None;
         self.pid_file = None;
+        self.status.leave();
         self.manager = Manager::none();
         if let Some(signals) = self.signals.take() {
             signals.leave();

@@ -79,6 +79,18 @@ impl Parent {
         });
     }
 
+    /// Sees to it that the status is served where it is to be.
+    pub(super) fn tend_status(&mut self, now: Instant) {
+        if !self.status.is_missing(now) {
+            return;
+        }
+        let view = self.board.view();
+        let shared = self.shared.clone();
+        let duty = self.status.lend_duty(view, &shared.config, &shared.plugins);
+        let server = duty.and_then(|duty| self.aside("serves the status", |_| duty.run()));
+        self.status.served_by(server, now);
+    }
+
     /// Does `work` in a process that ends with the parent and serves nobody.
     pub(super) fn aside(&mut self, doing: &str, work: impl FnOnce(&Shared)) -> Option<Pid> {
         match fork() {
@@ -141,7 +153,16 @@ impl Parent {
             };
             // What it said at its end comes first.
             self.hear();
-            let Some(slot) = self.board.remove(pid) else { continue };
+            let Some(slot) = self.board.remove(pid) else {
+                if self.status.has_ended(pid, Instant::now()) == Some(false) {
+                    let how = how.map_or("ended".into(), |(_, how)| how);
+                    self.log(
+                        Level::Error,
+                        format_args!("process {pid}, serving the status, {how}"),
+                    );
+                }
+                continue;
+            };
             let Some((reason, how)) = how else {
                 self.backoff.worked();
                 continue;
@@ -175,6 +196,9 @@ impl Parent {
                 }
                 self.shared = Shared { plugins, config, store, ..self.shared.clone() };
                 self.replace_children();
+                if let Err(error) = self.status.reload(&self.shared.config) {
+                    self.log(Level::Error, error);
+                }
                 metrics::add(Metric::Reloads, &["ok"], 1);
                 self.log(Level::Notice, "the configuration was read again");
                 self.check_lists();

@@ -130,7 +130,10 @@ fn what_a_worker_does_is_seen() {
     title::does("RCPT");
     title::asks("virus/clamdscan");
     let [seen] = &view.workers()[..] else { panic!("one worker") };
-    assert_eq!((seen.pid, &*seen.does, &*seen.asks), (std::process::id(), "RCPT", "virus/clamdscan"));
+    assert_eq!(
+        (seen.pid, &*seen.does, &*seen.asks),
+        (std::process::id(), "RCPT", "virus/clamdscan")
+    );
     assert_eq!(seen.client, "2001:db8:1111:2222:3333:4444:5555:6666");
     assert!(!seen.since.is_zero());
     title::asks("");

@@ -1,0 +1,262 @@
+//! What stands on the page below the figures: plots and tables.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::plot::{Curve, plot};
+use super::words::{escaped, number, span};
+use crate::metrics::{Metric, Series};
+use crate::server::status::history::{Sample, rates};
+use crate::server::status::source::{Snapshot, Source, Times};
+
+/// How many rows a table has at most.
+const ROWS: usize = 10;
+const CLIENTS: usize = 50;
+const EVENTS: usize = 20;
+
+/// All of them.
+pub(super) fn all(source: &Source, seen: &Snapshot) -> String {
+    [
+        messages(seen),
+        connections(seen),
+        clients(seen),
+        refusals(seen),
+        queues(seen),
+        hooks(seen),
+        outside(seen),
+        events(seen),
+        order(&source.hooks),
+    ]
+    .concat()
+}
+
+fn card(class: &str, title: &str, more: &str, content: &str) -> String {
+    let more = if more.is_empty() { String::new() } else { format!("<small>{more}</small>") };
+    format!("<section class=\"card {class}\"><h2>{title}{more}</h2>{content}</section>")
+}
+
+/// A table, or a sentence where there is nothing.  Each column is its title and the class of its cells.
+fn table(columns: &[(&str, &str)], rows: &[Vec<String>], none: &str) -> String {
+    if rows.is_empty() {
+        return format!("<p class=\"none\">{none}</p>");
+    }
+    let head: String = columns
+        .iter()
+        .map(|(title, class)| format!("<th class=\"{class}\" scope=\"col\">{title}</th>"))
+        .collect();
+    let cells = |row: &Vec<String>| {
+        let cells = row.iter().zip(columns);
+        let cells = cells.map(|(cell, (_, class))| format!("<td class=\"{class}\">{cell}</td>"));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    };
+    let body: String = rows.iter().map(cells).collect();
+    format!(
+        "<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+}
+
+fn messages(seen: &Snapshot) -> String {
+    let curves = [
+        Curve { class: "good", points: rates(&seen.samples, |sample| sample.accepted) },
+        Curve { class: "bad", points: rates(&seen.samples, |sample| sample.refusals) },
+    ];
+    let legend = "<span class=\"legend\"><span class=\"good\">— taken</span>\
+         <span class=\"bad\">- - refusals</span></span>";
+    let svg = plot("Messages taken and refusals a minute, in the last hour", seen.now, &curves);
+    card("", &format!("{legend}Messages a minute"), "", &svg)
+}
+
+fn connections(seen: &Snapshot) -> String {
+    let points = rates(&seen.samples, |sample: &Sample| sample.connections);
+    let svg = plot(
+        "Connections a minute, in the last hour",
+        seen.now,
+        &[Curve { class: "curve", points }],
+    );
+    card("", "Connections a minute", "", &svg)
+}
+
+fn clients(seen: &Snapshot) -> String {
+    let rows = seen.clients.iter().take(CLIENTS).map(|client| {
+        let asks = match &*client.asks {
+            "" => "<span class=\"soft\">–</span>".to_owned(),
+            plugin => escaped(plugin),
+        };
+        let since = span(client.seconds as f64);
+        let pid = client.pid.to_string();
+        vec![escaped(&client.ip), since, escaped(&client.does), asks, pid]
+    });
+    let columns =
+        [("Address", "t"), ("For", "n"), ("Does", "t"), ("Asks the plugin", "t"), ("Process", "n")];
+    let rows: Vec<_> = rows.collect();
+    let content = table(&columns, &rows, "Nobody.");
+    let more = format!("{} busy, {} waiting", seen.busy, seen.waiting);
+    card("wide", "Connected now", &more, &content)
+}
+
+fn refusals(seen: &Snapshot) -> String {
+    let mut all: Vec<&Series> = seen.of(Metric::Refusals).collect();
+    all.sort_by_key(|series| std::cmp::Reverse(series.values[0]));
+    let rows = all.iter().take(ROWS).map(|series| {
+        let [hook, plugin, class] = &series.labels[..] else { return vec![] };
+        let of_class = match class.as_str() {
+            "failure" => "bad",
+            class if class.starts_with('4') => "mild",
+            _ => "soft",
+        };
+        let class = format!("<span class=\"{of_class}\">{}</span>", escaped(class));
+        vec![escaped(plugin), escaped(hook), class, number(series.values[0])]
+    });
+    let columns = [("Plugin", "t"), ("Hook", "t"), ("How", "t"), ("Count", "n")];
+    let rows: Vec<_> = rows.collect();
+    card("", "Refusals", "since the start", &table(&columns, &rows, "None yet."))
+}
+
+fn queues(seen: &Snapshot) -> String {
+    let mut all: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for series in seen.of(Metric::Queue) {
+        let [plugin, result] = &series.labels[..] else { continue };
+        *all.entry(plugin).or_default().entry(result).or_default() += series.values[0];
+    }
+    let rows = all.iter().map(|(plugin, results)| {
+        let count = |result: &str| results.get(result).copied().unwrap_or(0);
+        let shown = |class: &str, count: u64| match count {
+            0 => "<span class=\"soft\">0</span>".to_owned(),
+            _ => format!("<span class=\"{class}\">{}</span>", number(count)),
+        };
+        vec![
+            escaped(plugin),
+            shown("good", count("queued")),
+            shown("mild", count("deferred") + count("declined")),
+            shown("", count("refused")),
+            shown("bad", count("failure")),
+        ]
+    });
+    let columns =
+        [("Plugin", "t"), ("Queued", "n"), ("Not now", "n"), ("Refused", "n"), ("Failed", "n")];
+    let rows: Vec<_> = rows.collect();
+    card("", "Queues", "since the start", &table(&columns, &rows, "No message yet."))
+}
+
+fn hooks(seen: &Snapshot) -> String {
+    let mut all: Vec<(&Series, Times)> =
+        seen.of(Metric::HookSeconds).map(|series| (series, Times::of(series))).collect();
+    all.sort_by(|one, other| other.1.sum.total_cmp(&one.1.sum));
+    let rows = all.iter().take(ROWS).map(|(series, times)| {
+        let [hook, plugin] = &series.labels[..] else { return vec![] };
+        [vec![escaped(plugin), escaped(hook)], durations(times)].concat()
+    });
+    let columns = [
+        ("Plugin", "t"),
+        ("Hook", "t"),
+        ("Calls", "n"),
+        ("Mean", "n"),
+        ("95 % within", "n"),
+        ("In all", "n"),
+    ];
+    let rows: Vec<_> = rows.collect();
+    card("", "Slowest hooks", "by time in all", &table(&columns, &rows, "None yet."))
+}
+
+fn outside(seen: &Snapshot) -> String {
+    let mut rows = vec![];
+    for series in seen.of(Metric::OutsideSeconds) {
+        let name = &series.labels[0];
+        let failed = seen.sum(Metric::Outside, |labels| labels[0] == *name && labels[1] != "ok");
+        let failed = match failed {
+            0 => "<span class=\"soft\">0</span>".to_owned(),
+            _ => format!("<span class=\"bad\">{}</span>", number(failed)),
+        };
+        rows.push([vec![escaped(name), failed], durations(&Times::of(series))].concat());
+    }
+    let columns = [
+        ("Who", "t"),
+        ("Failed", "n"),
+        ("Calls", "n"),
+        ("Mean", "n"),
+        ("95 % within", "n"),
+        ("In all", "n"),
+    ];
+    card("", "Other programs and servers", "", &table(&columns, &rows, "Nobody was asked yet."))
+}
+
+fn durations(times: &Times) -> Vec<String> {
+    let most = times.most.map_or("more".to_owned(), span);
+    vec![number(times.count), span(times.mean()), most, span(times.sum)]
+}
+
+fn events(seen: &Snapshot) -> String {
+    let rows = seen.events.iter().take(EVENTS).map(|event| {
+        let text = |name: &str| escaped(event[name].as_str().unwrap_or_default());
+        let what = event["what"].as_str().unwrap_or_default();
+        let class = match what {
+            "accepted" => "good",
+            "deferred" => "mild",
+            _ => "bad",
+        };
+        let about = if text("about").is_empty() { text("recipient") } else { text("about") };
+        let code = event["code"].as_u64().unwrap_or_default();
+        vec![
+            clock(event["time"].as_i64().unwrap_or_default()),
+            format!("<span class=\"tag {class}\">{}</span>", escaped(what)),
+            text("ip"),
+            text("sender"),
+            about,
+            text("plugin"),
+            format!("{code} {}", text("text")),
+        ]
+    });
+    let columns = [
+        ("Time", "t"),
+        ("What", "t"),
+        ("From", "t"),
+        ("Sender", "w"),
+        ("For", "w"),
+        ("Decided by", "t"),
+        ("Reply", "w"),
+    ];
+    let rows: Vec<_> = rows.collect();
+    card("wide", "Last events", "", &table(&columns, &rows, "None yet."))
+}
+
+/// The time of day on this machine.
+fn clock(seconds: i64) -> String {
+    let time = Timestamp::from_second(seconds).unwrap_or_default();
+    time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// Who is asked at which hook.
+fn order(hooks: &Value) -> String {
+    let text = |value: &Value, name: &str| escaped(value[name].as_str().unwrap_or_default());
+    let mut content = String::new();
+    let mut list = String::new();
+    for hook in hooks["hooks"].as_array().into_iter().flatten() {
+        if text(hook, "list") != list {
+            list = text(hook, "list");
+            if list != "plugins" {
+                content += &format!("<h3>Clients with the plugins of {list}</h3>");
+            }
+        }
+        content += &format!(
+            "<h3>{} <span class=\"soft\">– {}</span></h3><ol>",
+            text(hook, "hook"),
+            text(hook, "when")
+        );
+        for handler in hook["handlers"].as_array().into_iter().flatten() {
+            let (timeout, on_error) = (handler["timeout"].to_string(), text(handler, "on_error"));
+            let (plugin, line) = (text(handler, "plugin"), text(handler, "line"));
+            content += &format!(
+                "<li>{plugin} <span class=\"soft\">{line}, {}, at most {} s, on_error {on_error}</span></li>",
+                text(handler, "kind"),
+                escaped(&timeout),
+            );
+        }
+        content += "</ol>";
+    }
+    format!(
+        "<section class=\"card wide\"><details><summary>Who is asked, in which order</summary>{content}</details></section>"
+    )
+}
