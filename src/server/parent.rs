@@ -173,7 +173,6 @@ impl Parent {
                     self.make_room(now);
                 }
             } else if self.board.is_empty() {
-                self.status.release();
                 if let Some(pid_file) = self.pid_file.take() {
                     pid_file.release();
                 }

@@ -233,6 +233,7 @@ impl Parent {
             self.listeners.iter().for_each(|listener| forget(poll, listener.as_fd()));
         }
         self.listeners.clear();
+        self.status.release();
         let busy = self.board.busy();
         self.log(Level::Notice, format_args!("stopping, {busy} sessions in progress"));
         self.manager.tell("STOPPING=1");

@@ -20,7 +20,7 @@ const SCRIPT: &str = include_str!("page/script.js");
 /// what a client has said could do no harm even if it were not text only.
 pub(super) fn answer(source: &Source) -> Answer {
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; \
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         digest(STYLE),
         digest(SCRIPT),

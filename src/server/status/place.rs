@@ -67,9 +67,7 @@ impl Status {
     /// It cannot listen where it is to; nothing is changed then.
     pub(in crate::server) fn reload(&mut self, config: &Config) -> Result<()> {
         let done = self.listen(config);
-        if let Some(server) = self.server {
-            self.is_dismissed = kill(server, Signal::SIGKILL).is_ok();
-        }
+        self.dismiss();
         self.next = None;
         done
     }
@@ -115,8 +113,9 @@ impl Status {
         Some(Duty { listener, source })
     }
 
-    /// The end: nobody finds the socket any more.
+    /// The end: the place is free for a daemon that comes after this one.
     pub(in crate::server) fn release(&mut self) {
+        self.dismiss();
         if let Some((StatusPlace::Unix(path), _)) = self.bound.take() {
             let _ = fs::remove_file(path);
         }
@@ -125,6 +124,12 @@ impl Status {
     /// In any other process: the socket is the parent's.
     pub(in crate::server) fn leave(&mut self) {
         self.bound = None;
+    }
+
+    fn dismiss(&mut self) {
+        if let Some(server) = self.server {
+            self.is_dismissed = kill(server, Signal::SIGKILL).is_ok();
+        }
     }
 
     fn listen(&mut self, config: &Config) -> Result<()> {

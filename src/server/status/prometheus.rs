@@ -85,7 +85,7 @@ mod tests {
         keep(None);
         let text = text(board.read());
         for line in [
-            "# HELP qpsmtpd_connections_total Clients that were accepted.",
+            "# HELP qpsmtpd_connections_total Clients that were accepted",
             "# TYPE qpsmtpd_connections_total counter",
             "qpsmtpd_connections_total 3",
             r#"qpsmtpd_refusals_total{hook="rcpt",plugin="a\"b\\c",class="5xx"} 2"#,

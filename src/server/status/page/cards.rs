@@ -197,14 +197,18 @@ fn events(seen: &Snapshot) -> String {
             "deferred" => "mild",
             _ => "bad",
         };
-        let about = if text("about").is_empty() { text("recipient") } else { text("about") };
+        let (sender, recipient) = match event["hook"].as_str() {
+            Some("mail") if !text("about").is_empty() => (text("about"), text("recipient")),
+            _ if text("about").is_empty() => (text("sender"), text("recipient")),
+            _ => (text("sender"), text("about")),
+        };
         let code = event["code"].as_u64().unwrap_or_default();
         vec![
             clock(event["time"].as_i64().unwrap_or_default()),
             format!("<span class=\"tag {class}\">{}</span>", escaped(what)),
             text("ip"),
-            text("sender"),
-            about,
+            sender,
+            recipient,
             text("plugin"),
             format!("{code} {}", text("text")),
         ]

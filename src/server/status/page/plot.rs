@@ -44,7 +44,10 @@ pub(super) fn plot(title: &str, now: u64, curves: &[Curve]) -> String {
     {
         let at = x(now.saturating_sub(minutes * 60));
         let label = if minutes == 0 { "now".into() } else { format!("−{minutes} min") };
-        let _ = write!(svg, r#"<text x="{at:.1}" y="144" text-anchor="{anchor}">{label}</text>"#);
+        // There is no room for all of them on a narrow screen.
+        let class = if minutes % 30 == 15 { "between" } else { "hour" };
+        let text = format_args!(r#"y="146" text-anchor="{anchor}">{label}</text>"#);
+        let _ = write!(svg, r#"<text class="{class}" x="{at:.1}" {text}"#);
     }
     for Curve { class, points } in curves {
         let seen: Vec<_> = points.iter().filter(|point| point.0 >= begin).collect();
