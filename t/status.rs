@@ -136,11 +136,12 @@ fn what_happens_is_counted_and_shown() {
         let text = String::from_utf8_lossy(&shown.stdout);
         assert!(text.contains("1 busy") && text.contains("rcpt_ok"), "{shown:?}");
         // The place is free for the next daemon as soon as this one is to end, not when it has.
+        staying.ask("RCPT TO:<b@example.com>", "250");
         let mut server = server;
         server.parent().signal(Signal::SIGTERM);
         poll(PATIENCE, || (!config.path("status").exists()).then_some(())).unwrap();
         assert_eq!(server.parent().ended(), None);
-        staying.quit();
+        drop(staying);
         server.stop().unwrap();
         config.nothing_left().unwrap();
     }
