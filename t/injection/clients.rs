@@ -196,7 +196,8 @@ fn what_clients_say_is_harmless_in_logs_and_titles() {
     check_log(&json);
     assert!(json.lines().count() > 60);
     for line in json.lines() {
-        assert!(line.starts_with("{\"time\":") && line.ends_with("\"}"), "{line}");
+        let record = serde_json::from_str::<serde_json::Value>(line);
+        assert!(line.starts_with("{\"time\":") && record.is_ok(), "{line}");
     }
     for file in ["spool/text", "spool/json"] {
         std::fs::remove_file(config.path(file)).unwrap();
