@@ -6,16 +6,17 @@ use clap::{Args, Parser};
 
 /// Where the configuration is, below the options of all programs.
 const CONFIGURATION: &str = "\
-The configuration is the folder that the environment variable QPSMTPD_CONFIG names, else config/ in
+The configuration is the folder that the environment variable QPSMTPD_CONFIG names, else config/ in \
 the working directory, config/ beside the program, or $QMAIL/control/ (QMAIL: /var/qmail).";
 
+/// How wide text for people is, in columns, where the terminal is wider or there is none.
+pub(crate) const WIDEST: usize = 100;
+
 /// Serves one SMTP session on standard input and output: under tcpserver, inetd, xinetd, or
-/// systemd with Accept=yes.
-///
-/// The client's address is taken from TCPREMOTEIP and the other variables that tcpserver sets,
-/// else from the socket.
+/// systemd with Accept=yes.  The client's address is taken from TCPREMOTEIP and the other variables
+/// that tcpserver sets, else from the socket.
 #[derive(Debug, Parser)]
-#[command(name = "qpsmtpd", version, after_help = CONFIGURATION)]
+#[command(name = "qpsmtpd", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Inetd {
     /// Run the session as this user; by default, as who starts it
     #[arg(short, long, value_name = "USER")]
@@ -27,7 +28,7 @@ pub struct Inetd {
 
 /// An SMTP daemon that makes a new process for every connection.
 #[derive(Debug, Parser)]
-#[command(name = "qpsmtpd-forkserver", version, after_help = CONFIGURATION)]
+#[command(name = "qpsmtpd-forkserver", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Forkserver {
     /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
     /// spoken; repeatable [default: all]
@@ -49,7 +50,7 @@ pub struct Forkserver {
 
 /// An SMTP daemon that keeps a pool of processes waiting for connections.
 #[derive(Debug, Parser)]
-#[command(name = "qpsmtpd-prefork", version, after_help = CONFIGURATION)]
+#[command(name = "qpsmtpd-prefork", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Prefork {
     /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
     /// spoken; repeatable [default: all]

@@ -1,6 +1,7 @@
 //! Looking at a configuration without a start: as the session's user, and nothing is written.
 
 mod check;
+mod help;
 mod hooks;
 mod rehearsal;
 

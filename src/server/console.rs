@@ -1,7 +1,15 @@
 //! What is said to the person who started the program.
 
+use std::env;
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
+
+use terminal_size::{Width, terminal_size};
+
+use crate::cli::WIDEST;
+
+/// The narrowest column of text beside names.
+const NARROWEST: usize = 20;
 
 /// Writes an answer to standard output.
 pub(super) fn say(text: &str) {
@@ -11,4 +19,60 @@ pub(super) fn say(text: &str) {
 /// Writes a line to standard error.
 pub(super) fn warn(line: impl Display) {
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// How wide text is to be, by the rule of `--help`: as the terminal, else as COLUMNS says, and not
+/// wider than [`WIDEST`].
+pub(super) fn columns() -> usize {
+    let of_terminal = || terminal_size().map(|(Width(columns), _)| columns.into());
+    let told = || env::var("COLUMNS").ok()?.parse().ok();
+    of_terminal().or_else(told).unwrap_or(WIDEST).min(WIDEST)
+}
+
+/// Names and what each of them is, in lines of at most that many `columns`; what goes on in the next
+/// line stands below its beginning.
+pub(super) fn listed(rows: &[(String, String)], columns: usize) -> String {
+    let indent = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
+    let width = columns.saturating_sub(indent).max(NARROWEST);
+    let mut text = String::new();
+    for (name, what) in rows {
+        for (at, line) in wrapped(what, width).iter().enumerate() {
+            let name = if at == 0 { name } else { "" };
+            text += format!("{name:<indent$}{line}").trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The words in lines of at most `width` characters, or one word.  At least one line.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_goes_on_below_its_beginning() {
+        let rows = [("a", "one two three four five six"), ("longer", ""), ("b", "x")];
+        let rows = rows.map(|(name, what)| (name.to_owned(), what.to_owned()));
+        let narrow = "a       one two three four\n        five six\nlonger\nb       x\n";
+        assert_eq!(listed(&rows, 28), narrow);
+        assert_eq!(listed(&rows, 1), narrow);
+        assert!(listed(&rows, 35).starts_with("a       one two three four five six\n"));
+        assert_eq!(listed(&[], 80), "");
+    }
 }

@@ -2,9 +2,9 @@
 
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::plugin;
+use crate::plugin::{self, Plugin};
 use crate::report::{self, Form, Wanted};
-use crate::server::console::say;
+use crate::server::console::{columns, listed, say};
 use crate::server::{certificate, check, dkim_key, manuals, status, store_tool};
 
 /// Answers `--help-plugin`, with the list of plugins or one plugin's manual, `--show-config`,
@@ -36,11 +36,8 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
     }
     let name = common.help_plugin.as_deref()?;
     if name.is_empty() {
-        let names = plugin::all().map(|plugin| {
-            let manual = plugin.manual();
-            manual.lines().nth(1).unwrap_or("").trim().to_owned() + "\n"
-        });
-        say(&names.collect::<String>());
+        let rows: Vec<(String, String)> = plugin::all().map(in_the_list).collect();
+        say(&listed(&rows, columns()));
         return Some(Ok(()));
     }
     match (plugin::find(name), plugin::absent(name)) {
@@ -49,4 +46,11 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
         (None, None) => return Some(Err(Error::new(format!("no plugin '{name}'")))),
     }
     Some(Ok(()))
+}
+
+/// A plugin's name, and what the head of its manual says it is.
+fn in_the_list(plugin: &Plugin) -> (String, String) {
+    let manual = plugin.manual();
+    let what = manual.lines().nth(1).and_then(|line| line.split_once(" - "));
+    (plugin.name.to_owned(), what.map_or("", |(_, what)| what).to_owned())
 }

@@ -39,6 +39,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("checkpw", &["checkpw"]),
     ("fail2ban", &["fail2ban-regex", "fail2ban-client"]),
     ("openssl", &["openssl"]),
+    ("bsdutils", &["script"]),
     ("prometheus", &["promtool"]),
     ("chromium", &["chromium"]),
     // Every Debian has the program; this package has its library.
