@@ -319,3 +319,29 @@ fn a_damaged_file_is_replaced() {
     assert!(poll(PATIENCE, is_replaced).is_some(), "{}", server.log().tail());
     server.stop().unwrap();
 }
+
+/// Run scripts of old limit the memory of a process to less than the file may grow to.
+#[test]
+fn a_limit_of_memory_leaves_the_file_less_room() {
+    let config = Config::new()
+        .set("plugins", "greylisting\nrcpt_ok\nqueue/maildir {work}/Maildir")
+        .set("store", "lmdb {work}/store");
+    let limited = || {
+        let mut command = config.command("prlimit");
+        command.args(["--as=300000000", "--data=300000000", Model::Forkserver.program()]);
+        command
+    };
+    let mut command = limited();
+    command.args(Model::Forkserver.arguments(&[]));
+    let server = Server::start_command(&config, Model::Forkserver, command);
+    let mut client = server.connect();
+    client.hello();
+    client.ask("MAIL FROM:<a@example.net>", "450");
+    client.quit();
+    server.stop().unwrap();
+    let mut command = limited();
+    command.arg("--check").args(unprivileged().map(|user| format!("--user={}", user.name)));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("grow to 71 MiB, not 1024"), "{said}");
+}

@@ -46,7 +46,10 @@ pub(super) fn run(
     match Store::new(config).map(|store| (store.fault(is_root), store)) {
         Ok((Some(fault), _)) if plugins.tables().is_empty() => warn(fault),
         Ok((Some(fault), _)) => errors.push(Error::new(fault)),
-        Ok((None, store)) => store.greet().err().iter().for_each(warn),
+        Ok((None, store)) => {
+            store.greet().err().iter().for_each(warn);
+            store.narrowed().iter().filter(|_| !plugins.tables().is_empty()).for_each(warn);
+        }
         Err(error) => errors.push(error),
     }
     smtp::warnings(config, &plugins).iter().for_each(warn);

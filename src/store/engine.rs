@@ -64,6 +64,10 @@ pub(super) trait Engine {
     fn is_neglected(&self, _now: Duration) -> bool {
         false
     }
+    /// Why it has less room than it was given.
+    fn narrowed(&self) -> Option<String> {
+        None
+    }
     /// What is wrong with where it is, without a change to it.  `makes`: somebody makes folders who may
     /// do so anywhere.
     fn fault(&self, _makes: bool) -> Option<String> {

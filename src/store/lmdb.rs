@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heed::{Error, MdbError};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::log::Level;
 use crate::store::Unavailable;
@@ -43,6 +44,12 @@ const FORMAT: (&[u8], &[u8]) = (b"\0format", b"qpsmtpd 1");
 /// How many transactions may look at the file at the same time, each for a few microseconds.
 const READERS: u32 = 1024;
 
+/// Which part of the memory that a process may have (`ulimit -v`, softlimit) is for the file, which takes
+/// as much of it as it may grow to.
+const SHARE: u64 = 4;
+
+const MEBIBYTE: u64 = 1 << 20;
+
 /// How often a process looks whether the file is still the one that it has open.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -50,8 +57,9 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct LmdbEngine {
     folder: PathBuf,
-    /// To how many octets the file may grow.
+    /// To how many octets the file may grow, and to how many it was meant to.
     size: usize,
+    wanted: usize,
     open: RefCell<Option<Opened>>,
 }
 
@@ -64,18 +72,24 @@ struct Opened {
 }
 
 impl LmdbEngine {
-    /// The file in `folder`; nothing is opened yet.
+    /// The file in `folder`; nothing is opened yet.  It may grow to `size` octets, and to fewer where
+    /// this process may not have the memory.
     pub(super) fn new(folder: &Path, size: u64) -> LmdbEngine {
+        let (memory, _) = getrlimit(Resource::RLIMIT_AS).unwrap_or((u64::MAX, u64::MAX));
+        let share = (memory / SHARE / MEBIBYTE).max(1) * MEBIBYTE;
+        let octets = |size| usize::try_from(size).unwrap_or(usize::MAX);
         LmdbEngine {
             folder: folder.to_owned(),
-            size: usize::try_from(size).unwrap_or(usize::MAX),
+            size: octets(size.min(share)),
+            wanted: octets(size),
             open: RefCell::default(),
         }
     }
 
     /// The same with room to remove entries where it is full: what is removed is written anew first.
     pub(super) fn roomier(&self) -> LmdbEngine {
-        LmdbEngine::new(&self.folder, (self.size + self.size / 8) as u64)
+        let (folder, size) = (self.folder.clone(), self.size + self.size / 8);
+        LmdbEngine { folder, size, wanted: size, open: RefCell::default() }
     }
 
     fn entries(&self) -> PathBuf {
@@ -260,6 +274,16 @@ impl Engine for LmdbEngine {
 
     fn is_neglected(&self, now: Duration) -> bool {
         self.open.borrow().is_some() && self.was_tended(now) == Ok(false)
+    }
+
+    fn narrowed(&self) -> Option<String> {
+        let [size, wanted] = [self.size, self.wanted].map(|octets| octets >> 20);
+        let is_less = self.size < self.wanted;
+        is_less.then(|| {
+            let file = self.path();
+            let quarter = "a quarter of what memory a process may have (ulimit -v)";
+            format!("{} may grow to {size} MiB, not {wanted}: {quarter}", file.display())
+        })
     }
 
     fn fault(&self, makes: bool) -> Option<String> {

@@ -191,6 +191,11 @@ impl Store {
         self.engine.fault(makes).map(|why| format!("store: {why}"))
     }
 
+    /// Why it has less room than `config/store` gives it, if it has.
+    pub(crate) fn narrowed(&self) -> Option<String> {
+        self.engine.narrowed().map(|why| format!("store: {why}"))
+    }
+
     /// Lines for the log since the last call.
     pub(crate) fn take_lines(&self) -> Vec<(Level, String)> {
         self.lines.take()

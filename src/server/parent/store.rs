@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Plugins, Shared};
+use crate::log::Level;
 use crate::server::parent::Parent;
 use crate::store::{PACE, Store};
 
@@ -27,7 +28,13 @@ pub(in crate::server) fn for_plugins(
     };
     match store.fault(false) {
         Some(fault) if !plugins.tables().is_empty() => Err(Error::new(fault)),
-        _ => Ok(Rc::new(store)),
+        _ => {
+            let is_used = !plugins.tables().is_empty();
+            for why in store.narrowed().iter().filter(|_| is_used) {
+                plugins.log(Level::Info, why);
+            }
+            Ok(Rc::new(store))
+        }
     }
 }
 
