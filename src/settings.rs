@@ -120,77 +120,77 @@ table! {
     PLUGIN_DIRS: Words = "plugin_dirs", Folders, Default::Without("none"), Reload,
         "folders with Perl plugins, see [perl.md](perl.md)";
     PERL_PLUGINS: &'static str = "perl_plugins", Word(&["auto", "always"]), Default::Is("auto"), Reload,
-        "`auto`: a Perl file that a release of Perl qpsmtpd has, unchanged, is answered by the native plugin; `always`: every Perl file is run, see [perl.md](perl.md)";
+        "`auto`: the native plugin takes the place of an unchanged Perl file from a release of Perl qpsmtpd; `always`: every Perl file is run; see [perl.md](perl.md)";
     PERL_TIMEOUT: Duration = "perl_timeout", Seconds, Default::Is("300"), Reload,
-        "how long a handler of a Perl plugin without the argument `timeout` may take; its Perl process is killed after that, and the client gets a temporary failure";
+        "how long a handler of a Perl plugin may take, unless the plugin has the argument `timeout`; then the Perl process is killed, and the client gets a temporary failure";
     LOGLEVEL: Level = "loglevel", LogLevel, Default::Is("4"), Reload,
-        "what goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
+        "the least important level that goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
     EVENTS: &'static str = "events", Word(&["json", "all", "no"]), Default::Is("json"), AtOnce,
-        "who gets events, at LOGINFO: `json`, plugins that write the log as JSON; `all`, others, too, as lines of text; `no`, nobody; see [events.md](events.md)";
+        "which logging plugins get events, at LOGINFO: `json`: those that write JSON; `all`: all of them, as lines of text where they write text; `no`: none; see [events.md](events.md)";
     STATUS_LISTEN: Option<StatusPlace> = "status_listen", Kind::Status, Default::Without("nowhere"), Reload,
-        "where the status is served, as a page, as JSON and for Prometheus: `ADDRESS:PORT` of this machine's own (127.0.0.1, ::1), or `/path`; for an address that others reach, `ADDRESS:PORT public`; see [operating.md](operating.md)";
+        "where the status is served as a page, as JSON and for Prometheus: `ADDRESS:PORT` with a loopback address (127.0.0.1, ::1), or `/path`; an address that others can reach needs the word `public` after the port; see [operating.md](operating.md)";
     ME: String = "me", HostName, Default::Host, AtOnce,
         "our name in greetings, Received lines and addresses without a domain";
     ME_AUTH_RESULTS: String = "me-auth-results", HostName, Default::As(ME.0), AtOnce,
-        "our name in Authentication-Results; `none`: neither add nor rename any";
+        "our name in Authentication-Results; `none`: such fields are neither added nor renamed";
     SMTPGREETING: Option<String> = "smtpgreeting", Text,
         Default::Without("`ME ESMTP qpsmtpd VERSION ready; ...`"), AtOnce,
-        "the greeting, without its 220";
+        "the greeting, without the 220";
     DATABYTES: u64 = "databytes", Number { least: 0 }, Default::Is("0"), AtOnce,
-        "largest message in octets; 0: any size";
+        "the largest message, in octets; 0: any size";
     SIZE_THRESHOLD: u64 = "size_threshold", Number { least: 0 }, Default::Is("65536"), AtOnce,
-        "messages over so many octets go to the spool, smaller ones stay in memory";
+        "messages larger than this many octets go to the spool, smaller ones stay in memory";
     SPOOL_DIR: String = "spool_dir", Folder, Default::Is("~/tmp"), Restart,
-        "folder for large messages while they are received";
+        "the folder for large messages while they are received";
     SPOOL_PERMS: Permissions = "spool_perms", Kind::Permissions, Default::Is("0700"), Restart,
-        "its permissions: made so, and checked";
+        "permissions of the spool folder, set when it is made and checked at every start";
     TIMEOUT: Duration = "timeout", Seconds, Default::Is("1200"), AtOnce,
         "how long to wait for a piece of a message";
     TIMEOUT_FIRST_RECIPIENT: Duration = "timeout_first_recipient", Seconds, Default::Is("300"), AtOnce,
-        "how long a client may take to have its first recipient accepted, or to authenticate";
+        "how long a client may take, in all, until its first recipient is accepted or it has authenticated";
     TIMEOUTSMTPD: Duration = "timeoutsmtpd", Seconds, Default::As(TIMEOUT.0), AtOnce,
         "how long to wait for a command (RFC 5321 wants at least 300)";
     TIMEOUT_OVERLOAD: Duration = "timeout_overload", Seconds, Default::Is("3"), AtOnce,
-        "how long a client with a recipient is waited for, in all, after it was asked to leave since others wait for room or the server stops; its message earns a second for each 5000 octets";
+        "how long, in all, the server waits for a client that has a recipient, after the client was asked to leave because others wait or the server stops; each 5000 octets of its message add a second";
     TLS_PORTS: Ports = "tls_ports", Kind::Ports, Default::Is("465"), AtOnce,
-        "ports where TLS comes first; see the plugin tls";
+        "our ports on which TLS comes before the greeting; see the plugin tls";
     LMTP_PORTS: Ports = "lmtp_ports", Kind::Ports, Default::Without("none"), AtOnce,
         "our ports on which LMTP is spoken instead of SMTP";
     PROXY_FROM: Networks = "proxy_from", Kind::Networks, Default::Without("none"), AtOnce,
-        "proxies, whose connections must begin with a PROXY header";
+        "proxies; their connections must begin with a PROXY header";
     PROXY_PORTS: Ports = "proxy_ports", Kind::Ports, Default::Without("all"), AtOnce,
-        "our ports on which proxy_from counts";
+        "our ports to which proxy_from applies";
     PROXY_TIMEOUT: Duration = "proxy_timeout", Seconds, Default::Is("10"), AtOnce,
-        "how long a proxy may take for its header";
+        "how long a proxy may take to send its header";
     XCLIENT_FROM: Networks = "xclient_from", Kind::Networks, Default::Without("none"), AtOnce,
-        "clients that may say with XCLIENT for whom they speak";
+        "clients that may use XCLIENT to say for which client they speak";
     AUTH_MECHANISMS: Words = "auth_mechanisms", Kind::Words(&kind::MECHANISMS), Default::Without("all"), AtOnce,
-        "what AUTH offers of the mechanisms that plugins can check";
+        "which mechanisms AUTH offers, of those that a plugin can check";
     SCRAM_SECRET: Option<String> = "scram_secret", Secret,
         Default::Without("the machine's id and `me`"), AtOnce,
-        "a text that nobody else knows; the salts that SCRAM shows are made of it and of the user's name, be there such a user or not; servers with the same users need the same";
+        "a secret text; SCRAM computes the salt for a user from this text and the user's name, whether the user exists or not; servers with the same users need the same text";
     TLS_BEFORE_AUTH: bool = "tls_before_auth", YesNo, Default::Is("0"), AtOnce,
-        "AUTH only under TLS; where no plugin offers TLS, no AUTH, and the start and `--check` say so";
+        "1: AUTH is offered only under TLS; if no plugin offers TLS, AUTH is not offered, and the start and `--check` warn about it";
     NO_NEW_PRIVS: &'static str = "no_new_privs", Word(&["auto", "yes", "no"]), Default::Is("auto"), Reload,
-        "`yes`: programs get no rights by who owns them (setuid, setgid); `no`: they do; `auto`: as the plugins need it, see [security.md](security.md)";
+        "`yes`: setuid and setgid programs get no rights of their owner; `no`: they do; `auto`: they do if a plugin needs it, see [security.md](security.md)";
     KEEP_ENVIRONMENT: Words = "keep_environment", Names, Default::Without("none"), Restart,
-        "variables of the starter that sessions keep beside the usual ones ([security.md](security.md)), one a line, `NAME` or `NAME*`";
+        "environment variables that sessions keep in addition to the usual ones ([security.md](security.md)), one a line, `NAME` or `NAME*`";
     DNS_SERVERS: NameServers = "dns_servers", Kind::NameServers, Default::Without("those of /etc/resolv.conf"), AtOnce,
-        "who answers our questions to the domain name system, `ADDRESS[:PORT]` in their order; what DNSSEC proves counts from a server on this machine, or after the word `trusted`";
+        "the DNS resolvers to ask, `ADDRESS[:PORT]`, in this order; DNSSEC results are believed from a resolver on this machine, or from one whose line ends with the word `trusted`";
     DNS_TIMEOUT: Duration = "dns_timeout", Seconds, Default::Is("5"), AtOnce,
-        "how long the answers to what is asked at once may take";
+        "how long DNS questions that are asked together may take, in all";
     STORE: StorePlace = "store", Kind::Store, Default::Is("lmdb ~/store 1G"), Reload,
-        "where plugins remember: `lmdb [FOLDER] [SIZE]`, a file of at most that size (`512M`, `4G`), or `redis URL`, a server that hosts share, see [store.md](store.md)";
+        "where plugins keep what they remember: `lmdb [FOLDER] [SIZE]`, a file of at most that size (`512M`, `4G`), or `redis URL`, a server that several hosts can share; see [store.md](store.md)";
     STORE_TIMEOUT: Duration = "store_timeout", Seconds, Default::Is("2"), Reload,
-        "how long a session waits for an answer of the store; one that does not answer is left alone for 10 seconds";
+        "how long a session waits for an answer of the store; a store that does not answer is not asked again for 10 seconds";
     MAX_RECIPIENTS: u64 = "max_recipients", Number { least: 0 }, Default::Is("1000"), AtOnce,
         "recipients of one message; 0: any number";
     RECIPIENT_ROUTES: &'static str = "recipient_routes", Word(&["refuse", "accept"]), Default::Is("refuse"), AtOnce,
-        "recipients with `@ % ! :` in the local part, which a later server could read as an address elsewhere: `refuse` those of clients that may not relay, or `accept` all";
+        "recipients with `@ % ! :` in the local part, which a later server could take for an address elsewhere: `refuse` them from clients that may not relay, or `accept` them from all";
     JUNK_COMMANDS: u64 = "junk_commands", Number { least: 0 }, Default::Is("100"), AtOnce,
-        "commands that bring no mail on, from one accepted message to the next: HELP, NOOP, RSET, VRFY, XCLIENT and what is no command always, others when they are refused or said again, MAIL too, and chunks of fewer than 100 octets; one more is answered with 421, and the connection closed; 0: any number";
+        "how many commands that do not lead to a message a client may send between two accepted messages; the next one gets 421, and the connection is closed; 0: any number; HELP, NOOP, RSET, VRFY, XCLIENT and unknown commands always count, other commands (MAIL too) if they are refused or repeated, and BDAT if the chunk has fewer than 100 octets";
     MAX_LINE_LENGTH: u64 = "max_line_length", Number { least: 0 }, Default::Is("1048576"), AtOnce,
-        "longest line of a message in octets; 0: any length";
+        "the longest line of a message, in octets; 0: any length";
     BARE_NEWLINE: BareNewline = "bare_newline", Word(&kind::BARE_NEWLINES), Default::Is("reject"), AtOnce,
         "a bare CR or LF in a message: `reject` it, `normalize` to CRLF, or `accept` as it is; none ends DATA";
 }
