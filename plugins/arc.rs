@@ -1,30 +1,32 @@
 //! ```text
 //! NAME
-//!     arc - verifies the seals of servers that handed a message on, and seals it
+//!     arc - verifies ARC seals, and seals messages
 //!
 //! SYNOPSIS
 //!     arc
 //!     arc seal DOMAIN
 //!
 //! DESCRIPTION
-//!     A mailing list or a forwarder breaks SPF and often DKIM.  With ARC (RFC 8617) each server that
-//!     hands a message on writes down what it found out, and seals that.  This plugin verifies the
-//!     chain of seals, at most 50, and puts the result into the log and Authentication-Results.  No
-//!     message is refused or let through because of it.
+//!     A mailing list or a forwarder breaks SPF and often DKIM. With ARC (RFC 8617) each server
+//!     that hands a message on writes down what it found out, and seals that.  This plugin verifies
+//!     the chain of seals, at most 50, and puts the result into the log and into
+//!     Authentication-Results.  It refuses no message, and lets none through, because of the
+//!     result.
 //!
-//!     With seal DOMAIN it adds a seal of that domain to messages from others: what this server found
-//!     out, for those that get the message next.  That is of use where this server hands messages on
-//!     to servers elsewhere.  A seal over a broken chain says that it is broken, and is the last one;
-//!     a chain that could not be verified for now gets none.  A change after the seal breaks it, so the plugin belongs behind all that change messages.
+//!     With seal DOMAIN it also adds a seal of that domain to messages from others: it tells the
+//!     next servers what this server found out.  That is useful where this server hands messages on
+//!     to servers elsewhere.  A seal over a broken chain says that the chain is broken, and is the
+//!     last one.  A chain that could not be verified for now gets no seal.  A change after the seal
+//!     breaks it, so place this plugin after all plugins that change messages.
 //!
 //!     The messages of a client that may relay are neither verified nor sealed; dkim signs them.
 //!
 //! ARGUMENTS
-//!     seal DOMAIN   seal with the key of config/dkim/DOMAIN, see the manual of dkim; of several
-//!                   keys the RSA key.  Without it nothing is sealed
+//!     seal DOMAIN   seal with the key in config/dkim/DOMAIN (see the manual of dkim); if there are
+//!                   several keys, with the RSA key.  By default nothing is sealed
 //!
 //! NOTES
-//!     arc_result    of the transaction: pass, fail, none or temperror
+//!     arc_result    on the transaction: pass, fail, none or temperror
 //!
 //! SEE ALSO
 //!     dkim, dmarc

@@ -7,50 +7,51 @@
 //!
 //! DESCRIPTION
 //!     Lets clients authenticate with PLAIN and LOGIN as the users that a checkpassword program
-//!     knows (https://cr.yp.to/checkpwd/interface.html), vchkpw of vpopmail for one.  For each
-//!     attempt it is run with the other program as its argument, and reads user name, password and a
-//!     timestamp from descriptor 3.  Its exit status decides:
+//!     (https://cr.yp.to/checkpwd/interface.html) knows, such as vchkpw of vpopmail.  For each
+//!     attempt the program is run with the other program as its argument.  It reads the user name,
+//!     the password and a timestamp from descriptor 3, and its exit status decides:
 //!
 //!         0           the client is authenticated
 //!         1           the password is wrong: 535, and no other plugin is asked
 //!         any other   a temporary failure: 454
 //!
-//!     A temporary failure is also a program that cannot be started, is ended by a signal, or takes
-//!     longer than the handler may; then it is killed.  What it writes to its standard error goes to
-//!     the log.
+//!     It is also a temporary failure if the program cannot be started, is ended by a signal, or
+//!     takes longer than its timeout; in the last case it is killed.  What the program writes to
+//!     standard error goes to the log.
 //!
-//!     The program takes at most 512 octets, and says 1 or 2 to more.
+//!     The user name, the password and the timestamp together have at most 512 octets; the program
+//!     exits with 1 or 2 if they are longer.
 //!
-//!     Many of these programs need more rights than the server has.  So unless the server runs as
-//!     root, or as user 89 with a program vchkpw, or the program is set-uid, it is run by sudo,
-//!     where there is one: as root, and vchkpw as the user vpopmail.  That takes two lines in
-//!     sudoers:
+//!     Many of these programs need more rights than the server has.  So the program is run by sudo,
+//!     if sudo is installed: vchkpw as the user vpopmail, any other program as root.  It is run
+//!     without sudo if the server runs as root, if the program is set-uid, or if the server runs as
+//!     user 89 and the program is vchkpw. sudo needs two lines in sudoers:
 //!
 //!         Defaults:qpsmtpd closefrom_override
 //!         qpsmtpd ALL = (ALL) NOPASSWD: /usr/local/vpopmail/bin/vchkpw
 //!
-//!     The plugin of the same name in Perl leaves wrong passwords and all failures to the next
-//!     plugin, and offers nothing where the programs are not there; this one then stops the start.
+//!     The Perl plugin of the same name leaves wrong passwords and all failures to the next plugin,
+//!     and offers nothing if the programs do not exist; this plugin stops the start then.
 //!
 //! ARGUMENTS
 //!     checkpw PROGRAM   the path of the checkpassword program
-//!     true PROGRAM      the path of the program that it runs when the password is right
-//!     sudo no           do without sudo; yes by default
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     true PROGRAM      the path of the program that it runs if the password is right
+//!     sudo no           never use sudo; yes by default
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //!     auth/auth_checkpassword checkpw /usr/local/vpopmail/bin/vchkpw true /bin/true
 //!
 //! CONFIG
-//!     smtpauth-checkpassword   both paths in one line, for where they are no arguments; it is read
-//!                              at the start
+//!     smtpauth-checkpassword   both paths in one line, read at the start; it is used if there are
+//!                              no arguments checkpw and true
 //!
 //! NOTES
-//!     authuser   the user, for the length of the connection
+//!     authuser   on the connection: the user
 //!
 //! PRIVILEGES
-//!     Programs that check passwords may run as their owners (setuid), or by way of sudo, so with
-//!     this plugin workers may start programs that get rights of their own, unless
-//!     config/no_new_privs is "yes".
+//!     Programs that check passwords may run as their owners (set-uid) or by sudo.  So with this
+//!     plugin workers may start programs that gain rights of their own, unless config/no_new_privs
+//!     is "yes".
 //!
 //! SEE ALSO
 //!     auth/auth_dovecot, auth/auth_vpopmaild

@@ -6,14 +6,15 @@
 //!     auth/auth_dovecot SOCKET
 //!
 //! DESCRIPTION
-//!     Lets clients authenticate with PLAIN and LOGIN as Dovecot's users, over the socket of its
-//!     authentication server, with version 1 of its protocol for clients.
+//!     Lets clients authenticate with PLAIN and LOGIN as Dovecot's users.  It asks Dovecot over the
+//!     socket of its authentication server, with version 1 of the client protocol.
 //!
 //!     Wrong passwords are refused with 535, and no other plugin is asked.  When Dovecot cannot be
 //!     reached, does not answer, or has a temporary failure of its own, the client gets 454.
 //!
-//!     Dovecot is told the addresses of client and server, and whether the client uses TLS, so its
-//!     rules for these count here too.  It delays its answer to a wrong password by some seconds.
+//!     Dovecot is told the addresses of client and server, and whether the client uses TLS, so
+//!     Dovecot's rules about them apply here too.  Dovecot delays its answer to a wrong password by
+//!     some seconds.
 //!
 //!     Dovecot needs a socket that the user of the server may write to:
 //!
@@ -25,8 +26,8 @@
 //!         }
 //!
 //! ARGUMENTS
-//!     SOCKET            its path
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     SOCKET            the path of the socket
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //!     auth/auth_dovecot /run/dovecot/auth-qpsmtpd
 //!

@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     auth/auth_flat_file - users and passwords in a file
+//!     auth/auth_flat_file - checks users and passwords in a file
 //!
 //! SYNOPSIS
 //!     auth/auth_flat_file
@@ -9,47 +9,47 @@
 //!     Lets clients authenticate with PLAIN, LOGIN, CRAM-MD5 and SCRAM-SHA-256 as the users of
 //!     config/flat_auth_pw; under TLS 1.3 also with SCRAM-SHA-256-PLUS.
 //!
-//!     User names are whole addresses, user@domain, and case does not matter in them.  Another user
-//!     name, or one that is not in the file, is left to the next plugin.
+//!     A user name is a whole address, user@domain; case does not matter.  A user name that is not
+//!     in the file, or that is no whole address, is left to the next plugin.
 //!
-//!     The user name must be exactly that of a line; the plugin of the same name in Perl takes it
-//!     for a pattern.
+//!     The user name must be exactly the one in a line; the Perl plugin of the same name takes it
+//!     as a pattern.
 //!
 //! CONFIG
-//!     flat_auth_pw   USER:PASSWORD a line.  Nobody but the server should be able to read the
-//!                    file.
+//!     flat_auth_pw   one USER:PASSWORD per line.  Only the server should be able to read the file.
 //!     auth_mechanisms, scram_secret   see docs/config.md
 //!
-//!     The password stands there as it is, or as a hash, with {CRYPT} in front:
+//!     The password is in the clear, or is a hash with {CRYPT} before it:
 //!
 //!         {CRYPT}$6$...          SHA-512, and $5$ for SHA-256, as "openssl passwd -6" makes them
 //!         {CRYPT}$y$...          yescrypt, as mkpasswd and chpasswd make it
 //!         {CRYPT}$argon2id$...   Argon2
 //!
-//!     {SHA512-CRYPT}, {SHA256-CRYPT} and {ARGON2ID}, as "doveadm pw" makes them, do as well.  Other
-//!     hashes are reported to the log, and such a user cannot authenticate.
+//!     {SHA512-CRYPT}, {SHA256-CRYPT} and {ARGON2ID}, as "doveadm pw" makes them, work as well.
+//!     Other hashes are reported in the log, and their users cannot authenticate.
 //!
-//!     Or it is kept as keys for SCRAM, as "doveadm pw -s SCRAM-SHA-256" makes them; those that
-//!     PostgreSQL has, SCRAM-SHA-256$..., do as well with the word in braces before them:
+//!     Or the line has keys for SCRAM, as "doveadm pw -s SCRAM-SHA-256" makes them.  Those of
+//!     PostgreSQL, SCRAM-SHA-256$..., work as well if the word in braces is put before them:
 //!
 //!         {SCRAM-SHA-256}ITERATIONS,SALT,STORED-KEY,SERVER-KEY
 //!
-//!     What a client can authenticate with:
+//!     Which mechanisms a client can authenticate with depends on what is in the file:
 //!
 //!         the password in clear   all mechanisms
 //!         keys for SCRAM          PLAIN, LOGIN, SCRAM-SHA-256
 //!         another hash            PLAIN, LOGIN
 //!
-//!     The others are left to the next plugin, but they are offered, as nobody knows beforehand who
-//!     the client is.  Where it confuses clients, config/auth_mechanisms says what is offered.  PLAIN
-//!     and LOGIN should be used over TLS only, see tls_before_auth.
+//!     An attempt with another mechanism is left to the next plugin.  All mechanisms are offered
+//!     all the same, because nobody knows beforehand who the client is.  If that confuses clients,
+//!     say in config/auth_mechanisms what is offered.  PLAIN and LOGIN should be used only over
+//!     TLS; see tls_before_auth.
 //!
-//!     Whoever asks with SCRAM cannot find out which users there are, as long as keys in the file
-//!     have 4096 iterations and a salt of 16 octets.  Nor can others: the text of the refusal is the
-//!     same, and a password for a user who is not there is compared with that of some user in the
-//!     file, always the same one for one name.
+//!     A client that uses SCRAM cannot find out which users exist, as long as keys in the file have
+//!     4096 iterations and a salt of 16 octets.  Neither can a client that uses another mechanism:
+//!     the text of the refusal is the same, and the password for a user that does not exist is
+//!     compared with the password of a user in the file, always the same one for the same name.
 //!
-//!     A password in clear must not begin with one of the words in braces.
+//!     A password in the clear must not begin with one of the words in braces.
 //!
 //! SEE ALSO
 //!     relay

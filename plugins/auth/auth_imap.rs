@@ -6,31 +6,31 @@
 //!     auth/auth_imap SERVER [PORT] [tls no|may|must|first] [ca FILE]
 //!
 //! DESCRIPTION
-//!     Lets clients authenticate with PLAIN and LOGIN as the users of an IMAP server: whoever can
-//!     log in there is authenticated here.
+//!     Lets clients authenticate with PLAIN and LOGIN as the users of an IMAP server: a client that
+//!     can log in there is authenticated here.
 //!
 //!     Wrong passwords are refused with 535, and no other plugin is asked.  When the server cannot be
 //!     reached, does not answer, or says that it cannot check passwords now, the client gets 454.
 //!
-//!     Passwords go to servers elsewhere than on this machine under TLS, to those whose certificate
-//!     proves their name.  A server on this machine is spoken to in the clear, and has to allow LOGIN
-//!     so.
+//!     To servers on other machines passwords are sent under TLS, and only if the certificate
+//!     proves the server's name.  To a server on this machine they are sent in the clear; it has to
+//!     allow LOGIN without TLS.
 //!
-//!     The plugin of the same name in Perl speaks no TLS.  It leaves wrong passwords and all failures
-//!     to the next plugin, and offers CRAM-MD5, with which it can never succeed.
+//!     The Perl plugin of the same name speaks no TLS. It leaves wrong passwords and all failures
+//!     to the next plugin, and offers CRAM-MD5, which can never succeed.
 //!
 //! ARGUMENTS
-//!     SERVER            its name or address
+//!     SERVER            name or address of the server
 //!     PORT              its port; 143 by default, or 993 with "tls first"
 //!     tls no            everything in the clear; the default for 127.0.0.1, ::1 and localhost
-//!     tls may           STARTTLS (RFC 3501) where the server does it, without looking at the
-//!                       certificate: keeps out only those who listen
-//!     tls must          STARTTLS, with a certificate from a known authority that is for SERVER; the
-//!                       default for other servers
-//!     tls first         the same from the first octet on (RFC 8314); the default for port 993
-//!     ca FILE           the authorities for must and first, certificates in PEM, in place of those
+//!     tls may           STARTTLS (RFC 3501) if the server offers it, without checking the
+//!                       certificate: protects only against those who listen
+//!     tls must          STARTTLS, with a certificate for SERVER from a known authority; the default
+//!                       for other servers
+//!     tls first         the same, with TLS from the first octet (RFC 8314); the default for port 993
+//!     ca FILE           the authorities for must and first: certificates in PEM, instead of those
 //!                       that the system knows.  They are read at the start.
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //!     auth/auth_imap 127.0.0.1 143
 //!     auth/auth_imap imap.example.com 993

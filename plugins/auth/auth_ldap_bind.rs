@@ -6,48 +6,52 @@
 //!     auth/auth_ldap_bind [ldap_base DN] [ldap_host HOST] [ldap_tls no|must|first] ...
 //!
 //! DESCRIPTION
-//!     Lets clients authenticate with PLAIN and LOGIN as the users of an LDAP directory.  The entry
-//!     of the user is looked up first, and then the plugin binds with its DN and the password that
-//!     the client has presented.
+//!     Lets clients authenticate with PLAIN and LOGIN as the users of an LDAP directory.  The
+//!     plugin first looks up the user's entry, then binds with the DN of that entry and the
+//!     password that the client gave.
 //!
-//!     A user that is not in the directory is left to the next plugin; until then the plugin does what
-//!     it does for others, and binds with a DN that no entry has.  A wrong password is refused
-//!     with 535, and no other plugin is asked.  When the server cannot be reached, does not answer,
-//!     or has another error, and when more than one entry is found, the client gets 454.
+//!     A user that is not in the directory is left to the next plugin; before that the plugin does
+//!     the same work as for other users, and binds with a DN that no entry has.  A wrong password
+//!     is refused with 535, and no other plugin is asked.  The client gets 454 when the server
+//!     cannot be reached, does not answer, or has another error, and when more than one entry is
+//!     found.
 //!
-//!     Passwords go to the server as they are unless there is ldap_tls: without it the server
-//!     should be on this machine, or on a network that nobody else can read.
+//!     Without ldap_tls passwords go to the server in the clear.  The server should then be on this
+//!     machine, or on a network that nobody else can read.
 //!
-//!     User names are taken in lower case.  As with the plugin of the same name in Perl only what is
-//!     in front of the @ is looked up, so that ann@example.com and ann@example.net are one user;
-//!     ldap_filter can have all of it.
+//!     User names are put into lower case.  As in the Perl plugin of the same name, only the part
+//!     before the @ is looked up, so ann@example.com and ann@example.net are one user; ldap_filter
+//!     can use the whole name.
 //!
-//!     That plugin leaves wrong passwords and all failures to the next plugin, and does not compile.
+//!     The Perl plugin leaves wrong passwords and all failures to the next plugin, and does not
+//!     compile.
 //!
 //! ARGUMENTS
-//!     ldap_base DN                  where users are searched, the entry itself and all below it;
-//!                                   there is no default
+//!     ldap_base DN                  where to search for users: this entry and all entries below it;
+//!                                   none by default
 //!     ldap_host HOST                the server: its name, its address, or the path of its socket;
 //!                                   127.0.0.1 by default
-//!     ldap_port PORT                its port; 389 by default, and 636 with `ldap_tls first`
-//!     ldap_timeout SECONDS          how long each wait for the server may take; 5 by default
-//!     ldap_auth_filter_attr NAME    the attribute that has the user's name, in front of the @; uid
+//!     ldap_port PORT                its port; 389 by default, or 636 with `ldap_tls first`
+//!     ldap_timeout SECONDS          time limit for each wait for the server; 5 by default
+//!     ldap_auth_filter_attr NAME    the attribute that has the part of the user name before the @; uid
 //!                                   by default
-//!     ldap_filter FILTER            a filter in its place, as (&(mail=%u)(accountStatus=active)):
-//!                                   %u is the user name, %n what is in front of its @, %d what is
-//!                                   behind it, %% is %
-//!     ldap_bind_dn DN               as whom to search; by default as nobody
-//!     ldap_bind_password_file FILE  the file whose first line is the password for this
-//!     ldap_tls must                 encrypts with StartTLS; first: from the start on (ldaps).  The
-//!                                   certificate has to be right
-//!     ldap_ca FILE                  believes in these authorities, not in those of the system
-//!     timeout SECONDS               how long all of it may take; 300 by default
+//!     ldap_filter FILTER            a filter to use instead, such as (&(mail=%u)(accountStatus=active)):
+//!                                   %u is the user name, %n the part before the @, %d the part after
+//!                                   it, and %% is %
+//!     ldap_bind_dn DN               search as this entry; by default the search is anonymous
+//!     ldap_bind_password_file FILE  the file whose first line is the password for ldap_bind_dn
+//!     ldap_tls must                 encrypt with StartTLS; the certificate must be valid
+//!     ldap_tls first                encrypt from the first octet (ldaps); the same holds
+//!     ldap_tls no                   do not encrypt; the default
+//!     ldap_ca FILE                  the authorities: certificates in PEM, instead of those that the
+//!                                   system knows
+//!     timeout SECONDS               time limit for each attempt; 300 by default
 //!
 //!     auth/auth_ldap_bind ldap_host ldap.example.com ldap_tls must ldap_base dc=example,dc=com
 //!
 //! CONFIG
-//!     ldap   the same settings, a name, a blank and a value each; arguments count more.  Values with
-//!            blanks in them can only stand here.
+//!     ldap   the same settings, one name and value per line.  Arguments override them.  Values
+//!            with blanks can only be given here.
 //!
 //! SEE ALSO
 //!     auth/auth_sql

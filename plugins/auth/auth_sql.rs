@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     auth/auth_sql - users and passwords in a database
+//!     auth/auth_sql - checks users and passwords in a database
 //!
 //! SYNOPSIS
 //!     auth/auth_sql [file NAME]
@@ -10,28 +10,30 @@
 //!     query finds in a database: SQLite, PostgreSQL, MySQL or MariaDB.
 //!
 //!     A user without a row is left to the next plugin.  A wrong password is refused with 535, and
-//!     so is a user whose password is empty or a hash that cannot be checked.  When the database
-//!     cannot be asked, does not answer in time, or has more than one row, the client gets 454.
+//!     so is a user whose password is empty or is a hash that cannot be checked.  The client gets
+//!     454 when the database cannot be asked, does not answer in time, or has more than one row for
+//!     the user.
 //!
-//!     The first column that the query gives is the password, as it is, or as a hash with {CRYPT}
-//!     in front, or as keys with {SCRAM-SHA-256}, as in auth/auth_flat_file; {CRYPT}$2y$ (bcrypt),
-//!     {BLF-CRYPT}, {CRYPT}$1$ (MD5) and {MD5-CRYPT} do here as well.  CRAM-MD5 needs the password
-//!     itself, and SCRAM that or keys: they are left to the next plugin for users that have something
-//!     else, and not offered with `scheme crypt`.
+//!     The first column of the query's result is the password: in the clear, as a hash with {CRYPT}
+//!     before it, or as keys with {SCRAM-SHA-256} before them, as in auth/auth_flat_file.
+//!     {CRYPT}$2y$ (bcrypt), {BLF-CRYPT}, {CRYPT}$1$ (MD5) and {MD5-CRYPT} work here as well.
+//!     CRAM-MD5 needs a password in the clear, and SCRAM needs that or keys; attempts of users that
+//!     have something else are left to the next plugin.  With `scheme crypt` these mechanisms are
+//!     not offered.
 //!
-//!     Each process has one connection, which is made when it is needed, kept, and made again when
-//!     it was lost.  It is not encrypted: a server should be on this machine, or on a network that
-//!     nobody else can read.  SQLite's file is only read; of one in the mode WAL the server has to
-//!     be able to write to the folder.
+//!     Each process has one connection.  It is made when it is first needed, kept, and made again
+//!     after it was lost.  It is not encrypted, so the database should be on this machine, or on a
+//!     network that nobody else can read.  SQLite's file is only read; if it is in WAL mode the
+//!     server must be able to write to its folder.
 //!
 //! ARGUMENTS
-//!     file NAME         the file with the settings; auth_sql by default.  Another instance of the
-//!                       plugin, auth/auth_sql:1, may have another one
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     file NAME         the file with the settings; auth_sql by default.  A second instance of the
+//!                       plugin, auth/auth_sql:1, may have another file
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //! CONFIG
-//!     auth_sql   a name, a blank and a value in each line.  Nobody but the server should be able to
-//!                write to it.  For example:
+//!     auth_sql   one name and value per line, with a blank between them.  Only the server
+//!                should be able to write to the file.  For example:
 //!
 //!         dsn dbi:Pg:dbname=mail;host=192.0.2.7
 //!         user qpsmtpd
@@ -40,18 +42,18 @@
 //!
 //!     dsn             the database, as Perl's DBI names it: dbi:SQLite:dbname=FILE,
 //!                     dbi:Pg:dbname=NAME;host=HOST;port=PORT, and dbi:mysql: or dbi:MariaDB: with the
-//!                     same words, or with mysql_socket=PATH.  Without a host, the socket of the
-//!                     server on this machine
-//!     user            as whom to ask
-//!     password_file   the file whose first line is the password for this
-//!     query           asked with :user, which is the user name, :name, which is what is in front of
-//!                     its @, and :domain, which is what is behind it, all in lower case.  The
-//!                     database gets them as parameters and never as a part of the query
-//!     scheme crypt    the passwords are hashes without {CRYPT} in front; plain by default
-//!     decoy HASH      what the password of a user without a row is compared with, so that the time
-//!                     does not tell which users there are: a hash of the kind that yours have.  By
-//!                     default $6$ with 5000 rounds, and the hash of the last user that the process
-//!                     has seen
+//!                     same words or with mysql_socket=PATH.  Without a host the socket of the
+//!                     server on this machine is used
+//!     user            the database user
+//!     password_file   the file whose first line is that user's password
+//!     query           the query.  In it :user is the user name, :name the part before the @, and
+//!                     :domain the part after it, all in lower case.  The database gets them as
+//!                     parameters, never as part of the query
+//!     scheme crypt    the passwords are hashes without {CRYPT} before them; plain by default
+//!     decoy HASH      the password of a user without a row is compared with this hash, so that the
+//!                     time does not tell which users exist: give a hash of the kind that your
+//!                     users have.  By default the hash of the last user that the process has seen,
+//!                     or before that one of $6$ with 5000 rounds
 //!
 //! SEE ALSO
 //!     auth/auth_flat_file, auth/auth_vpopmail_sql

@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     auth/auth_vpopmail_sql - users and passwords of vpopmail, in its database
+//!     auth/auth_vpopmail_sql - checks users and passwords in vpopmail's database
 //!
 //! SYNOPSIS
 //!     auth/auth_vpopmail_sql [many_domains yes|no]
@@ -10,32 +10,34 @@
 //!     vpopmail has in a MySQL or MariaDB database.  The user name is the whole address, and case
 //!     does not matter.
 //!
-//!     Another user name, or one that is not there, is left to the next plugin; a wrong password is
-//!     refused with 535.  When the database cannot be asked the client gets 454.
+//!     A user name that is not in the database, or that is no whole address, is left to the next
+//!     plugin.  A wrong password is refused with 535.  When the database cannot be asked the client
+//!     gets 454.
 //!
 //!     A password is compared with pw_clear_passwd, and with pw_passwd, which is a hash: $1$, $5$,
-//!     $6$, $y$ or $2y$; the old one with 13 characters, DES, is not known.  CRAM-MD5 and SCRAM need
-//!     pw_clear_passwd, which is there if vpopmail was built with --enable-clear-passwd.
+//!     $6$, $y$ or $2y$. The old DES hash of 13 characters is not known.  CRAM-MD5 and SCRAM need
+//!     pw_clear_passwd, which exists if vpopmail was built with --enable-clear-passwd.
 //!
-//!     A password for a user who is not there is compared with the hash of the last user that the
-//!     process has seen, or else with one of $1$: the time does not tell which users there are.
+//!     A password for a user that does not exist is compared with the hash of the last user that
+//!     the process has seen, or before that with one of $1$, so that the time does not tell which
+//!     users exist.
 //!
-//!     Other names of a domain, which vpopmail calls its aliases, are not known: auth/auth_vpopmaild,
-//!     and auth/auth_checkpassword with vchkpw, know them.
+//!     The plugin does not know other names of a domain, which vpopmail calls aliases.
+//!     auth/auth_vpopmaild knows them, and so does auth/auth_checkpassword with vchkpw.
 //!
-//!     The plugin of the same name in Perl leaves all failures to the next plugin.
+//!     The Perl plugin of the same name leaves all failures to the next plugin.
 //!
 //! ARGUMENTS
-//!     many_domains no   each domain has a table of its own, as with vpopmail's option
-//!                       --disable-many-domains: example_com for example.com
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     many_domains no   each domain has its own table, such as example_com for example.com:
+//!                       vpopmail's option --disable-many-domains. yes by default
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //! CONFIG
 //!     vpopmail_mysql_dsn    the database, as in auth/auth_sql; dbi:mysql:dbname=vpopmail;host=127.0.0.1
 //!                           by default
-//!     vpopmail_mysql_user   as whom to ask; vpopmailuser by default
-//!     vpopmail_mysql_pass   the password for this; vpoppasswd by default.  Nobody but the server
-//!                           should be able to read the file
+//!     vpopmail_mysql_user   the database user; vpopmailuser by default
+//!     vpopmail_mysql_pass   that user's password; vpoppasswd by default.  Only the server should
+//!                           be able to read the file
 //!
 //! SEE ALSO
 //!     auth/auth_vpopmaild, auth/auth_checkpassword, auth/auth_sql

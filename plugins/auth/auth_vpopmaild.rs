@@ -6,22 +6,21 @@
 //!     auth/auth_vpopmaild [host HOST] [port PORT]
 //!
 //! DESCRIPTION
-//!     Lets clients authenticate with PLAIN and LOGIN as the users of vpopmail, over vpopmaild, its
-//!     server for other programs.
+//!     Lets clients authenticate with PLAIN and LOGIN as the users of vpopmail.  It asks vpopmaild,
+//!     vpopmail's server for other programs.
 //!
 //!     Wrong passwords are refused with 535, and no other plugin is asked.  When vpopmaild cannot be
 //!     reached or does not answer, the client gets 454.
 //!
-//!     Its protocol has no way to say a user name or a password with a space in it: these are left
-//!     to the next plugin.  Passwords go over the network as they are.
+//!     The protocol of vpopmaild cannot carry a user name or a password with a space in it: these
+//!     are left to the next plugin.  Passwords go over the network in the clear.
 //!
-//!     The plugin of the same name in Perl leaves wrong passwords and all failures to the next
-//!     plugin.
+//!     The Perl plugin of the same name leaves wrong passwords and all failures to the next plugin.
 //!
 //! ARGUMENTS
-//!     host HOST         where vpopmaild is; localhost by default
+//!     host HOST         name or address of the host of vpopmaild; localhost by default
 //!     port PORT         its port; 89 by default
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //!     auth/auth_vpopmaild host 192.0.2.7
 //!

@@ -6,11 +6,11 @@
 //!     auth/authdeny
 //!
 //! DESCRIPTION
-//!     Leaves every attempt to authenticate to others, with the text "USER is not free to abuse my
-//!     relay".  Where no other plugin accepts it, it fails, whatever the password.
+//!     Leaves every attempt to authenticate to the next plugin, with the text "USER is not free to
+//!     abuse my relay".  An attempt that no other plugin accepts fails, whatever the password is.
 //!
-//!     It makes the server offer all mechanisms, so it is good to see how clients authenticate, and
-//!     as an example of such a plugin.
+//!     With this plugin the server offers all mechanisms.  That is useful to see how clients
+//!     authenticate, and as an example of such a plugin.
 //!
 //! SEE ALSO
 //!     auth/auth_flat_file
