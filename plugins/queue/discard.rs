@@ -7,12 +7,12 @@
 //!     queue/discard note NAME
 //!
 //! DESCRIPTION
-//!     Tells the client that its message was queued, and keeps nothing of it.  For tests and
+//!     Tells the client that its message was queued, and keeps nothing of it.  It is for tests and
 //!     measurements, and, with an argument, for messages that another plugin has marked.
 //!
 //! ARGUMENTS
-//!     note NAME   discard only messages whose transaction has a true note of that name; others
-//!                 are left to the next queue plugin, so this line stands before it
+//!     note NAME   discard only messages whose transaction has a true note of that name.  Others
+//!                 are left to the next queue plugin, so place this line before it
 //!
 //! SEE ALSO
 //!     queue/maildir

@@ -6,38 +6,38 @@
 //!     queue/exim-bsmtp [exim_path PROGRAM]
 //!
 //! DESCRIPTION
-//!     Runs Exim for each message and gives it the message as batched SMTP.  When Exim ends with
-//!     status 0 it has the message in its spool, for good, and the client is told "Queued!".
+//!     Runs Exim for each message, and gives it the message as batched SMTP.  If Exim ends with
+//!     status 0 it has the message safely in its spool, and the client is told "Queued!".
 //!
-//!     Exim's refusals are passed on: what it answers with 4xx is for now, what it answers with 5xx
-//!     for good, and the client gets the same code and text.  Exim says 550 where an ACL for
-//!     messages defers, too; when the ACL's message begins with a status such as 4.7.1 the client
-//!     gets 450.
+//!     Exim's refusals are passed on with code and text: 4xx is temporary, 5xx permanent.  Exim
+//!     also says 550 if an ACL for messages defers; if the ACL's text begins with a status such as
+//!     4.7.1 the client gets 450.
 //!
-//!     When Exim fails without an answer, or cannot be run, the next queue plugin may take the
-//!     message; without one the client gets 451 "Internal error enqueuing mail".  When it is ended
-//!     by a signal, or by this plugin because the handler's time is over, it is not known whether it
-//!     has the message.  Then the client gets 451, and no other plugin is asked.  All that Exim
-//!     says is logged.
+//!     If Exim fails without an answer, or cannot be run, the next queue plugin may take the
+//!     message; without one the client gets 451 "Internal error enqueuing mail".  If Exim is ended
+//!     by a signal, or by this plugin because the time limit is over, nobody knows whether it has
+//!     the message.  Then the client gets 451, and no other plugin is asked.  All that Exim says is
+//!     logged.
 //!
-//!     The server's user has to be one of trusted_users in Exim's configuration, else messages come
-//!     from that user rather than from their senders.
+//!     The server's user has to be one of trusted_users in Exim's configuration; otherwise messages
+//!     come from that user instead of their senders.
 //!
-//!     Exim takes no parameters of MAIL and RCPT in batched SMTP, so DSN (RFC 3461) is not offered
-//!     with this plugin.
+//!     Exim accepts no parameters of MAIL and RCPT in batched SMTP, so DSN (RFC 3461) is not
+//!     offered with this plugin.
 //!
-//!     The plugin of the same name in Perl refuses for good what Exim refuses for now, writes
-//!     addresses without the quotes that some need, and leaves a dot at the start of a header line
-//!     single.
+//!     The Perl plugin of the same name refuses permanently what Exim refuses temporarily, writes
+//!     addresses without the quotes that some need, and does not double a dot at the start of a
+//!     header line.
 //!
 //! ARGUMENTS
-//!     exim_path PROGRAM   Exim's path; it is run with the argument -bS.  /usr/sbin/rsmtp by default
+//!     exim_path PROGRAM   the path of Exim, which is run with the argument -bS; /usr/sbin/rsmtp by
+//!                         default
 //!
 //!     queue/exim-bsmtp exim_path /usr/sbin/exim4
 //!
 //! PRIVILEGES
-//!     Exim runs as root (setuid), so with this plugin workers may start programs that get rights
-//!     of their own, unless config/no_new_privs is "yes".
+//!     Exim runs as root (set-uid).  So with this plugin workers may start programs that gain
+//!     rights of their own, unless config/no_new_privs is "yes".
 //!
 //! SEE ALSO
 //!     queue/smtp-forward, queue/postfix-queue

@@ -8,53 +8,52 @@
 //!                [keep MESSAGES [idle SECONDS]]
 //!
 //! DESCRIPTION
-//!     While the client waits, gives the message with its envelope to a server that speaks LMTP
-//!     (RFC 2033), such as Dovecot or Cyrus, over TCP or over a socket in the file system.  The
-//!     client hears what that said, with its code, its text and its enhanced status.
+//!     While the client waits, the plugin gives the message with its envelope to a server that
+//!     speaks LMTP (RFC 2033), such as Dovecot or Cyrus, over TCP or over a socket in the file
+//!     system.  The client gets that server's answer, with its code, text and enhanced status.
 //!
-//!     All recipients have to be accepted, as with queue/smtp-forward: where some are refused
-//!     before the message was sent, the client gets 451 and nobody gets the message; where all are
-//!     refused, the client gets the first refusal, or the first temporary one if there is any.
+//!     All recipients have to be accepted, as with queue/smtp-forward.  If some are refused before
+//!     the message is sent, the client gets 451 and nobody gets the message.  If all are refused,
+//!     the client gets the first temporary refusal, or the first refusal if none is temporary.
 //!
-//!     In LMTP there is an answer for each recipient after the message, too, and some may have the
-//!     message while others do not.  The client can be given one answer only:
+//!     In LMTP each recipient has its own answer after the message, too, so some may have the
+//!     message while others do not.  The client can be given only one answer:
 //!
-//!         all have it                 250 with the first reply
-//!         nobody has it               the first refusal, or the first temporary one
-//!         some do not have it for     451: the client tries again, and those who have the message
-//!         now                         get it once more
-//!         some will never have it,    the first refusal, 5xx, with those recipients in its text:
-//!         the others have it          another attempt would not help them, and the others would
+//!         all accepted                250 with the first reply
+//!         all refused                 the first temporary refusal, or else the first refusal
+//!         some refused temporarily    451: the client tries again, and those who have the message
+//!                                     get it once more
+//!         some refused permanently,   the first refusal, 5xx, with these recipients in its text:
+//!         the others accepted         another attempt would not help them, and the others would
 //!                                     get the message once more each time
 //!
-//!     A client that speaks LMTP itself has an answer for each recipient: those of this server, and
-//!     the message goes to those recipients who are accepted.
+//!     A client that itself speaks LMTP gets an answer for each recipient: the message goes to the
+//!     recipients that are accepted, and the answers are those of the server.
 //!
-//!     To keep such cases few, let the server find out about unknown users and full mailboxes at
-//!     RCPT, as Dovecot does with lmtp_rcpt_check_quota.
+//!     To keep such cases rare, let the server find unknown users and full mailboxes at RCPT, as
+//!     Dovecot does with lmtp_rcpt_check_quota.
 //!
-//!     A server that cannot be reached or does not greet is passed over for the next one.  When
-//!     there is none left, the next queue plugin is asked; without one the client gets 451.
-//!     Everything else is as with queue/smtp-forward, the line ends of the message included.
+//!     A server that cannot be reached or does not greet is passed over for the next one.  If there
+//!     is none left the next queue plugin is asked; without one the client gets 451.  Everything
+//!     else, line ends of the message included, is as with queue/smtp-forward.
 //!
 //! ARGUMENTS
 //!     HOST PORT         a server on the network
 //!     HOST:PORT         the same
 //!     /SOCKET           the path of a server's socket
-//!     dsn               offer clients DSN (RFC 3461), and hand on what they ask, as with
-//!                       queue/smtp-forward; few delivery agents can do anything with it
+//!     dsn               offer DSN (RFC 3461) to clients, and hand on what they ask for, as with
+//!                       queue/smtp-forward; few delivery agents can use it
 //!     tls WORD, ca FILE, auth_user NAME, auth_password_file FILE
-//!                       TLS and AUTH on the network, as with queue/smtp-forward: without these
-//!                       arguments STARTTLS where it is offered.  Over a socket in the file system
-//!                       there is no TLS.
+//!                       TLS and AUTH on the network, as with queue/smtp-forward.  By default STARTTLS
+//!                       is used if it is offered.  Over a socket in the file system there is no TLS.
 //!     keep MESSAGES [idle SECONDS]
 //!                       leave the connection open for further messages, as with queue/smtp-forward
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     timeout SECONDS   time limit for each message; 300 by default
 //!
 //!     queue/lmtp /run/dovecot/lmtp
 //!
 //! CONFIG
-//!     me   the name by which this server greets the other one
+//!     me   the name with which this server greets the other one
 //!
 //! SEE ALSO
 //!     queue/smtp-forward, queue/maildir

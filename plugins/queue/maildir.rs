@@ -6,32 +6,30 @@
 //!     queue/maildir [DIR [SUBDIR [MODE]]] [quarantine FOLDER]
 //!
 //! DESCRIPTION
-//!     Writes each message into DIR/new, which every mail reader and delivery agent that knows
-//!     Maildirs can take it from.  The folders cur, new and tmp are made when there is something to
-//!     deliver and they are missing.
+//!     Writes each message into DIR/new, from where every mail reader and delivery agent that knows
+//!     Maildirs can take it.  The folders cur, new and tmp are created when they are needed.
 //!
-//!     With SUBDIR there is a copy for each recipient, in a Maildir of its own below DIR.
+//!     With SUBDIR each recipient gets a copy, in a Maildir of its own below DIR.
 //!
 //!     A message begins with Return-Path and Delivered-To lines, and its lines end in LF.  Before
-//!     the client is told "Queued! MESSAGE-ID", the message and its place in the folder are on the
-//!     disk.  When something goes wrong the client is told to try again later, and copies for
-//!     other recipients are taken back, so that they do not get the message twice.  A client that
-//!     speaks LMTP has an answer for each recipient, and tries again for those only who have no
-//!     copy.
+//!     the client is told "Queued!  MESSAGE-ID", the message and its entry in the folder are on the
+//!     disk.  If something goes wrong the client is told to try again later, and copies for other
+//!     recipients are removed, so that nobody gets the message twice.  A client that speaks LMTP
+//!     gets an answer for each recipient, and tries again only for those who have no copy.
 //!
-//!     A message that a plugin has put in quarantine goes where "quarantine" says.  Without that it
-//!     goes where the others go, and has the field X-Quarantine, by which a reader or a delivery
-//!     agent can sort it.
+//!     A message that a plugin has put in quarantine goes where "quarantine" says.  Without that
+//!     argument it goes where other messages go, and has the field X-Quarantine, by which a mail
+//!     reader or a delivery agent can sort it.
 //!
-//!     Where the file system can, a message has no name until it is complete, so nothing is left
-//!     behind when a process dies; else it is written in tmp.
+//!     If the file system allows it, a message has no name until it is complete, so nothing is left
+//!     behind when a process dies; otherwise it is written in tmp.
 //!
-//!     The plugin of the same name in Perl does not see to it that messages are on the disk, and
-//!     makes a recipient ".." the folder above.
+//!     The Perl plugin of the same name does not make sure that messages are on the disk, and a
+//!     recipient ".." becomes the folder above.
 //!
 //! ARGUMENTS
-//!     DIR      the Maildir, or where the Maildirs are; may begin with ~; ~/Maildir by default
-//!     SUBDIR   the Maildir of a recipient below DIR, with at least one of
+//!     DIR      the Maildir, or the folder of the Maildirs; may begin with ~; ~/Maildir by default
+//!     SUBDIR   the path of a recipient's Maildir below DIR, with at least one of
 //!
 //!                  %l   the local part
 //!                  %d   the domain, in lower case and without Unicode (xn--...)
@@ -39,14 +37,14 @@
 //!
 //!              In these, characters other than letters, digits and - + _ . , @ = become "_", and
 //!              so does a part of the path that would be empty, "." or "..".
-//!     MODE     the permissions of new folders as three octal digits, and, without its execute
+//!     MODE     the permissions of new folders, in three octal digits, and, without the execute
 //!              bits, of messages; 700 by default
 //!
 //!     quarantine FOLDER
-//!              where messages in quarantine go.  A path that begins with / or ~ is a Maildir with
-//!              one copy of each for all its recipients.  A name that begins with a dot, such as
-//!              .Junk, is a folder of the Maildir where the message would have gone, as IMAP
-//!              servers show it (Maildir++).
+//!              where messages in quarantine go.  A path that begins with / or ~ is a Maildir that
+//!              gets one copy for all recipients.  A name that begins with a dot, such as .Junk, is
+//!              a folder of the Maildir where the message would have gone, as IMAP servers show it
+//!              (Maildir++).
 //!
 //!     queue/maildir /var/spool/deliver %d/%l 770 quarantine .Junk
 //!

@@ -7,11 +7,11 @@
 //!
 //! DESCRIPTION
 //!     Hands each message to Postfix's cleanup(8), which puts it into the queue.  When cleanup says
-//!     that the message is there, for good, the client is told
-//!     "Queued! MESSAGE-ID (Queue-Id: ID)".  No smtpd(8) of Postfix is needed.
+//!     that the message is safely there, the client is told "Queued!  MESSAGE-ID (Queue-Id: ID)".
+//!     Postfix's smtpd(8) is not needed.
 //!
-//!     What cleanup refuses for good is answered 552, and what it refuses for now 452, with the
-//!     reason that it gives, or else with one of these:
+//!     A permanent refusal of cleanup is answered 552, a temporary one 452, with the reason that
+//!     cleanup gives, or else with one of these:
 //!
 //!         452   service unavailable         552   no recipients specified
 //!               queue file write error            too many hops
@@ -19,29 +19,30 @@
 //!                                                 message content rejected
 //!                                                 service denied
 //!
-//!     A socket behind which there is no cleanup is logged, and the next one is tried.  When there is
-//!     no other, another queue plugin may take the message, and without one the client gets 451.
-//!     When the connection breaks later it is not known whether Postfix has the message: then the
+//!     If no cleanup listens on a socket, the log says so, and the next socket is tried.  If there
+//!     is none left, another queue plugin may take the message; without one the client gets 451.
+//!     If the connection breaks later, nobody knows whether Postfix has the message: then the
 //!     client gets 451, and no other plugin is asked.
 //!
-//!     What the client asks about delivery status notifications (DSN, RFC 3461) goes to cleanup, and
-//!     Postfix sends the notifications.
+//!     What the client asks for in delivery status notifications (DSN, RFC 3461) goes to cleanup,
+//!     and Postfix sends the notifications.
 //!
 //!     Messages in quarantine are put on hold: they stay in Postfix's queue until somebody releases
 //!     them with "postsuper -H" or throws them away with "postsuper -d".
 //!
-//!     Only members of the group postdrop may use the socket, so the server's user has to be one.
-//!     Postfix before 2.1 does not know all of the flags, and before 2.3 it does not know DSN.
+//!     Only members of the group postdrop may use the socket, so the server's user has to be a
+//!     member.  Postfix before 2.1 does not know all of the flags, and before 2.3 it does not know
+//!     DSN.
 //!
-//!     The plugin of the same name in Perl says "Queued!" when the connection breaks before cleanup
+//!     The Perl plugin of the same name says "Queued!" even if the connection breaks before cleanup
 //!     has answered.
 //!
 //! ARGUMENTS
 //!     /SOCKET     cleanup's socket; /var/spool/postfix/public/cleanup by default
-//!     FLAG_NAME   what cleanup is to do with messages; nothing of this by default
+//!     FLAG_NAME   what cleanup has to do with messages; none of these by default
 //!
 //!                     FLAG_FILTER          apply header_checks, body_checks and content_filter
-//!                     FLAG_MILTER          ask milters
+//!                     FLAG_MILTER          ask the milters of Postfix
 //!                     FLAG_FILTER_ALL      both
 //!                     FLAG_BCC_OK          add recipients, as always_bcc says
 //!                     FLAG_MAP_OK          change addresses, as virtual_alias_maps says
@@ -55,16 +56,16 @@
 //!                     FLAG_AUTOUTF8        find out whether it does
 //!                     FLAG_NONE            nothing
 //!
-//!                 A flag that is not known is logged and does not count.
+//!                 An unknown flag is ignored, and reported in the log.
 //!
 //!     queue/postfix-queue FLAG_MASK_EXTERNAL
 //!
 //! CONFIG
-//!     cleanup_sockets   where cleanup listens, used instead of /SOCKET: a socket or ADDRESS:PORT on
-//!                       each line; the first that works gets the message
+//!     cleanup_sockets   where cleanup listens, used instead of /SOCKET: one socket or ADDRESS:PORT per
+//!                       line; the first that works gets the message
 //!
-//!     The environment variable POSTFIXQUEUE, where the server has it, is one such place, and used
-//!     instead of both.
+//!     If the server has the environment variable POSTFIXQUEUE, its value is one such place, and is
+//!     used instead of both.
 //!
 //! SEE ALSO
 //!     queue/smtp-forward, queue/qmail-queue

@@ -6,35 +6,36 @@
 //!     queue/qmail-queue [PROGRAM]
 //!
 //! DESCRIPTION
-//!     Runs qmail-queue(8), or a program that takes its place, for each message: it reads the
+//!     Runs qmail-queue(8), or a program in its place, for each message.  The program reads the
 //!     message, with lines that end in LF, from descriptor 0, and the envelope from descriptor 1.
-//!     When it exits with 0 it has the message in its queue, for good, and the client is told
-//!     "Queued! TIME qp PID MESSAGE-ID".
+//!     If it exits with 0 it has the message safely in its queue, and the client is told "Queued!
+//!     TIME qp PID MESSAGE-ID".
 //!
-//!     With any other status the text is "Unable to queue message (STATUS)".  11 to 40 are for
-//!     good: the client gets 552.  All others are for now: the next queue plugin may take the
-//!     message, and without one the client gets 451.  The log says what the status means, and what
-//!     the program wrote to its standard error.  The status is 6 when the program cannot be started.
+//!     With any other status the text is "Unable to queue message (STATUS)". 11 to 40 are
+//!     permanent: the client gets 552.  All others are temporary: the next queue plugin may take
+//!     the message, and without one the client gets 451.  The log says what the status means, and
+//!     what the program wrote to its standard error.  The status is 6 if the program cannot be
+//!     started.
 //!
-//!     When the program is ended by a signal, or by this plugin because the handler's time is over,
-//!     it is not known whether it has the message.  Then the client gets 451, and no other plugin
-//!     is asked.
+//!     If the program is ended by a signal, or by this plugin because the time limit is over,
+//!     nobody knows whether it has the message.  Then the client gets 451, and no other plugin is
+//!     asked.
 //!
-//!     The plugin of the same name in Perl has no permanent failures, and takes a program that was
-//!     ended by a signal for one that has queued the message.
+//!     The Perl plugin of the same name has no permanent failures, and takes a program that was
+//!     ended by a signal as one that has queued the message.
 //!
 //! ARGUMENTS
-//!     PROGRAM   its path, which begins with /; $QMAIL/bin/qmail-queue by default, and
-//!               /var/qmail/bin/qmail-queue where $QMAIL is not set
+//!     PROGRAM   the path of the program, which begins with /; $QMAIL/bin/qmail-queue by default,
+//!               or /var/qmail/bin/qmail-queue if $QMAIL is not set
 //!
 //!     queue/qmail-queue /var/qmail/bin/another-qmail-queue
 //!
 //! CONFIG
-//!     The environment variable QMAILQUEUE, where the server has it, is used instead of PROGRAM.
+//!     If the server has the environment variable QMAILQUEUE, its value is used instead of PROGRAM.
 //!
 //! PRIVILEGES
-//!     qmail-queue runs as its owner (setuid), so with this plugin workers may start programs that
-//!     get rights of their own, unless config/no_new_privs is "yes".
+//!     qmail-queue runs as its owner (set-uid).  So with this plugin workers may start programs
+//!     that gain rights of their own, unless config/no_new_privs is "yes".
 //!
 //! SEE ALSO
 //!     queue/maildir, queue/postfix-queue

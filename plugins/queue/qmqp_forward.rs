@@ -6,26 +6,26 @@
 //!     queue/qmqp-forward SERVER [PORT] | SERVER:PORT
 //!
 //! DESCRIPTION
-//!     While the client waits, gives the message with its envelope to a server that speaks QMQP
-//!     (https://cr.yp.to/proto/qmqp.html), such as qmail-qmqpd or Postfix's qmqpd.  Its answer
-//!     counts for all recipients:
+//!     While the client waits, the plugin gives the message with its envelope to a server that
+//!     speaks QMQP (https://cr.yp.to/proto/qmqp.html), such as qmail-qmqpd or Postfix's qmqpd.  The
+//!     server's answer counts for all recipients:
 //!
-//!         it accepts              250 "Queued! TEXT"
-//!         it refuses for now      452 "Deferred: TEXT"
-//!         it refuses for good     552 "Denied: TEXT"
+//!         accepted                250 "Queued! TEXT"
+//!         refused temporarily     452 "Deferred: TEXT"
+//!         refused permanently     552 "Denied: TEXT"
 //!
-//!     When it cannot be reached the next queue plugin is asked; without one the client gets 451.
-//!     When the connection breaks later, or the answer is none, the client gets 451; the server may
-//!     have the message all the same, and then gets it twice.
+//!     If the server cannot be reached the next queue plugin is asked; without one the client gets
+//!     451.  If the connection breaks later, or the answer cannot be read, the client gets 451; the
+//!     server may have the message all the same, and then gets it twice.
 //!
-//!     The message goes out as it came, with the fields that plugins added, and without being held
-//!     in memory.  Its lines end in LF, as QMQP wants it, and so do those that end in a CR or an LF
-//!     alone, which config/bare_newline may let in.
+//!     The message is sent as it came, with the fields that plugins added, and is not held in
+//!     memory.  All its lines end in LF, as QMQP wants it, including lines that ended in a CR or an
+//!     LF alone, which config/bare_newline may let in.
 //!
 //! ARGUMENTS
 //!     SERVER            name or address of the server
 //!     PORT              its port; 628 by default
-//!     timeout SECONDS   how long all of it may take; 300 by default
+//!     timeout SECONDS   time limit for each message; 300 by default
 //!
 //!     queue/qmqp-forward qmqp.example.com
 //!

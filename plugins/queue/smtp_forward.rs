@@ -11,107 +11,110 @@
 //!                        [keep MESSAGES [idle SECONDS]]
 //!
 //! DESCRIPTION
-//!     While the client waits, connects to an SMTP server, the back end, and gives it the message
-//!     with its envelope.  The client hears what the back end said: "queued as ID", where ID is the
-//!     last word of its reply, or its refusal, with its code, its text and its enhanced status.
+//!     While the client waits, the plugin connects to an SMTP server, the back end, and gives it
+//!     the message with its envelope.  The client gets the back end's answer: "queued as ID", where
+//!     ID is the last word of its reply, or its refusal, with its code, text and enhanced status.
 //!
 //!     The back end has to accept all recipients, because the client gets one answer for the whole
-//!     message and there is no queue here that could keep it for some of them:
+//!     message, and there is no queue here that could keep it for some of them:
 //!
-//!         it refuses all of them for good    the client gets the first refusal, 5xx
-//!         it refuses all of them, at least   the client gets the first temporary refusal, 4xx
-//!         one temporarily
-//!         it refuses some of them            451 with the first refusal; nobody gets the message
+//!         all refused permanently      the first refusal, 5xx
+//!         all refused, at least one    the first temporary refusal, 4xx
+//!         of them temporarily
+//!         only some refused            451 with the first refusal; nobody gets the message
 //!
-//!     In the last case the client tries again, and in the end gives up on all recipients.  So have
-//!     a plugin that refuses unknown recipients at RCPT, and let the back end take as many
-//!     recipients at once as this server does.
+//!     In the last case the client tries again, and in the end gives up on all recipients.  So load
+//!     a plugin that refuses unknown recipients at RCPT, and let the back end accept as many
+//!     recipients per message as this server does.
 //!
-//!     A client that speaks LMTP has an answer for each recipient, so there the message goes to
-//!     those that are accepted.
+//!     A client that speaks LMTP gets an answer for each recipient, so its message goes to the
+//!     recipients that are accepted.
 //!
-//!     With a reply of 530 the back end wants authentication or encryption.  That is the matter of
-//!     this server, not of the client, who gets 451.
+//!     With a reply of 530 the back end demands authentication or encryption.  That concerns this
+//!     server, not the client, so the client gets 451.
 //!
-//!     A back end that cannot be reached, does not greet, refuses the connection or the greeting,
-//!     or cannot be used with the TLS or AUTH that the arguments want, is passed over for the next
-//!     one.  When there is none left, the next queue plugin is asked; without one the client gets
-//!     451.  Once the back end knows the envelope, no other is asked:
-//!     when it falls silent or closes the connection, the client gets 451.  It may have the message
-//!     all the same, and then gets it twice.
+//!     A back end is passed over for the next one if it cannot be reached, does not greet, refuses
+//!     the connection or the greeting, or cannot be used with the TLS or AUTH that the arguments
+//!     demand.  If there is none left the next queue plugin is asked; without one the client gets
+//!     451.  Once a back end knows the envelope, no other one is asked: if it falls silent or
+//!     closes the connection, the client gets 451.  The back end may have the message all the same,
+//!     and then gets it twice.
 //!
-//!     The message goes out as it came, with the fields that plugins added, and without being held
-//!     in memory.  A CR alone or an LF alone in it, which config/bare_newline may let in, becomes
-//!     CRLF: what servers do not agree on could hide a second message.  If the back end does not
-//!     offer 8BITMIME the message is sent as it is.  If an address is not ASCII and the back end
-//!     does not offer SMTPUTF8, the message is refused with 550.
+//!     The message is sent as it came, with the fields that plugins added, and is not held in
+//!     memory.  A CR alone or an LF alone in it, which config/bare_newline may let in, becomes
+//!     CRLF: servers do not agree on what such characters mean, and a second message could hide
+//!     behind them.  If the back end does not offer 8BITMIME the message is sent unchanged.  If an
+//!     address is not ASCII and the back end does not offer SMTPUTF8, the message is refused with
+//!     550.
 //!
-//!     With the argument dsn clients are offered DSN (RFC 3461), if all other queue plugins can do
-//!     it, too, and RET, ENVID, NOTIFY and ORCPT go to the back end as they came.  So give it where
-//!     the back ends offer DSN: to one that does not, the message goes without these parameters,
-//!     and a line in the log says so.  Its sender then gets no notification of success, nor the
-//!     one of RFC 3461 5.2.2 that the message has left for where there are none, as there is
-//!     nobody here who sends notifications; and failures are reported as ever.
+//!     With the argument dsn clients are offered DSN (RFC 3461), if all other queue plugins support
+//!     it, too, and RET, ENVID, NOTIFY and ORCPT go to the back end as they came.  Use it only if
+//!     the back ends offer DSN: a back end that does not gets the message without these parameters,
+//!     and the log says so.  Nobody here sends notifications, so the sender then gets no
+//!     notification of success, and none that the message was relayed to a server without DSN (RFC
+//!     3461 5.2.2).  Failures are reported as always.
 //!
-//!     Connections are encrypted with STARTTLS where the back end offers it, whatever its
-//!     certificate says: that keeps out those who only listen.  To keep out those who can change
-//!     what is sent, verify the back end with "tls must" or "tls first".
+//!     Connections are encrypted with STARTTLS if the back end offers it, whatever its certificate
+//!     says: that protects only against those who listen.  To protect also against those who can
+//!     change what is sent, verify the back end with "tls must" or "tls first".
 //!
-//!     With "keep MESSAGES" a worker leaves the connection open for the next message, with RSET before
-//!     it, until it has had that many, no message came for some seconds (idle), it leads to another
-//!     server than the next message, or the process ends.  One that the back end has closed meanwhile is
-//!     noticed before any of the message's text was sent, and a new one is made.  Each worker has a
-//!     connection of its own, so let the back end take as many clients as there are workers.
+//!     With "keep MESSAGES" a worker leaves the connection open for the next message, and sends
+//!     RSET before it.  The connection ends after that many messages, when no message came for some
+//!     seconds (idle), when the next message goes to another server, or when the process ends.  If
+//!     the back end has closed it meanwhile, that is noticed before any of the message's text is
+//!     sent, and a new connection is made.  Each worker has its own connection, so let the back end
+//!     accept as many clients as there are workers.
 //!
-//!     The line of the log for each message says which server has it, with its reply, in which is its
-//!     id there, and how that was spoken to: "finished queueing: 250 2.0.0 Ok: queued as 4XYZ
+//!     For each message the log says which server has it, the reply with the id there, and how the
+//!     connection was secured: "finished queueing: 250 2.0.0 Ok: queued as 4XYZ
 //!     (mx.example.com[192.0.2.5]:25, TLSv1.3 TLS_AES_256_GCM_SHA384, verified by DANE)".
 //!
-//!     The plugin of the same name in Perl speaks neither TLS nor AUTH, and answers every refusal
-//!     with 451, and a failure of QUIT, after which the back end has the message, as well.
+//!     The Perl plugin of the same name speaks neither TLS nor AUTH.  It answers every refusal with
+//!     451, and also a failure of QUIT, after which the back end has the message.
 //!
 //! BY DOMAIN
-//!     With the word smtproutes in the place of a server mail goes to where its recipients' domain
-//!     says: to the server that a line of config/smtproutes names, else to the domain's mail exchangers
-//!     (RFC 5321 5.1), the preferred first and equals in any order, or to the domain's own address
-//!     where it has no MX.  The recipient is refused at RCPT
+//!     With the word smtproutes instead of a server, the domain of the recipients decides where
+//!     mail goes: to the server that a line of config/smtproutes names; otherwise to the domain's
+//!     mail exchangers (RFC 5321 5.1), the most preferred first and equal ones in random order; or
+//!     to the domain's own address if it has no MX.  A recipient is refused at RCPT
 //!
-//!         for good, 550, 556, 554    there is no such domain, or it has no host that takes mail; it
-//!                                    says that it takes none (RFC 7505); its mail would come back to
-//!                                    this server, which is its best exchanger
-//!         for now, 451               the domain name system does not answer
+//!         with 550    if there is no such domain, or it has no host that takes mail
+//!         with 556    if the domain says that it takes no mail (RFC 7505)
+//!         with 554    if mail would come back to this server, which is the domain's best exchanger
+//!         with 451    if the domain name system does not answer
 //!
-//!     This server has no queue, so one message goes one way: the first recipient decides, and each
-//!     one whose domain has another way gets 452 (#4.5.3) at RCPT.  A server that sends mail brings it
-//!     to that recipient in a transaction of its own (RFC 5321 4.5.3.1.10), some at once, others with
-//!     their next attempt.  Programs that people write mail with may show an error instead: where they
-//!     are the clients, send everything one way, ":smarthost.example.net", to a server that has a
-//!     queue.  Domains whose lines name the same server and port have the same way; domains by MX have
-//!     each their own.  Should a plugin bring recipients of several ways together after RCPT, nobody
-//!     gets the message: 451, and a line in the log.
+//!     This server has no queue, so one message goes one way.  The first recipient decides the way,
+//!     and each further recipient whose domain has another way gets 452 (#4.5.3) at RCPT.  A mail
+//!     server then sends the message to that recipient in another transaction (RFC 5321
+//!     4.5.3.1.10), at once or with its next attempt.  Mail programs that people use may show an error
+//!     instead: if they are the clients, send everything one way, ":smarthost.example.net", to a
+//!     server that has a queue.  Domains whose lines name the same server and port have the same
+//!     way; domains by MX each have their own.  If a plugin brings recipients of several ways
+//!     together after RCPT, nobody gets the message: the client gets 451, and the log says why.
 //!
-//!     Who cannot be reached now is for the client to try again, as ever: 451.
+//!     If no server of a domain can be reached now, the client gets 451, and tries again later.
 //!
-//!     Exchangers are spoken to under TLS where they offer it.  That is made sure of by
+//!     Exchangers are spoken to under TLS if they offer it.  Two things make sure of it:
 //!
-//!         DANE (RFC 7672)       if the domain name system proves by DNSSEC which host takes the mail
-//!                               and that it has TLSA records.  It has to have a certificate that one
-//!                               of them describes: usage 2 or 3, selector 0 or 1, matching 0, 1 or 2.
-//!                               If there are only others: TLS, whatever the certificate.  If nobody
-//!                               knows whether there are any, that host gets no mail now.
-//!                               This needs a resolver that checks DNSSEC and is trusted: one on this
-//!                               machine, or named so in config/dns_servers or resolv.conf(5)
+//!         DANE (RFC 7672)       applies if DNSSEC proves which host takes the mail, and that the host
+//!                               has TLSA records.  Its certificate has to match one of them: usage 2
+//!                               or 3, selector 0 or 1, matching 0, 1 or 2.  If it has only other
+//!                               records, TLS is used whatever the certificate is.  If it cannot be
+//!                               found out whether there are records, that host gets no mail now.
+//!                               DANE needs a trusted resolver that checks DNSSEC: one on this machine,
+//!                               or one that config/dns_servers or resolv.conf(5) calls trusted
 //!                               (docs/dns.md).
-//!         MTA-STS (RFC 8461)    if the domain has a policy of the mode enforce, and the host has no
-//!                               DANE: its name has to be in the policy, and its certificate has to be
-//!                               for that name and from a known authority.  In the mode testing the log
-//!                               is told of hosts that are not in the policy.  A policy is fetched when
-//!                               its record is new, remembered in the store (docs/store.md) for as long
-//!                               as it says, and used until then even if the record is gone or cannot
-//!                               be had.
+//!         MTA-STS (RFC 8461)    applies if the domain has a policy in mode enforce, and the host has no
+//!                               DANE.  The host's name has to be in the policy, and its certificate
+//!                               has to be for that name and from a known authority.  In mode testing
+//!                               the log reports hosts that are not in the policy.  A policy is fetched
+//!                               when its record is new, and remembered in the store (docs/store.md)
+//!                               for as long as it says; until then it is used even if the record is
+//!                               gone or cannot be looked up.
 //!
-//!     A host that does not prove what it has to gets nothing, and the next one is tried; there is no
-//!     fall back to the clear.  Servers that smtproutes names prove what "tls" says.
+//!     A host that does not prove what it has to prove gets nothing, and the next host is tried;
+//!     there is no fallback to the clear.  For servers that smtproutes names, "tls" says what they
+//!     have to prove.
 //!
 //! ARGUMENTS
 //!     HOST               name or address of the back end, or the path of its socket
@@ -119,35 +122,34 @@
 //!     xclient            tell the back end about the client: its name, address, port, HELO and
 //!                        protocol, with Postfix's extension XCLIENT.  A back end that does not
 //!                        offer XCLIENT is passed over.
-//!     dsn                offer clients DSN, and hand on what they ask; see above
+//!     dsn                offer DSN to clients, and hand on what they ask for; see above
 //!     HOST:PORT          a further back end, for when those before it cannot be reached
 //!     also HOST[:PORT]   the same
 //!     tls no             everything in the clear
-//!     tls may            STARTTLS (RFC 3207) where it is offered, without looking at the
-//!                        certificate; where it is offered but fails, a new connection in the
-//!                        clear.  That is the default for hosts, but for those elsewhere than on
-//!                        this machine if auth_user is given: there it is must.
-//!     tls must           STARTTLS.  A back end that does not offer it, or whose certificate is not
-//!                        from a known authority, not for HOST or out of date, does not get the
-//!                        message.
-//!     tls first          TLS from the first octet on (RFC 8314), with the certificate verified as
+//!     tls may            STARTTLS (RFC 3207) if it is offered, without checking the certificate; if
+//!                        it is offered but fails, a new connection in the clear.  The default, but
+//!                        not if auth_user is given and the host is on another machine
+//!     tls must           STARTTLS.  A back end does not get the message if it does not offer
+//!                        STARTTLS, or if its certificate is not from a known authority, not for
+//!                        HOST, or out of date.  The default if auth_user is given and the host is
+//!                        on another machine
+//!     tls first          TLS from the first octet (RFC 8314), with the certificate verified as
 //!                        with must; PORT is 465 by default
-//!     ca FILE            the authorities for must and first, certificates in PEM, in place of
+//!     ca FILE            the authorities for must and first: certificates in PEM, instead of
 //!                        those that the system knows.  They are read at the start.
-//!     auth_user NAME     authenticate as NAME, with PLAIN or else LOGIN (RFC 4954).  A password is
-//!                        sent under TLS only, except to back ends on this machine.
+//!     auth_user NAME     authenticate as NAME, with PLAIN or else LOGIN (RFC 4954).  The password
+//!                        is sent only under TLS, except to back ends on this machine.
 //!     auth_password_file FILE
-//!                        the file whose first line is the password; read for each connection, by
-//!                        the user that sessions run as
-//!     keep MESSAGES      leave a connection open, for so many messages; without it each message has a
-//!                        connection of its own
-//!     idle SECONDS       how long it stays open without one; 10 by default
-//!     smtproutes         by domain; see above
+//!                        the file whose first line is the password.  It is read for each
+//!                        connection, by the user of the sessions.
+//!     keep MESSAGES      leave a connection open for this many messages; by default each message
+//!                        has its own connection
+//!     idle SECONDS       how long a connection stays open without a message; 10 by default
+//!     smtproutes         deliver by domain; see BY DOMAIN
 //!     dane no            do not look for TLSA records
 //!     mta_sts no         do not look for policies.  With "tls no" neither is looked for.
-//!     timeout SECONDS    how long all of it may take; 300 by default.  One connection is waited
-//!                        for no longer than 30 seconds, and servers that are down leave time for
-//!                        the others.
+//!     timeout SECONDS    time limit for each message; 300 by default.  Making one connection takes
+//!                        at most 30 seconds, and servers that are down leave time for the others.
 //!
 //!     queue/smtp-forward 192.0.2.5 9025 xclient also mx2.example.com timeout 120
 //!     queue/smtp-forward smarthost.example.net tls first auth_user me
@@ -158,8 +160,8 @@
 //!     queue/smtp-forward smtproutes keep 50
 //!
 //! CONFIG
-//!     me           the name by which this server greets the back end
-//!     smtproutes   lines DOMAIN:SERVER:PORT, as qmail has them; looked at again when they change
+//!     me           the name with which this server greets the back end
+//!     smtproutes   one DOMAIN:SERVER:PORT per line, as with qmail; read again when the file changes
 //!
 //!                      example.com:mail.inside.example     for this domain; port 25
 //!                      .example.com:[192.0.2.7]:2525       for all domains below it
@@ -167,15 +169,15 @@
 //!                      example.org::2525                   by MX, at that port
 //!                      :smarthost.example.net:587          for all others
 //!
-//!                  The line about the domain itself counts, else the one about the nearest domain above
-//!                  it, else the one without a domain, else it is by MX; of two about the same domain
-//!                  the last.  A SERVER is a name, whose MX is not looked at, or an address in square
-//!                  brackets, [IPv6:2001:db8::1], too.  A line that is none stops the start; when it
-//!                  becomes such later, the log is told, and the lines of before stay in use.
-//!                  Recipients without a domain are in that of config/me.
+//!                  The line about the domain itself counts, else the line about its nearest parent, else
+//!                  the line without a domain, else the MX.  Of two lines about the same domain the
+//!                  last one counts.  SERVER is a name, whose MX is not looked up, or an address in
+//!                  square brackets, such as [192.0.2.7] or [IPv6:2001:db8::1].  A line that cannot be
+//!                  read stops the start; in a running server it is reported in the log, and the lines
+//!                  of before stay in use.  Recipients without a domain are in the domain of config/me.
 //!
 //! STORE
-//!     mta_sts   the policy of each domain, and of which it could not be had
+//!     mta_sts   the policy of each domain, or that it could not be fetched
 //!
 //! SEE ALSO
 //!     queue/lmtp, queue/qmqp-forward, rcpt_verify
