@@ -1,85 +1,93 @@
 //! ```text
 //! NAME
-//!     filter - asks filters of OpenSMTPD
+//!     filter - asks a filter that was written for OpenSMTPD
 //!
 //! SYNOPSIS
 //!     filter [processes each|one] [protocol 0.5|0.6|0.7] [leave_old_headers drop|rename|keep]
 //!            [timeout SECONDS] [on_error tempfail|ignore] COMMAND [ARGUMENT ...]
 //!
 //! DESCRIPTION
-//!     Starts a program that speaks OpenSMTPD's filter protocol (smtpd-filters(7)) on its standard input
-//!     and output, tells it of each session what it has registered for, asks it, and does what it says.
-//!     Filters made for OpenSMTPD run as they are; in docs/filters.md are small ones in several
-//!     languages.
+//!     Starts a program that speaks OpenSMTPD's filter protocol (smtpd-filters(7)) on its standard
+//!     input and output.  The plugin reports to the program the events that it has registered for,
+//!     asks it for decisions, and does what it says.  Filters made for OpenSMTPD run unchanged;
+//!     docs/filters.md has small ones in several languages.
 //!
-//!     COMMAND is a path, or a name that is looked up in /usr/libexec/opensmtpd, /usr/libexec/smtpd,
-//!     /usr/local/libexec/smtpd and $PATH.  It and its arguments are words without quotes, and it is no
-//!     shell that starts it.  It runs as the user whose the sessions are.
+//!     COMMAND is a path, or a name that is looked up in /usr/libexec/opensmtpd,
+//!     /usr/libexec/smtpd, /usr/local/libexec/smtpd and $PATH.  The command and its arguments are
+//!     words without quotes; no shell is used.  It runs as the user of the sessions.
 //!
-//!     A line asks one filter; several lines are several filters, asked in their order and among the
-//!     other plugins.  As any plugin it is not asked where an earlier one has decided already: a filter
-//!     that is to see recipients stands before rcpt_ok.
+//!     Each line is one filter.  Several filters are asked in the order of their lines, among the
+//!     other plugins.  Like any plugin, a filter is not asked if an earlier plugin has decided
+//!     already: a filter that has to see recipients must come before rcpt_ok.
 //!
 //! ARGUMENTS
 //!     processes each    one filter for each process that serves sessions; the default
-//!     processes one     one for all of them, which has many sessions at once, as in OpenSMTPD
-//!     protocol VERSION  what is spoken; 0.7 by default
-//!     leave_old_headers drop
-//!                       what becomes of fields X-Spam, X-Spam-..., X-Spamd-... and X-Rspamd-... that
-//!                       came with the message, before the filter gets it, or it is junk: drop, rename
-//!                       to X-Old-..., which is the default, or keep
-//!     timeout SECONDS   how long one answer, or all that becomes of a message, may take; 300 by default
-//!     on_error ignore   go on without the filter when it fails, where by default the client is refused
-//!                       for now
+//!     processes one     one filter for all processes; it has many sessions at once, as in OpenSMTPD
+//!     protocol VERSION  the version of the protocol; 0.7 by default
+//!     leave_old_headers drop|rename|keep
+//!                       what to do, before the filter sees the message or says junk, with fields
+//!                       X-Spam, X-Spam-..., X-Spamd-... and X-Rspamd-... that came with it: drop
+//!                       them, rename them to X-Old-..., or keep them; rename by default
+//!     timeout SECONDS   time limit for each answer, and for all that is done with a message; 300 by
+//!                       default
+//!     on_error tempfail refuse the client temporarily if the filter fails; the default
+//!     on_error ignore   go on without the filter if it fails
 //!
 //!     filter timeout 30 filter-dkimsign -d example.com -s mail -k /etc/qpsmtpd/mail.key
 //!
-//!     Options stand before the command.  The universal arguments are read wherever they stand; a
-//!     command with such a word among its arguments goes into a script.
+//!     Options come before the command.  The universal arguments (timeout, on_error, reject,
+//!     reject_type, loglevel) are read wherever they are in the line.  If the command has such a word
+//!     among its own arguments, put the command into a script.
 //!
 //! DECISIONS
 //!     proceed      the next plugin is asked
-//!     junk         the same, and the message gets the field X-Spam: Yes, before the filter gets its
-//!                  lines; said of a session, before MAIL is accepted, all its messages do
-//!     reject       the command is refused with the reply; with a reply that begins with 421 the
-//!                  connection is closed as well
+//!     junk         the same, and the message gets the field X-Spam: Yes before the filter sees its
+//!                  lines.  If it is said of a session before MAIL is accepted, all messages of the
+//!                  session get the field
+//!     reject       the command is refused with the reply of the filter; if the reply begins with 421
+//!                  the connection is closed as well
 //!     disconnect   the same, and the connection is closed
-//!     rewrite      at helo and ehlo the name, at mail-from and rcpt-to the address, with brackets or
-//!                  without, at auth, noop and help the argument is another one; elsewhere nothing
-//!     report       goes to the log, and as filter-report to the filter itself
+//!     rewrite      changes the name at helo and ehlo, the address at mail-from and rcpt-to, with or
+//!                  without angle brackets, and the argument at auth, noop and help; it does nothing
+//!                  elsewhere
+//!     report       goes to the log, and to the filter itself as filter-report
 //!
-//!     What is no reply that refuses is 421 "Internal server error", as in OpenSMTPD.
+//!     If the filter's reply is no refusal the client gets 421 "Internal server error", as in
+//!     OpenSMTPD.
 //!
 //! PHASES
 //!     connect, helo, ehlo, mail-from, rcpt-to, data and commit are the hooks connect, helo_parse,
-//!     ehlo_parse, mail, rcpt, data and data_post; starttls, auth, rset, quit, noop, help and wiz are
-//!     asked when the command has come, before it is looked at.  auth has the argument as the client sent
-//!     it, which may be a password.
+//!     ehlo_parse, mail, rcpt, data and data_post. starttls, auth, rset, quit, noop, help and wiz
+//!     are asked when the command arrives, before it is parsed. auth has the argument as the client
+//!     sent it, which may be a password.
 //!
-//!     data-line is asked in data_post, where the message is as it would be queued, with the fields that
-//!     were added by then.  What comes back takes its place, header section and text, octet for octet
-//!     with CRLF line ends; where nothing but line ends differs, the message stays what it is.  commit is
-//!     asked right after it.
+//!     data-line is asked in data_post.  The filter gets the message as it would be queued, with
+//!     the fields that were added so far.  What it sends back replaces the message, header section
+//!     and text, octet for octet with CRLF line ends; if only line ends differ the message stays as
+//!     it was. commit is asked right after that.
 //!
 //! EVENTS
-//!     All of them, with these differences to OpenSMTPD: filter-response and filter-report are of this
-//!     filter's own responses and reports only; a client that came by a path has unix:local as src and
-//!     dest; there are no events of smtp-out.  protocol-client does not show what may be a secret.  A
-//!     session that another plugin has refused at connect before the filter was asked, is not told.
+//!     The filter gets all events of OpenSMTPD, with these differences. filter-response and
+//!     filter-report are only about this filter's own responses and reports.  For a client that
+//!     came by a path in the file system, src and dest are unix:local.  There are no events of
+//!     smtp-out. protocol-client does not show what may be a secret.  A session that another plugin
+//!     refused at connect, before the filter was asked, is not reported.
 //!
 //! FAILURES
-//!     A filter that ends, does not answer in time, says something that is none of the protocol, does not
-//!     read, gives back no message or one of more than twice its size and a MiB, is killed, and on_error
-//!     says what becomes of the command or the message that it was asked about; the message is what it was
-//!     before.  Another one is started when it is needed, at once if this one had lived for ten seconds,
-//!     else after a second, and twice as long each time up to a minute, in which on_error decides at once.
-//!     It is told what counts still of sessions that have begun.
+//!     A filter has failed if it ends, does not answer in time, breaks the protocol, does not read,
+//!     or gives back no message or one larger than twice the original plus 1 MiB.  It is killed.
+//!     on_error says what becomes of the command or the message that it was asked about; the
+//!     message stays as it was before.  A new filter is started when one is needed: at once if the
+//!     failed one had lived for ten seconds, else after a second, and then after twice as long each
+//!     time, up to a minute.  Until then on_error decides at once.  The new filter is told the
+//!     current state of the sessions that have begun.
 //!
-//!     With `processes one` it is killed when an answer is overdue and it has said nothing since; an
-//!     answer that only comes too late does no harm to other sessions.
+//!     With `processes one` the filter is killed only if an answer is overdue and the filter has
+//!     said nothing since the question.  An answer that only comes too late does not harm other
+//!     sessions.
 //!
-//!     A line of a filter has at most 1 MiB.  What it says on standard error is in the log.  It ends when
-//!     its standard input does.
+//!     A line of a filter has at most 1 MiB.  What the filter writes to standard error goes to the
+//!     log.  The filter has to end when its standard input ends.
 //!
 //! SEE ALSO
 //!     spamassassin, virus/clamdscan

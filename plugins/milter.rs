@@ -6,40 +6,46 @@
 //!     milter NAME ADDRESS [argument value] ...
 //!
 //! DESCRIPTION
-//!     Tells a mail filter (milter) of the client, its commands and its message as they come, and does
-//!     what the filter says: refuses, discards, or changes the message and its envelope.  Several filters
-//!     are several lines: milter, milter:1, milter:2, asked in this order.
+//!     Tells a mail filter (milter) about the client, its commands and its message as they come,
+//!     and does what the filter says: refuses or discards the message, or changes it and its
+//!     envelope.  Several filters are several lines: milter, milter:1, milter:2, asked in this
+//!     order.
 //!
-//!     NAME is for the log.  ADDRESS is where the filter listens, as Postfix or as libmilter writes it:
+//!     NAME is used in the log.  ADDRESS is where the filter listens, written as for Postfix or
+//!     libmilter:
 //!
 //!         inet:HOST:PORT   inet:PORT@HOST   HOST:PORT   PORT (of 127.0.0.1)   unix:/PATH   /PATH
 //!
-//!     The line stands before the plugin that accepts recipients (rcpt_ok), so that the filter can refuse
-//!     one; it hears of recipients that the plugins behind the line refuse, too.  If it stands behind,
-//!     the filter hears at DATA of those that were accepted.
+//!     Place the line before the plugin that accepts recipients (rcpt_ok), so that the filter can
+//!     refuse a recipient.  The filter then also hears of recipients that later plugins refuse.  If
+//!     the line comes after that plugin, the filter hears at DATA of the recipients that were
+//!     accepted.
 //!
-//!     The filter sees the message as it will be queued, but for the Received field that is added here,
-//!     which filters do not expect.  Where it wants a field inserted, 0 is the top, and that field counts as
-//!     well, as with Postfix.  What it wants changed is done together when it has accepted the message; if
-//!     it fails before, nothing is.
+//!     The filter sees the message as it will be queued, but without the Received field that is
+//!     added here, which filters do not expect.  When the filter inserts a field at a position, 0
+//!     is the top, and our Received field counts, as with Postfix.  All changes are made together
+//!     when the filter has accepted the message; if it fails before that, none is made.
 //!
-//!     A message that it wants quarantined is taken and kept apart (docs/scanners.md).
+//!     A message that the filter quarantines is accepted and kept apart (docs/scanners.md).
 //!
 //! ARGUMENTS
-//!     connect_timeout SECONDS   for the connection; 30 by default
-//!     command_timeout SECONDS   for each answer before the message; 30 by default
-//!     content_timeout SECONDS   for each answer to the message; 300 by default.  When the filter says that
-//!                               it needs more time, it has as much once more.
-//!     protocol VERSION          the highest version that is offered: 6 by default, 4, 3 or 2
-//!     keep yes                  keep the connection for the next client, see CONNECTIONS
+//!     connect_timeout SECONDS   time limit for the connection; 30 by default
+//!     command_timeout SECONDS   time limit for each answer before the message; 30 by default
+//!     content_timeout SECONDS   time limit for each answer to the message; 300 by default.  Each time the
+//!                               filter says that it needs more time, the limit begins anew.
+//!     protocol VERSION          the highest version that is offered: 6, 4, 3 or 2; 6 by default
+//!     keep yes                  keep the connection for the next client, see CONNECTIONS; no by default
 //!     macro NAME=VALUE          a macro with that value, sent with the first ones
-//!     macros STAGE:NAME,NAME    send these macros, too: at connect, helo, mail, rcpt, data, end_of_header or
-//!                               end_of_message
-//!     timeout SECONDS           how long all that one command needs may take; 300 by default, so whoever
-//!                               wants more for the message wants more here
-//!     on_error ignore           go on without a filter that is away, too slow, or says what no filter says;
-//!                               tempfail, the default, puts the client off
-//!     reject 0                  log what the filter refuses, and do not refuse it; naughty: refuse it later
+//!     macros STAGE:NAME,NAME    send these macros, too; STAGE is connect, helo, mail, rcpt, data,
+//!                               end_of_header or end_of_message
+//!     timeout SECONDS           time limit for all that one command needs; 300 by default.  Raise it with
+//!                               content_timeout.
+//!     on_error tempfail         refuse the client temporarily if the filter is away, is too slow, or breaks
+//!                               the protocol; the default
+//!     on_error ignore           go on without the filter then
+//!     reject 1                  refuse what the filter refuses; the default
+//!     reject 0                  refuse nothing; write to the log what would be refused
+//!     reject naughty            leave it to the plugin naughty to refuse the client later
 //!
 //!     milter opendkim inet:8891@localhost
 //!     milter:1 clamav unix:/run/clamav/milter.ctl on_error ignore
@@ -54,23 +60,24 @@
 //!     data, end_of_header, end_of_message
 //!                      i
 //!
-//!     A filter that asks for others in the negotiation gets those.  There are also {daemon_port} {if_name}
-//!     {if_addr} {nrcpts} f s.  i is the id of the session and the number of the transaction, as the log has
-//!     them.
+//!     A filter that asks for other macros in the negotiation gets those.  There are also
+//!     {daemon_port} {if_name} {if_addr} {nrcpts} f s. i is the id of the session and the number of
+//!     the transaction, as in the log.
 //!
 //! REPLIES
-//!     550 Command rejected, 451 Service unavailable - try again later, or the filter's own; a reply 421 or
-//!     521, and SHUTDOWN, close the connection.  What cannot be asked is 451 unless there is on_error ignore.
+//!     550 Command rejected, 451 Service unavailable - try again later, or the filter's own reply.  A reply
+//!     421 or 521, and SHUTDOWN, close the connection.  If the filter cannot be asked the client gets 451,
+//!     unless on_error is ignore.
 //!
 //! CONNECTIONS
-//!     Each client has a connection of its own to the filter, as with Postfix: that is how the protocol
-//!     tells clients apart.  Version 6 has a word for "another client follows" (QUIT_NC), with which a
-//!     process can keep its connection; with keep yes it does.  That is for filters that are known to
-//!     understand it, as rspamd_proxy is.  Filters that are made with libmilter, which most are, say that
-//!     they speak version 6, and are deaf to the next client then.
+//!     Each client has its own connection to the filter, as with Postfix: that is how the protocol
+//!     tells clients apart.  Version 6 has a command for "another client follows" (QUIT_NC), with
+//!     which a process can keep its connection for the next client; "keep yes" uses it.  Use it
+//!     only for filters that are known to understand it, such as rspamd_proxy.  Filters made with
+//!     libmilter, which most are, say that they speak version 6, but do not hear the next client.
 //!
-//!     Where a connection breaks, the filter is not asked any more about that message, and the next one
-//!     begins a new conversation: one that is half done is never gone on with.
+//!     If a connection breaks, the filter is not asked any more about that message, and the next
+//!     message begins a new conversation: a half-finished one is never continued.
 //!
 //! SEE ALSO
 //!     docs/scanners.md, virus/clamdscan, spamassassin

@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     rspamd - asks rspamd what is to become of a message
+//!     rspamd - asks rspamd what to do with a message
 //!
 //! SYNOPSIS
 //!     rspamd [SERVER]... [deadline SECONDS] [ca FILE] [reject 0|1|naughty] [reject_type TYPE]
@@ -9,63 +9,62 @@
 //!            [mta_name NAME] [mta_tag TAG]
 //!
 //! DESCRIPTION
-//!     Hands every message to rspamd, by its protocol over HTTP (/checkv2), with all that is known of
-//!     where it comes from, and does what rspamd says:
+//!     Hands every message to rspamd, by its protocol over HTTP (/checkv2), with all that is known
+//!     about where it comes from, and does what rspamd says:
 //!
 //!         no action         nothing
-//!         greylist          451 if rspamd says what the client is to be told, as its module
-//!                           greylist does with "action = greylist"; else nobody greylists, and
-//!                           nothing is done
+//!         greylist          451 if rspamd gives a text for the client, as its module greylist
+//!                           does with "action = greylist"; otherwise nothing
 //!         add header        adds X-Spam: Yes, or what rspamd has in "spam_header"
 //!         rewrite subject   puts rspamd's subject in place of the message's
 //!         soft reject       451
 //!         reject            554, and the client's karma gets worse
-//!         quarantine        takes the message and has it kept apart, see docs/plugins.md
-//!         discard           takes the message and throws it away
+//!         quarantine        accepts the message and has it kept apart, see docs/plugins.md
+//!         discard           accepts the message and throws it away
 //!
-//!     The client is told the text that rspamd gives ("smtp_message"), or a usual one.  Fields that
-//!     rspamd wants to have added or removed are, whatever the action, at the positions that it says;
-//!     so are DKIM signatures.  The envelope stays as it is.
+//!     The client is told the text that rspamd gives ("smtp_message"), or else a usual one.
+//!     Whatever the action is, the fields that rspamd adds, DKIM signatures included, are put at
+//!     the positions that it gives, and the fields that it removes are removed.  The envelope stays
+//!     as it is.
 //!
-//!     Fields X-Spam..., X-Spamd-... and X-Rspamd-... that came with the message, which anybody could
-//!     have written, are renamed to X-Old-..., be the message looked at or not, and whether rspamd
-//!     answers or not: what a mail reader finds under such a name is rspamd's.
+//!     Fields X-Spam..., X-Spamd-... and X-Rspamd-... that came with the message could have been
+//!     written by anybody.  They are renamed to X-Old-..., whether or not the message is scanned
+//!     and rspamd answers: under these names a mail reader finds only what rspamd wrote.
 //!
-//!     Several servers are asked in turn until one answers.  What is left of the deadline is shared
-//!     among them, and one that has failed is asked last for a minute.  If none answers in time, or
-//!     not with what it should, the plugin has failed: the client gets 451 and comes again, or, with
-//!     the argument "on_error ignore", the message goes on as if rspamd had not been asked.
+//!     Several servers are asked in turn until one answers.  They share the deadline, and a server
+//!     that has failed is asked last for a minute.  If no server answers in time and correctly, the
+//!     plugin has failed: the client gets 451 and tries again later, or, with the argument
+//!     "on_error ignore", the message goes on as if rspamd had not been asked.
 //!
-//!     Not looked at are large messages, and those of clients and senders that may relay or are on a
-//!     white list, or are naughty.
+//!     Large messages are not scanned.  Neither are messages of clients that may relay, that are on
+//!     a white list or that are naughty, and of senders on a white list.
 //!
-//!     If this server has found out about SPF, DKIM and DMARC itself, because the plugins of that name
-//!     stand before this one, rspamd is told the results.  It uses them instead of asking the DNS once
-//!     more if its module http_headers is enabled.
+//!     If this server itself has found out about SPF, DKIM and DMARC, because the plugins of these
+//!     names come before this one, rspamd is told the results.  If its module http_headers is
+//!     enabled it uses them instead of asking the DNS once more.
 //!
 //! ARGUMENTS
 //!     SERVER               where a worker of rspamd listens: http://HOST:PORT, https://HOST:PORT,
 //!                          HOST:PORT or HOST PORT, or the path of a socket; 127.0.0.1:11333 by
 //!                          default
-//!     deadline SECONDS     how long all servers together may take; 10 by default
-//!     ca FILE              the authorities for https://, certificates in PEM, in place of those that
+//!     deadline SECONDS     time limit for all servers together; 10 by default
+//!     ca FILE              the authorities for https://: certificates in PEM, instead of those that
 //!                          the system knows.  They are read at the start.
-//!     reject 0             do not refuse what rspamd wants to have refused, but mark it as with "add
-//!                          header"
-//!     reject naughty       refuse it later, see the plugin naughty
-//!     reject_type TYPE     how it is refused: perm, temp, disconnect or temp_disconnect
-//!     soft_reject 0        do not refuse for now
-//!     relayclient scan     look also at messages of clients that may relay, for one because rspamd
+//!     reject 1             refuse what rspamd rejects; the default
+//!     reject 0             do not refuse it, but mark it as with "add header"
+//!     reject naughty       leave it to the plugin naughty to refuse the client later
+//!     reject_type TYPE     perm, temp, disconnect or temp_disconnect; perm by default
+//!     soft_reject 0        do not refuse temporarily; 1 by default
+//!     relayclient scan     also scan messages of clients that may relay, for example because rspamd
 //!                          signs them; skip by default
-//!     size_limit OCTETS    the largest message that is looked at; 50000000 by default, which is as
-//!                          much as rspamd takes by default
+//!     size_limit OCTETS    the largest message that is scanned; 50000000 by default, which is as
+//!                          much as rspamd accepts by default
 //!     headers none         change no fields
 //!     spam_header NAME     the field for "add header"; X-Spam by default
-//!     leave_old_headers drop
-//!                          what becomes of fields that are there already: drop, rename, which is the
-//!                          default, or keep
-//!     settings_id NAME     rspamd's settings of that name are to count
-//!     mta_name NAME        what this server calls itself, for Authentication-Results of rspamd; me by
+//!     leave_old_headers drop|rename|keep
+//!                          what to do with fields that came with the message; rename by default
+//!     settings_id NAME     use rspamd's settings of that name
+//!     mta_name NAME        the name of this server in rspamd's Authentication-Results; config/me by
 //!                          default
 //!     mta_tag TAG          tells rspamd which of several servers asks
 //!
@@ -76,9 +75,9 @@
 //!     me   the name of this server
 //!
 //! NOTES
-//!     rspamd       of the transaction: action, score, required, and the names of the symbols, joined
+//!     rspamd       on the transaction: action, score, required, and the names of the symbols, joined
 //!                  by commas
-//!     quarantine   of the transaction: see docs/plugins.md
+//!     quarantine   on the transaction: see docs/plugins.md
 //!
 //! SEE ALSO
 //!     spamassassin, virus/clamdscan, naughty, docs/scanners.md

@@ -8,47 +8,51 @@
 //!                  [leave_old_headers drop|rename|keep]
 //!
 //! DESCRIPTION
-//!     Hands every message to spamd and puts its X-Spam-... fields on top of the header section, but
-//!     not X-Spam-Report and X-Spam-Prev-Subject.  All fields X-Spam-... that are there already, which
-//!     anybody could have written, are renamed to X-Old-Spam-..., be the message looked at or not:
-//!     what a mail reader finds under such a name is SpamAssassin's.
+//!     Hands every message to spamd, and puts spamd's X-Spam-... fields on top of the header
+//!     section, except X-Spam-Report and X-Spam-Prev-Subject.  Fields X-Spam-... that came with the
+//!     message could have been written by anybody.  They are renamed to X-Old-Spam-..., whether or
+//!     not the message is scanned: under these names a mail reader finds only what SpamAssassin
+//!     wrote.
 //!
-//!     Spam makes the client's karma worse, and what SpamAssassin learns, as spam or as ham, makes it
-//!     worse or better.
+//!     Spam makes the client's karma worse.  A message that SpamAssassin learns as spam makes it
+//!     worse, too, and one that it learns as ham makes it better.
 //!
-//!     Not looked at are large messages, and those of clients and senders that may relay or are on a
-//!     white list.  If no spamd can be reached, or none answers in time and as it should, the message
-//!     is accepted without fields of spamd, with a line in the log.  With the argument "on_error
-//!     tempfail" the client gets 451 instead, and comes again.
+//!     Large messages are not scanned.  Neither are messages of clients and senders that may relay
+//!     or are on a white list.  If no spamd answers in time and correctly, the message is accepted
+//!     without fields of spamd, and the log says so.  With the argument "on_error tempfail" the
+//!     client gets 451 instead, and tries again later.
 //!
-//!     Several spamd are asked in turn until one answers.  What is left of the time is shared among
-//!     them, and one that has failed is asked last for a minute.
+//!     Several spamd are asked in turn until one answers.  They share the time limit, and one that
+//!     has failed is asked last for a minute.
 //!
-//!     With `spamd_user vpopmail`, or a pattern, spamd is told the recipient as the user, whose own
-//!     preferences count then.  A message for several recipients gets X-Spam-User, so that a later
-//!     program knows that nobody's did.
+//!     With `spamd_user vpopmail`, or with a pattern, spamd is told the recipient as its user, so
+//!     the recipient's own preferences count.  A message for several recipients gets the field
+//!     X-Spam-User, so that a later program knows that no recipient's preferences counted.
 //!
 //! ARGUMENTS
-//!     reject SCORE                    refuse messages with this score or more with 552 "spam score
-//!                                     exceeded threshold"; by default none, and so with 0.
-//!                                     userprefs: those that SpamAssassin calls spam
-//!     reject_type TYPE                how: perm, temp, disconnect or temp_disconnect
+//!     reject SCORE                    refuse messages with this score or more, with 552 "spam score
+//!                                     exceeded threshold"; by default, and with 0, refuse none
+//!     reject userprefs                refuse what SpamAssassin calls spam
+//!     reject_type TYPE                perm, temp, disconnect or temp_disconnect; perm by default
 //!     reject_threshold SCORE          an older name of reject
-//!     munge_subject_threshold SCORE   put a prefix before the subject of spam with more than this
-//!     subject_prefix WORD             the prefix; for one with blanks there is the file.  *** SPAM ***
-//!                                     by default
-//!     spamd_socket PLACE              where spamd is: /path, or host:port; localhost:783 by default.
-//!                                     It may be given more than once.
-//!     spamd_user NAME                 as whom spamd is asked; by default the user of the server.  In a
-//!                                     pattern %u is the address of the only recipient, %l its local
-//!                                     part, and %d its domain; for several recipients it is the user
-//!                                     of the server
-//!     size_limit OCTETS               the largest message that is looked at; 500000 by default
+//!     munge_subject_threshold SCORE   put a prefix before the subject of messages above this score
+//!     subject_prefix WORD             the prefix; *** SPAM *** by default.  A prefix with blanks goes
+//!                                     into the file of the same name
+//!     spamd_socket PLACE              where spamd listens: /path, or host:port; localhost:783 by
+//!                                     default.  It may be given more than once.
+//!     spamd_user NAME                 the user to give to spamd; the user of the server by default.
+//!                                     In a pattern %u is the address of the only recipient, %l its
+//!                                     local part, and %d its domain; for several recipients the user
+//!                                     of the server is used
+//!     size_limit OCTETS               the largest message that is scanned; 500000 by default
 //!     headers none                    change no fields
-//!     leave_old_headers drop          what becomes of fields that are there already: drop, rename,
-//!                                     which is the default, or keep
-//!     relayclient skip                accepted; it is always so
-//!     timeout SECONDS                 how long all of it may take; 300 by default
+//!     leave_old_headers drop|rename|keep
+//!                                     what to do with fields that came with the message; rename by
+//!                                     default
+//!     relayclient skip                accepted, and has no effect: it is always so
+//!     timeout SECONDS                 time limit for each message; 300 by default
+//!     on_error ignore                 accept the message if no spamd answers; the default
+//!     on_error tempfail               refuse it temporarily then
 //!
 //!     spamassassin reject 12 munge_subject_threshold 8 timeout 60
 //!
@@ -56,7 +60,7 @@
 //!     subject_prefix   the prefix of subjects
 //!
 //! NOTES
-//!     spamassassin   of the transaction: is_spam (Yes or No), score, required, and the other words
+//!     spamassassin   on the transaction: is_spam (Yes or No), score, required, and the other words
 //!                    of X-Spam-Status, such as autolearn, tests and version
 //!
 //! SEE ALSO

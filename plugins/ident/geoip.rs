@@ -1,75 +1,81 @@
 //! ```text
 //! NAME
-//!     ident/geoip - where is the client?
+//!     ident/geoip - finds out in which country and network the client is
 //!
 //! SYNOPSIS
 //!     ident/geoip [db_dir FOLDER] [places FILE] [asn FILE] [distance IP|LATITUDE,LONGITUDE] [too_far KM]
 //!                 [add_headers true|false] [reject 0|1|naughty]
 //!
 //! DESCRIPTION
-//!     Looks the client's address up in databases of the form that MaxMind's have (.mmdb), and keeps
-//!     what they say in notes: country, continent, city, the network (autonomous system), and how far away
-//!     that is.  greylisting can let countries through by them, and other plugins do what they like.
+//!     Looks the client's address up in databases in MaxMind's format (.mmdb), and keeps the
+//!     results in notes: country, continent, city, network (autonomous system), and distance.
+//!     greylisting can exempt countries by these notes, and other plugins can use them.
 //!
-//!     config/geoip refuses clients by country, continent and network, or changes their karma.  Clients
-//!     that may relay or are on a white list are beyond that, so that it stands behind relay and
-//!     whitelist.
+//!     config/geoip refuses clients by country, continent and network, or changes their karma.  A
+//!     client that may relay or is on a white list is not tested, so place this plugin after relay
+//!     and whitelist.
 //!
-//!     A client on this machine is not looked up.  One of which the databases know nothing is let in, and
-//!     so is every client while a database cannot be read, which the log says; with "on_error tempfail" it
-//!     is told to try again later.
+//!     A client on this machine is not looked up.  A client that the databases do not know is let
+//!     in.  While a database cannot be read every client is let in, which the log says; with
+//!     "on_error tempfail" clients are then told to try again later.
 //!
-//!     Databases are mapped into memory, once for all processes, and each look-up reads what it needs.  When
-//!     a file is replaced, as geoipupdate does it, by another one under its name, that is in use within a
-//!     second; one that cannot be read leaves the old one in use.  Do not write into a file that is in use.
+//!     Databases are mapped into memory, once for all processes, and each look-up reads only what
+//!     it needs.  When a file is replaced by another one under its name, as geoipupdate does it,
+//!     the new file is in use within a second; if it cannot be read the old one stays in use.
+//!     Never write into a file that is in use.
 //!
 //! ARGUMENTS
-//!     db_dir FOLDER         where the databases are; by default the first of /usr/local/share/GeoIP,
-//!                           /var/lib/GeoIP and /usr/share/GeoIP that has one.  Of places it is the first of
-//!                           GeoIP2-City, GeoLite2-City, dbip-city-lite, GeoIP2-Country, GeoLite2-Country,
-//!                           dbip-country-lite; of networks of GeoIP2-ISP, GeoLite2-ASN, dbip-asn-lite; with
-//!                           .mmdb at their ends
-//!     places FILE, asn FILE
-//!                           other files
-//!     distance IP           work out how far away the client is from the place of this address, or from
+//!     db_dir FOLDER         the folder of the databases; by default the first of
+//!                           /usr/local/share/GeoIP, /var/lib/GeoIP and /usr/share/GeoIP that has one.
+//!                           For places the first of GeoIP2-City, GeoLite2-City, dbip-city-lite,
+//!                           GeoIP2-Country, GeoLite2-Country and dbip-country-lite is used, for networks
+//!                           the first of GeoIP2-ISP, GeoLite2-ASN and dbip-asn-lite, each with .mmdb at
+//!                           its end
+//!     places FILE           use this database for places instead
+//!     asn FILE              use this database for networks instead
+//!     distance IP           find out how far the client is from the place of this address
 //!     distance LATITUDE,LONGITUDE
-//!                           this one in degrees, such as 47.37,8.54
-//!     too_far KM            a client that is further away has a karma that is 1 less
-//!     add_headers false     do not write what is known into the message; true by default
-//!     reject 0              refuse nobody, but write to the log who would be; "naughty" leaves it to the
-//!                           plugin naughty
+//!                           the same, from this place in degrees, such as 47.37,8.54
+//!     too_far KM            take 1 from the karma of a client that is further away
+//!     add_headers false     do not add header fields to the message; true by default
+//!     reject 1              refuse as config/geoip says; the default
+//!     reject 0              refuse nothing; write to the log what would be refused
+//!     reject naughty        leave it to the plugin naughty to refuse the client later
+//!     on_error ignore       let clients in while a database cannot be read; the default
+//!     on_error tempfail     tell them to try again later
 //!
 //! CONFIG
-//!     geoip   ACTION WHAT VALUE... a line.  The first line counts that fits:
+//!     geoip   one ACTION WHAT VALUE... per line.  The first matching line decides:
 //!
-//!                 allow asn 64496            nothing comes of the lines below
+//!                 allow asn 64496            the lines below do not count
 //!                 deny country KP XX         the client is refused
 //!                 deny asn 64511 AS64510
-//!                 karma -2 continent AN      its karma is 2 less
+//!                 karma -2 continent AN      2 are taken from its karma
 //!
-//!             WHAT is country (ISO 3166, two letters), continent (AF AN AS EU NA OC SA) or asn.  A line that
-//!             cannot be read stops the start; in a running server it is written to the log and left out.
+//!             WHAT is country (ISO 3166, two letters), continent (AF AN AS EU NA OC SA) or asn.  A line
+//!             that cannot be read stops the start; in a running server it is skipped, and reported in
+//!             the log.
 //!
 //! REPLIES
-//!     550 mail from your country is not accepted here, in the place of the greeting; or continent, or
-//!     network
+//!     550 mail from your country is not accepted here, instead of the greeting; or "your continent",
+//!     or "your network"
 //!
 //! HEADERS
-//!     X-GeoIP-Country, X-GeoIP-Continent, X-GeoIP-City, X-GeoIP-ASN in the place of what the message has
-//!     under these names, where they are known
+//!     X-GeoIP-Country, X-GeoIP-Continent, X-GeoIP-City and X-GeoIP-ASN, as far as they are known; they
+//!     replace fields of these names that came with the message
 //!
 //! NOTES
-//!     geoip_country        of the connection, as all of these: the country's code, US
+//!     geoip_country        on the connection, as all of these: the country's code, such as US
 //!     geoip_country_name   its English name
-//!     geoip_continent      the continent's code, NA
+//!     geoip_continent      the continent's code, such as NA
 //!     geoip_city           the city's English name
 //!     geoip_asn            the network's number
-//!     geoip_asn_name       whose network it is
-//!     geoip_distance       how far away it is, in kilometers
+//!     geoip_asn_name       the owner of the network
+//!     geoip_distance       the distance in kilometers
 //!
 //! DIFFERENCES
-//!     The plugin of the same name in Perl reads GeoIP.dat and its like as well, of which there are none any
-//!     more; with .mmdb it knows neither distances nor networks, and refuses nobody.
+//!     The Perl plugin of the same name also reads GeoIP.dat and similar files, which are no longer
+//!     published.  With .mmdb files it knows neither distances nor networks, and refuses nobody.
 //!
 //! SEE ALSO
 //!     greylisting, karma, hosts_allow, ident/p0f

@@ -1,55 +1,60 @@
 //! ```text
 //! NAME
-//!     ident/p0f - what system does the client run?
+//!     ident/p0f - finds out which operating system the client runs
 //!
 //! SYNOPSIS
 //!     ident/p0f SOCKET [smite_os REGEXP] [add_headers true|false] [local_ip ADDRESS] [version 3]
 //!
 //! DESCRIPTION
-//!     p0f, version 3, watches the packets of the network and guesses from the first one of a connection
-//!     what system has sent it, how it is connected, and how far away it is.  This plugin asks it about
-//!     each client, and keeps what it says in the note p0f, by which greylisting can choose whom to put
-//!     off, and other plugins what they like.
+//!     p0f, version 3, watches the packets of the network.  From the first packet of a connection
+//!     it guesses which operating system has sent it, how that system is connected, and how far
+//!     away it is.  This plugin asks p0f about each client, and keeps the answer in the note p0f.
+//!     greylisting can choose by it whom to defer, and other plugins can use it.
 //!
-//!     config/p0f_blocked_operating_systems refuses recipients of clients with certain systems.  Those that
-//!     may relay or are on a white list are not refused.
+//!     config/p0f_blocked_operating_systems names systems from whose clients recipients are
+//!     refused.  A client that may relay or is on a white list is not tested.
 //!
-//!     While p0f does not answer nothing is known of clients, and the log says so; with "on_error tempfail"
-//!     they are told to try again later.
+//!     While p0f does not answer nothing is known of clients, and the log says so; with "on_error
+//!     tempfail" they are told to try again later.
 //!
-//!     Its place is at the front, before the plugins that use the note.  p0f is started with a socket that
-//!     the user of the sessions may write to:
+//!     Place the plugin near the top, before the plugins that use the note.  Start p0f with a
+//!     socket that the user of the sessions may write to:
 //!
 //!         p0f -u nobody -d -s /run/p0f.socket 'dst port 25'
 //!
 //! ARGUMENTS
 //!     SOCKET               the path of p0f's socket
-//!     smite_os REGEXP      clients with such a system have a karma that is 1 less; case does not matter
-//!     add_headers false    do not write what is known into the message; true by default
-//!     local_ip ADDRESS     accepted, and without effect: version 3 wants to know the client's address only
-//!     version 3            the only one
-//!     timeout SECONDS      how long p0f may take; 5 by default
+//!     smite_os REGEXP      take 1 from the karma of clients with such a system; case does not matter
+//!     add_headers false    do not add header fields to the message; true by default
+//!     local_ip ADDRESS     accepted, and has no effect: version 3 needs only the client's address
+//!     version 3            the only version
+//!     timeout SECONDS      time limit for each look-up; 5 by default
+//!     on_error ignore      let clients in while p0f does not answer; the default
+//!     on_error tempfail    tell them to try again later
 //!
 //! CONFIG
-//!     p0f_blocked_operating_systems   a system as p0f names it, such as "Windows XP", or /REGEXP/, a line
+//!     p0f_blocked_operating_systems   one system per line, as p0f names it, such as "Windows XP", or
+//!                                     /REGEXP/
 //!
 //! REPLIES
 //!     550 OS Blocked   at RCPT
 //!
 //! HEADERS
-//!     X-P0F-Genre      name and flavor of the system, X-P0F-Link-Type the kind of its link, in the place
-//!                      of what the message has under these names, where p0f knows them
+//!     X-P0F-Genre       name and flavor of the system, if p0f knows them
+//!     X-P0F-Link-Type   the kind of its link, if p0f knows it
+//!
+//!     They replace fields of these names that came with the message.
 //!
 //! NOTES
-//!     p0f           of the connection, a table with what p0f says: status, first_seen, last_seen,
-//!                   total_conn, uptime_min, up_mod_days, last_nat, last_chg, distance, bad_sw, os_match_q,
-//!                   os_name, os_flavor, http_name, http_flavor, link_type, language; and where the system
-//!                   is known genre, link and uptime under the names that version 2 had
-//!     p0f_exclude   of the connection: true for a client that is not refused for its system
+//!     p0f           on the connection: a table with p0f's answer: status, first_seen, last_seen,
+//!                   total_conn, uptime_min, up_mod_days, last_nat, last_chg, distance, bad_sw,
+//!                   os_match_q, os_name, os_flavor, http_name, http_flavor, link_type, language; and, if
+//!                   the system is known, genre, link and uptime, the names of version 2
+//!     p0f_exclude   on the connection: true for a client that is not refused for its system
 //!
 //! DIFFERENCES
-//!     The plugin of the same name in Perl asks p0f of version 2 as well, of which there is none any more;
-//!     does not ask about IPv6 addresses rightly; and asks twice.
+//!     The Perl plugin of the same name also asks p0f of version 2, which nobody runs any more.  It
+//!     asks about IPv6 addresses wrongly, and it asks twice.
 //!
 //! SEE ALSO
 //!     greylisting, karma, ident/geoip

@@ -1,16 +1,16 @@
 //! ```text
 //! NAME
-//!     logging/adaptive - says much about refused messages and little about accepted ones
+//!     logging/adaptive - logs much about refused messages and little about accepted ones
 //!
 //! SYNOPSIS
 //!     logging/adaptive [accept LEVEL] [reject LEVEL] [prefix TEXT]
 //!
 //! DESCRIPTION
 //!     Writes lines "PID[SESSION] (HOOK) PLUGIN: TEXT" to standard error, as logging/warn does, up
-//!     to the level "reject".  When a message was queued, and nothing of its transaction refused,
-//!     those of the transaction's lines that are as important as "accept" are written once more,
-//!     with a prefix: "PID[SESSION] ` (HOOK) PLUGIN: TEXT".  So a program that reads them can put
-//!     the two kinds into different files.  It belongs in config/logging.
+//!     to the level "reject".  When a message was queued, and nothing in its transaction was
+//!     refused, those lines of the transaction that are as important as "accept" are written once
+//!     more, with a prefix: "PID[SESSION] ` (HOOK) PLUGIN: TEXT".  So a program that reads the log
+//!     can put the two kinds into different files.  The plugin belongs in config/logging.
 //!
 //!     With multilog, as log/run:
 //!
@@ -18,14 +18,14 @@
 //!
 //!     At most 1000 lines of a transaction are kept to be written again.
 //!
-//!     With the plugin of the same name in Perl, one refusal silences a process for ever, and
+//!     With the Perl plugin of the same name, one refusal silences a process for ever, and
 //!     transactions that ended with RSET count as accepted.
 //!
 //! ARGUMENTS
 //!     accept LEVEL   the least important level of lines about accepted messages; LOGERROR by
 //!                    default
 //!     reject LEVEL   the least important level of all lines; LOGWARN by default
-//!     prefix TEXT    stands before lines about accepted messages; ` by default
+//!     prefix TEXT    the text before lines about accepted messages; ` by default
 //!
 //! SEE ALSO
 //!     logging/warn, docs/logging.md

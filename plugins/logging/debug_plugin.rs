@@ -1,20 +1,20 @@
 //! ```text
 //! NAME
-//!     logging/debug_plugin - shows all that one plugin says, and little of the others
+//!     logging/debug_plugin - logs everything that one plugin says, and little of the others
 //!
 //! SYNOPSIS
 //!     logging/debug_plugin PLUGIN [LEVEL]
 //!
 //! DESCRIPTION
 //!     Keeps lines that are less important than LEVEL from the logging plugins that follow, unless
-//!     they are PLUGIN's.  It stands in front of one that writes all levels:
+//!     PLUGIN wrote them.  Place it before a logging plugin that writes all levels:
 //!
 //!         logging/debug_plugin queue/maildir
 //!         logging/warn LOGDEBUG
 //!
 //! ARGUMENTS
-//!     PLUGIN   the name of the plugin as in config/plugins, with its :N where it has one
-//!     LEVEL    the least important level for the others; LOGWARN by default
+//!     PLUGIN   the name of the plugin as in config/plugins, including its :N if it has one
+//!     LEVEL    the least important level of the other plugins' lines; LOGWARN by default
 //!
 //! SEE ALSO
 //!     logging/warn, logging/file, docs/plugins.md

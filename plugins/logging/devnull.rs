@@ -6,8 +6,8 @@
 //!     logging/devnull
 //!
 //! DESCRIPTION
-//!     Without a logging plugin the log goes to standard error.  With this one alone it goes
-//!     nowhere.  It belongs in config/logging.
+//!     Without a logging plugin the log goes to standard error.  With this plugin alone it goes
+//!     nowhere.  The plugin belongs in config/logging.
 //!
 //! SEE ALSO
 //!     logging/warn

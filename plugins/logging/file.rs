@@ -8,34 +8,35 @@
 //!
 //! DESCRIPTION
 //!     Writes lines "TIME HOST[PID]: [SESSION] (HOOK) PLUGIN: TEXT" to the end of a file or to the
-//!     standard input of a command.  Lines that belong to no session have no "[SESSION]".  It
-//!     belongs in config/logging; several instances, "logging/file:1", may write to several
-//!     places.
+//!     standard input of a command.  Lines that belong to no session have no "[SESSION]".  The
+//!     plugin belongs in config/logging; several instances, such as "logging/file:1", can write to
+//!     several places.
 //!
 //!     PATH and COMMAND may have the conversions of strftime(3), and %i for the id of the session
-//!     ("parent" outside of one).  When what they stand for changes, the new file is opened, or the
-//!     new command started.  A file that was moved or removed is made anew within a second, so
+//!     ("parent" outside of a session).  When their value changes, the new file is opened, or the
+//!     new command started.  A file that was moved or removed is created anew within a second, so
 //!     log files can be rotated without telling the server.
 //!
-//!     A command is run by /bin/sh, its standard output goes nowhere.  When it ends it is started
-//!     again.  When it takes no line for a second, or nobody reads a PATH that is a FIFO, no line
-//!     waits again until one is taken, and then the log says how many are missing.
+//!     A command is run by /bin/sh, and its standard output is discarded.  A command that ends is
+//!     started again.  If a command, or the reader of a FIFO, takes no line for a second, further
+//!     lines are dropped without waiting until it takes one again; then the log says how many are
+//!     missing.
 //!
-//!     The file is opened, or the command started, by the process that has the first line to
-//!     write, and shared with the processes that it makes.  What cannot be written goes to standard
-//!     error, with the reason once.
+//!     The process that has the first line to write opens the file or starts the command, and
+//!     shares it with the processes that it creates.  Lines that cannot be written go to standard
+//!     error; the reason is given once.
 //!
-//!     Unlike with the plugin of the same name in Perl, lines have the hook and the plugin.
+//!     Unlike those of the Perl plugin of the same name, lines have the hook and the plugin.
 //!
 //! ARGUMENTS
 //!     loglevel LEVEL    the least important level to write, as for logging/warn; LOGWARN by default
-//!     nosplit           change files only between sessions, so that none is split
+//!     nosplit           change files only between sessions, so that no session is split
 //!     reopen            open the file or start the command for every session
-//!     tsformat FORMAT   the time in the conversions of strftime(3), without blanks;
+//!     tsformat FORMAT   the form of the time, in the conversions of strftime(3), without blanks;
 //!                       "%a %b %d %T %Y" by default
-//!     format json       write a JSON object a line, without TIME and HOST[PID] in front of it;
+//!     format json       write one JSON object per line, without TIME and HOST[PID] before it;
 //!                       docs/logging.md has its fields
-//!     PATH              may begin with ~; ./ stands before one that is the name of an argument
+//!     PATH              may begin with ~; write ./ before a PATH that is the name of an argument
 //!
 //!     logging/file loglevel LOGINFO /var/log/qpsmtpd/%Y-%m-%d.log
 //!     logging/file loglevel LOGCRIT reopen |/usr/local/sbin/page-sysadmin

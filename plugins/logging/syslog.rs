@@ -8,26 +8,26 @@
 //!
 //! DESCRIPTION
 //!     Hands lines "[SESSION] (HOOK) PLUGIN: TEXT" to the system's logger, with the id of the
-//!     process that writes them.  Lines that belong to no session have no "[SESSION]".  It belongs
-//!     into config/logging.
+//!     process that writes them.  Lines that belong to no session have no "[SESSION]".  The plugin
+//!     belongs in config/logging.
 //!
-//!     A connection that was lost is made again.  What cannot be handed over goes to standard
-//!     error, with the reason once.  When the logger takes no line for a second, no line waits
-//!     again until one is taken, and then the log says how many are missing.
+//!     A lost connection is made again.  Lines that cannot be handed over go to standard error; the
+//!     reason is given once.  If the logger takes no line for a second, further lines are dropped
+//!     without waiting until it takes one again; then the log says how many are missing.
 //!
-//!     Unlike with the plugin of the same name in Perl, lines have the hook and the plugin.
+//!     Unlike those of the Perl plugin of the same name, lines have the hook and the plugin.
 //!
 //! ARGUMENTS
 //!     loglevel LEVEL   the least important level to write, as for logging/warn; LOGWARN by default
-//!     priority LEVEL   write all lines with this priority, LOG_NOTICE for one, instead of their own
-//!     ident NAME       what the lines are marked with, letters, digits, "_", "-" and "."; qpsmtpd
-//!                      by default
+//!     priority LEVEL   write all lines with this priority, such as LOG_NOTICE, instead of their own
+//!     ident NAME       the name before each line: letters, digits, "_", "-" and "."; qpsmtpd by
+//!                      default
 //!     facility NAME    LOG_MAIL by default, or another facility of syslog(3)
-//!     logsock LIST     where the logger is, one or several of these with commas in between, of
-//!                      which the first that works is taken; unix by default
+//!     logsock LIST     where the logger is: one or several of these, with commas between them, of
+//!                      which the first that works is used; unix by default
 //!
 //!                          unix     the socket /dev/log, /var/run/syslog or /var/run/log
-//!                          stream   the same, only as a stream socket
+//!                          stream   the same, but only as a stream socket
 //!                          udp      port 514 of this host
 //!                          tcp      port 601 of this host
 //!

@@ -7,13 +7,13 @@
 //!
 //! DESCRIPTION
 //!     Writes lines "PID[SESSION] (HOOK) PLUGIN: TEXT" to standard error, where daemontools, runit,
-//!     systemd and the like take them.  Lines that belong to no session have no "[SESSION]".  It
-//!     belongs in config/logging.
+//!     systemd and similar programs take them.  Lines that belong to no session have no
+//!     "[SESSION]".  The plugin belongs in config/logging.
 //!
 //! ARGUMENTS
 //!     LEVEL         the least important level to write: LOGEMERG, LOGALERT, LOGCRIT, LOGERROR,
 //!                   LOGWARN (the default), LOGNOTICE, LOGINFO, LOGDEBUG, or its number, 0 to 7
-//!     format json   write a JSON object a line; docs/logging.md has its fields
+//!     format json   write one JSON object per line; docs/logging.md has its fields
 //!
 //! SEE ALSO
 //!     logging/file, logging/syslog, logging/adaptive, logging/devnull, docs/logging.md

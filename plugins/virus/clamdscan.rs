@@ -7,44 +7,47 @@
 //!                     [deny_viruses yes|no] [defer_on_error yes|no] [max_size KB] [scan_all 0|1]
 //!
 //! DESCRIPTION
-//!     Hands every message to the daemon of ClamAV.  One with a virus is refused with "Virus found:
-//!     NAME", the client is marked as naughty, and its karma gets worse.
+//!     Hands every message to the daemon of ClamAV.  A message with a virus is refused with "Virus
+//!     found: NAME", the client is marked as naughty, and its karma gets worse.
 //!
 //!     Other messages get X-Virus-Found: No, and X-Virus-Checked with the version of the daemon.
-//!     Not looked at are large messages, and those of clients that are naughty already.
+//!     Large messages are not scanned.  Neither are messages of clients that are naughty already.
 //!
-//!     If no daemon can be reached, as while it reads its database anew, or none answers as it should,
-//!     the message is accepted as it is.  With defer_on_error, which "on_error tempfail" is, too, the
-//!     client gets 451 instead, and comes again.  A message that is more than the daemon takes would
-//!     be so each time: it is accepted as large ones are, and a line in the log says so.
+//!     If no daemon answers correctly, for example because it is reading its database anew, the
+//!     message is accepted as it is.  With "defer_on_error yes", or "on_error tempfail", the client
+//!     gets 451 instead, and tries again later.  A message that is too large for the daemon would
+//!     be so each time: it is accepted as large messages are, and the log says so.
 //!
-//!     Several daemons are asked in turn until one answers.  What is left of the time is shared among
-//!     them, and one that has failed is asked last for a minute.
+//!     Several daemons are asked in turn until one answers.  They share the time limit, and one
+//!     that has failed is asked last for a minute.
 //!
-//!     X-Virus-Found, X-Virus-Checked and X-Virus-Details that came with the message, which anybody
-//!     could have written, are renamed to X-Old-Virus-..., be it looked at or not.
+//!     X-Virus-Found, X-Virus-Checked and X-Virus-Details that came with the message could have
+//!     been written by anybody.  They are renamed to X-Old-Virus-..., whether or not the message is
+//!     scanned.
 //!
-//!     The message goes through the connection, so that the daemon needs no rights in the spool
-//!     folder; its StreamMaxLength must not be less than max_size.  The plugin of the same name in
-//!     Perl does so only with clamd_port.
+//!     The message is sent through the connection, so the daemon needs no rights in the spool
+//!     folder.  The daemon's StreamMaxLength must not be less than max_size.  The Perl plugin of
+//!     the same name sends the message this way only with clamd_port.
 //!
 //! ARGUMENTS
 //!     clamd_socket PATH    the daemon's socket; /run/clamav/clamd.ctl by default.  It may be given
 //!                          more than once.
-//!     clamd_port PORT      its port in place of the socket
-//!     clamd_host HOST      where this port is; localhost by default.  It may be given more than once.
+//!     clamd_port PORT      the daemon's port, instead of the socket
+//!     clamd_host HOST      the host of this port; localhost by default.  It may be given more than
+//!                          once.
 //!     deny_viruses no      do not refuse, but add X-Virus-Found: Yes, and X-Virus-Details with the
-//!                          name
-//!     defer_on_error yes   refuse for now what could not be looked at: 451 Unable to scan for
-//!                          viruses
-//!     max_size KB          the largest message that is looked at; 1024 by default
-//!     scan_all 0           only look at messages with parts, Content-Type: multipart/...
-//!     timeout SECONDS      how long all of it may take; 300 by default
+//!                          name; yes by default
+//!     defer_on_error yes   refuse temporarily what could not be scanned: 451 Unable to scan for
+//!                          viruses; no by default
+//!     max_size KB          the largest message that is scanned; 1024 by default
+//!     scan_all 0           scan only messages with parts, Content-Type: multipart/...; 1 by default
+//!     timeout SECONDS      time limit for each message; 300 by default
+//!     on_error tempfail    the same as defer_on_error yes
 //!
 //!     virus/clamdscan defer_on_error yes max_size 25000
 //!
 //! NOTES
-//!     naughty   of the connection: see the plugin naughty
+//!     naughty   on the connection: see the plugin naughty
 //!
 //! SEE ALSO
 //!     naughty

@@ -7,8 +7,8 @@
 //!
 //! DESCRIPTION
 //!     In Perl this plugin refused messages with the worm Klez of 2002.  The sample configuration
-//!     of Perl qpsmtpd has its line, so the line is accepted.  A scanner such as clamd does what it
-//!     did.
+//!     of Perl qpsmtpd has its line, so the line is accepted.  A scanner such as clamd does its
+//!     work now.
 //! ```
 
 use crate::error::Result;
