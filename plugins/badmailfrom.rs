@@ -7,33 +7,33 @@
 //!     badmailfrom reject 0|1|naughty reject_type TYPE
 //!
 //! DESCRIPTION
-//!     Refuses an envelope sender that is in config/badmailfrom.  The first line that fits counts,
-//!     and its reason is the reply; without one the reply is "Your envelope sender is in my
-//!     badmailfrom list".
+//!     Refuses an envelope sender that is listed in config/badmailfrom.  The first matching line
+//!     decides, and its reason is the reply; without a reason the reply is "Your envelope sender is
+//!     in my badmailfrom list".
 //!
 //!     The null sender <> is never refused, nor is a client that may relay or is on a white list.
 //!
 //! ARGUMENTS
 //!     reject 1         refuse at once, with 550; the default
-//!     reject 0         write to the log what would be refused
+//!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      perm, temp, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
 //!
 //! CONFIG
-//!     badmailfrom   ENTRY [REASON] a line.  An entry is
+//!     badmailfrom   one ENTRY [REASON] per line.  An entry is
 //!
 //!                       spammer@example.net       an address
 //!                       @example.net              all addresses of a host
 //!                       ^bounce.*@.*\.example$    a regular expression
 //!
 //!     An entry with one of the characters / ^ $ * + ! % ? \ is a regular expression, without
-//!     slashes around it.  It is searched for in user@host, so anchor it with ^ and $ if it is to
-//!     match all of that.  To mean one of the characters, write \+ for +.  Nothing depends on case.
+//!     slashes around it.  It is searched for in user@host, so anchor it with ^ and $ if it has to
+//!     match the whole address.  Write \+ for a literal +, and so on.  Case does not matter.
 //!
 //!     Regular expressions are those of the Rust crate regex, which has nearly all of Perl's
 //!     syntax, but no look-around such as (?!x) and no backreferences such as \1.  A line whose
-//!     pattern does not compile is written to the log with its place, and skipped; so is a line
-//!     without an @ that is no pattern.
+//!     pattern does not compile is skipped, and reported in the log with its place; so is a line
+//!     that is no pattern and has no @.
 //!
 //! SEE ALSO
 //!     badmailfromto, badrcptto, naughty

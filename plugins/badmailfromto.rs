@@ -6,22 +6,22 @@
 //!     badmailfromto
 //!
 //! DESCRIPTION
-//!     Refuses a recipient if config/badmailfromto has the sender and this recipient on one line.
+//!     Refuses a recipient if one line of config/badmailfromto has the sender and this recipient.
 //!     The reply, "mail to RECIPIENT not accepted here", looks as if the recipient did not exist:
-//!     it gives a person who harasses another no hint that it is about them.
+//!     it gives no hint to a person who harasses somebody that the refusal is about them.
 //!
-//!     It must stand before rcpt_ok.  The null sender <> is never refused.
+//!     Place it before rcpt_ok.  The null sender <> is never refused.
 //!
-//!     Where a sender is listed both by address and by host, the recipients of all its lines are
-//!     refused; the plugin of the same name in Perl looks only at the last of them.
+//!     If a sender is listed both by address and by host, the recipients of all its lines are
+//!     refused; the Perl plugin of the same name looks only at the last of them.
 //!
 //! CONFIG
-//!     badmailfromto   FROM TO a line, with blanks between them.  FROM is an address or an @host,
-//!                     TO is an address.  Case does not matter.  A line with anything else is
-//!                     written to the log and skipped.
+//!     badmailfromto   one FROM TO per line, with blanks between them.  FROM is an address or
+//!                     @host, TO is an address.  Case does not matter.  Any other line is skipped,
+//!                     and reported in the log.
 //!
 //! NOTES
-//!     badmailfromto   of the transaction: the FROM by which the sender is listed
+//!     badmailfromto   on the transaction: the FROM that lists the sender
 //!
 //! SEE ALSO
 //!     badmailfrom, badrcptto

@@ -6,27 +6,26 @@
 //!     badrcptto
 //!
 //! DESCRIPTION
-//!     Refuses an envelope recipient that is in config/badrcptto with 550.  The first line that
-//!     fits counts, and its reason is the reply; without one the reply is "mail to ENTRY not
-//!     accepted here (#5.1.1)".
+//!     Refuses with 550 an envelope recipient that is listed in config/badrcptto.  The first
+//!     matching line decides, and its reason is the reply; without a reason the reply is "mail to
+//!     ENTRY not accepted here (#5.1.1)".
 //!
 //!     A client that may relay or is on a white list may send to every recipient, and a recipient
-//!     without a domain, such as postmaster, is never refused.  The plugin must stand before
-//!     rcpt_ok.
+//!     without a domain, such as postmaster, is never refused.  Place the plugin before rcpt_ok.
 //!
-//!     The plugin of the same name in Perl does not show the reasons, and it reads patterns in
-//!     lower case, which makes \S of \s.
+//!     The Perl plugin of the same name does not show the reasons.  It also puts patterns into
+//!     lower case, which turns \S into \s.
 //!
 //! CONFIG
-//!     badrcptto   ENTRY [REASON] a line.  An entry is
+//!     badrcptto   one ENTRY [REASON] per line.  An entry is
 //!
 //!                     former@example.com      an address
 //!                     @old.example.com        all addresses of a host
 //!                     ^[^@]*%[^@]*@           a regular expression
 //!
-//!     Entries are as in config/badmailfrom, and so is what becomes of a line that cannot be used:
-//!     see the manual of badmailfrom for the characters that make an entry a regular expression,
-//!     and for what of Perl's syntax is not there.
+//!     Entries are written as in config/badmailfrom, and a line that cannot be used is treated as
+//!     there.  The manual of badmailfrom says which characters make an entry a regular expression,
+//!     and which parts of Perl's syntax are missing.
 //!
 //! SEE ALSO
 //!     badmailfrom, badmailfromto, rcpt_ok

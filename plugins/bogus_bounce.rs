@@ -1,22 +1,23 @@
 //! ```text
 //! NAME
-//!     bogus_bounce - refuses bounces that cannot be ones
+//!     bogus_bounce - refuses messages that only claim to be bounces
 //!
 //! SYNOPSIS
 //!     bogus_bounce [log|deny|denysoft]
 //!     bogus_bounce reject 0|1|naughty [reject_type TYPE]
 //!
 //! DESCRIPTION
-//!     A bounce has the null sender <>, goes to one recipient, who sent what bounces, and has no
-//!     Return-Path or an empty one (RFC 3834).  Others are written to the log or refused.
+//!     A bounce has the null sender <> and exactly one recipient, the person who sent the message
+//!     that bounces, and has no Return-Path or an empty one (RFC 3834).  A message with the null
+//!     sender that differs from this is written to the log or refused.
 //!
-//!     Unlike with the plugin of the same name in Perl, "deny" and "denysoft" do refuse.
+//!     Unlike the Perl plugin of the same name, this one does refuse with "deny" and "denysoft".
 //!
 //! ARGUMENTS
-//!     log              write to the log what would be refused; the default
-//!     deny             refuse for good, with 552
-//!     denysoft         refuse for now, with 452
-//!     action WORD      one of these three
+//!     log              refuse nothing; write to the log what would be refused; the default
+//!     deny             refuse permanently, with 552
+//!     denysoft         refuse temporarily, with 452
+//!     action WORD      one of these three words
 //!     reject           0, 1 or naughty, instead of an action
 //!     reject_type      perm, temp, disconnect or temp_disconnect
 //!

@@ -7,8 +7,8 @@
 //!     connection_time loglevel +1|-1|LEVEL
 //!
 //! DESCRIPTION
-//!     At the end of a session writes to the log how long it lasted, "12.345 s.", from the moment
-//!     it had a process until the client was gone.
+//!     At the end of a session this plugin writes to the log how long the session lasted, "12.345
+//!     s.": from the moment when it had a process until the client was gone.
 //!
 //! ARGUMENTS
 //!     LEVEL   the level of the line, LOGINFO by default

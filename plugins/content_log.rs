@@ -6,18 +6,18 @@
 //!     content_log
 //!
 //! DESCRIPTION
-//!     Appends each message that was received, header section and text, to a file, one after the
-//!     other and with LF line ends.  It does so whether or not the message is queued afterwards.
-//!     Put it behind the plugins whose messages you do not want.
+//!     Appends each message that was received, header section and text, to a file, with LF line
+//!     ends.  It does so whether or not the message is queued afterwards.  Place it after the
+//!     plugins that refuse the messages that you do not want to keep.
 //!
-//!     The file is made with permissions 0600.  Its folder must exist.  What cannot be written is
-//!     logged, taken back, and does not keep the message from its recipients.
+//!     The file is created with permissions 0600.  Its folder must exist.  A copy that cannot be
+//!     written is taken back and reported in the log; the message still goes to its recipients.
 //!
 //! CONFIG
 //!     content_log_enabled   0 switches it off; 1 by default
-//!     content_log_file      the path of the file, which may have the conversions of strftime(3);
-//!                           it may begin with ~, and is otherwise looked for in the working
-//!                           directory; mail/%Y%m%d by default
+//!     content_log_file      the path of the file, which may have the conversions of strftime(3).
+//!                           It may begin with ~; a relative path is relative to the working
+//!                           directory. mail/%Y%m%d by default
 //!
 //! SEE ALSO
 //!     logging/file, queue/maildir

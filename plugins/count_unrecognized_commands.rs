@@ -6,18 +6,18 @@
 //!     count_unrecognized_commands [MAX]
 //!
 //! DESCRIPTION
-//!     Counts the commands of a session that no one knows.  At the last one that is allowed the
+//!     Counts the commands of a session that nobody knows.  At unknown command number MAX the
 //!     client gets 521 "Closing connection, N unrecognized commands. Perhaps you should read RFC
-//!     2821?", and the connection is closed.  This ends, for one, the sessions of clients that
-//!     speak HTTP.
+//!     2821?", and the connection is closed.  This ends the sessions of clients that speak HTTP,
+//!     for example.
 //!
-//!     A plugin that adds a command must stand before this one.
+//!     Plugins that add commands must come before this one.
 //!
 //! ARGUMENTS
-//!     MAX   at which unknown command to close the connection; 4 by default
+//!     MAX   close the connection at this unknown command; 4 by default
 //!
 //! NOTES
-//!     unrec_cmd_count   of the connection: how many there were
+//!     unrec_cmd_count   on the connection: the number of unknown commands
 //!
 //! SEE ALSO
 //!     noop_counter

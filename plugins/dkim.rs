@@ -7,22 +7,22 @@
 //!     dkim reject 0|1|naughty reject_type TYPE
 //!
 //! DESCRIPTION
-//!     Checks the signatures of a message (RFC 6376, RFC 8301, RFC 8463): rsa-sha256 with keys of 1024
-//!     to 4096 bits, and ed25519-sha256; the first ten of them.  The results are in the log and in
-//!     Authentication-Results, and dmarc takes them into account.
+//!     Checks the first ten DKIM signatures of a message (RFC 6376, RFC 8301, RFC 8463): rsa-sha256
+//!     with keys of 1024 to 4096 bits, and ed25519-sha256.  The results go to the log and into
+//!     Authentication-Results, and dmarc uses them.
 //!
-//!     A signature that does not hold is no reason to refuse a message (RFC 6376 6.1): mailing lists
-//!     break them.  So nothing is refused unless reject says so.
+//!     An invalid signature is no reason to refuse a message (RFC 6376 6.1): mailing lists break
+//!     signatures.  So nothing is refused unless the argument reject says so.
 //!
-//!     A message of a client that may relay, by its address or after AUTH, is signed instead if
-//!     there is a key for the domain in its From, or for one above that.
+//!     A message of a client that may relay, by its address or after AUTH, is not checked but
+//!     signed, if there is a key for the domain in its From or for a parent of that domain.
 //!
 //! ARGUMENTS
 //!     reject 0         refuse nothing; the default
-//!     reject 1         refuse a message that has signatures of which none holds, unless a key could
-//!                      not be looked up, or is being tested (t=y)
+//!     reject 1         refuse a message that has signatures if none of them is valid, unless a key
+//!                      could not be looked up or is being tested (t=y)
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      perm, the default; temp, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
 //!
 //! KEYS
 //!     config/dkim/DOMAIN is a folder, or a link to one, with the files
@@ -30,15 +30,15 @@
 //!     private          the secret key in PEM: RSA of 2048 to 4096 bits, or Ed25519
 //!     selector         its selector, in one line
 //!
-//!     Of more keys, private.NAME and selector.NAME, each makes a signature of its own; that of an
-//!     RSA key comes first.  Only the user that sessions run as should be able to read them.
+//!     With several keys, in private.NAME and selector.NAME, each makes its own signature; that of
+//!     an RSA key comes first.  Only the user of the sessions should be able to read the keys.
 //!
 //! REPLIES
 //!     552 DKIM signature invalid
 //!
 //! NOTES
-//!     dkim_result         of the connection: pass, fail, none, invalid or temperror
-//!     dkim_pass_domains   of the connection: the domains whose signatures hold
+//!     dkim_result         on the connection: pass, fail, none, invalid or temperror
+//!     dkim_pass_domains   on the connection: the domains with a valid signature
 //!
 //! SEE ALSO
 //!     dmarc, sender_permitted_from

@@ -7,77 +7,79 @@
 //!     dmarc reject 0|1|naughty reject_type TYPE discovery walk|suffixes reports ADDRESS
 //!
 //! DESCRIPTION
-//!     Looks up what the domain in From wants to be done with mail that only claims to be its own
-//!     (DMARC, RFC 9989), and whether this message does: SPF or a DKIM signature has to pass for that
-//!     domain, or for one of the same organization.  The organization is found by a walk up the
-//!     tree of names, or by a list of public suffixes (RFC 7489), as older servers do it.  The result
-//!     is in the log and in Authentication-Results.
+//!     Looks up what the domain in From wants to be done with mail that only claims to come from it
+//!     (DMARC, RFC 9989), and whether this message passes: SPF or a DKIM signature has to pass for
+//!     that domain, or for another domain of the same organization.  The organization is found by a
+//!     walk up the tree of names, or by a list of public suffixes (RFC 7489), as older servers do
+//!     it.  The result goes to the log and into Authentication-Results.
 //!
-//!     Mail that fails is refused where its author's domain asks for that (p=reject).  Where the
-//!     domain asks for quarantine the result is a note and in Authentication-Results, for filters
-//!     behind this server.  The plugins dkim and sender_permitted_from need not be loaded: what
-//!     they find out is found out here if they are not.
+//!     A message that fails is refused if the domain asks for that (p=reject).  If the domain asks
+//!     for quarantine the message is accepted, and the result is in a note and in
+//!     Authentication-Results, for filters after this server.  The plugins dkim and
+//!     sender_permitted_from need not be loaded: without them this plugin finds out the same
+//!     itself.
 //!
-//!     A message whose From names more than ten domains, which no real mail does, is refused in the
-//!     same way: whichever of them is shown to its reader, it could be forged.
+//!     A message whose From names more than ten domains is refused in the same way.  No real mail
+//!     has so many, and whichever domain a reader is shown could be forged.
 //!
-//!     A failure to look something up is never a failure of the message: where it could make a
-//!     difference, and the domain asks for reject, the answer is temporary.
+//!     A failed look-up never makes a message fail.  If the look-up could make a difference, and
+//!     the domain asks for reject, the answer is temporary.
 //!
 //!     A client that may relay or is on a white list is not tested.
 //!
 //! ARGUMENTS
-//!     reject 1         refuse what its domain wants to be refused; the default
+//!     reject 1         refuse the messages that their domain wants to be refused; the default
 //!     reject 0         refuse nothing
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      perm, the default; temp, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
 //!     discovery walk       find organizations by a walk up the tree of names; the default
 //!     discovery suffixes   find them by the list of public suffixes in
 //!                          /usr/share/publicsuffix/public_suffix_list.dat (Debian: publicsuffix)
-//!     suffixes FILE        take another file
-//!     reports ADDRESS  keep what domains that ask for reports will be told (RFC 9990); ADDRESS is who
-//!                      reports, such as dmarc-reports@mx.example.com; see REPORTS
-//!     reports_sender ADDRESS|<>   the reverse-path of reports, where that is another
-//!     reporting 0|1    taken for the sake of old configurations; it says nothing
+//!     suffixes FILE    use this list instead
+//!     reports ADDRESS  collect data for the reports (RFC 9990) that domains ask for; ADDRESS is the
+//!                      reporter, such as dmarc-reports@mx.example.com; see REPORTS
+//!     reports_sender ADDRESS|<>   the envelope sender of reports; ADDRESS of reports by default
+//!     reporting 0|1    accepted for old configurations; has no effect
 //!
 //! REPORTS
-//!     A domain can ask for a report on the mail that came in its name (rua= in its record).  With the
-//!     argument reports, what such a report says is kept in the store, counted for each day (UTC): the
-//!     domain's record, the address that mail came from, the domains in From and in the reverse-path,
-//!     what SPF and DKIM found, what was done, and why that is not what the domain asks for.  Nothing
-//!     is kept of the addresses of people, nor of the text.
+//!     A domain can ask for a report on the mail that came in its name (rua= in its record).  With
+//!     the argument reports, the data for such a report is kept in the store, counted for each day
+//!     (UTC): the domain's record, the address that mail came from, the domains in From and in the
+//!     envelope sender, what SPF and DKIM found, what was done with the mail, and why that differs
+//!     from what the domain asks for.  No address of a person and no text of a message is kept.
 //!
-//!     Not counted is mail of clients that are not tested, mail whose From names several domains, and
-//!     mail of which nobody knew whether it passes.  A report has at most 1000 rows, and a day 20000;
-//!     what is beyond is left out, which the log says.  What is kept is forgotten after a week.
+//!     Not counted: mail of clients that are not tested, mail whose From names several domains, and
+//!     mail of which nobody knows whether it passes.  A report has at most 1000 rows, and a day at
+//!     most 20000; rows above that are left out, which the log says.  Data is deleted after a week.
 //!
-//!     "qpsmtpd --dmarc-reports" sends, to be called by a timer every hour:
+//!     "qpsmtpd --dmarc-reports" sends the reports.  Call it from a timer every hour:
 //!
 //!         17 * * * *  root  qpsmtpd --dmarc-reports
 //!
-//!     Each domain has its time of the day, so that not all reports are sent at once: it is at the
-//!     latest 20 hours after the day's end.  "--dmarc-reports all" sends all of days that are over, and
-//!     "--dmarc-reports show" shows those and changes nothing.  "qpsmtpd --store explain dmarc_rows"
-//!     shows what is counted.
+//!     Each domain has its own time of the day, at most 20 hours after the end of the day, so that
+//!     reports are not all sent at once.  "--dmarc-reports all" sends all reports of past days, and
+//!     "--dmarc-reports show" prints these reports and changes nothing.  "qpsmtpd --store explain
+//!     dmarc_rows" shows what is counted.
 //!
-//!     A report goes by mail only, to at most five addresses, and to another organization only if that
-//!     says in the DNS that it wants it (DOMAIN._report._dmarc.HOST).  A limit in the address (!10m) is
-//!     kept to.  It is signed as the plugin dkim does if there is a key for ADDRESS, and is handed to
-//!     the plugins that queue; no other plugin sees it.  These have to take mail for everybody, as
-//!     queue/smtp-forward or queue/qmail-queue do.
+//!     A report goes only by mail, and to at most five addresses.  To an address of another
+//!     organization it goes only if that organization says in the DNS that it wants such reports
+//!     (DOMAIN._report._dmarc.HOST).  A size limit in the address (!10m) is kept to.  The report is
+//!     signed as in the plugin dkim if there is a key for ADDRESS, and is handed to the queue
+//!     plugins; no other plugin sees it.  The queue plugins have to take mail for everybody, as
+//!     queue/smtp-forward and queue/qmail-queue do.
 //!
-//!     A report that cannot be queued is tried again, for four days.  None is sent twice: one is claimed
-//!     before it is sent, and where the process dies in between, which may be before it is queued or
-//!     behind that, it is not sent any more, and the log says so.
+//!     A report that cannot be queued is tried again for four days.  No report is sent twice: it is
+//!     claimed before it is sent.  If the process dies after that, whether before or after the
+//!     report is queued, the report is not sent again, and the log says so.
 //!
-//!     Without the store mail is judged all the same, and not counted.
+//!     Without the store mail is judged all the same, but not counted.
 //!
 //! REPLIES
 //!     552 failed DMARC policy
 //!     452 DMARC could not be checked, try again later
 //!
 //! NOTES
-//!     dmarc_result   of the transaction: pass, fail, none or temperror
+//!     dmarc_result   on the transaction: pass, fail, none or temperror
 //!
 //! SEE ALSO
 //!     dkim, sender_permitted_from; docs/dmarc-reports.md, docs/store.md

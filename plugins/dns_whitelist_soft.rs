@@ -1,32 +1,32 @@
 //! ```text
 //! NAME
-//!     dns_whitelist_soft - exempts clients that white lists in the DNS have
+//!     dns_whitelist_soft - exempts clients that are on white lists in the DNS
 //!
 //! SYNOPSIS
 //!     dns_whitelist_soft
 //!
 //! DESCRIPTION
-//!     Asks the lists in config/whitelist_zones about the client's address, IPv4 or IPv6, all of them
-//!     at once (RFC 5782).  A client that one of them has is exempt from the tests of the plugins that
-//!     follow, like one of config/whitelisthosts: it is not looked up in block lists, and may not be
-//!     refused for its name, its sender or its message.  So name only lists whose entries you would
-//!     put there yourself.
+//!     Asks the lists in config/whitelist_zones about the client's address, IPv4 or IPv6, all lists
+//!     at once (RFC 5782).  A client on one of them is exempt from the tests of the plugins that
+//!     follow, like a client in config/whitelisthosts: it is not looked up in block lists, and may
+//!     not be refused for its name, its sender or its message.  So use only lists whose entries you
+//!     would put into that file yourself.
 //!
-//!     What counts as an entry is as in dnsbl: an error of a list, or a list that does not answer,
-//!     exempts nobody.  The plugin belongs before those whose refusals it prevents.
+//!     What counts as an entry is the same as in dnsbl: an error of a list, or a list that does not
+//!     answer, exempts nobody.  Place the plugin before those whose refusals it prevents.
 //!
-//!     Other than a client in config/whitelisthosts, such a client may not send to recipients
-//!     elsewhere: a list that others keep does not decide that.  Where the plugin whitelist is loaded,
-//!     it belongs before this one.
+//!     Unlike a client in config/whitelisthosts, such a client may not send to recipients
+//!     elsewhere: a list that others keep does not decide that.  If the plugin whitelist is loaded,
+//!     place it before this one.
 //!
 //! CONFIG
-//!     whitelist_zones   a list a line: ZONE[=CODES] [TEXT]; the text is for the log
+//!     whitelist_zones   one ZONE[=CODES] [TEXT] per line; the text is for the log
 //!
 //!                           list.white.example=127.0.0.2..11   known senders
 //!
 //! NOTES
-//!     whitelisthost     of the connection: why the client is exempt
-//!     whitelistdns      of the connection: true, for it was a list in the DNS
+//!     whitelisthost     on the connection: why the client is exempt
+//!     whitelistdns      on the connection: true, because the list is in the DNS
 //!
 //! SEE ALSO
 //!     whitelist, dnsbl

@@ -1,51 +1,51 @@
 //! ```text
 //! NAME
-//!     dnsbl - refuses clients that block lists have
+//!     dnsbl - refuses clients that are on block lists
 //!
 //! SYNOPSIS
 //!     dnsbl
 //!     dnsbl reject 0|1|naughty reject_type TYPE threshold N
 //!
 //! DESCRIPTION
-//!     Asks the lists in config/dnsbl_zones about the client's address, IPv4 or IPv6, all of them at
+//!     Asks the lists in config/dnsbl_zones about the client's address, IPv4 or IPv6, all lists at
 //!     once (RFC 5782).  A client that is listed is refused at connect.
 //!
-//!     Only an answer from 127.0.0.0/8 is an entry.  127.255.255.x is how lists say that they do not
-//!     answer this resolver, and 127.0.0.1 is none that a list has: these are written to the log,
-//!     and the client is not listed.  A list that does not answer lists nobody.
+//!     Only an answer from 127.0.0.0/8 is an entry.  With 127.255.255.x a list says that it does
+//!     not answer this resolver, and no list uses 127.0.0.1 for an entry: these answers are written
+//!     to the log, and the client is not listed.  A list that does not answer lists nobody.
 //!
-//!     Most lists do not answer the big public resolvers; run a resolver of your own beside this
-//!     server (config/dns_servers).
+//!     Most lists do not answer the big public resolvers; run your own resolver beside this server
+//!     (config/dns_servers).
 //!
 //!     A client that may relay or is on a white list is not looked up.
 //!
 //! ARGUMENTS
 //!     reject 1         refuse; the default
-//!     reject 0         write to the log what would be refused
-//!     reject naughty   leave it to the plugin naughty to refuse the client later; a message to
-//!                      postmaster, abuse, mailer-daemon or root is taken then
-//!     reject_type      perm, the default; temp, disconnect or temp_disconnect
-//!     threshold N      refuse when the weights of the lists that have the client are N or more in
-//!                      all; default 1
-//!     TYPE             alone, an older way to say reject_type
+//!     reject 0         refuse nothing; write to the log what would be refused
+//!     reject naughty   leave it to the plugin naughty to refuse the client later; messages to
+//!                      postmaster, abuse, mailer-daemon or root are then accepted
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
+//!     threshold N      refuse if the weights of the lists that have the client add up to N or more;
+//!                      1 by default
+//!     TYPE             a type alone: an older form of reject_type TYPE
 //!
 //! CONFIG
-//!     dnsbl_zones       a list a line: ZONE[=CODES][*WEIGHT][:TEXT]
+//!     dnsbl_zones       one ZONE[=CODES][*WEIGHT][:TEXT] per line
 //!
 //!                           zen.example.org                    any answer counts
 //!                           zen.example.org=127.0.0.2..11      one of these answers
-//!                           weak.example.org*2                 with the weight 2 in place of 1
+//!                           weak.example.org*2                 with the weight 2 instead of 1
 //!                           bl.example.org:See http://x/?%IP%  a text of your own; %IP% is the address
 //!
-//!                       Without a text the reply is what the list says in TXT, or "Blocked by
+//!                       Without a text the reply is the list's TXT record, or "Blocked by
 //!                       ZONE".
 //!     dnsbl_allow       addresses, networks, or beginnings of addresses (192.0.2.) that are not
 //!                       looked up
-//!     dnsbl_rejectmsg   a text that comes before that of the list
+//!     dnsbl_rejectmsg   a text to put before that of the list
 //!
 //! ENVIRONMENT
-//!     RBLSMTPD          set by tcpserver: empty, the client is not looked up; else it is refused
-//!                       with this text
+//!     RBLSMTPD          set by tcpserver.  If it is empty the client is not looked up; else the
+//!                       client is refused with this text
 //!
 //! SEE ALSO
 //!     naughty, rhsbl, dns_whitelist_soft

@@ -6,10 +6,10 @@
 //!     dont_require_anglebrackets
 //!
 //! DESCRIPTION
-//!     MAIL FROM:user@example.com and RCPT TO:user@example.com are understood as if the address
-//!     stood in angle brackets, as RFC 5321 4.1.2 demands.  The client loses karma.
+//!     Accepts MAIL FROM:user@example.com and RCPT TO:user@example.com as if the address were in
+//!     angle brackets, which RFC 5321 4.1.2 demands.  The client loses karma.
 //!
-//!     Nothing at all is not taken for the null sender <>.
+//!     A missing address is not taken as the null sender <>.
 //! ```
 
 use crate::error::Result;

@@ -8,38 +8,38 @@
 //!
 //! DESCRIPTION
 //!     A client has to wait for the greeting.  Programs that send nothing but spam often do not:
-//!     they send their whole session at once.  This plugin waits a moment before the greeting, and
+//!     they send their whole session at once.  This plugin waits a moment before the greeting.  It
 //!     refuses a client that sends something in that time with "Connecting host started
 //!     transmitting before SMTP greeting".
 //!
-//!     It can look before the answer to DATA as well.  With PIPELINING a client may send several
+//!     It can also look before the answer to DATA.  With PIPELINING a client may send several
 //!     commands at once, but DATA has to be the last of them.  What such a client sent ahead is
-//!     taken for commands after it is refused, so reject_type disconnect is a good choice there.
+//!     read as commands after it was refused, so reject_type disconnect is a good choice there.
 //!
-//!     A client that may relay or is on a white list is not looked at, nor is one of good karma
-//!     (above 5) before the greeting.  A client that hangs up instead of waiting is no early
-//!     talker, unlike with the plugin of the same name in Perl.
+//!     A client that may relay or is on a white list is not tested; before the greeting neither is
+//!     a client of good karma (above 5).  A client that hangs up instead of waiting is no early
+//!     talker, unlike in the Perl plugin of the same name.
 //!
 //! ARGUMENTS
-//!     wait           how many seconds to wait, also in fractions; 1 by default.  Legitimate
-//!                    clients wait at least 30 seconds for a greeting, but not all of them longer.
-//!     check-at       CONNECT or DATA; both, if it is given twice.  CONNECT by default.
-//!     defer-reject   1: a client that talks before the greeting gets a greeting all the same, and
-//!                    every MAIL is refused; 0 by default
-//!     reject 1       refuse it; the default
-//!     reject 0       write to the log what would be refused
-//!     reject naughty leave it to the plugin naughty to refuse the client later
-//!     reject_type    perm, temp, disconnect or temp_disconnect; perm by default.  Before the
-//!                    greeting each of them closes the connection.
-//!     action         of older configurations: deny is reject 1, denysoft is reject 1 with
-//!                    reject_type temp, log is reject 0.  The new arguments win.  The plugin of the
-//!                    same name in Perl takes denysoft for deny unless defer-reject is given, and
-//!                    then takes deny for denysoft.
+//!     wait             how many seconds to wait, fractions allowed; 1 by default.  Legitimate
+//!                      clients wait at least 30 seconds for a greeting, but not all wait longer.
+//!     check-at         CONNECT or DATA; give it twice for both.  CONNECT by default.
+//!     defer-reject     1: a client that talks before the greeting gets a greeting all the same,
+//!                      and every MAIL is refused; 0 by default
+//!     reject 1         refuse the client; the default
+//!     reject 0         refuse nothing; write to the log what would be refused
+//!     reject naughty   leave it to the plugin naughty to refuse the client later
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default.  Before the
+//!                      greeting all of them close the connection.
+//!     action           for older configurations: deny is reject 1, denysoft is reject 1 with
+//!                      reject_type temp, log is reject 0.  The new arguments override it.  The
+//!                      Perl plugin of the same name takes denysoft as deny unless defer-reject is
+//!                      given, and then takes deny as denysoft.
 //!
 //! NOTES
-//!     earlytalker        of the connection: 1 if the client talked early
-//!     earlytalker_wait   of the connection: seconds that another plugin wants instead of wait
-//!     karma_history      of the connection: read
+//!     earlytalker        on the connection: 1 if the client talked early
+//!     earlytalker_wait   on the connection: seconds that another plugin sets instead of wait
+//!     karma_history      on the connection: read, not set
 //!
 //! SEE ALSO
 //!     naughty, helo

@@ -1,32 +1,33 @@
 //! ```text
 //! NAME
-//!     fcrdns - does the client's name lead back to its address?
+//!     fcrdns - checks whether the client's name leads back to its address
 //!
 //! SYNOPSIS
 //!     fcrdns
 //!     fcrdns reject 0|1|naughty reject_type TYPE
 //!
 //! DESCRIPTION
-//!     Looks up the names of the client's address and the addresses of these names (RFC 8601 3,
-//!     iprev): forward-confirmed reverse DNS.  The result is in Authentication-Results and in the
-//!     client's karma.  Many clients that send spam have no such name; so have some that do not, so
-//!     nobody is refused unless reject says so, and nobody ever because of a failure to look it up.
+//!     Looks up the names of the client's address and the addresses of these names:
+//!     forward-confirmed reverse DNS (iprev, RFC 8601 3).  The result goes into
+//!     Authentication-Results and into the client's karma.  Many clients that send spam have no
+//!     confirmed name, but neither do some others.  So nobody is refused unless the argument reject
+//!     says so, and nobody is ever refused because of a failed look-up.
 //!
-//!     An address in the same /24 (IPv6: /64) as the client's is as good as its own.
+//!     An address in the same /24 (IPv6: /64) as the client's is as good as the client's own.
 //!
 //!     A client that may relay or is on a white list is not looked up.
 //!
 //! ARGUMENTS
 //!     reject 0         refuse nobody; the default
-//!     reject 1         refuse who has no name, or one that does not lead back
+//!     reject 1         refuse a client without a name, or without one that leads back
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      temp, the default; perm, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; temp by default
 //!
 //! REPLIES
 //!     450 no name leads back to your address
 //!
 //! NOTES
-//!     fcrdns   of the connection: the name that leads back
+//!     fcrdns   on the connection: the name that leads back
 //!
 //! SEE ALSO
 //!     helo, dnsbl

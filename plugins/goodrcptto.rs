@@ -1,44 +1,48 @@
 //! ```text
 //! NAME
-//!     goodrcptto - refuses recipients that are on no list
+//!     goodrcptto - refuses recipients that are not on a list
 //!
 //! SYNOPSIS
 //!     goodrcptto [extn CHAR] [deny_note NAME[=VALUE]] [reject 0|1|naughty]
 //!
 //! DESCRIPTION
-//!     Refuses every recipient that is neither in config/goodrcptto nor in config/goodrcptto.cdb, for
-//!     servers that have no other way to know who is there.  Those who are there are left to the next
-//!     plugins, so that it stands before rcpt_ok.
+//!     Refuses every recipient that is neither in config/goodrcptto nor in config/goodrcptto.cdb,
+//!     for servers that have no other way to know their recipients.  A recipient that is listed is
+//!     left to the next plugins, so place this plugin before rcpt_ok.
 //!
 //!     A client that may relay or is on a white list may send to every recipient, and a recipient without a
 //!     domain, such as postmaster, is never refused.
 //!
-//!     While both lists are empty nothing is decided, and on_error counts: a file that was lost does not
-//!     refuse all mail for good, nor let all of it in.
+//!     While both lists are empty nothing is decided, and on_error counts: a lost file neither
+//!     refuses all mail permanently nor lets all of it in.
 //!
 //! ARGUMENTS
-//!     extn CHAR            a local part counts without its extension as well, which begins with CHAR: with
-//!                          "extn -" user-news@example.com is there if user@example.com is
-//!     deny_note NAME       sets this note of the connection to 1 when a recipient is refused, and adds 1
-//!                          each time after that; with NAME=VALUE to VALUE
-//!     reject 0             refuse nobody, but write to the log who would be; "naughty" leaves the client to
-//!                          the plugin naughty
+//!     extn CHAR            also accept a local part whose extension, which begins with CHAR, is
+//!                          removed: with "extn -" user-news@example.com is accepted if
+//!                          user@example.com is listed
+//!     deny_note NAME       set this note of the connection to 1 when a recipient is refused, and
+//!                          add 1 for each further one
+//!     deny_note NAME=VALUE start with VALUE
+//!     reject 1             refuse at once; the default
+//!     reject 0             refuse nothing; write to the log what would be refused
+//!     reject naughty       leave it to the plugin naughty to refuse the client later
 //!
 //! CONFIG
-//!     goodrcptto       an entry a line; what follows it does not count
+//!     goodrcptto       one entry per line; the rest of the line is ignored
 //!
 //!                          user@example.com    an address
 //!                          @example.net        all addresses of a domain
 //!                          postmaster          a local part in all domains
 //!
-//!     goodrcptto.cdb   the same as keys in lower case, for very many of them; their values do not count
+//!     goodrcptto.cdb   the same entries as keys, in lower case, for very long lists; values are
+//!                      ignored
 //!
 //! REPLIES
 //!     550 5.1.1 invalid recipient ADDRESS
 //!
 //! DIFFERENCES
-//!     check_goodrcptto, a Perl plugin that sites have beside those of Perl qpsmtpd, has the same arguments
-//!     and lists.
+//!     check_goodrcptto, a Perl plugin that is not part of Perl qpsmtpd, has the same arguments and
+//!     lists.
 //!
 //! SEE ALSO
 //!     badrcptto, rcpt_map, rcpt_verify, rcpt_ok

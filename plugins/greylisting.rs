@@ -1,111 +1,123 @@
 //! ```text
 //! NAME
-//!     greylisting - puts off mail of clients that are not known yet
+//!     greylisting - defers mail of clients that are not known yet
 //!
 //! SYNOPSIS
 //!     greylisting
 //!     greylisting remote_ip 0|1|network|name sender 0|1 recipient 0|1 spf 0|1|domain
 //!
 //! DESCRIPTION
-//!     A client that nobody knows is told to come again later (RFC 6647).  Servers do so, and most
-//!     programs that only send spam do not.  Once it has come again after black_timeout it is known,
-//!     and its mail is not put off any more; each mail renews that for white_timeout.
+//!     A client that is not known is told to try again later (RFC 6647).  Mail servers do so, and
+//!     most programs that only send spam do not.  Once the client has tried again after
+//!     black_timeout it is known, and its mail is no longer deferred; each message renews that for
+//!     white_timeout.
 //!
-//!     Who is "known" is the client's address and, where the arguments say so, the sender and the
-//!     recipient beside it.  The less that is, the less mail is put off.
+//!     What has to be known is the client's address and, if the arguments say so, the sender and
+//!     the recipient together with it.  The fewer of these count, the less mail is deferred.
 //!
-//!     Large senders try again from another address.  They are known all the same by
+//!     Large senders try again from another address.  These arguments and plugins let them pass all
+//!     the same:
 //!
-//!     remote_ip network   the network of the client stands for its address: /24, IPv6 /64
-//!     remote_ip name      the domain of the client's organization does: of the name that leads back
-//!                         to its address.  A client without one, or with a name that is made of its
-//!                         address as those of dial-up lines are, is known by its network.
-//!     spf 1               whom the sender's domain lets send (SPF) is not put off
-//!     spf domain          the sender's domain is in the place of the client's address where SPF says
-//!                         pass: a new domain is put off, and its servers are one
-//!     dns_whitelist_soft  puts off nobody whom a white list in the DNS has
+//!     remote_ip network   the client is known by its network instead of its address: /24, IPv6 /64
+//!     remote_ip name      the client is known by the domain of its organization, from the name that
+//!                         leads back to its address.  A client without such a name, or with a name
+//!                         that is made of its address, as those of dial-up lines are, is known by
+//!                         its network
+//!     spf 1               a client that the sender's domain allows to send (SPF) is not deferred
+//!     spf domain          if SPF passes, the sender's domain counts instead of the client's address:
+//!                         a new domain is deferred, and all its servers count as one client
+//!     dns_whitelist_soft  a client on a white list in the DNS is not deferred
 //!
-//!     SPF is looked up if sender_permitted_from has not done so before.
+//!     SPF is looked up here if sender_permitted_from has not done so before.
 //!
-//!     The client is told at MAIL, or at RCPT where recipients count (recipient or per_recipient).
-//!     For the null sender it is told at DATA: servers that only try whether an address exists are
-//!     not put off.  A message whose recipients are all on a white list of recipients is taken then.
+//!     The client is told to try again at MAIL, or at RCPT if recipients count (recipient or
+//!     per_recipient).  With the null sender it is told at DATA, so that servers that only test
+//!     whether an address exists are not deferred.  A message whose recipients are all on a white
+//!     list of recipients is accepted at DATA.
 //!
-//!     A client that may relay or is on a white list, and a sender on a white list, are not put off.
+//!     A client that may relay or is on a white list, and a sender on a white list, are not
+//!     deferred.
 //!
-//!     Nor is a sender to whom our own users have written, where the plugin penpals is in front.
+//!     Neither is a sender to whom our own users have written, if the plugin penpals comes before
+//!     this one.
 //!
-//!     A client that is known by its address stays so when remote_ip or spf is set.
+//!     A client that is known by its address stays known when remote_ip or spf is changed.
 //!
-//!     To begin with, or to see what would happen: reject 0 remembers clients and puts nobody off.
+//!     To begin gently, or to see what would happen, use reject 0: clients are remembered, and none
+//!     is deferred.
 //!
 //! ARGUMENTS
-//!     remote_ip       1, the client's address; the default; 0, or what is said above
-//!     sender          1: the sender, too; 0 by default
-//!     recipient       1: the recipient, too; 0 by default
-//!     per_recipient   1: ask at RCPT, by the recipient's own settings; 0 by default
-//!     deny_late       1: tell the client at DATA and not at MAIL, so that the log has the
+//!     remote_ip       1: the client's address counts; the default.  0: it does not count.  network
+//!                     and name: see above
+//!     sender          1: the sender counts, too; 0 by default
+//!     recipient       1: the recipient counts, too; 0 by default
+//!     per_recipient   1: decide at RCPT, by the recipient's own settings; 0 by default
+//!     deny_late       1: tell the client at DATA instead of MAIL, so that the log has the
 //!                     recipients; 0 by default
-//!     black_timeout   so many seconds a new client is put off; 3000 by default
-//!     grey_timeout    within so many seconds of its first try it has to come again, else it is new
-//!                     once more; by default as long as white_timeout
-//!     white_timeout   so many seconds without mail and a client is forgotten; 3110400 by default,
-//!                     36 days
-//!     reject 0        remember, but put nobody off; 1 by default
-//!     mode            an older way to say that: denysoft, testonly for reject 0, or off for nothing at
-//!                     all
+//!     black_timeout   how many seconds a new client is deferred; 3000 by default
+//!     grey_timeout    within how many seconds after its first try a client has to try again; later
+//!                     it counts as new once more.  The value of white_timeout by default
+//!     white_timeout   after how many seconds without mail a client is forgotten; 3110400 by
+//!                     default, 36 days
+//!     reject 1        defer mail; the default
+//!     reject 0        remember clients, but defer no mail
+//!     mode            an older form of reject: denysoft is reject 1, testonly is reject 0; off does
+//!                     nothing at all
 //!     spf             0, 1 or domain, see above; 0 by default
-//!     geoip CC,...    nobody of these countries is put off
-//!     p0f KEY,VALUE,...  only clients are put off that fit one of these: genre, detail, link contain
-//!                     the value, distance is more, uptime is less
+//!     geoip CC,...    do not defer clients of these countries
+//!     p0f KEY,VALUE,...  defer only clients that match one of these pairs: genre, detail or link
+//!                     contains the value, distance is more than it, uptime is less than it
 //!     suffixes FILE   the list of public suffixes, for remote_ip name; by default that of Debian's
 //!                     package publicsuffix
-//!     on_error        tempfail: put everybody off while the store is not available; else nobody is, as
-//!                     with Perl qpsmtpd
+//!     on_error ignore    while the store is not available, defer nobody; the default, as in Perl
+//!                     qpsmtpd
+//!     on_error tempfail  while the store is not available, defer everybody
 //!
-//!     db_dir, redis, nfslock, upgrade and per_recipient_db are accepted and mean nothing:
+//!     db_dir, redis, nfslock, upgrade and per_recipient_db are accepted and have no effect:
 //!     config/store says where all plugins remember.
 //!
 //! CONFIG
-//!     denysoft_greylist       arguments, one a line with its value, for those that config/plugins
-//!                             does not give; a recipient's own file (see user_config) may have
+//!     denysoft_greylist       one argument with its value per line, for arguments that are not in
+//!                             config/plugins.  A recipient's own file (see user_config) may have
 //!                             black_timeout, grey_timeout, white_timeout, reject and mode, which
-//!                             count before the arguments
-//!     greylist_exclude_files  names of files whose clients are not put off: an address, a network, a
-//!                             name with all names below it, or /REGEXP/ a line.  Names are those that
-//!                             lead back to the client's address.  Postgrey's files have this form.
-//!                             Which files is read at the start; what is in them, always.
+//!                             override the arguments
+//!     greylist_exclude_files  names of files with clients that are not deferred.  Each line of such
+//!                             a file is an address, a network, a name (which includes all names
+//!                             below it), or /REGEXP/.  A client's name is the one that leads back
+//!                             to its address.  Postgrey's files have this form.  The list of files
+//!                             is read at the start; changes in the files count at once.
 //!
 //! REPLIES
 //!     450 This mail is temporarily denied     at MAIL and RCPT; 451 at DATA
 //!
 //! NOTES
-//!     greylist            of the transaction: what the client will be told at DATA
-//!     p0f, geoip_country  of the connection, for the arguments of these names
-//!     spfquery            of the transaction: the result of SPF, where a Perl plugin found it
-//!     penpal              of the transaction: how many messages our users have sent to the sender
-//!     whitelistrcpt       of the transaction: how many recipients are on a white list
+//!     greylist            on the transaction: what the client will be told at DATA
+//!     p0f, geoip_country  on the connection: for the arguments of these names
+//!     spfquery            on the transaction: the result of SPF, if a Perl plugin found it
+//!     penpal              on the transaction: how many messages our users have sent to the sender
+//!     whitelistrcpt       on the transaction: how many recipients are on a white list
 //!
 //! STORE
-//!     greylisting   the client, sender and recipient; the time of the first try or of the last mail,
-//!                   and how often the client was new, was put off, has sent mail
+//!     greylisting   the client, the sender and the recipient; the time of the first try or of the
+//!                   last mail; how often the client was new, was deferred, and has sent mail
 //!
-//!     qpsmtpd --store import greylisting FILE takes over greylist.dbm, or denysoft_greylist.dbm, of
-//!     Perl qpsmtpd, with remote_ip, sender and recipient as they were there (docs/store.md).
+//!     qpsmtpd --store import greylisting FILE imports greylist.dbm or denysoft_greylist.dbm of
+//!     Perl qpsmtpd; give remote_ip, sender and recipient the values that they had there
+//!     (docs/store.md).
 //!
 //! DIFFERENCES
-//!     With the plugin of the same name in Perl qpsmtpd 1.00 no client is ever known: it goes on being
-//!     one that has waited long enough, until a start finds 36 days after its first try that it is to
-//!     be forgotten.  From 0.93 on, who has not come for white_timeout, or comes later than
-//!     grey_timeout, is not put off until then.  1.00 ignores grey_timeout, which is 12000 by default
-//!     in 0.94; that is shorter than many servers wait.  Debian's 0.94 fails at each MAIL, and puts
-//!     nobody off.
+//!     With the Perl plugin of the same name in qpsmtpd 1.00 no client is ever known: it stays one
+//!     that has waited long enough, until a start 36 days after its first try deletes it.  From
+//!     0.93 on, a client that has not come for white_timeout, or comes later than grey_timeout, is
+//!     not deferred until that start. 1.00 ignores grey_timeout, which is 12000 by default in 0.94;
+//!     that is shorter than many servers wait.  Debian's 0.94 fails at each MAIL, and defers
+//!     nobody.
 //!
-//!     In Perl, mode means nothing from 0.93 on; a recipient's own reject does not count, while
-//!     config/denysoft_greylist counts before the arguments at RCPT, and of that file only the first
-//!     line in 1.00; a null sender is told at MAIL where recipients do not count; names in
-//!     greylist_exclude_files are those that a client gives itself in the DNS, without those below
-//!     them; detail of p0f is not looked at.
+//!     In Perl, mode has no effect from 0.93 on.  A recipient's own reject does not count.
+//!     config/denysoft_greylist overrides the arguments at RCPT, and 1.00 reads only the first line
+//!     of that file.  With the null sender the client is told at MAIL if recipients do not count.
+//!     Names in greylist_exclude_files are those that a client gives itself in the DNS, without the
+//!     names below them. detail of p0f is ignored.
 //!
 //! SEE ALSO
 //!     sender_permitted_from, dns_whitelist_soft, whitelist, penpals, user_config, docs/store.md

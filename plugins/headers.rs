@@ -6,30 +6,30 @@
 //!     headers [require NAMES] [past DAYS] [future DAYS] [reject 0|1|naughty] [reject_type TYPE]
 //!
 //! DESCRIPTION
-//!     A message needs certain fields, must not have some of them more than once (RFC 5322 3.6),
-//!     and its Date must not be too far from today.  Clients that may relay or are on a white list
-//!     are not looked at.
+//!     A message must have certain fields, must not have some fields more than once (RFC 5322 3.6),
+//!     and its Date must not be too far from today.  A client that may relay or is on a white list
+//!     is not tested.
 //!
-//!     Only one of each of these is allowed: Date From Sender Reply-To To Cc Bcc Message-Id
+//!     Each of these fields may occur only once: Date From Sender Reply-To To Cc Bcc Message-Id
 //!     In-Reply-To References Subject.
 //!
-//!     A Date that nobody can read is not refused, and neither is a missing one unless it is
-//!     required: some programs write none, those of banks and shops among them.
+//!     A Date that cannot be read is not refused, and neither is a missing one unless it is
+//!     required: some programs write none, among them those of banks and shops.
 //!
-//!     The reply says everything that is wrong with the fields, a line each.  "reject 0" refuses
-//!     nothing, at once or later.  The plugin of the same name in Perl answers 901 and lets the
-//!     plugin naughty refuse in spite of "reject 0".
+//!     The reply names everything that is wrong with the fields, one fault per line.  "reject 0"
+//!     refuses nothing, at once or later.  The Perl plugin of the same name answers 901, and lets
+//!     the plugin naughty refuse in spite of "reject 0".
 //!
 //! ARGUMENTS
-//!     require NAMES    fields that must be there and not empty, with commas in between: "From" by
-//!                      default, "From,Date,Subject" for one
-//!     past DAYS        refuse a Date older than this; by default, of any age
-//!     future DAYS      refuse a Date later than this; by default, any
-//!     days DAYS        both, as a lone number is, which stood behind "check_basicheaders"
+//!     require NAMES    fields that must be there and not be empty, with commas between them, such as
+//!                      "From,Date,Subject"; "From" by default
+//!     past DAYS        refuse a Date older than this; no limit by default
+//!     future DAYS      refuse a Date later than this; no limit by default
+//!     days DAYS        both, as is a number alone; for old lines of "check_basicheaders"
 //!     reject 1         refuse at once, with 552; the default
-//!     reject 0         write to the log what would be refused
+//!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the message
-//!     reject_type      perm, temp, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
 //!
 //! SEE ALSO
 //!     bogus_bounce, loop, naughty

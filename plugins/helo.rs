@@ -6,8 +6,8 @@
 //!     helo [policy lenient|rfc|strict] [reject 0|1|naughty] [reject_type TYPE]
 //!
 //! DESCRIPTION
-//!     Refuses a client whose name in HELO or EHLO cannot be right.  A policy has all the checks of
-//!     those before it:
+//!     Refuses a client whose name in HELO or EHLO cannot be right.  Each policy includes all
+//!     checks of those before it:
 //!
 //!     lenient
 //!         a name in config/badhelo            "I do not believe you are NAME."
@@ -28,42 +28,44 @@
 //!         any address in brackets             "RFC 2821 allows an address literal, but we do not"
 //!         name and address are of others      "That HELO hostname fails FCrDNS"
 //!
-//!     The addresses of the name and the names of the address are looked up at once.  Nobody is
-//!     refused because they could not be looked up.  Name and address belong together if an address
-//!     of the name is in the /24 of the client's (IPv6: the /64), or a name of the address has the
-//!     same last two labels.  A client on this machine is not looked up.
+//!     The addresses of the name and the names of the address are looked up at the same time.
+//!     Nobody is refused because a look-up failed.  Name and address belong together if an address
+//!     of the name is in the same /24 (IPv6: /64) as the client's address, or if a name of the
+//!     address has the same last two labels.  For a client on this machine nothing is looked up.
 //!
-//!     Mail programs of people often send a name without a dot.  Where they use this server, do not
-//!     choose rfc or strict unless with reject 0, or with reject naughty so that they can
-//!     authenticate first.  A client that may relay or is on a white list is not judged.
+//!     Mail programs that people use often send a name without a dot.  If they use this server, do not
+//!     choose rfc or strict, or choose them only with reject 0, or with reject naughty so that the
+//!     programs can authenticate first.  A client that may relay or is on a white list is not
+//!     tested.
 //!
-//!     Every message gets a header field X-HELO with the client's name, in the place of those that
-//!     it came with.
+//!     Every message gets a header field X-HELO with the client's name; it replaces any X-HELO that
+//!     came with the message.
 //!
-//!     IPv6 addresses are judged like IPv4 addresses.  The plugin of the same name in Perl reads no
-//!     further in badhelo than the first pattern, knows no IPv6, does not look at reject_type, and
-//!     in version 1.00 calls an address without brackets forged.
+//!     IPv6 addresses are tested like IPv4 addresses.  The Perl plugin of the same name stops
+//!     reading badhelo at the first pattern, knows no IPv6, ignores reject_type, and in version
+//!     1.00 calls an address without brackets forged.
 //!
 //! ARGUMENTS
-//!     policy           lenient by default
+//!     policy           lenient, rfc or strict; lenient by default
 //!     reject 1         refuse the client; the default
-//!     reject 0         write to the log what would be refused
+//!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
 //!     reject_type      perm, temp, disconnect or temp_disconnect; disconnect by default
 //!
 //! CONFIG
-//!     badhelo   one of these a line; case does not matter
+//!     badhelo   one of these per line; case does not matter
 //!
 //!                   aol.com                a name
 //!                   \.dyn\.example$        a regular expression: what it matches is refused
 //!                   !^[a-z0-9.\[\]:-]+$    with ! before it: what it does not match is refused
 //!
-//!     An entry with one of the characters { } [ ] ( ) ^ $ | * + ? \ ! is a regular expression, of
-//!     the Rust crate regex: it has no look-around and no backreferences.  One that does not
-//!     compile, or that is neither one nor a name, is written to the log with its place, and skipped.
+//!     An entry with one of the characters { } [ ] ( ) ^ $ | * + ? \ ! is a regular expression of
+//!     the Rust crate regex: it has no look-around and no backreferences.  An entry that does not
+//!     compile, or is neither an expression nor a name, is skipped, and reported in the log with
+//!     its place.
 //!
 //! NOTES
-//!     helo_forward_match   of the connection, with policy rfc or strict: an address of the name is
+//!     helo_forward_match   on the connection, with policy rfc or strict: an address of the name is
 //!                          near the client's
 //!     helo_reverse_match   the same: a name of the address is like the one in HELO
 //!

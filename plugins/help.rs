@@ -9,21 +9,22 @@
 //!
 //! DESCRIPTION
 //!     Answers "HELP COMMAND" with the text of a file, and HELP alone with "Try 'HELP COMMAND' for
-//!     getting help on COMMAND".  Where there is no file the answer is "No help available for SMTP
-//!     command: COMMAND".  What is no word of letters, digits and _ is answered 502 "Invalid
-//!     command name".
+//!     getting help on COMMAND".  If there is no file the answer is "No help available for SMTP
+//!     command: COMMAND".  A COMMAND with other characters than letters, digits and _ is answered
+//!     502 "Invalid command name".
 //!
-//!     Each instance has files of its own; with the plugin of the same name in Perl all share them.
+//!     Each instance has its own files; all instances of the Perl plugin of the same name share
+//!     them.
 //!
 //! ARGUMENTS
-//!     help_dir FOLDER     where files are that have the name of a command in lower case; ./help/
-//!                         if there are no arguments
+//!     help_dir FOLDER     the folder with the files, which are named as the commands in lower case;
+//!                         ./help/ if there are no arguments
 //!     COMMAND FILE        the file for a command: a path with a slash in it, or a name in the
-//!                         folder of help_dir, or in ./help/ where that is not given.  One that
-//!                         does not exist is written to the log at the start, and forgotten.
+//!                         folder of help_dir, or in ./help/ if there is no help_dir.  A file that
+//!                         does not exist is reported in the log at the start, and ignored.
 //!     not_implemented 1   answer 502 "Not implemented." and nothing else
 //!
-//!     The names of folders and files can have letters, digits, and _ . - / ~ in them.
+//!     The names of folders and files may have letters, digits, and _ . - / ~ in them.
 //! ```
 
 use std::collections::HashMap;

@@ -6,34 +6,34 @@
 //!     hosts_allow
 //!
 //! DESCRIPTION
-//!     Looks at a client before it costs a process or gets a greeting.
+//!     Decides about a client before it costs a process or gets a greeting.
 //!
 //!     A client that has as many connections as one address may have (the option --max-from-ip) is
-//!     told "too many connections from ADDRESS, try again later".  The server itself keeps to that
-//!     limit, too, with the same reply.  The plugin karma allows more or fewer, by the history of the
-//!     address.
+//!     told "too many connections from ADDRESS, try again later".  The server itself enforces that
+//!     limit, too, with the same reply.  The plugin karma allows more or fewer connections, by the
+//!     history of the address.
 //!
-//!     After that the first line of config/hosts_allow that fits decides.
+//!     After that the first matching line of config/hosts_allow decides.
 //!
 //!     It has no effect where the server runs under inetd or tcpserver, which have their own means:
 //!     see "tcpserver -x" and hosts_access(5).
 //!
 //! CONFIG
-//!     hosts_allow   ADDRESS CODE [TEXT] a line
+//!     hosts_allow   one ADDRESS CODE [TEXT] per line
 //!
-//!     ADDRESS is an address or a network, of IPv4 or of IPv6, CODE is one of the return codes,
-//!     and TEXT is what a client that is refused is told:
+//!     ADDRESS is an address or a network, IPv4 or IPv6.  CODE is one of the return codes.  TEXT is
+//!     what a client is told that is refused:
 //!
 //!         192.0.2.4           DECLINED
 //!         192.0.2.0/24        DENY Sorry, known spam only source
 //!         2001:db8:bad::/48   DENYSOFT Come back later
 //!
-//!     DENY is a reply 550 and DENYSOFT 451 in the place of the greeting, and the connection is
-//!     closed, as with the plugin of the same name in Perl.  RFC 5321 3.1 has 554 for the former; it
-//!     is the first digit that clients go by: mail is returned, or tried again later.
+//!     DENY is a reply 550 and DENYSOFT a reply 451 instead of the greeting, and the connection is
+//!     closed, as in the Perl plugin of the same name.  RFC 5321 3.1 has 554 instead of 550.
+//!     Clients go by the first digit: mail is returned, or tried again later.
 //!
-//!     Here 192.0.2.4 is exempt from the DENY of its network.  A line with an address or a code
-//!     that cannot be read is written to the log and skipped.
+//!     In this example 192.0.2.4 is exempt from the DENY of its network.  A line with an address or
+//!     a code that cannot be read is skipped, and reported in the log.
 //!
 //! SEE ALSO
 //!     relay, karma

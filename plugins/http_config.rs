@@ -6,32 +6,33 @@
 //!     http_config URL... [ttl SECONDS] [deadline SECONDS] [ca FILE]
 //!
 //! DESCRIPTION
-//!     When somebody in a session asks for the configuration file NAME, the page URLNAME is fetched
-//!     and its lines are used, without empty ones and comments.  With
+//!     When a plugin or the server needs the configuration file NAME during a session, the page
+//!     URLNAME is fetched, and its lines are used without empty lines and comments.  With
 //!
 //!         http_config http://127.0.0.1/config/ http://www.example.com/qp?config=
 //!
-//!     rcpthosts is looked for as http://127.0.0.1/config/rcpthosts, then as
-//!     http://www.example.com/qp?config=rcpthosts, and at last as a file.  What was found, or that
-//!     nothing was, is remembered for each name, by each process for itself.
+//!     rcpthosts is looked for first as http://127.0.0.1/config/rcpthosts, then as
+//!     http://www.example.com/qp?config=rcpthosts, and last as a file.  Each process remembers for
+//!     each name what it found, or that it found nothing.
 //!
-//!     A page that does not exist (404, 410), or has no lines, leaves it to the next URL.  If a
-//!     server cannot be asked, is too slow, or answers anything else, redirections included, the
-//!     next URL is tried; when that has nothing either, the plugin has failed: whatever wanted the
-//!     file gives the client a temporary failure, as it does not know what was decided.  The server
-//!     is then left alone for some seconds.  With the argument "on_error ignore" the files count.
+//!     If a page does not exist (404, 410) or has no lines, the next URL is tried, and then the
+//!     file.  The next URL is also tried if a server cannot be reached, is too slow, or gives any
+//!     other answer, redirections included.  If the other URLs have nothing either, the plugin has
+//!     failed: it does not know what the server would have said, so the client gets a temporary
+//!     failure.  The server is then left alone for some seconds.  With the argument "on_error
+//!     ignore" the file is used instead.
 //!
-//!     What is asked for outside of sessions, such as plugins, loglevel and hosts_allow, comes from
-//!     files.
+//!     Configuration that is needed outside of sessions, such as plugins, loglevel and hosts_allow,
+//!     always comes from files.
 //!
-//!     The plugin of the same name in Perl asks for every name each time, and takes a server that
-//!     does not answer for one that has nothing.
+//!     The Perl plugin of the same name fetches every name each time, and treats a server that does
+//!     not answer as one that has nothing.
 //!
 //! ARGUMENTS
-//!     URL                begins with http:// or https://; a certificate has to be valid
-//!     ttl SECONDS        how long to remember; 60 by default, 0 for not at all
-//!     deadline SECONDS   how long all URLs together may take; 5 by default
-//!     ca FILE            the authorities for https://, certificates in PEM, in place of those that
+//!     URL                begins with http:// or https://; for https:// the certificate must be valid
+//!     ttl SECONDS        how long to remember a page; 60 by default, 0 for not at all
+//!     deadline SECONDS   time limit for all URLs together; 5 by default
+//!     ca FILE            the authorities for https://: certificates in PEM, instead of those that
 //!                        the system knows.  They are read at the start.
 //!
 //! SEE ALSO

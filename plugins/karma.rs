@@ -1,117 +1,122 @@
 //! ```text
 //! NAME
-//!     karma - treats clients by how they behaved before
+//!     karma - judges clients by how they behaved before
 //!
 //! SYNOPSIS
 //!     karma [reject 0|1|connect|naughty] [reject_type TYPE] [negative N] [strikes N]
 //!           [penalty_days DAYS] [keep_days DAYS]
 //!
 //! DESCRIPTION
-//!     Counts the nice and the naughty connections of each address, and refuses an address for a
-//!     while that has more naughty ones.
+//!     Counts the nice and the naughty connections of each address.  An address with more naughty
+//!     connections than nice ones is refused for a while.
 //!
-//!     Whether a connection is nice or naughty is not for this plugin to say.  Other plugins add to
-//!     its karma, or take away from it (adjust_karma):
+//!     This plugin does not itself find out whether a connection is nice or naughty.  Other plugins
+//!     add to the connection's karma, or take away from it (adjust_karma):
 //!
 //!     whitelist                 5   the host is on the list
 //!     penpals                   2   our users have written to the sender
-//!     fcrdns                    1   the client's name leads back to its address, or does not: -1
-//!     helo                     -1   the name in HELO is refused; with "policy strict", 1 if it is
-//!                                   right
-//!     sender_permitted_from     1   SPF passes, or it fails: -1
-//!     dkim                      1   a signature holds, or none does: -1
-//!     dmarc                    -3   it fails, and the domain asks for quarantine or reject
+//!     fcrdns                    1   the client's name leads back to its address; -1 if not
+//!     helo                     -1   the name in HELO is refused; 1 if it is right, with "policy
+//!                                   strict"
+//!     sender_permitted_from     1   SPF passes; -1 if it fails
+//!     dkim                      1   a signature is valid; -1 if none of them is
+//!     dmarc                    -3   DMARC fails, and the domain asks for quarantine or reject
 //!     spamassassin             -1   spam; 1 or -1 for what it learns as ham or spam
 //!     earlytalker, dnsbl, badmailfrom, headers (for each fault), virus/clamdscan
 //!                              -1   what is refused
-//!     resolvable_fromhost      -1   the sender's domain has no MX; -2: an MX that takes no mail
+//!     resolvable_fromhost      -1   the sender's domain has no MX; -2 if its MX takes no mail
 //!     limit                    -1   each AUTH and recipient beyond a rate of failed AUTH or of unknown
 //!                                   recipients
-//!     rcpt_verify              -1   a recipient whom nobody is
+//!     rcpt_verify              -1   a recipient that does not exist
 //!     badrcptto, dont_require_anglebrackets
 //!                              -2   each time
 //!
-//!     When the connection ends, the sum decides:
+//!     When the connection ends, the sum decides what it was:
 //!
-//!     -3 or less, or marked as naughty by another plugin: a naughty connection
-//!     3 or more, and a message was taken: a nice one
-//!     else: neither
+//!     naughty   -3 or less, or marked as naughty by another plugin
+//!     nice      3 or more, and a message was accepted
+//!     neither   everything else
 //!
-//!     An address with more naughty than nice connections is refused after each further naughty one
-//!     for a day, with "You were naughty. You cannot connect for 0.99 more days."  If it never had a
-//!     nice one, the sixth penalty is six days longer, the seventh seven days, and so on.
+//!     An address with more naughty than nice connections is refused for a day after each further
+//!     naughty one, with "You were naughty. You cannot connect for 0.99 more days."  If the
+//!     address never had a nice connection, the sixth penalty is six days longer, the seventh seven
+//!     days longer, and so on.
 //!
-//!     The address of an IPv6 client stands for its whole /64.
+//!     An IPv6 address stands for its whole /64.
 //!
-//!     What else comes of the history (karma_history: nice connections less naughty ones):
+//!     The history of an address (karma_history: its nice connections minus its naughty ones) has
+//!     further effects:
 //!
-//!     *  With more than 10, a connection begins with a karma of 1.
-//!     *  earlytalker lets those with more than 5 talk.
-//!     *  Where the option --max-from-ip limits connections, an address with more than 5 may have
-//!        three more at once; without a good history it may have one.
-//!     *  A message has one recipient, unless history or karma are above 0.  For the next one the
-//!        client is told 452, "too many recipients for karma 0 (h: 0)", and sends the message once
-//!        more for it.
-//!     *  Whatever the history, a connection whose karma is below -4 is refused at DATA and after the
-//!        message, with "very bad karma: -5".
+//!     *  If the history is above 10, a connection begins with a karma of 1.
+//!     *  earlytalker does not test clients whose history is above 5.
+//!     *  If the option --max-from-ip limits connections, an address whose history is above 5 may
+//!        have three more connections at once; an address without a good history may have one.
+//!     *  A message may have only one recipient, unless history or karma is above 0.  For the next
+//!        recipient the client gets 452, "too many recipients for karma 0 (h: 0)", and sends the
+//!        message once more for that recipient.
+//!     *  Whatever the history is, a connection with a karma below -4 is refused at DATA and after
+//!        the message, with "very bad karma: -5".
 //!
-//!     A sender whose domain config/karma_tlds has adds to the karma; so does -2 for a MAIL or RCPT
-//!     command without "FROM:<" or "TO:<".
+//!     If config/karma_tlds lists the sender's domain, its number is added to the karma; -2 is
+//!     added for a MAIL or RCPT command without "FROM:<" or "TO:<".
 //!
-//!     Clients that may relay, and those on a white list, are neither counted nor refused, so that
-//!     this plugin stands behind relay and whitelist, and before the plugins that ask others.
+//!     A client that may relay or is on a white list is neither counted nor refused.  So place this
+//!     plugin after relay and whitelist, and before plugins that look things up.
 //!
-//!     With "reject 0" it counts, and writes to the log what it would refuse, but refuses nothing:
-//!     for trying out.
+//!     With "reject 0" the plugin counts, and writes to the log what it would refuse, but refuses
+//!     nothing.  Use it for a trial.
 //!
-//!     Where what is remembered (docs/store.md) is not available, it is as if nothing were known of
-//!     anybody, and nothing is counted.
+//!     While the store (docs/store.md) is not available, the plugin behaves as if it knew nothing
+//!     of anybody, and counts nothing.
 //!
 //! COMMANDS
-//!     qpsmtpd --store explain karma        who is refused until when, and how everybody behaved; with
-//!                                          an address behind it (of IPv6, the first of its /64), of it
+//!     qpsmtpd --store explain karma [IP]   show who is refused until when, and how everybody behaved;
+//!                                          with IP, only that address (of IPv6, the first of its /64)
 //!     qpsmtpd --store capture karma IP     refuse this address, as if it had been naughty
 //!     qpsmtpd --store release karma IP     forget its penalty and its naughty connections
-//!     qpsmtpd --store clear karma [IP]     forget all of it, or of everybody
+//!     qpsmtpd --store clear karma [IP]     forget all about this address, or about everybody
 //!
-//!     They are what karma_tool does with list, search, capture, release and prune.
+//!     They replace list, search, capture, release and prune of karma_tool.
 //!
-//!     qpsmtpd --store import karma FILE takes over karma.dbm of Perl qpsmtpd (docs/store.md).
+//!     qpsmtpd --store import karma FILE imports karma.dbm of Perl qpsmtpd (docs/store.md).
 //!
 //! ARGUMENTS
-//!     reject 0         refuse nobody
-//!     reject 1         refuse at once; also "connect"
+//!     reject 0         refuse nothing; write to the log what would be refused
+//!     reject 1         refuse at once; "connect" is the same
 //!     reject naughty   leave it to the plugin naughty to refuse the client later; the default
 //!     reject_type      perm, temp, disconnect or temp_disconnect; disconnect by default
-//!     negative         with how many naughty connections more than nice ones penalties begin; 1 by
-//!                      default.  With 2, 2 naughty ones and 1 nice one are all right.
-//!     strikes          how far above or below 0 the karma of a nice or naughty connection is; 3 by
-//!                      default
-//!     penalty_days     how long a penalty is, such as 0.5; 1 by default
-//!     keep_days        how long an address is remembered after its last connection and its last
-//!                      penalty, and how many days longer a penalty can become; 60 by default
+//!     negative N       penalties begin when naughty connections outnumber nice ones by this number;
+//!                      1 by default.  With 2, an address with 2 naughty and 1 nice connections is
+//!                      not refused.
+//!     strikes N        a connection is nice or naughty if its karma is this far above or below 0; 3
+//!                      by default
+//!     penalty_days DAYS
+//!                      the length of a penalty, such as 0.5; 1 by default
+//!     keep_days DAYS   how long an address is remembered after its last connection and its last
+//!                      penalty, and by how many days a penalty can grow; 60 by default
 //!
-//!     db_dir, nfslock and penalty_box have no effect; old configurations have them.
+//!     db_dir, nfslock and penalty_box are accepted for old configurations, and have no effect.
 //!
 //! CONFIG
-//!     karma_tlds   DOMAIN:NUMBER a line, to be added for senders in that domain.  Anybody can say
-//!                  to be in any domain:
+//!     karma_tlds   one DOMAIN:NUMBER per line: the number to add for senders in that domain.
+//!                  Remember that anybody can claim any domain:
 //!
 //!                      work:-4
 //!                      fr:+1
 //!
 //! NOTES
-//!     karma             of the connection: the sum
-//!     karma_history     of the connection: nice connections less naughty ones
-//!     recipient_count   of the connection: the number of its RCPT commands
+//!     karma             on the connection: the sum
+//!     karma_history     on the connection: nice connections minus naughty ones
+//!     recipient_count   on the connection: the number of its RCPT commands
 //!
 //! DIFFERENCES
-//!     The plugin of the same name in Perl counts no naughty connections up to version 1.00, so that
-//!     penalties neither add up nor grow; forgets what plugins before it have made of the karma;
-//!     counts no recipients; refuses a second recipient for good, with "reject 0", too; counts
-//!     clients that authenticated; and never forgets an address.  A nice connection needs no message
-//!     there, so that a client can collect what SPF gives for MAIL.  In 0.94, domains are in the
-//!     program: config/karma_tlds can have them.  docs/upstream-plugins.md has a table.
+//!     The Perl plugin of the same name counts no naughty connections up to version 1.00, so its
+//!     penalties neither add up nor grow.  It forgets what plugins before it have done to the
+//!     karma, and counts no recipients.  It refuses a second recipient permanently, even with
+//!     "reject 0".  It counts clients that authenticated, and never forgets an address.  There a
+//!     nice connection needs no message, so a client can collect what SPF gives for MAIL.  In 0.94
+//!     the domains are in the program; here they are in config/karma_tlds. docs/upstream-plugins.md
+//!     has a table.
 //!
 //! SEE ALSO
 //!     naughty, hosts_allow, earlytalker, whitelist; docs/store.md

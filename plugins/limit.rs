@@ -1,14 +1,14 @@
 //! ```text
 //! NAME
-//!     limit - how much, and how fast, clients may do what they do
+//!     limit - limits how often and how fast clients may connect, send and fail
 //!
 //! SYNOPSIS
 //!     limit
 //!     limit reject 0|1|naughty suffixes FILE
 //!
 //! DESCRIPTION
-//!     Counts what config/limit says, and defers or refuses what is more.  Without lines there it does
-//!     nothing.
+//!     Counts what config/limit says, and defers or refuses what goes beyond.  Without lines in
+//!     that file it does nothing.
 //!
 //!         except relay_clients
 //!         connections by address         = 60/1m
@@ -16,33 +16,37 @@
 //!         unknown_recipients by address  = 20/1h
 //!         messages by user               = 200/1h burst 50
 //!
-//!     What is remembered is one time for each line and client (the generic cell rate algorithm):
-//!     100/1h burst 20 lets 20 pass at once, and one more each time another 36 seconds are over.  In
-//!     any hour these are never more than 120, and who keeps to 100 an hour is never stopped.
-//!     Without a burst it is COUNT: 100/1h lets 100 pass at once, then one each 36 seconds.
+//!     For each line and client one time is remembered (the generic cell rate algorithm): 100/1h
+//!     burst 20 lets 20 pass at once, and then one more every 36 seconds.  In no hour can that be
+//!     more than 120, and a client that keeps to 100 an hour is never stopped.  Without a burst,
+//!     the burst is COUNT: 100/1h lets 100 pass at once, then one every 36 seconds.
 //!
-//!     What was refused is not counted: a client that tries on gets what the rate says and no less.
-//!     Where several lines hold, all of them have to let it pass, or none counts it.
+//!     What is refused is not counted: a client that keeps trying gets what the rate allows, and no
+//!     less.  If several lines apply, all of them have to let it pass; otherwise no line counts it.
 //!
-//!     Connections by address are counted by the parent before they cost a process, on each host for
-//!     itself; it knows exceptions by address at once, and others (a relay client, a name) from the
-//!     client's first session on, for an hour.  Everything else is in the store (docs/store.md), which
-//!     all processes share, and with Redis all hosts; so are connections where there is no parent, under
-//!     inetd and tcpserver, and of clients that a proxy brings.
+//!     Connections by address are counted by the parent, before they cost a process; each host
+//!     counts for itself.  The parent knows exceptions by address at once, and other exceptions (a
+//!     relay client, a name) from the client's first session on, for an hour.  Everything else is
+//!     counted in the store (docs/store.md), which all processes share, and with Redis all hosts.
+//!     Connections are counted there, too, if there is no parent, under inetd and tcpserver, and
+//!     for clients that a proxy brings.
 //!
-//!     While the store does not answer, and when the clock was set back by more than a minute,
-//!     it is as if nothing were known, and the log says so.  With the argument "on_error tempfail"
-//!     clients are told to try again later while the store does not answer.
+//!     While the store does not answer, and when the clock was set back by more than a minute, the
+//!     plugin behaves as if it knew nothing, and the log says so.  With the argument "on_error
+//!     tempfail" clients are told to try again later while the store does not answer.
 //!
-//!     Its place in config/plugins is behind relay and whitelist, and before the plugins that decide
-//!     about recipients.  With the plugin peers it stands in the lists, and not in config/plugins.
+//!     Place the plugin in config/plugins after relay and whitelist, and before the plugins that
+//!     decide about recipients.  With the plugin peers, place it in the lists of peers instead of
+//!     config/plugins.
 //!
 //! ARGUMENTS
 //!     reject 1         do as the lines say; the default
-//!     reject 0         a dry run: count, and write to the log what would be refused
+//!     reject 0         refuse nothing; count, and write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
 //!     suffixes FILE    the list of public suffixes, for "by organization";
 //!                      /usr/share/publicsuffix/public_suffix_list.dat by default
+//!     on_error ignore    let everything pass while the store does not answer; the default
+//!     on_error tempfail  tell clients to try again later while the store does not answer
 //!
 //! CONFIG
 //!     limit   WHAT by KEY = COUNT/TIME [burst N] [ACTION] [for WHOM...]
@@ -50,46 +54,50 @@
 //!     WHAT is one of these:
 //!
 //!         connections          each connection
-//!         messages             each DATA, or BDAT that begins a message, whatever becomes of the message
-//!         recipients           each RCPT that no plugin before this one has decided about
-//!         octets               the size of each message that came and was not refused before
-//!                              data_post; one that is larger than the burst counts as the burst
-//!         failed_auth          each AUTH that does not succeed.  A client that is over the limit is
+//!         messages             each DATA, or BDAT that begins a message, whatever becomes of the
+//!                              message
+//!         recipients           each RCPT that no plugin before this one has decided
+//!         octets               the size of each message that was not refused before data_post; a
+//!                              message larger than the burst counts as much as the burst
+//!         failed_auth          each AUTH that does not succeed.  A client beyond the limit is
 //!                              refused before anybody looks at its password
-//!         unknown_recipients   each RCPT that another plugin refuses for good (DENY), in the words of
-//!                              the client 550.  Beyond the limit all recipients are refused
+//!         unknown_recipients   each RCPT that another plugin refuses permanently (DENY; the client
+//!                              gets 550).  Beyond the limit all recipients are refused
 //!         null_senders         each MAIL FROM:<>; by recipient and recipient_domain each RCPT after it
 //!
-//!     KEY is by what it is counted:
+//!     KEY says what is counted separately:
 //!
-//!         address            the client's address: an IPv4 address, or an IPv6 network of 64 bits;
-//!                            address/24 or address/32/56 are networks of other lengths.  Clients of
-//!                            a path in the file system have none
+//!         address            the client's address: an IPv4 address, or an IPv6 network of 64 bits.
+//!                            address/24 or address/32/56 are networks of other lengths.  Clients
+//!                            that come by a path in the file system have no address
 //!         network            the same as address/24/48
 //!         name               the client's name, if it leads back to its address (fcrdns)
-//!         organization       the domain of the organization that has the name
-//!         user               as whom it has authenticated
-//!         sender             the address in MAIL, sender_domain what is behind its @
-//!         recipient          the address in RCPT, recipient_domain what is behind its @
+//!         organization       the domain of the organization to which that name belongs
+//!         user               the name with which the client has authenticated
+//!         sender             the address in MAIL; sender_domain is the part after its @
+//!         recipient          the address in RCPT; recipient_domain is the part after its @
 //!
-//!     connections are by client; failed_auth by client and user; messages, octets and
-//!     unknown_recipients by client, user and sender; null_senders by client and recipient; recipients by
-//!     all of these.  What a client does not have is not counted: a line by user holds for those
-//!     who authenticated, one by sender not for the null sender.
+//!     Which KEY goes with which WHAT: connections go with the keys of a client (address, network,
+//!     name, organization); failed_auth with these and user; messages, octets and
+//!     unknown_recipients with these, user and sender; null_senders with these and recipient;
+//!     recipients with every key.  If a client lacks the key nothing is counted: a line by user
+//!     applies only to those who authenticated, and a line by sender does not apply to the null
+//!     sender.
 //!
-//!     COUNT and N are numbers, which may end in K, M or G; TIME is a number, 1 by default, of s, m,
-//!     h, d or w.  "unlimited" in the place of COUNT/TIME is no limit.
+//!     COUNT and N are numbers, which may end in K, M or G.  TIME is a number, 1 by default,
+//!     followed by s, m, h, d or w.  "unlimited" instead of COUNT/TIME means no limit.
 //!
-//!     ACTION is what happens beyond:
+//!     ACTION is what happens beyond the limit:
 //!
 //!         defer        a temporary refusal; the default
-//!         refuse       one for good: mail is returned to its sender
+//!         refuse       a permanent refusal: mail is returned to its sender
 //!         disconnect   a temporary refusal, and the connection is closed
-//!         warn         nothing but a line in the log
+//!         warn         only a line in the log
 //!
-//!     WHOM are values of KEY for which alone the line holds, in the place of lines of the same WHAT and
-//!     KEY that are for all: addresses and networks; names and domains, with a dot in front for all
-//!     below; users and mail addresses, or @DOMAIN for all of a domain.
+//!     WHOM are values of KEY.  The line then applies only to them, instead of lines with the same
+//!     WHAT and KEY that apply to all.  They are addresses and networks; names and domains, with a
+//!     dot in front for all names below; or users and mail addresses, or @DOMAIN for all of a
+//!     domain.
 //!
 //!         messages by user = 200/1h
 //!         messages by user = 2000/1h for newsletter@example.com
@@ -97,19 +105,20 @@
 //!
 //!     limit   except WHO
 //!
-//!     WHO are clients of which nothing is counted: relay_clients, who may relay by their address; users,
-//!     who have authenticated; ours, both of them; whitelisted, whom white lists have; or KEY
-//!     VALUE... as above:
+//!     WHO are clients of which nothing is counted: relay_clients, who may relay by their address;
+//!     users, who have authenticated; ours, both of these; whitelisted, who are on white lists; or
+//!     KEY VALUE... as above:
 //!
 //!         except ours
 //!         except address 192.0.2.0/24 2001:db8::/32
 //!         except name .example.net
 //!
-//!     A line that cannot be read stops the start.  In a running server it is written to the log and
-//!     left out.  Changes count at once; a line with another rate counts from the beginning.
+//!     A line that cannot be read stops the start.  In a running server it is skipped, and reported
+//!     in the log.  Changes take effect at once; a line with another rate counts from the
+//!     beginning.
 //!
 //! REPLIES
-//!     451 or 550 too many connections from ADDRESS, in the place of the greeting; later 450, 451, 452
+//!     451 or 550 "too many connections from ADDRESS", instead of the greeting; later 450, 451, 452
 //!     and 454, or 550, 552, 554 and 535, with "too many WHAT from WHOM".
 //!
 //! LOG

@@ -6,17 +6,16 @@
 //!     loadcheck [max_load LOAD] [cache_time SECONDS]
 //!
 //! DESCRIPTION
-//!     Answers a client that connects while the load of the last minute is above a limit with 450
-//!     "Server load too high, please try again later." and closes the connection.
+//!     While the load of the last minute is above a limit, a client that connects gets 450 "Server
+//!     load too high, please try again later." and the connection is closed.
 //!
-//!     The load is the first number of /proc/loadavg.  Where that cannot be read, clients are let
-//!     in, and the log says so.
+//!     The load is the first number of /proc/loadavg.  If it cannot be read clients are let in, and
+//!     the log says so.
 //!
 //! ARGUMENTS
-//!     max_load     the largest load at which clients are taken; 7 by default, and for 0
-//!     cache_time   for how many seconds a load is taken for the one of now; 10 by default, and
-//!                  for 0
-//!     uptime       of older configurations: is ignored, as no program is run
+//!     max_load     the highest load at which clients are let in; 7 by default; 0 means the default
+//!     cache_time   how many seconds a load that was read is used; 10 by default; 0 means the default
+//!     uptime       accepted for old configurations; has no effect, because no program is run
 //!
 //! FILES
 //!     /proc/loadavg

@@ -6,12 +6,12 @@
 //!     loop [MAX]
 //!
 //! DESCRIPTION
-//!     Every server that a message passes adds a Received field, and some deliveries a Delivered-To
-//!     field.  A message with MAX of them or more, our own Received included, is refused with 552
-//!     "Too many hops".
+//!     Every server that a message passes adds a Received field, and some deliveries add a
+//!     Delivered-To field.  A message with MAX or more of these fields, including our own Received,
+//!     is refused with 552 "Too many hops".
 //!
 //! ARGUMENTS
-//!     MAX   100 by default; RFC 5321 6.3 wants at least this many
+//!     MAX   the number of fields; 100 by default, the least that RFC 5321 6.3 wants
 //!
 //! SEE ALSO
 //!     headers

@@ -1,19 +1,19 @@
 //! ```text
 //! NAME
-//!     my_rcpt_check - an example: takes recipients of one domain
+//!     my_rcpt_check - an example: accepts recipients of one domain
 //!
 //! SYNOPSIS
 //!     my_rcpt_check DOMAIN [MOST]
 //!
 //! DESCRIPTION
-//!     Takes recipients in DOMAIN, says nothing of others, and notes in the log who sends.  It may
-//!     be loaded several times, for several domains:
+//!     Accepts recipients in DOMAIN, leaves others to the next plugins, and writes the sender to
+//!     the log.  It may be loaded several times, for several domains:
 //!
 //!         my_rcpt_check example.com
 //!         my_rcpt_check:0 example.org
 //!
-//!     An example of the guide, docs/plugins.md: arguments are read when the plugin is loaded, and
-//!     handlers are functions of their own.
+//!     An example from the guide, docs/plugins.md: arguments are read when the plugin is loaded,
+//!     and handlers are functions of their own.
 //!
 //! ARGUMENTS
 //!     DOMAIN   the domain

@@ -6,27 +6,27 @@
 //!     naughty [reject connect|mail|rcpt|data|data_post] [reject_type TYPE]
 //!
 //! DESCRIPTION
-//!     A plugin with the argument "reject naughty" does not refuse a client itself but marks it.
-//!     This plugin refuses all marked clients, at one place and at one moment of your choice, with
+//!     A plugin with the argument "reject naughty" does not refuse a client itself, but marks it.
+//!     This plugin refuses all marked clients, in one place and at a moment of your choice, with
 //!     the texts of the plugins that marked them.
 //!
-//!     A later moment gives the client time to authenticate, which takes the mark away, and gives
-//!     you more of the message to learn from.  An earlier one costs less.
+//!     A later moment gives the client time to authenticate, which removes the mark, and shows you
+//!     more of the message.  An earlier moment costs less.
 //!
 //!     A client that may relay or is on a white list is not refused.
 //!
-//!     At rcpt it must stand before rcpt_ok.  Whatever the moment, a client that slipped through is
-//!     refused at data_post.
+//!     With "reject rcpt", place it before rcpt_ok.  A client that was not refused at the chosen
+//!     moment is refused at data_post.
 //!
 //! ARGUMENTS
 //!     reject       the hook at which to refuse: connect, mail, rcpt, data or data_post; rcpt by
 //!                  default
-//!     reject_type  perm, temp, disconnect or temp_disconnect, where the plugin that marked the
-//!                  client has no argument reject_type; disconnect by default
+//!     reject_type  perm, temp, disconnect or temp_disconnect; disconnect by default.  A reject_type
+//!                  of the plugin that marked the client overrides it.
 //!
 //! NOTES
-//!     naughty               of the connection: the text for the client
-//!     naughty_reject_type   of the connection: what the plugin that marked it asks for
+//!     naughty               on the connection: the text for the client
+//!     naughty_reject_type   on the connection: what the plugin that marked it asks for
 //! ```
 
 use crate::error::Result;

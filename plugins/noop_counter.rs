@@ -6,17 +6,17 @@
 //!     noop_counter [MAX]
 //!
 //! DESCRIPTION
-//!     Counts NOOP commands.  At the last one that is allowed the client gets "Stop wasting my
-//!     time, too many consecutive NOOPs", and the connection is closed.
+//!     Counts NOOP commands.  At NOOP number MAX in a row the client gets "Stop wasting my time,
+//!     too many consecutive NOOPs", and the connection is closed.
 //!
-//!     HELO, EHLO, MAIL, RCPT, DATA, RSET, VRFY, HELP and the end of a transaction begin the count
-//!     anew.  The plugin must stand before others that decide about these, or it does not see them.
+//!     HELO, EHLO, MAIL, RCPT, DATA, RSET, VRFY, HELP and the end of a transaction reset the count.
+//!     Place the plugin before others that decide about these commands, or it does not see them.
 //!
 //! ARGUMENTS
-//!     MAX   at which NOOP in a row to close the connection; 3 by default
+//!     MAX   close the connection at this NOOP in a row; 3 by default
 //!
 //! NOTES
-//!     noop_count   of the connection: how many there were in a row
+//!     noop_count   on the connection: the number of NOOPs in a row
 //!
 //! SEE ALSO
 //!     count_unrecognized_commands

@@ -1,20 +1,20 @@
 //! ```text
 //! NAME
-//!     parse_addr_withhelo - no parameters of MAIL and RCPT from clients that said HELO
+//!     parse_addr_withhelo - refuses parameters of MAIL and RCPT after HELO
 //!
 //! SYNOPSIS
 //!     parse_addr_withhelo
 //!
 //! DESCRIPTION
 //!     Parameters after the address belong to ESMTP.  A client that greeted with HELO and sends
-//!     them all the same is told 501 "No parameters allowed in MAIL" or "... in RCPT".
+//!     them all the same gets 501 "No parameters allowed in MAIL" or "... in RCPT".
 //!
-//!     A line without FROM: or TO: is answered 501 "Syntax error in command", and one without
-//!     anything like an address 501 "Could not parse your MAIL FROM command" or "Could not parse
-//!     your RCPT TO command".
+//!     A line without FROM: or TO: is answered 501 "Syntax error in command".  A line without
+//!     anything like an address is answered 501 "Could not parse your MAIL FROM command" or "Could
+//!     not parse your RCPT TO command".
 //!
-//!     "MAIL FROM:" without a path is refused here as it is without the plugin; the plugin of the
-//!     same name in Perl takes it for the null sender.
+//!     "MAIL FROM:" without a path is refused, as it is without this plugin; the Perl plugin of the
+//!     same name takes it as the null sender.
 //!
 //! SEE ALSO
 //!     dont_require_anglebrackets

@@ -1,37 +1,37 @@
 //! ```text
 //! NAME
-//!     peers - gives each client a list of plugins of its own, by its address
+//!     peers - chooses the list of plugins by the client's address
 //!
 //! SYNOPSIS
 //!     peers
 //!
 //! DESCRIPTION
-//!     The files of the folder config/peers are lists of plugins like config/plugins, native and Perl
-//!     ones mixed.  A client has one of them in the place of config/plugins.  It is the first of
-//!     these that is there:
+//!     The files of the folder config/peers are lists of plugins like config/plugins, native and
+//!     Perl plugins mixed.  A client gets one of these lists instead of config/plugins.  It is the
+//!     first of these that exists:
 //!
-//!       1. the file named as its address, 192.0.2.7 or 2001:db8::7
-//!       2. the file named as the beginning of it, the longest first: 192.0.2, then 192.0, then 192;
-//!          or 2001:db8:0:0, ..., then 2001:db8, then 2001
+//!       1. the file with the name of its address, such as 192.0.2.7 or 2001:db8::7
+//!       2. the file with the beginning of its address as its name, the longest first: 192.0.2, then
+//!          192.0, then 192; or 2001:db8:0:0, ..., then 2001:db8, then 2001
 //!       3. local, for 127.0.0.0/8 and ::1
 //!       4. 0
 //!
-//!     A client that authenticates has the list local from then on, if that file is there.  A client
+//!     A client that authenticates has the list local from then on, if that file exists.  A client
 //!     without any list is refused.
 //!
 //!     To give a network the list local, make a link: ln -s local config/peers/192.168.1
 //!
-//!     All lists are loaded when the server starts, and anew when it gets a HUP: an error in any of
-//!     them is told with file and line.  What is written to the log goes to config/logging; a
-//!     logging plugin that stands in several lists gets each line once, of all sessions.
+//!     All lists are loaded when the server starts, and again when it gets a HUP; an error in any
+//!     of them is reported with file and line.  The log goes where config/logging says; a logging
+//!     plugin that is in several lists gets each line once, of all sessions.
 //!
-//!     Of the other plugins in config/plugins only what runs outside of sessions counts:
-//!     pre-connection and post-fork, so that hosts_allow stands there or in the lists.  With the
-//!     plugin tls there, clients whose list has none are offered TLS, too.
+//!     Of the other plugins in config/plugins, only what runs outside of sessions counts:
+//!     pre-connection and post-fork.  So hosts_allow may be there or in the lists.  If the plugin
+//!     tls is in config/plugins, clients whose list lacks it are offered TLS, too.
 //!
-//!     This is what the plugin of the same name in Perl does on SME Server, with plugins loaded
-//!     before clients come and not for each client.  There clients of 127.0.0.1 have the list 0
-//!     unless there is a file of their own.
+//!     This is what the Perl plugin of the same name does on SME Server, except that plugins are
+//!     loaded before clients come and not for each client.  There clients of 127.0.0.1 have the
+//!     list 0 unless they have their own file.
 //!
 //! SEE ALSO
 //!     hosts_allow, relay

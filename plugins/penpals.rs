@@ -1,34 +1,34 @@
 //! ```text
 //! NAME
-//!     penpals - knows whom our own users write to
+//!     penpals - remembers whom our own users write to
 //!
 //! SYNOPSIS
 //!     penpals [days N]
 //!
 //! DESCRIPTION
-//!     Remembers the addresses that users of this server write to, so that answers are not kept
-//!     waiting: greylisting lets them through, and the karma of the connection is 2 better.  No list
-//!     has to be kept by hand, and no other test is left out.
+//!     Remembers the addresses that users of this server write to, so that answers are not delayed:
+//!     greylisting lets them pass, and the karma of the connection is 2 better.  Nobody has to keep
+//!     a list by hand, and all other tests still apply.
 //!
-//!     Those who authenticated are users; so are clients that may relay by their address, for senders
-//!     in our own domains (config/rcpthosts).  Not remembered is whom a program writes to by itself,
-//!     since a stranger can have such a program answer: messages with a null sender, with
-//!     Auto-Submitted (RFC 3834), or with "Precedence: bulk", "junk", "list" or "auto_reply".  Nor
-//!     are the recipients of a message for more than 50.
+//!     Users are clients that authenticated, and clients that may relay by their address if the
+//!     sender is in one of our own domains (config/rcpthosts).  Recipients of automatic messages
+//!     are not remembered, since a stranger can make a program answer: messages with the null
+//!     sender, with Auto-Submitted (RFC 3834), or with "Precedence: bulk", "junk", "list" or
+//!     "auto_reply".  Neither are the recipients of a message with more than 50.
 //!
 //!     Anybody can claim to be somebody else.  So a sender that is remembered counts only if SPF
-//!     passes for its domain, or, once the message is there, a DKIM signature of that domain or of
-//!     one above.
+//!     passes for its domain, or, once the message is there, if a DKIM signature of that domain or
+//!     of a parent of it is valid.
 //!
-//!     It stands before greylisting, and behind relay and whitelist.
+//!     Place it before greylisting, and after relay and whitelist.
 //!
-//!     Where what is remembered (docs/store.md) is not available, nobody is known.
+//!     While the store (docs/store.md) is not available, nobody is known.
 //!
 //! ARGUMENTS
-//!     days   how long an address is remembered after the last message to it; 60 by default
+//!     days   for how many days an address is remembered after the last message to it; 60 by default
 //!
 //! NOTES
-//!     penpal   of the transaction: how many messages our users have sent to this sender
+//!     penpal   on the transaction: how many messages our users have sent to this sender
 //!
 //! SEE ALSO
 //!     greylisting, karma, whitelist; docs/store.md

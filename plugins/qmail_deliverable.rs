@@ -7,50 +7,54 @@
 //!                       [vpopmail_ext 0|1] [reject 0|1|naughty]
 //!
 //! DESCRIPTION
-//!     Refuses a recipient that the qmail on this machine or another one would have to bounce.
-//!     qmail-deliverabled, a daemon of the Perl distribution Qmail::Deliverable, looks that up as qmail
-//!     does, in virtualdomains, users/assign, dot-qmail files and vpopmail's folders, and is asked by HTTP.
+//!     Refuses a recipient that the qmail on this machine or another one would have to bounce.  The
+//!     plugin asks qmail-deliverabled, a daemon of the Perl distribution Qmail::Deliverable, by
+//!     HTTP.  The daemon looks the recipient up as qmail does: in virtualdomains, users/assign,
+//!     dot-qmail files and vpopmail's folders.
 //!
-//!     What it says:
+//!     The answers of the daemon:
 //!
 //!         0x00             not deliverable: refused, and the client's karma is 1 less
-//!         0x14             a mailing list: the null sender is refused, karma as before
+//!         0x14             a mailing list: the null sender is refused; the karma stays as it is
 //!         0xf1 to 0xf6     deliverable: the next plugin decides
-//!         0x11 to 0x13     it cannot tell; the next plugin decides
-//!         0x21, 0x22       for now undeliverable, as the home folder is not safe; the same
-//!         0xff             not local; the same
-//!         everything else  nothing is decided, and on_error counts: an error, no answer, or one that is no
-//!                          code
+//!         0x11 to 0x13     it cannot tell: the next plugin decides
+//!         0x21, 0x22       temporarily undeliverable, because the home folder is not safe: the same
+//!         0xff             not local: the same
+//!         everything else  nothing is decided, and on_error counts: an error, no answer, or an answer
+//!                          that is no code
 //!
-//!     A client that may relay or is on a white list is not asked about, nor is a recipient that the daemon
-//!     does not take: one with other characters than RFC 5322 has for atoms.
+//!     Recipients of a client that may relay or is on a white list are not looked up.  Neither is a
+//!     recipient that the daemon does not accept: one with other characters than RFC 5322 allows in
+//!     atoms.
 //!
-//!     It stands before rcpt_ok.
+//!     Place it before rcpt_ok.
 //!
 //! ARGUMENTS
 //!     server HOST:PORT          where the daemon listens; 127.0.0.1:8998 by default
 //!     server smtproutes:HOST:PORT
-//!                               a domain that is in /var/qmail/control/smtproutes is asked about at the
-//!                               host that is there, others at HOST; the port is the same
-//!     server smtproutes:PORT    domains that are not there are not asked about
-//!     routes FILE               another file for that one, with lines DOMAIN:HOST; .DOMAIN is for all below
-//!                               it, an empty domain for all others, an empty host is none
-//!     vpopmail_ext 1            user-ext@example.org is delivered to user@example.org: where the former is
-//!                               not deliverable, and the part before a - is a mailbox of vpopmail
-//!     timeout SECONDS           how long a look-up may take; 30 by default
-//!     reject 0                  refuse nobody, but write to the log who is not deliverable; "naughty"
-//!                               leaves the client to the plugin naughty
-//!     on_error ignore           where nothing is decided the next plugin decides; by default the client
-//!                               is told to try again later
+//!                               for a domain in /var/qmail/control/smtproutes, ask the daemon on the host
+//!                               named there, on the same port; for other domains ask HOST
+//!     server smtproutes:PORT    the same, but do not look up recipients in other domains
+//!     routes FILE               use this file instead, with lines DOMAIN:HOST.  .DOMAIN stands for all
+//!                               domains below it, an empty DOMAIN for all others; with an empty HOST
+//!                               nothing is looked up
+//!     vpopmail_ext 1            user-ext@example.org is delivered to user@example.org if the former is not
+//!                               deliverable and the part before a - is a mailbox of vpopmail; 0 by default
+//!     timeout SECONDS           time limit for each look-up; 30 by default
+//!     reject 1                  refuse at once; the default
+//!     reject 0                  refuse nothing; write to the log what would be refused
+//!     reject naughty            leave it to the plugin naughty to refuse the client later
+//!     on_error tempfail         if nothing is decided, tell the client to try again later; the default
+//!     on_error ignore           if nothing is decided, leave the recipient to the next plugin
 //!
 //! REPLIES
 //!     550 5.1.1 Sorry, no mailbox by that name. qd
 //!     550 mailing lists do not accept null senders
 //!
 //! DIFFERENCES
-//!     The plugin of the same name in Perl takes every recipient while the daemon is down, as with "on_error
-//!     ignore", and waits for it for three minutes.  There, vpopmail_ext has no effect, because it is the
-//!     daemon that looks.
+//!     The Perl plugin of the same name accepts every recipient while the daemon is down, as with
+//!     "on_error ignore", and waits for it for three minutes. vpopmail_ext has no effect there,
+//!     because the daemon does the looking up.
 //!
 //! SEE ALSO
 //!     rcpt_verify, goodrcptto, rcpt_ok

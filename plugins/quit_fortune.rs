@@ -6,10 +6,10 @@
 //!     quit_fortune [PROGRAM]
 //!
 //! DESCRIPTION
-//!     Answers QUIT with the output of "fortune -s", one line of the reply for each.  Only for
-//!     clients that said HELO: those that say EHLO are too sophisticated to enjoy it.
+//!     Answers QUIT with the output of "fortune -s", each line of it as a line of the reply.  Only
+//!     clients that said HELO get it: those that say EHLO are too sophisticated to enjoy it.
 //!
-//!     Where there is no such program, or it says nothing, the answer is the usual one.
+//!     If there is no such program, or it says nothing, the answer is the usual one.
 //!
 //! ARGUMENTS
 //!     PROGRAM   the program's path; /usr/games/fortune by default

@@ -6,17 +6,17 @@
 //!     random_error [PERCENT] [seed NUMBER]
 //!
 //! DESCRIPTION
-//!     Refuses now and then, for now, with "random failure", and closes the connection in two cases
-//!     of five.  It does so at connect, helo or ehlo, mail, rcpt, data and data_post, at each so
-//!     seldom that a message with one recipient fails in PERCENT of all cases.
+//!     Refuses now and then, temporarily, with "random failure", and closes the connection in two
+//!     of five cases.  It does so at connect, helo or ehlo, mail, rcpt, data and data_post, at each
+//!     of them so rarely that in all PERCENT of the messages with one recipient fail.
 //!
 //! ARGUMENTS
-//!     PERCENT       how many messages fail; 1 by default and for 0, none if it is negative
+//!     PERCENT       how many messages fail; 1 by default, and also for 0; a negative number means none
 //!     seed NUMBER   makes chance the same for every session: a client that says the same gets the
-//!                   same answers, with another number others
+//!                   same answers; another number gives other answers
 //!
 //! NOTES
-//!     random_fail_%   of the connection: PERCENT from now on, for other plugins to change
+//!     random_fail_%   on the connection: PERCENT from now on; other plugins may change it
 //! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -7,30 +7,29 @@
 //!
 //! DESCRIPTION
 //!     Looks a recipient in one domain up in a map, which says what to answer.  A recipient in that
-//!     domain that is not in the map gets the default answer; recipients in other domains are left
-//!     to the plugins that follow.
+//!     domain that is not in the map gets the default answer.  Recipients in other domains are left
+//!     to the next plugins.
 //!
-//!     For several domains give the line several times: rcpt_map:0, rcpt_map:1.  Each has a map of
-//!     its own, and case does not matter in one, unlike with the plugin of the same name in Perl.
+//!     For several domains give several lines: rcpt_map:0, rcpt_map:1.  Each has its own map.  Case
+//!     does not matter in a map, unlike in the Perl plugin of the same name.
 //!
 //! ARGUMENTS
 //!     domain NAME        the domain
 //!     file MAP           the map: a path, or the name of a file in config/
-//!     default CODE       the answer to a recipient that is not in the map, one of the return
-//!     default CODE=TEXT  codes, and a text in which each _ stands for a blank;
+//!     default CODE       the answer to a recipient that is not in the map: one of the return codes
+//!     default CODE=TEXT  the same with a text, in which each _ stands for a blank;
 //!                        DENY=No_such_user. by default
 //!
 //! CONFIG
-//!     MAP   ADDRESS CODE [TEXT] a line; the text is "No such user." by default
+//!     MAP   one ADDRESS CODE [TEXT] per line; the text is "No such user." by default
 //!
 //!               me@example.org      OK
 //!               list@example.org    DECLINED
 //!               former@example.org  DENY     User not found.
 //!
-//!     A line with a code that does not exist, or with what is no address in the domain, is written
-//!     to the log with its place, and skipped.
-//!     A map without any good line stops the start; when it becomes such later, the one before it
-//!     stays in use.
+//!     A line with an unknown code, or whose ADDRESS is not in the domain, is skipped, and reported
+//!     in the log with its place.  A map without any valid line stops the start; in a running
+//!     server the map of before stays in use.
 //!
 //! SEE ALSO
 //!     rcpt_regexp, rcpt_ok

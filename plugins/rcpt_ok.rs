@@ -7,31 +7,32 @@
 //!
 //! DESCRIPTION
 //!     Accepts a recipient whose domain is this server's name (config/me), is listed in
-//!     config/rcpthosts, or is a key of config/morercpthosts.cdb; any recipient of a client that
-//!     may relay or is in whitelisthosts; and a recipient without a domain, such as postmaster.
-//!     Every other recipient is refused with "Relaying denied".
+//!     config/rcpthosts, or is a key of config/morercpthosts.cdb.  It also accepts any recipient of
+//!     a client that may relay or is in whitelisthosts, and a recipient without a domain, such as
+//!     postmaster.  Every other recipient is refused with "Relaying denied".
 //!
-//!     Case does not matter, nor a dot at the end, and a domain in Unicode is the same as the one
+//!     Case and a dot at the end do not matter, and a domain in Unicode is the same as its form
 //!     that begins with xn--.
 //!
-//!     A recipient whose local part a later server could read as an address elsewhere is refused,
-//!     too, unless the client may relay: user%elsewhere.test@example.com,
-//!     elsewhere.test!user@example.com, "user@elsewhere.test"@example.com, and what else has one of
-//!     @ % ! : in its local part, or begins with IMCEASMTP-.  The core does the same where another
-//!     plugin accepts one.  Sites that need such addresses write "accept" into
-//!     config/recipient_routes, and see to it that the server behind knows no routes.
+//!     Unless the client may relay, a recipient is also refused if a later server could read its
+//!     local part as an address elsewhere: user%elsewhere.test@example.com,
+//!     elsewhere.test!user@example.com, "user@elsewhere.test"@example.com, and any other local part
+//!     that has one of @ % ! : in it or begins with IMCEASMTP-. The core does the same if another
+//!     plugin accepts such a recipient.  A site that needs such addresses writes "accept" into
+//!     config/recipient_routes, and makes sure that the server after this one does not follow them.
 //!
-//!     A sender in whitelistsenders may send to our domains only.  With the plugin of the same name
-//!     in Perl the sender's address, which anybody can give, opens all domains.
+//!     A sender in whitelistsenders may send only to our domains.  With the Perl plugin of the same
+//!     name the sender's address, which anybody can give, opens all domains.
 //!
-//!     It must be the last plugin that decides about recipients: it always decides.
+//!     This plugin decides about every recipient, so it must be the last plugin that decides about
+//!     recipients.
 //!
 //! CONFIG
-//!     rcpthosts           a domain a line; a line that begins with a dot means all subdomains.  A
-//!                         line that is no domain is written to the log, and skipped.
-//!     morercpthosts.cdb   domains as keys, for very many of them
+//!     rcpthosts           one domain per line; a line that begins with a dot means all subdomains.  A
+//!                         line that is no domain is skipped, and reported in the log.
+//!     morercpthosts.cdb   domains as keys, for very long lists
 //!     me                  this server's name
-//!     recipient_routes    accept: recipients that could be routes are accepted from everybody
+//!     recipient_routes    accept: accept recipients whose local part could be an address elsewhere
 //!
 //! SEE ALSO
 //!     relay, whitelist

@@ -6,10 +6,10 @@
 //!     rcpt_ok_child NAME
 //!
 //! DESCRIPTION
-//!     Refuses recipients NAME@anywhere with 550 "That name is not in use", and leaves the others
-//!     to rcpt_ok, which it stands on and which must not be loaded beside it.
+//!     Refuses recipients NAME@anywhere with 550 "That name is not in use", and leaves all others
+//!     to rcpt_ok, on which it is built.  Do not load rcpt_ok as well.
 //!
-//!     An example of the guide, docs/plugins.md: a plugin that inherits from another one.
+//!     An example from the guide, docs/plugins.md: a plugin that inherits from another one.
 //!
 //! ARGUMENTS
 //!     NAME   a local part, in any case

@@ -1,26 +1,26 @@
 //! ```text
 //! NAME
-//!     rcpt_ok_maxrelay - rcpt_ok with a limit to attempts at relaying
+//!     rcpt_ok_maxrelay - rcpt_ok with a limit on attempts to relay
 //!
 //! SYNOPSIS
 //!     rcpt_ok_maxrelay [MAX_RELAY_ATTEMPTS]
 //!
 //! DESCRIPTION
-//!     Decides about recipients as rcpt_ok does, and counts how often a client was refused one
-//!     because it may not relay.  After MAX_RELAY_ATTEMPTS the next attempt gets 550 "Too many
-//!     relaying attempts", and the connection is closed.
+//!     Decides about recipients as rcpt_ok does, and counts how often a client was refused a
+//!     recipient because it may not relay.  After MAX_RELAY_ATTEMPTS such attempts, the next one
+//!     gets 550 "Too many relaying attempts", and the connection is closed.
 //!
-//!     It stands in the place of rcpt_ok, as the last plugin that decides about recipients: do not
-//!     load both.
+//!     Load it instead of rcpt_ok, as the last plugin that decides about recipients; do not load
+//!     both.
 //!
 //! ARGUMENTS
-//!     MAX_RELAY_ATTEMPTS   5 by default; 0 for any number
+//!     MAX_RELAY_ATTEMPTS   5 by default; 0 means no limit
 //!
 //! CONFIG
 //!     As for rcpt_ok.
 //!
 //! NOTES
-//!     count_relay_attempts   of the connection: how many attempts there were
+//!     count_relay_attempts   on the connection: the number of attempts
 //!
 //! SEE ALSO
 //!     rcpt_ok, docs/plugins.md

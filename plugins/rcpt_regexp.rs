@@ -6,13 +6,13 @@
 //!     rcpt_regexp
 //!
 //! DESCRIPTION
-//!     The first line of config/rcpt_regexp that fits a recipient says what to answer; with
-//!     DECLINED that is left to the plugins that follow.  A recipient that no line fits, or that
-//!     has no domain, is left to them, too.
+//!     The first matching line of config/rcpt_regexp says what to answer to a recipient; with
+//!     DECLINED the recipient is left to the next plugins.  A recipient that matches no line, or
+//!     that has no domain, is left to them, too.
 //!
 //! CONFIG
-//!     rcpt_regexp   ADDRESS CODE [TEXT] or /REGEXP/ CODE [TEXT] a line, without blanks in the
-//!                   address or expression
+//!     rcpt_regexp   one ADDRESS CODE [TEXT] or /REGEXP/ CODE [TEXT] per line, without blanks in
+//!                   the address or expression
 //!
 //!                       me@example.org               OK        Accepting mail
 //!                       /^user\d+\@example\.org$/    OK        Accepting mail
@@ -21,13 +21,12 @@
 //!                       /^/                          DECLINED
 //!
 //!     An address has to be the whole recipient.  An expression is searched for in user@host, so
-//!     anchor it with ^ and $ if it is to match all of that.  Case does not matter.
+//!     anchor it with ^ and $ if it has to match the whole address.  Case does not matter.
 //!
-//!     Regular expressions are those of the Rust crate regex: there is no look-around and there
-//!     are no backreferences.  A line with an expression that does not compile, with neither an
-//!     expression nor an address, or with a code that does not exist, is written to the log with its
-//!     place, and skipped.  The plugin of the same name
-//!     in Perl fails on a line without a code.
+//!     Regular expressions are those of the Rust crate regex, without look-around and without
+//!     backreferences.  A line is skipped, and reported in the log with its place, if its
+//!     expression does not compile, if it has neither an expression nor an address, or if its code
+//!     is unknown.  The Perl plugin of the same name fails on a line without a code.
 //!
 //! SEE ALSO
 //!     rcpt_map, badrcptto, rcpt_ok

@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     rcpt_verify - asks the server behind whether it knows a recipient
+//!     rcpt_verify - asks the next server whether it knows a recipient
 //!
 //! SYNOPSIS
 //!     rcpt_verify lmtp|smtp SERVER [SERVER] ... [domain DOMAIN] ... [from ADDRESS]
@@ -9,67 +9,72 @@
 //!                 [tls no|may|must|first] [ca FILE] [auth_user NAME auth_password_file FILE]
 //!
 //! DESCRIPTION
-//!     Refuses recipients that nobody is, while the client is there to hear it: mail for them would
-//!     become a bounce, and most of that goes to somebody who has not sent it.
+//!     Refuses recipients that do not exist, while the client is still there to hear it.  Otherwise
+//!     mail for them would become a bounce, and most bounces go to somebody who has not sent the
+//!     mail.
 //!
-//!     For a recipient in our domains it begins a transaction with the server to which mail will go,
-//!     LMTP or SMTP, up to RCPT, and ends it there.  What the server has said is remembered, so that it
-//!     is asked again after a while only (known, unknown).
+//!     For a recipient in our domains the plugin begins a transaction with the server to which mail
+//!     will go, by LMTP or SMTP, up to RCPT, and ends it there.  It remembers the answer, so that
+//!     it asks about the same recipient again only after a while (known, unknown).
 //!
 //!         2xx                  the recipient is known; the next plugin decides
-//!         5xx, and its status   it is unknown: 550 "No such user (#5.1.1)"
-//!         is 5.1.x, 5.4.1, 5.0.0
+//!         5xx with a status    the recipient is unknown: 550 "No such user (#5.1.1)"
+//!         5.1.x, 5.4.1, 5.0.0
 //!         or none
-//!         5xx, 5.2.x           its mailbox is closed or full: the client hears what the server said,
-//!                              and it is asked again each time
-//!         everything else      nothing is decided: 4xx; a refusal of the sender, of the connection or of
-//!                              this server (530, 5.7.x, 5.1.7, 5.1.8); no answer
+//!         5xx with a status    the mailbox is closed or full: the client gets the server's answer, and
+//!         5.2.x                the server is asked again each time
+//!         everything else      nothing is decided: 4xx; a refusal of the sender, of the connection or
+//!                              of this server (530, 5.7.x, 5.1.7, 5.1.8); no answer
 //!
-//!     So a server behind has to say 5.1.1, or no status at all, of those whom it does not know; one that
-//!     says 5.7.1 of them, as rcpt_map does by default, seems to refuse this server.
+//!     So the server has to answer with 5.1.1, or with no status at all, for recipients that it
+//!     does not know.  A server that answers with 5.7.1, as rcpt_map does by default, seems to
+//!     refuse this server.
 //!
-//!     Where nothing is decided, on_error counts: the client is told to try again later, or with "on_error
-//!     ignore" the next plugin decides.  A server that cannot be used is passed over for the next one in
-//!     the arguments; when there is none left, none is asked for the next 10 seconds.
+//!     If nothing is decided, on_error counts: the client is told to try again later, or with
+//!     "on_error ignore" the next plugin decides.  A server that cannot be used is passed over for
+//!     the next one in the arguments; if there is none left, none is asked for the next 10 seconds.
 //!
-//!     Many guessed recipients do not fall upon the server: there is a limit for each client and one for
-//!     all together (probes_by_client, probes).  Beyond it, who is remembered is known or unknown as ever;
-//!     for the others the client is told to try again later, or over_limit says otherwise.
-//!     Clients that may relay have no limit.  The plugins limit (unknown_recipients) and karma send those
-//!     away who go on guessing.
+//!     There is a limit on questions for each client, and one for all clients together
+//!     (probes_by_client, probes), so that guessed recipients do not burden the server.  Beyond the
+//!     limits, recipients that are remembered are answered as always; for others the client is told
+//!     to try again later, unless over_limit says otherwise.  Clients that may relay have no limit.
+//!     The plugins limit (unknown_recipients) and karma get rid of clients that keep guessing.
 //!
-//!     It stands behind the plugins that change or refuse recipients, and before rcpt_ok, since a plugin
-//!     that accepts a recipient ends the chain.  Recipients that are not in our domains (config/me,
-//!     rcpthosts, morercpthosts.cdb) or have no domain are rcpt_ok's alone, and so are those that the
-//!     server cannot be asked about, because they are not ASCII and it does not offer SMTPUTF8.
+//!     Place it after the plugins that change or refuse recipients, and before rcpt_ok, because a
+//!     plugin that accepts a recipient ends the chain.  Only rcpt_ok decides about recipients that
+//!     are not in our domains (config/me, rcpthosts, morercpthosts.cdb) or have no domain, and
+//!     about those that are not ASCII if the server does not offer SMTPUTF8.
 //!
-//!     While what is remembered (docs/store.md) is not available the server is asked each time, without
+//!     While the store (docs/store.md) is not available the server is asked each time, without
 //!     limits.
 //!
 //! ARGUMENTS
-//!     lmtp, smtp         what the servers speak
-//!     SERVER             HOST:PORT or /SOCKET, with smtp also HOST for port 25; further ones are asked
-//!                        while those before cannot be used
-//!     domain DOMAIN      of our domains, only this one, or with a dot in front those below it; may be
-//!                        given more than once.  With rcpt_verify:1 and so on other domains have other
-//!                        servers.
-//!     from ADDRESS       from whom mail is said to come; the null sender by default
-//!     known TIME         how long it is remembered that a recipient is there; 1d by default.  A TIME is a
-//!                        number of s, m, h, d or w; 0 is not at all.
-//!     unknown TIME       the same for one that is not; 1h by default
-//!     probes RATE        how often the servers are asked in all; 300/1m by default.  A RATE is COUNT/TIME,
-//!                        or "unlimited".
+//!     lmtp, smtp         the protocol of the servers
+//!     SERVER             HOST:PORT or /SOCKET, with smtp also HOST for port 25; further servers are
+//!                        asked if those before them cannot be used
+//!     domain DOMAIN      verify only recipients in this one of our domains; with a dot in front, only
+//!                        those below it.  It may be given more than once.  With rcpt_verify:1 and so
+//!                        on, other domains can have other servers.
+//!     from ADDRESS       the sender to give to the server; the null sender by default
+//!     known TIME         how long to remember that a recipient exists; 1d by default.  A TIME is a
+//!                        number of s, m, h, d or w; 0 means not at all.
+//!     unknown TIME       how long to remember that a recipient does not exist; 1h by default
+//!     probes RATE        how often the servers may be asked in all; 300/1m by default.  A RATE is
+//!                        COUNT/TIME, or "unlimited".
 //!     probes_by_client RATE
-//!                        how often for one client, an IPv4 address or an IPv6 network of 64 bits;
-//!                        30/1m by default
-//!     over_limit WORD    what comes beyond: tempfail, try again later; the default; or pass, the next
-//!                        plugin decides
+//!                        how often they may be asked for one client, an IPv4 address or an IPv6
+//!                        network of 64 bits; 30/1m by default
+//!     over_limit tempfail
+//!                        beyond the limits, tell the client to try again later; the default
+//!     over_limit pass    beyond the limits, leave the recipient to the next plugin
 //!     tls WORD, ca FILE, auth_user NAME, auth_password_file FILE
 //!                        TLS and AUTH with servers on the network, as with queue/smtp-forward
-//!     timeout SECONDS    how long all of it may take; 30 by default
-//!     reject 0           refuse nobody, but write to the log who is unknown; "naughty" leaves the client
-//!                        to the plugin naughty
-//!     on_error WORD      what comes where nothing is decided: tempfail, the default, or ignore
+//!     timeout SECONDS    time limit for each recipient; 30 by default
+//!     reject 1           refuse at once; the default
+//!     reject 0           refuse nothing; write to the log what would be refused
+//!     reject naughty     leave it to the plugin naughty to refuse the client later
+//!     on_error tempfail  if nothing is decided, tell the client to try again later; the default
+//!     on_error ignore    if nothing is decided, leave the recipient to the next plugin
 //!
 //!     rcpt_verify lmtp /run/dovecot/lmtp
 //!     rcpt_verify smtp mx1.example.com mx2.example.com:26 domain example.com known 7d
@@ -79,14 +84,14 @@
 //!     450 4.4.5 recipients cannot be verified now, try again later     beyond the limit
 //!
 //! STORE
-//!     rcpt_verify   known, or unknown with the server's reply, for each recipient; and how far the
-//!                   limits are used up
+//!     rcpt_verify   for each recipient, known, or unknown with the server's reply; and how much of
+//!                   the limits is used
 //!
-//!     qpsmtpd --store explain rcpt_verify bob@example.com says what is known of one, and with clear in
-//!     the place of explain that is forgotten, such as after the mailbox was made.
+//!     qpsmtpd --store explain rcpt_verify bob@example.com shows what is known of a recipient.
+//!     With clear instead of explain that is forgotten; use it after a mailbox was created.
 //!
 //! CONFIG
-//!     me   the name by which this server greets the other one
+//!     me   the name with which this server greets the other one
 //!
 //! SEE ALSO
 //!     queue/lmtp, queue/smtp-forward, rcpt_map, limit, docs/store.md

@@ -8,7 +8,7 @@
 //!
 //! DESCRIPTION
 //!     A client that may relay can send to any recipient, and most other plugins leave it alone.
-//!     When a client connects, the first of these that fits decides:
+//!     When a client connects, the first of these that applies decides:
 //!
 //!       1. it is in config/norelayclients: it may not
 //!       2. the environment variable RELAYCLIENT is set, and neither empty nor 0: it may
@@ -16,23 +16,22 @@
 //!       4. it is in config/morerelayclients or morerelayclients.cdb: it may
 //!
 //!     A client that authenticates may relay, too, whatever these files say.  Nobody else may: not
-//!     127.0.0.1 and not ::1, which may with the plugin of the same name in Perl.
+//!     even 127.0.0.1 and ::1, which may with the Perl plugin of the same name.
 //!
-//!     tcpserver sets RELAYCLIENT as its rules say: write RELAYCLIENT="1".  RELAYCLIENT="", as rules
-//!     for qmail-smtpd have it, lets nobody relay, nor does it in Perl; and what qmail-smtpd would
+//!     tcpserver sets RELAYCLIENT as its rules say: write RELAYCLIENT="1".  RELAYCLIENT="", as in
+//!     rules for qmail-smtpd, lets nobody relay, here and in Perl.  The text that qmail-smtpd would
 //!     append to recipients is not appended.
 //!
-//!     The first and the last address of a network count as part of it, a network may be in every
-//!     file, and a prefix of an IPv6 address is found, unlike with the plugin of the same name in
-//!     Perl.
+//!     Unlike in the Perl plugin of the same name, the first and the last address of a network are
+//!     part of it, every one of the files may have networks, and prefixes of IPv6 addresses work.
 //!
 //! ARGUMENTS
 //!     only 1   refuse all recipients of clients that may not relay, with "relaying denied", and
-//!              accept all others.  For a server that only takes mail out.  The plugin must then
-//!              stand before all others that decide about recipients.
+//!              accept all recipients of others.  This is for a server that only sends mail out.
+//!              Place the plugin before all others that decide about recipients.
 //!
 //! CONFIG
-//!     Each of the three files has one of these a line; what follows it is ignored:
+//!     Each of the three files has one of these per line; the rest of the line is ignored:
 //!
 //!         192.0.2.1          an address
 //!         2001:db8::1
@@ -41,9 +40,10 @@
 //!         10.1.0.0/16        a network
 //!         2001:db8:7::/48
 //!
-//!     A line that is none of them is written to the log and skipped.
+//!     A line that is none of these is skipped, and reported in the log.
 //!
-//!     The keys of morerelayclients.cdb are addresses and beginnings of them, not networks.
+//!     The keys of morerelayclients.cdb are addresses and beginnings of addresses, but not
+//!     networks.
 //!
 //! SEE ALSO
 //!     rcpt_ok

@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     resolvable_fromhost - does the sender's domain take mail?
+//!     resolvable_fromhost - checks whether the sender's domain takes mail
 //!
 //! SYNOPSIS
 //!     resolvable_fromhost
@@ -8,29 +8,31 @@
 //!
 //! DESCRIPTION
 //!     Refuses a sender whose domain has neither a mail exchanger with an address nor an address of
-//!     its own, so that nobody could answer.  A domain that says that it takes no mail (a null MX,
-//!     RFC 7505) is refused, too.  A domain that cannot be looked up now is deferred, whatever
-//!     reject_type says, or left to others with reject 0 and reject naughty.
+//!     its own, so that nobody could answer.  A sender is also refused if the domain says that it
+//!     takes no mail (a null MX, RFC 7505).  If a domain cannot be looked up now the sender is
+//!     refused temporarily, whatever reject_type says; with reject 0 and reject naughty it is left
+//!     to other plugins.
 //!
 //!     The null sender <> is never refused, nor is a client that may relay or is on a white list.
-//!     require_resolvable_fromhost is the same plugin.
+//!     require_resolvable_fromhost is another name of this plugin.
 //!
 //! ARGUMENTS
 //!     reject 1         refuse; the default
-//!     reject 0         write to the log what would be refused
+//!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      temp, the default; perm, disconnect or temp_disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; temp by default
 //!
 //! REPLIES
 //!     450 FQDN required in the envelope sender
 //!     450 Could not resolve HOST, try again later
 //!
 //! CONFIG
-//!     invalid_resolvable_fromhost   networks, 192.0.2.0/24 a line: addresses that are as good as none
+//!     invalid_resolvable_fromhost   one network per line, such as 192.0.2.0/24: addresses in it do not
+//!                                   count
 //!
 //! NOTES
-//!     resolvable_fromhost        of the transaction: mx, a, ip, null, or what is wrong
-//!     resolvable_fromhost_host   of the transaction: the domain
+//!     resolvable_fromhost        on the transaction: mx, a, ip, null, or what is wrong
+//!     resolvable_fromhost_host   on the transaction: the domain
 //!
 //! SEE ALSO
 //!     badmailfrom, sender_permitted_from, rhsbl

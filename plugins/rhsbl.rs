@@ -1,6 +1,6 @@
 //! ```text
 //! NAME
-//!     rhsbl - refuses senders whose domain block lists have
+//!     rhsbl - refuses senders whose domain is on block lists
 //!
 //! SYNOPSIS
 //!     rhsbl
@@ -8,20 +8,20 @@
 //!
 //! DESCRIPTION
 //!     Asks the lists in config/rhsbl_zones about the sender's domain and the name that the client
-//!     gave in HELO, all at once.  What counts as an entry is as in dnsbl.
+//!     gave in HELO, all lists at once.  What counts as an entry is the same as in dnsbl.
 //!
-//!     The null sender <> is not looked up, nor is one of a client that may relay or is on a white
-//!     list.
+//!     The null sender <> is not looked up.  Neither is a sender of a client that may relay or is
+//!     on a white list.
 //!
 //! ARGUMENTS
 //!     reject 1         refuse; the default
-//!     reject 0         write to the log what would be refused
+//!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
-//!     reject_type      perm, the default; temp, disconnect or temp_disconnect
-//!     disconnect       alone, an older way to say reject_type disconnect
+//!     reject_type      perm, temp, disconnect or temp_disconnect; perm by default
+//!     disconnect       alone: an older form of reject_type disconnect
 //!
 //! CONFIG
-//!     rhsbl_zones   a list a line: ZONE[=CODES] [TEXT], for example
+//!     rhsbl_zones   one ZONE[=CODES] [TEXT] per line, for example
 //!
 //!                       abuse.example.org   does not take complaints
 //!
@@ -29,7 +29,7 @@
 //!     550 Mail from HOST rejected because it TEXT
 //!     550 Mail from HELO HOST rejected because it TEXT
 //!
-//!     TEXT is that of the file, else what the list says in TXT, else "is listed in ZONE".
+//!     TEXT is the text in the file, else the list's TXT record, else "is listed in ZONE".
 //!
 //! SEE ALSO
 //!     dnsbl, badmailfrom

@@ -1,31 +1,32 @@
 //! ```text
 //! NAME
-//!     sender_permitted_from - may the client send for the sender's domain (SPF)?
+//!     sender_permitted_from - checks whether the client may send for the sender's domain (SPF)
 //!
 //! SYNOPSIS
 //!     sender_permitted_from
 //!     sender_permitted_from reject LEVEL
 //!
 //! DESCRIPTION
-//!     Looks up the SPF record (RFC 7208) of the domain in MAIL FROM, and of the name that the client
-//!     gave in HELO or EHLO.  The result is in the log, in Authentication-Results and in a field
-//!     Received-SPF, and dmarc takes it into account.  For the null sender, <>, the name in HELO
+//!     Looks up the SPF records (RFC 7208) of the domain in MAIL FROM and of the name that the
+//!     client gave in HELO or EHLO.  The result goes to the log, into Authentication-Results and
+//!     into a field Received-SPF, and dmarc uses it.  For the null sender <> the name in HELO
 //!     counts, and nobody is refused.
 //!
 //!     A client that may relay or is on a white list is not tested.
 //!
 //! ARGUMENTS
-//!     reject 0|1   nobody is refused; the default
+//!     reject 0|1   refuse nobody; the default
 //!     reject 2     450 to a result fail or temperror
 //!     reject 3     550 to fail; 450 to softfail and temperror
 //!     reject 4     550 to softfail as well; 450 to permerror
 //!     reject 5     550 to neutral as well
 //!     reject 6     550 to none and permerror as well
-//!     spf_deny 1   an older way to say reject 3; spf_deny 2 is reject 4
+//!     spf_deny 1   an older form of reject 3; spf_deny 2 is reject 4
 //!
-//!     3 is a good start.  Higher levels refuse mail that its domains did not ask to refuse.
+//!     3 is a good start.  Higher levels refuse mail that its domains do not ask to refuse.
 //!
-//!     A record that cannot be looked up is never refused for good: temperror is 450, from level 2.
+//!     A result of temperror, a record that cannot be looked up now, is never refused permanently:
+//!     it gets 450, from level 2 on.
 //!
 //! REPLIES
 //!     550 SPF - forgery: REASON    a fail; REASON is the domain's own explanation, if it has one
@@ -34,12 +35,12 @@
 //!     SPF - RESULT: REASON         another result, 550 or 450
 //!
 //! CONFIG
-//!     spfbehavior   the level, where there is no argument reject
+//!     spfbehavior   the level, if there is no argument reject
 //!
 //! NOTES
-//!     spfquery        of the transaction: the result, `pass`
-//!     dmarc_spf       of the transaction: the domain, the scope (mfrom or helo), and the result
-//!     spf_pass_host   of the transaction: the sender's domain, where the result is pass
+//!     spfquery        on the transaction: the result, such as `pass`
+//!     dmarc_spf       on the transaction: the domain, the scope (mfrom or helo), and the result
+//!     spf_pass_host   on the transaction: the sender's domain, if the result is pass
 //!
 //! SEE ALSO
 //!     dkim, dmarc, resolvable_fromhost

@@ -1,25 +1,25 @@
 //! ```text
 //! NAME
-//!     stunnel - accepts its old line; the PROXY protocol is in the core
+//!     stunnel - accepts its old line; the core speaks the PROXY protocol
 //!
 //! SYNOPSIS
 //!     stunnel proxy on
 //!
 //! DESCRIPTION
-//!     In Perl this plugin took the command PROXY from stunnel on the same machine.  Now the core
-//!     speaks the PROXY protocol, version 1 and 2, with every proxy that these files name, with or
-//!     without this plugin:
+//!     In Perl this plugin accepted the command PROXY from stunnel on the same machine.  Here the
+//!     core speaks the PROXY protocol, versions 1 and 2, with or without this plugin, with every
+//!     proxy that these files name:
 //!
-//!         proxy_from      addresses and networks of proxies, one a line; for stunnel on this
-//!                         machine: 127.0.0.1.  Who connects from there has to begin with a PROXY
-//!                         header, from elsewhere it is no command.
-//!         proxy_ports     the listeners' ports for which that counts; absent: all
-//!         proxy_timeout   how many seconds a proxy may take for the header; absent: 10
+//!         proxy_from      addresses and networks of proxies, one per line; for stunnel on this
+//!                         machine 127.0.0.1.  A connection from there has to begin with a PROXY
+//!                         header; from elsewhere PROXY is an unknown command.
+//!         proxy_ports     the ports of this server at which that applies; all by default
+//!         proxy_timeout   how many seconds a proxy may take for the header; 10 by default
 //!
-//!     The log has a warning if "proxy on" stands here and proxy_from is empty.
+//!     The log has a warning if the line has "proxy on" and proxy_from is empty.
 //!
 //! ARGUMENTS
-//!     proxy   on or off; changes nothing
+//!     proxy   on or off; has no effect
 //! ```
 
 use crate::error::Result;

@@ -1,13 +1,13 @@
 //! ```text
 //! NAME
-//!     temp_disable_connection - sends every client away for now
+//!     temp_disable_connection - turns every client away temporarily
 //!
 //! SYNOPSIS
 //!     temp_disable_connection
 //!
 //! DESCRIPTION
 //!     Every client gets 450 "Sorry, server is temporarily unavailable." instead of the greeting,
-//!     and comes again later.  The simplest plugin of the guide, docs/plugins.md.
+//!     and tries again later.  It is the simplest plugin of the guide, docs/plugins.md.
 //!
 //! SEE ALSO
 //!     hosts_allow, docs/plugins.md

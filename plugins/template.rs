@@ -1,22 +1,22 @@
 //! ```text
 //! NAME
-//!     template - every hook once, to copy from
+//!     template - has every hook once, to copy from
 //!
 //! SYNOPSIS
 //!     template
 //!
 //! DESCRIPTION
-//!     Says of every hook when it runs, what it gets, and what its answers mean.  To write a
-//!     plugin, copy this file, keep the hooks that you need, write its manual here, and add it to
-//!     the table in plugins/mod.rs.
+//!     Shows for every hook when it runs, what it gets, and what its answers mean.  To write a
+//!     plugin, copy this file, keep the hooks that you need, write the manual here, and add the
+//!     plugin to the table in plugins/mod.rs.
 //!
-//!     Handlers of a hook run in the order of config/plugins until one answers something other
-//!     than DECLINED.  An answer without a text gets the hook's own text.  A handler that returns
-//!     an error or panics is logged, and the client is told to try again later.
+//!     Handlers of a hook run in the order of config/plugins until one answers something other than
+//!     DECLINED.  For an answer without a text the hook's own text is used.  If a handler returns
+//!     an error or panics, that is logged, and the client is told to try again later.
 //!
-//!     What plugins have in common, lists in files, clients that are not tested, and refusals that
-//!     the arguments reject and reject_type steer, is shown by badsender in docs/plugins.md, and
-//!     by the plugin badmailfrom.
+//!     badsender in docs/plugins.md and the plugin badmailfrom show what many plugins have in
+//!     common: lists in files, clients that are not tested, and refusals that the arguments reject
+//!     and reject_type control.
 //!
 //! ARGUMENTS
 //!     None.

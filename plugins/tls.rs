@@ -10,39 +10,40 @@
 //!
 //! DESCRIPTION
 //!     Offers STARTTLS (RFC 3207) to clients that greet with EHLO, and speaks TLS from the first
-//!     octet (RFC 8314) on port 465, or on the ports of config/tls_ports.  TLS 1.2 and 1.3.
+//!     octet (RFC 8314) on port 465, or on the ports in config/tls_ports.  It speaks TLS 1.2 and
+//!     1.3.
 //!
-//!     Certificates are read again when their files change: the parent process looks once a second,
-//!     when somebody connects.  New connections have the new ones, all of them; connections that
-//!     are open are not disturbed.  If the new ones are broken, the log says why and the old ones
-//!     stay.  The user that sessions run as must be able to read the key.
+//!     Certificates are read again when their files change: once a second, when somebody connects,
+//!     the parent process looks at the files.  New connections all get the new certificates; open
+//!     connections are not disturbed.  If the new ones are broken, the log says why, and the old
+//!     ones stay in use.  The user of the sessions must be able to read the key.
 //!
-//!     Clients resume earlier sessions, whatever process serves them: the parent makes the keys of
+//!     Clients can resume earlier sessions with any process, because the parent makes the keys of
 //!     the tickets.
 //!
-//!     A client that asks for something that is no host name, "mx.test:587" for one, breaks RFC 6066 3
-//!     and gets an alert; the log says what it asked for.
+//!     A client that asks for something that is no host name, such as "mx.test:587", breaks RFC
+//!     6066 3 and gets an alert; the log says what it asked for.
 //!
-//!     For trying out, `qpsmtpd --make-certificate config/ssl` makes a certificate that nobody
-//!     has signed.
+//!     For a trial, `qpsmtpd --make-certificate config/ssl` makes a self-signed certificate.
 //!
 //! ARGUMENTS
-//!     cert FILE     the certificate and those between it and a root, PEM
-//!     key FILE      its private key, PEM
+//!     cert FILE     the certificate, and those between it and a root, in PEM
+//!     key FILE      its private key, in PEM
 //!     certs FOLDER  a folder of certificates: NAME.crt or NAME.pem with NAME.key, or NAME.pem with
 //!                   the key in it.  A client that asks for a name gets the certificate that
-//!                   covers it; others get the one whose NAME is the address they connected to, or
-//!                   default, or else the first
-//!     Paths that are not absolute are looked for like configuration files.  Without arguments
-//!     the files are ssl/qpsmtpd-server.crt and ssl/qpsmtpd-server.key.  A third and a fourth
-//!     argument (CA, Diffie-Hellman parameters) are not used any more.
+//!                   covers the name.  Others get the one whose NAME is the address they connected
+//!                   to, else the one called default, else the first
+//!
+//!     Paths that are not absolute are looked for like configuration files.  Without arguments the
+//!     files are ssl/qpsmtpd-server.crt and ssl/qpsmtpd-server.key.  A third and a fourth argument
+//!     (CA, Diffie-Hellman parameters) are accepted, and have no effect.
 //!
 //! CONFIG
-//!     tls_ports        ports where TLS comes first, one a line [465]
-//!     tls_before_auth  1: AUTH only under TLS
-//!     tls_protocols    TLSv1.2 and TLSv1.3, or one of them [both]; older ones are gone
-//!     tls_ciphers      names of cipher suites, those of OpenSSL or of IANA, between colons; where
-//!                      it names none (HIGH), all that are safe
+//!     tls_ports        the ports with TLS from the first octet, one per line; 465 by default
+//!     tls_before_auth  1: offer AUTH only under TLS
+//!     tls_protocols    TLSv1.2 or TLSv1.3; both by default; older ones are not supported
+//!     tls_ciphers      names of cipher suites, those of OpenSSL or of IANA, with colons between
+//!                      them; if it names none, such as HIGH, all safe ones
 //!
 //! SEE ALSO
 //!     relay, auth/auth_flat_file

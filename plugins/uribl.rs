@@ -1,30 +1,30 @@
 //! ```text
 //! NAME
-//!     uribl - looks up the hosts in a message's URLs in block lists
+//!     uribl - looks up the hosts of a message's URLs in block lists
 //!
 //! SYNOPSIS
 //!     uribl
 //!     uribl action add-header|deny|denysoft|log scan-headers 0|1 checkip yes|no max_names N
 //!
 //! DESCRIPTION
-//!     Looks for hosts in the text and HTML parts of a message, decoded: those of URLs, also behind a
-//!     redirection or written with other signs, and words that end in a public suffix.  Of the
-//!     name of each host, its organization's domain and all names between are looked up in the lists
-//!     of config/uribl_zones; of an address, its reverse.  All look-ups of a message go out at once,
-//!     and for what is listed the text after that.
+//!     Looks for hosts in the text and HTML parts of a message, after decoding them: the hosts of
+//!     URLs, even behind a redirection or in disguised writing, and words that end in a public
+//!     suffix.  The name of each host, the domain of its organization and all names between them
+//!     are looked up in the lists of config/uribl_zones; for an address its reverse is looked up.
+//!     All look-ups of a message are sent at once, and after that those of the texts of entries.
 //!
-//!     At most 50 names are looked up, the domains of organizations first, and the first 2 MB of the
-//!     text are read.  Only an answer from 127.0.0.0/8 is an entry; 127.255.255.x, 127.0.1.255 and
-//!     127.0.0.1 are how lists say that they do not answer, and are written to the log.  A list that
-//!     does not answer lists nothing.
+//!     At most 50 names are looked up, the domains of organizations first, and only the first 2 MB
+//!     of the text are read.  Only an answer from 127.0.0.0/8 is an entry.  With 127.255.255.x,
+//!     127.0.1.255 and 127.0.0.1 lists say that they do not answer; these answers are written to
+//!     the log.  A list that does not answer lists nothing.
 //!
-//!     A refusal also hits who complains about a message and sends it on.  A client that may relay or
-//!     is on a white list is not tested.
+//!     A refusal also hits people who complain about a message and forward it.  A client that may
+//!     relay or is on a white list is not tested.
 //!
 //! ARGUMENTS
 //!     action add-header   add a field X-URIBL-Match for each entry; the default
 //!     action deny         refuse the message
-//!     action denysoft     refuse it for now
+//!     action denysoft     refuse the message temporarily
 //!     action log          write entries to the log only
 //!     scan-headers 1      look for hosts in the header section, too; check-headers is the same
 //!     checkip no          do not look up addresses
@@ -33,17 +33,17 @@
 //!                         /usr/share/publicsuffix/public_suffix_list.dat (Debian: publicsuffix)
 //!
 //! CONFIG
-//!     uribl_zones               a list a line: ZONE [MASK[,MASK ...] [ACTION]].  An answer is an
-//!                               entry if it has one of the bits of the masks, which are decimal
-//!                               numbers; without a mask, and with a negative one, all are.
+//!     uribl_zones               one ZONE [MASK[,MASK ...] [ACTION]] per line.  An answer is an entry
+//!                               if it has one of the bits of the masks, which are decimal numbers;
+//!                               without a mask, and with a negative one, every answer is.
 //!
 //!                                   multi.uribl.example  2,8  deny
 //!                                   dbl.example
 //!
-//!     uribl_whitelist_domains   names that are not looked up, nor what is below them
+//!     uribl_whitelist_domains   names that are not looked up; nor are names below them
 //!
 //! REPLIES
-//!     552 NAME in ZONE: TEXT   with the text or the address that the list has; 452 for denysoft
+//!     552 NAME in ZONE: TEXT   TEXT is the list's text or address; 452 with denysoft
 //!
 //! SEE ALSO
 //!     dnsbl, rhsbl

@@ -1,31 +1,31 @@
 //! ```text
 //! NAME
-//!     user_config - configuration files that recipients have of their own
+//!     user_config - lets recipients have their own configuration files
 //!
 //! SYNOPSIS
 //!     user_config [FOLDER]
 //!
 //! DESCRIPTION
-//!     Where a plugin asks for a configuration file as it is for one recipient, this plugin reads
-//!     it from a folder of that recipient.  What is not there comes from config/ as always.
+//!     When a plugin asks for a configuration file for one recipient, this plugin reads it from
+//!     that recipient's folder.  A file that is not there is read from config/ as always.
 //!
-//!     The files are like those of config/: a line is an entry, and empty lines and those that
-//!     begin with # do not count.  $include is a line like others here: a user could use it to read
-//!     what only the server may.  Of a file larger than a megabyte only the beginning is read, and
-//!     what is no file is left alone.
+//!     The files are like those of config/: each line is an entry, and empty lines and lines that
+//!     begin with # are ignored. $include is an ordinary line here: with it a user could read what
+//!     only the server may read.  Of a file larger than a megabyte only the beginning is read.
+//!     What is not a regular file is ignored.
 //!
-//!     The user the server runs as must be able to read the files.
+//!     The user of the server must be able to read the files.
 //!
-//!     Recipients have no say in the rest of the path: one with a part that is empty, "." or "..",
-//!     or has a slash in it, has no files.  With the plugin of the same name in Perl the recipient
-//!     "../../tmp/x" has some in /tmp, and comments are entries.
+//!     A recipient cannot change the rest of the path: if a part of its address is empty, is "." or
+//!     "..", or has a slash in it, it has no files.  With the Perl plugin of the same name the
+//!     recipient "../../tmp/x" has files in /tmp, and comments are entries.
 //!
 //! ARGUMENTS
-//!     FOLDER   where to look; /home/%u/.qpsmtpd by default.  In it stands
+//!     FOLDER   the folder; /home/%u/.qpsmtpd by default.  In it
 //!
-//!                  %u   for the local part
-//!                  %h   for the domain, in lower case and without Unicode
-//!                  %a   for the whole address
+//!                  %u   stands for the local part
+//!                  %h   stands for the domain, in lower case and without Unicode
+//!                  %a   stands for the whole address
 //!
 //!              With %u alone, recipients of the same name in all domains have the same files.
 //!

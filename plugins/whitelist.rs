@@ -7,58 +7,59 @@
 //!     whitelist per_recipient 1 [merge 0|1]
 //!
 //! DESCRIPTION
-//!     Accepts what is on a white list, so that the plugins after it are not asked at that hook:
+//!     Accepts what is on a white list, so that at that hook the plugins after this one are not
+//!     asked:
 //!
-//!     connect      a client in config/whitelisthosts, or any if the environment variable
-//!                  WHITELISTCLIENT is set, as tcpserver can do for some
+//!     connect      a client in config/whitelisthosts, or any client if the environment variable
+//!                  WHITELISTCLIENT is set, which tcpserver can do for some clients
 //!     helo, ehlo   a name in config/whitelisthelo
 //!     mail         a sender in config/whitelistsenders
-//!     rcpt         a recipient in config/whitelistrcpt; it is accepted
+//!     rcpt         a recipient in config/whitelistrcpt
 //!
-//!     It must stand before the plugins from which it is to exempt.  They can also see the notes
-//!     that it leaves: most plugins that refuse leave a client in whitelisthosts and a sender in
-//!     whitelistsenders alone at all hooks.
+//!     Place it before the plugins from which it has to exempt.  Other plugins can also see the
+//!     notes that it sets: most plugins that refuse leave a client in whitelisthosts and a sender
+//!     in whitelistsenders alone at all hooks.
 //!
-//!     One of these is rcpt_ok: clients in whitelisthosts may send to every recipient, not only to
-//!     ours.  Senders and names in HELO are a different matter, because anybody can give them: they
-//!     exempt from tests, and their mail is for our domains only.  With the plugins of the same names
-//!     in Perl a sender in whitelistsenders may send to every recipient.
+//!     rcpt_ok is one of these: clients in whitelisthosts may send to every recipient, not only to
+//!     ours.  Senders and names in HELO are different, because anybody can give them: they are
+//!     exempt from tests, but their mail is accepted only for our domains.  With the Perl plugins
+//!     of the same names a sender in whitelistsenders may send to every recipient.
 //!
-//!     With per_recipient 1 all is decided for each recipient, by the lists that the recipient has
-//!     of its own, see the plugin user_config, and with merge 1 by the server's lists as well.  A
-//!     list of its own accepts mail to that recipient and leaves no notes; with the plugin of the
-//!     same name in Perl it exempts the rest of the session, other recipients included.  A recipient
-//!     in none of our domains, as rcpt_ok knows them, is accepted only if the client is in the
+//!     With per_recipient 1 everything is decided for each recipient, by the recipient's own lists
+//!     (see the plugin user_config), and with merge 1 by the server's lists as well.  A recipient's
+//!     own list accepts mail to that recipient and sets no notes; with the Perl plugin of the same
+//!     name it exempts the rest of the session, other recipients included.  A recipient that is in
+//!     none of our domains, as rcpt_ok knows them, is accepted only if the client is in the
 //!     server's whitelisthosts, or the recipient in the server's whitelistrcpt.
 //!
-//!     An address in whitelisthosts means itself, and 10.1 means 10.1.: with the plugin of the same
-//!     name in Perl 192.0.2.1 is also the beginning of 192.0.2.17, and 10.1 that of 10.100.0.1.
+//!     An address in whitelisthosts stands only for itself, and 10.1 is read as 10.1.; with the
+//!     Perl plugin of the same name 192.0.2.1 also matches 192.0.2.17, and 10.1 matches 10.100.0.1.
 //!
 //! ARGUMENTS
 //!     per_recipient 1   decide for each recipient; 0 by default
+//!     merge 1           with per_recipient 1: the server's lists always count; the default
 //!     merge 0           with per_recipient 1: the server's list counts only for recipients that
-//!                       have none of their own; 1, which is the default: it always counts
+//!                       have none of their own
 //!
 //! CONFIG
-//!     whitelisthosts    an address, a network, or the beginning of an address a line, of IPv4 or
-//!                       IPv6
+//!     whitelisthosts    one address, network, or beginning of an address per line, IPv4 or IPv6
 //!
 //!                           192.0.2.1
 //!                           198.51.100.0/24
 //!                           2001:db8:7::/48
 //!                           10.1.
 //!
-//!     whitelisthelo     a name a line
-//!     whitelistsenders  an address or a host a line, user@example.net or example.net
-//!     whitelistrcpt     an address or a host a line
+//!     whitelisthelo     one name per line
+//!     whitelistsenders  one address or host per line: user@example.net or example.net
+//!     whitelistrcpt     one address or host per line
 //!
-//!     Case does not matter, and what follows the first word of a line does not count.  A line that
-//!     is none of these is written to the log and skipped.
+//!     Case does not matter, and only the first word of a line counts.  A line that is none of
+//!     these is skipped, and reported in the log.
 //!
 //! NOTES
-//!     whitelistclient, whitelisthost, whitelisthelo   of the connection: 1
-//!     whitelistsender                                 of the transaction: 1
-//!     whitelistrcpt                                   of the transaction: how many recipients are
+//!     whitelistclient, whitelisthost, whitelisthelo   on the connection: 1
+//!     whitelistsender                                 on the transaction: 1
+//!     whitelistrcpt                                   on the transaction: how many recipients are
 //!                                                     on the list
 //!
 //! SEE ALSO
