@@ -112,6 +112,9 @@ mod lmtp;
 // The tables against the tree, and the tree against its rules.
 mod tables;
 
+// The manuals of the plugins against the plugins.
+mod manuals;
+
 // No ring of files that use each other.
 mod rings;
 
