@@ -19,7 +19,7 @@ pub(super) fn show(config: &Config, as_json: bool) -> Result<()> {
     let listed = plugins.listing();
     match as_json {
         true => say(&format!("{:#}\n", as_value(config, &listed))),
-        false => say(&as_text(&listed)),
+        false => say(&as_text(config, &listed)),
     }
     all_but_last(errors)
 }
@@ -29,12 +29,17 @@ fn by_hook(listed: &[Listed]) -> impl Iterator<Item = &[Listed]> {
     listed.chunk_by(|one, next| (&one.list, one.hook) == (&next.list, next.hook))
 }
 
-fn as_text(listed: &[Listed]) -> String {
-    let width = |text: fn(&Listed) -> &str| listed.iter().map(|one| text(one).len()).max();
-    let name = width(|one| &one.plugin).unwrap_or_default();
-    let place = width(|one| one.place.as_deref().unwrap_or_default()).unwrap_or_default();
+fn as_text(config: &Config, listed: &[Listed]) -> String {
+    let folder = config.folder().join("").display().to_string();
+    let place_of = |one: &Listed| {
+        let place = one.place.as_deref().unwrap_or_default();
+        place.strip_prefix(&folder).unwrap_or(place).to_owned()
+    };
+    let name = listed.iter().map(|one| one.plugin.len()).max().unwrap_or_default();
+    let place = listed.iter().map(|one| place_of(one).len()).max().unwrap_or_default();
     let has_lists = listed.iter().any(|one| one.list != "plugins");
-    let (mut text, mut list) = (String::new(), None);
+    let mut text = format!("The configuration is in {}.\n\n", config.folder().display());
+    let mut list = None;
     for handlers in by_hook(listed) {
         let Some(first) = handlers.first() else { continue };
         if has_lists && list != Some(&first.list) {
@@ -50,7 +55,7 @@ fn as_text(listed: &[Listed]) -> String {
             let line = format!(
                 "{:>4}  {plugin:<name$}  {:<place$}  {}, timeout {} s, on_error {on_error}  {arguments}",
                 at + 1,
-                one.place.as_deref().unwrap_or_default(),
+                place_of(one),
                 source(one),
                 timeout.as_secs(),
             );
