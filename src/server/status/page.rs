@@ -1,6 +1,7 @@
 //! The page: one document with nothing from elsewhere.  It needs no script; with one it stays up to date.
 
 mod cards;
+mod events;
 mod plot;
 mod words;
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::events;
 use super::plot::{Curve, plot};
 use super::words::{escaped, number, span};
 use crate::metrics::{Metric, Series};
@@ -15,7 +14,6 @@ use crate::server::status::source::{Snapshot, Source, Times};
 /// How many rows a table has at most.
 const ROWS: usize = 10;
 const CLIENTS: usize = 50;
-const EVENTS: usize = 20;
 
 /// All of them.
 pub(super) fn all(source: &Source, seen: &Snapshot) -> String {
@@ -24,22 +22,21 @@ pub(super) fn all(source: &Source, seen: &Snapshot) -> String {
         connections(seen),
         clients(seen),
         refusals(seen),
-        queues(seen),
+        format!("<div class=\"pile\">{}{}</div>", queues(seen), outside(seen)),
         hooks(seen),
-        outside(seen),
-        events(seen),
+        events::card_of(seen),
         order(&source.hooks),
     ]
     .concat()
 }
 
-fn card(class: &str, title: &str, more: &str, content: &str) -> String {
+pub(super) fn card(class: &str, title: &str, more: &str, content: &str) -> String {
     let more = if more.is_empty() { String::new() } else { format!("<small>{more}</small>") };
     format!("<section class=\"card {class}\"><h2>{title}{more}</h2>{content}</section>")
 }
 
 /// A table, or a sentence where there is nothing.  Each column is its title and the class of its cells.
-fn table(columns: &[(&str, &str)], rows: &[Vec<String>], none: &str) -> String {
+pub(super) fn table(columns: &[(&str, &str)], rows: &[Vec<String>], none: &str) -> String {
     if rows.is_empty() {
         return format!("<p class=\"none\">{none}</p>");
     }
@@ -87,10 +84,15 @@ fn clients(seen: &Snapshot) -> String {
         };
         let since = span(client.seconds as f64);
         let pid = client.pid.to_string();
-        vec![escaped(&client.ip), since, escaped(&client.does), asks, pid]
+        vec![escaped(&client.ip), escaped(&client.does), asks, since, pid]
     });
-    let columns =
-        [("Address", "t"), ("For", "n"), ("Does", "t"), ("Asks the plugin", "t"), ("Process", "n")];
+    let columns = [
+        ("Address", "t"),
+        ("Does", "t"),
+        ("Asks the plugin", "t"),
+        ("For", "n"),
+        ("Process", "n more"),
+    ];
     let rows: Vec<_> = rows.collect();
     let content = table(&columns, &rows, "Nobody.");
     let more = format!("{} busy, {} waiting", seen.busy, seen.waiting);
@@ -152,13 +154,13 @@ fn hooks(seen: &Snapshot) -> String {
     let columns = [
         ("Plugin", "t"),
         ("Hook", "t"),
-        ("Calls", "n"),
+        ("Calls", "n more"),
         ("Mean", "n"),
-        ("95 % within", "n"),
+        ("95 % within", "n more"),
         ("In all", "n"),
     ];
     let rows: Vec<_> = rows.collect();
-    card("", "Slowest hooks", "by time in all", &table(&columns, &rows, "None yet."))
+    card("wide", "Slowest hooks", "by time in all", &table(&columns, &rows, "None yet."))
 }
 
 fn outside(seen: &Snapshot) -> String {
@@ -175,9 +177,9 @@ fn outside(seen: &Snapshot) -> String {
     let columns = [
         ("Who", "t"),
         ("Failed", "n"),
-        ("Calls", "n"),
+        ("Calls", "n more"),
         ("Mean", "n"),
-        ("95 % within", "n"),
+        ("95 % within", "n more"),
         ("In all", "n"),
     ];
     card("", "Other programs and servers", "", &table(&columns, &rows, "Nobody was asked yet."))
@@ -188,64 +190,21 @@ fn durations(times: &Times) -> Vec<String> {
     vec![number(times.count), span(times.mean()), most, span(times.sum)]
 }
 
-fn events(seen: &Snapshot) -> String {
-    let rows = seen.events.iter().take(EVENTS).map(|event| {
-        let text = |name: &str| escaped(event[name].as_str().unwrap_or_default());
-        let what = event["what"].as_str().unwrap_or_default();
-        let class = match what {
-            "accepted" => "good",
-            "deferred" => "mild",
-            _ => "bad",
-        };
-        let (sender, recipient) = match event["hook"].as_str() {
-            Some("mail") if !text("about").is_empty() => (text("about"), text("recipient")),
-            _ if text("about").is_empty() => (text("sender"), text("recipient")),
-            _ => (text("sender"), text("about")),
-        };
-        let code = event["code"].as_u64().unwrap_or_default();
-        vec![
-            clock(event["time"].as_i64().unwrap_or_default()),
-            format!("<span class=\"tag {class}\">{}</span>", escaped(what)),
-            text("ip"),
-            sender,
-            recipient,
-            text("plugin"),
-            format!("{code} {}", text("text")),
-        ]
-    });
-    let columns = [
-        ("Time", "t"),
-        ("What", "t"),
-        ("From", "t"),
-        ("Sender", "w"),
-        ("For", "w"),
-        ("Decided by", "t"),
-        ("Reply", "w"),
-    ];
-    let rows: Vec<_> = rows.collect();
-    card("wide", "Last events", "", &table(&columns, &rows, "None yet."))
-}
-
-/// The time of day on this machine.
-fn clock(seconds: i64) -> String {
-    let time = Timestamp::from_second(seconds).unwrap_or_default();
-    time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
-}
-
 /// Who is asked at which hook.
 fn order(hooks: &Value) -> String {
     let text = |value: &Value, name: &str| escaped(value[name].as_str().unwrap_or_default());
+    let folder = format!("{}/", text(hooks, "folder"));
     let mut content = String::new();
     let mut list = String::new();
     for hook in hooks["hooks"].as_array().into_iter().flatten() {
         if text(hook, "list") != list {
             list = text(hook, "list");
             if list != "plugins" {
-                content += &format!("<h3>Clients with the plugins of {list}</h3>");
+                content += &format!("<h2>Clients with the plugins of {list}</h2>");
             }
         }
         content += &format!(
-            "<h3>{} <span class=\"soft\">– {}</span></h3><ol>",
+            "<section><h3>{} <span class=\"soft\">– {}</span></h3><ol>",
             text(hook, "hook"),
             text(hook, "when")
         );
@@ -253,14 +212,18 @@ fn order(hooks: &Value) -> String {
             let (timeout, on_error) = (handler["timeout"].to_string(), text(handler, "on_error"));
             let (plugin, line) = (text(handler, "plugin"), text(handler, "line"));
             content += &format!(
-                "<li>{plugin} <span class=\"soft\">{line}, {}, at most {} s, on_error {on_error}</span></li>",
+                "<li>{plugin} <span class=\"soft\">{}, {}, {} s, {on_error}</span></li>",
+                line.strip_prefix(&folder).unwrap_or(&line),
                 text(handler, "kind"),
                 escaped(&timeout),
             );
         }
-        content += "</ol>";
+        content += "</ol></section>";
     }
+    let folder = text(hooks, "folder");
     format!(
-        "<section class=\"card wide\"><details><summary>Who is asked, in which order</summary>{content}</details></section>"
+        "<section class=\"card wide\"><details><summary>Who is asked, in which order</summary>\
+         <p class=\"soft\">Each with its line in {folder}, the language, how long it may take, and what \
+         follows when it fails.</p><div class=\"order\">{content}</div></details></section>"
     )
 }
