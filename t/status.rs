@@ -1,6 +1,7 @@
 //! The status of a daemon: the page, JSON, Prometheus, `--status`, and what is made of it.
 
 mod browser;
+mod picture;
 mod prometheus;
 
 use std::fs;
