@@ -102,7 +102,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn sources(config: &Config, args: &Args) -> Result<Sources> {
     let place = |name: &str| {
         let path = config.expand(name);
-        if path.is_absolute() { path } else { config.path(name).unwrap_or(path) }
+        let missing = || config.folder().join(&path);
+        if path.is_absolute() { path } else { config.path(name).unwrap_or_else(missing) }
     };
     if let Some(folder) = args.named("certs") {
         args.only(&["certs"])?;
@@ -174,7 +175,8 @@ mod tests {
             let found = Trial::load(line, &[]).err().map(|error| error.to_string());
             let found = found.unwrap_or_else(|| panic!("{line} was loaded"));
             if error.contains("{dir}") {
-                assert!(found.contains("ssl/qpsmtpd-server.crt"), "{line}: {found}");
+                assert!(found.contains("/ssl/qpsmtpd-server.crt: no such file"), "{line}: {found}");
+                assert!(found.contains("--make-certificate /"), "{line}: {found}");
             } else {
                 assert!(found.starts_with(error), "{line}: {found}");
             }

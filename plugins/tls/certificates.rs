@@ -138,6 +138,11 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey> {
     let fail = |path: &Path, error: &dyn std::fmt::Display| {
         Error::new(format!("{}: {error}", path.display()))
     };
+    if !cert.exists() {
+        let folder = cert.parent().unwrap_or(Path::new(".")).display();
+        let hint = format!("'qpsmtpd --make-certificate {folder}' makes one for trying out");
+        return Err(fail(cert, &format!("no such file; {hint}")));
+    }
     let chain = CertificateDer::pem_file_iter(cert).map_err(|error| fail(cert, &error))?;
     let chain: Vec<_> =
         chain.collect::<std::result::Result<_, _>>().map_err(|error| fail(cert, &error))?;
