@@ -1,4 +1,6 @@
+use super::input::{COMMANDS, ENDLESS};
 use super::*;
+use crate::smtp::waits::State;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
