@@ -78,8 +78,8 @@ fn every_plugin_has_a_row_and_every_row_a_plugin() {
 fn docs_reliability_md_has_the_table_of_waits() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     let docs = fs::read_to_string(path).unwrap();
-    let head = "| a client is waited for | at a time | in all, from one accepted message to the next | \
-        who was asked to leave has to |\n| --- | --- | --- | --- |\n";
+    let head = "| waiting for | longest single wait | all waits, from one accepted message to the next | \
+        when a client that was asked to leave must go |\n| --- | --- | --- | --- |\n";
     let table: String = WAITS.iter().map(|row| format!("{row}\n")).collect();
     assert!(docs.contains(&format!("{head}{table}\n")), "docs/reliability.md lacks\n{head}{table}");
 }

@@ -116,9 +116,9 @@ use Setting::{Command, Data, Proxy};
 pub const WAITS: [Row; 10] = [
     row(State::Proxy, "PROXY header", Is(Proxy), Is(Proxy), AtOnce, Clock::Talk),
     row(State::Handshake, "TLS handshake", Is(Command), Proof, AtOnce, Clock::Talk),
-    row(State::Greeting, "silence before the greeting", EARLY, EARLY, AtOnce, Clock::Talk),
+    row(State::Greeting, "greeting, with earlytalker", EARLY, EARLY, AtOnce, Clock::Talk),
     row(State::Command, "command, no recipient yet", Is(Command), Proof, AtOnce, Clock::Talk),
-    row(State::Auth, "response within AUTH", Is(Command), Proof, AtOnce, Clock::Talk),
+    row(State::Auth, "response during AUTH", Is(Command), Proof, AtOnce, Clock::Talk),
     row(
         State::Transaction,
         "command, after a recipient",
@@ -131,7 +131,7 @@ pub const WAITS: [Row; 10] = [
     row(State::Bdat, "message, BDAT", Is(Data), Pace(Data), UnlessItGetsOn, Clock::Message),
     row(
         State::Refused,
-        "message that is refused already",
+        "rest of a refused message",
         Is(Data),
         Twice(Data),
         AtOnce,
@@ -139,7 +139,7 @@ pub const WAITS: [Row; 10] = [
     ),
     row(
         State::Reply,
-        "the client takes replies",
+        "reply that the client has to read",
         Is(Command),
         Is(Command),
         UnlessItGetsOn,
@@ -188,7 +188,7 @@ impl fmt::Display for Limit {
             Is(setting) => write!(f, "{setting}"),
             Twice(setting) => write!(f, "twice {setting}"),
             Pace(setting) => {
-                write!(f, "twice {setting}, and a second for each {SLOWEST} octets of it")
+                write!(f, "twice {setting}, plus a second for each {SLOWEST} octets received")
             }
             Proof => {
                 write!(f, "`timeout_first_recipient`; {Command} after a recipient or AUTH")
@@ -212,7 +212,7 @@ impl fmt::Display for Leaves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AtOnce => "at once",
-            UnlessItGetsOn => "after `timeout_overload`, unless it gets on",
+            UnlessItGetsOn => "after `timeout_overload`, unless it makes progress",
         })
     }
 }
