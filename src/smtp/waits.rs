@@ -129,14 +129,7 @@ pub const WAITS: [Row; 10] = [
     ),
     row(State::Data, "message, DATA", Is(Data), Pace(Data), UnlessItGetsOn, Clock::Message),
     row(State::Bdat, "message, BDAT", Is(Data), Pace(Data), UnlessItGetsOn, Clock::Message),
-    row(
-        State::Refused,
-        "rest of a refused message",
-        Is(Data),
-        Twice(Data),
-        AtOnce,
-        Clock::Refused,
-    ),
+    row(State::Refused, "rest of a refused message", Is(Data), Twice(Data), AtOnce, Clock::Refused),
     row(
         State::Reply,
         "reply that the client has to read",
