@@ -1,9 +1,9 @@
 //! Loading the plugin that one line names, native or Perl.
 
-use super::Plugin;
 use super::lookup::{
     absent, find, meant_by, native_instead, nowhere, other_perl_file, perl_file, without_number,
 };
+use super::row::Plugin;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hook::{Args, Hooks, Origin, Plugins, Settings};

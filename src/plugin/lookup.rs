@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::Plugin;
 use super::absent::{ABSENT, Absent};
+use super::row::Plugin;
 use crate::config::Config;
 use crate::error::{Error, Result, meant};
 use crate::perl;
@@ -167,5 +167,11 @@ mod tests {
             };
             assert!(row.contains(&here), "{name} should be {here}: {row}");
         }
+    }
+
+    #[test]
+    fn manuals_come_from_the_source() {
+        let (plugin, _) = find("rcpt_ok").unwrap();
+        assert!(plugin.manual().starts_with("NAME\n"), "{}", plugin.manual());
     }
 }

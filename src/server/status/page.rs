@@ -1,5 +1,6 @@
 //! The page: one document with nothing from elsewhere.  It needs no script; with one it stays up to date.
 
+mod card;
 mod cards;
 mod events;
 mod plot;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::cards::{card, table};
+use super::card::{card, table};
 use super::words::escaped;
 use crate::server::status::source::Snapshot;
 
