@@ -151,7 +151,7 @@ mod tests {
     fn refused(trial: &mut Trial, words: &[&str]) -> Vec<(u16, String)> {
         let outcome = trial.session.ask(Hook::Help, &Call::Words("help", words));
         assert_eq!(outcome.verdict.unwrap(), DONE);
-        outcome.said
+        outcome.said.map_or(vec![], |said| said.replies)
     }
 
     #[test]

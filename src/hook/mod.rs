@@ -46,7 +46,7 @@ pub(crate) use handler::{LateHooks, Rest};
 pub(crate) use heard::Heard;
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;
-pub(crate) use outcome::Outcome;
+pub(crate) use outcome::{Outcome, Said};
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use scram::mac;
 #[cfg(test)]

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use crate::hook::Verdict;
 use crate::hook::verdict::Decision;
-use crate::hook::{DECLINED, Verdict};
 use crate::mail::Address;
 
-/// What comes of asking a hook: the verdict, and what handlers said beside it.  A handler that fails
-/// has said nothing.
-#[derive(Debug, Clone)]
+/// What comes of asking a hook.  A handler that fails has said nothing.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     /// What was decided, if no handler failed.
     pub(crate) verdict: Decision,
+    /// What handlers said beside the verdict; most say nothing.
+    pub(crate) said: Option<Box<Said>>,
+}
+
+/// What handlers say beside their verdicts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
     /// Replies with which plugins answer the client themselves, in order: code and text.
-    pub(crate) said: Vec<(u16, String)>,
+    pub(crate) replies: Vec<(u16, String)>,
     /// Is the connection to be closed?
     pub(crate) hang_up: bool,
     /// At `mail` and `rcpt`: the address in the place of the one that was asked about.
@@ -21,17 +27,4 @@ pub(crate) struct Outcome {
     /// At `queue`: what becomes of single recipients, by their place, where that differs from the
     /// verdict.
     pub(crate) each: BTreeMap<usize, Verdict>,
-}
-
-impl Default for Outcome {
-    /// Nobody has decided or said anything.
-    fn default() -> Outcome {
-        Outcome {
-            verdict: Ok(DECLINED),
-            said: vec![],
-            hang_up: false,
-            address: None,
-            each: BTreeMap::new(),
-        }
-    }
 }

@@ -9,7 +9,7 @@ use crate::hook::loaded::Loaded;
 use crate::hook::session::SessionFn;
 use crate::hook::{
     Call, Code, DECLINED, Decision, Failure, Heard, Hook, HookResult, Incoming, List, Outcome,
-    Plugins, Session, Settings, Verdict, count, verdict_of,
+    Plugins, Said, Session, Settings, Verdict, count, verdict_of,
 };
 use crate::log::Level;
 use crate::sys::{deadline, panics, title};
@@ -74,9 +74,11 @@ impl Session {
     /// `ok` hooks of each answer.  Where nobody decides, the last answer counts, for its text; for
     /// clients that authenticate the first text counts.
     pub(crate) fn ask(&mut self, hook: Hook, call: &Call<'_>) -> Outcome {
-        self.outcome.address = None;
+        if let Some(said) = &mut self.said {
+            said.address = None;
+        }
         let verdict = self.run(hook, call);
-        Outcome { verdict, ..std::mem::take(&mut self.outcome) }
+        Outcome { verdict, said: self.said.take() }
     }
 
     /// The same within the work for another hook: what handlers say beside the verdict waits for
@@ -112,7 +114,7 @@ impl Session {
             }
             let changed = match call {
                 Call::Address(_, params) => {
-                    self.outcome.address.clone().map(|changed| (changed, *params))
+                    self.replaced_address().map(|changed| (changed.clone(), *params))
                 }
                 _ => None,
             };
@@ -152,7 +154,7 @@ impl Session {
         clock: &mut Instant,
     ) -> Decision {
         let Call::Address(asked, params) = call else { return Ok(accepted) };
-        let address = self.outcome.address.clone().unwrap_or_else(|| (*asked).clone());
+        let address = self.replaced_address().unwrap_or(asked).clone();
         let list = self.list();
         for handler in plugins.onward.iter().filter(|own| plugins.is_in(own.plugin, list)) {
             let call = Call::Address(&address, params);
@@ -178,7 +180,7 @@ impl Session {
             let loaded = plugins.loaded(*plugin);
             let limit = loaded.settings.limit();
             let outer = self.enter(*plugin, heard.hook(), Instant::now(), limit);
-            let before = self.outcome.clone();
+            let before = self.said.clone();
             let done = guarded(loaded, heard.hook(), || run(self, heard));
             let decision = self.judged(done, &loaded.settings, before);
             self.leave(outer);
@@ -201,7 +203,7 @@ impl Session {
     ) -> Decision {
         let plugin = plugins.loaded(handler.plugin);
         let outer = self.enter(handler.plugin, hook, *clock, plugin.settings.limit());
-        let before = self.outcome.clone();
+        let before = self.said.clone();
         title::asks(&plugin.name);
         let done = guarded(plugin, hook, || {
             let verdict = (handler.run)(self, call);
@@ -215,8 +217,8 @@ impl Session {
         count::time(hook, &plugin.name, *clock - begun);
         self.ledger().took(hook, *clock - begun);
         let code = verdict_of(&decision).code();
-        if hook == Hook::Queue && code == Code::Declined {
-            self.outcome.each.clear();
+        if let (Hook::Queue, Code::Declined, Some(said)) = (hook, code, &mut self.said) {
+            said.each.clear();
         }
         if !handler.is_late() {
             self.keep_result(hook, handler.id as usize, code);
@@ -232,10 +234,15 @@ impl Session {
         }
     }
 
-    /// A failure is logged here, and the handler loses all that it has said: the outcome is what it
+    /// A failure is logged here, and the handler loses all that it has said: what is said is what it
     /// was `before`.  So it is where the handler did not get a value that it asked for: what it
     /// decided without that value is not to be trusted.  The log says already why there was none.
-    fn judged(&mut self, done: Decision, settings: &Settings, before: Outcome) -> Decision {
+    fn judged(
+        &mut self,
+        done: Decision,
+        settings: &Settings,
+        before: Option<Box<Said>>,
+    ) -> Decision {
         let failure = match done {
             Ok(verdict) if !self.lacks_a_value() => return Ok(verdict),
             Ok(_) => Failure::new("a value is missing"),
@@ -244,7 +251,7 @@ impl Session {
                 failure
             }
         };
-        self.outcome = before;
+        self.said = before;
         settings.on_failure(failure)
     }
 
@@ -254,7 +261,7 @@ impl Session {
         let (Hook::Rcpt, Code::Ok, Call::Address(asked, _)) = (hook, verdict.code(), call) else {
             return verdict;
         };
-        let replaced = self.outcome.address.clone();
+        let replaced = self.replaced_address().cloned();
         self.refused_route(replaced.as_ref().unwrap_or(asked)).unwrap_or(verdict)
     }
 
@@ -319,13 +326,11 @@ mod tests {
         let mut trial = Trial::with(says_and_fails, "on_error ignore", &[]);
         for host in ["panics.example", "errs.example"] {
             assert_eq!(trial.rcpt(&format!("<a@{host}>")).text(), format!("<a@{host}>"));
-            let outcome = &trial.session.outcome;
-            assert!(outcome.said.is_empty() && outcome.each.is_empty(), "{outcome:?}");
-            assert!(outcome.address.is_none() && !outcome.hang_up, "{outcome:?}");
+            assert!(trial.session.said.is_none(), "{:?}", trial.session.said);
         }
         assert_eq!(trial.rcpt("<a@sound.example>").text(), "<other@example.net>");
-        assert_eq!(trial.session.outcome.said.len(), 2);
-        assert!(trial.session.outcome.hang_up);
+        let said = trial.session.said.take().unwrap();
+        assert!(said.replies.len() == 2 && said.hang_up, "{said:?}");
     }
 
     /// What a configuration hook fails to give is not taken for an empty file: the handler that asked

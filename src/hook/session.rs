@@ -37,7 +37,7 @@ use crate::hook::handler::{
 };
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::Loaded;
-use crate::hook::{Call, Code, Decision, Heard, Hook, Outcome, Settings, Verdict};
+use crate::hook::{Call, Code, Decision, Heard, Hook, Said, Settings, Verdict};
 use crate::log::Level;
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
@@ -72,7 +72,7 @@ pub struct Session {
     greeted: Option<Greeted>,
     secrets: Vec<String>,
     /// What handlers have said so far to which nobody has listened yet.
-    pub(super) outcome: Outcome,
+    pub(super) said: Option<Box<Said>>,
     /// The core did not get a value that it asked for since the last handler ran.
     lacks_a_value: bool,
     pub(super) following: Vec<i64>,
@@ -185,7 +185,7 @@ impl Session {
             results: [none.clone(), none],
             greeted: None,
             secrets: vec![],
-            outcome: Outcome::default(),
+            said: None,
             lacks_a_value: false,
             following: vec![],
             since,
@@ -413,7 +413,8 @@ mod tests {
         trial.session.respond(250, "one");
         trial.session.respond(451, "two");
         assert_eq!(trial.session.responses(), [(250, "one".into()), (451, "two".into())]);
-        assert_eq!(trial.session.ask(Hook::Connect, &Call::Nothing).said.len(), 2);
+        let said = trial.session.ask(Hook::Connect, &Call::Nothing).said;
+        assert_eq!(said.unwrap().replies.len(), 2);
         assert!(trial.session.responses().is_empty());
     }
 

@@ -12,7 +12,8 @@ use crate::state::Params;
 pub struct Verdict {
     code: Code,
     text: Cow<'static, str>,
-    given: Given,
+    /// What it gives beside its text; most give nothing.
+    given: Option<Box<Given>>,
     failed: bool,
     ends: bool,
     reply: Option<u16>,
@@ -21,7 +22,6 @@ pub struct Verdict {
 /// What a verdict gives beside its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Given {
-    Nothing,
     Lines(Vec<String>),
     Path(String, Params),
 }
@@ -97,12 +97,12 @@ impl Verdict {
 
     /// OK with values: the answer of `config` handlers.
     pub fn values(values: Vec<String>) -> Verdict {
-        Verdict { given: Given::Lines(values), ..Verdict::plain(Code::Ok) }
+        Verdict { given: Some(Box::new(Given::Lines(values))), ..Verdict::plain(Code::Ok) }
     }
 
     /// OK with a path and its parameters: the answer of `mail_parse` and `rcpt_parse` handlers.
     pub(crate) fn path(path: String, params: Params) -> Verdict {
-        Verdict { given: Given::Path(path, params), ..Verdict::plain(Code::Ok) }
+        Verdict { given: Some(Box::new(Given::Path(path, params))), ..Verdict::plain(Code::Ok) }
     }
 
     /// The code.
@@ -148,16 +148,18 @@ impl Verdict {
 
     /// The values, or a path and its parameters as words.
     pub(crate) fn into_values(self) -> Vec<String> {
-        match self.given {
-            Given::Nothing => vec![],
-            Given::Lines(lines) => lines,
-            Given::Path(path, params) => std::iter::once(path).chain(params.words()).collect(),
+        match self.given.map(|given| *given) {
+            None => vec![],
+            Some(Given::Lines(lines)) => lines,
+            Some(Given::Path(path, params)) => {
+                std::iter::once(path).chain(params.words()).collect()
+            }
         }
     }
 
     /// The path and its parameters, also where they were given as words.
     pub(crate) fn into_path(self) -> Option<(String, Params)> {
-        match self.given {
+        match *self.given? {
             Given::Path(path, params) => Some((path, params)),
             Given::Lines(mut words) if !words.is_empty() => {
                 let path = words.remove(0);
@@ -171,7 +173,7 @@ impl Verdict {
         Verdict {
             code,
             text: Cow::Borrowed(""),
-            given: Given::Nothing,
+            given: None,
             failed: false,
             ends: false,
             reply: None,

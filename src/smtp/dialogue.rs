@@ -122,11 +122,13 @@ impl Dialogue {
     ) -> Outcome {
         self.session.set_pipelined_input(self.stream.has_input());
         let outcome = self.session.ask(hook, call);
-        for (code, text) in &outcome.said {
-            self.reply_to_message(&[Reply::own(*code, text.clone())], recipients);
-        }
-        if outcome.hang_up {
-            self.disconnect();
+        if let Some(said) = &outcome.said {
+            for (code, text) in &said.replies {
+                self.reply_to_message(&[Reply::own(*code, text.clone())], recipients);
+            }
+            if said.hang_up {
+                self.disconnect();
+            }
         }
         outcome
     }

@@ -50,8 +50,8 @@ fn deliver(dialogue: &mut Dialogue, recipients: usize) -> Result<bool, Answered>
 }
 
 fn queue(dialogue: &mut Dialogue, recipients: usize) -> bool {
-    let Outcome { verdict, each: own, .. } =
-        dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
+    let Outcome { verdict, said } = dialogue.consult_for(Hook::Queue, &Call::Nothing, recipients);
+    let own = said.map(|said| said.each).unwrap_or_default();
     let is = |code: Code| verdict.as_ref().is_ok_and(|verdict| verdict.code() == code);
     let is_accepted = |verdict: &Verdict| matches!(verdict.code(), Code::Ok | Code::Done);
     let has_answer = is(Code::Done);

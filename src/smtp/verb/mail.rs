@@ -1,6 +1,6 @@
 //! MAIL (RFC 5321 4.1.1.2).
 
-use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, verdict_of};
+use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, Outcome, verdict_of};
 use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::settings::DATABYTES;
@@ -39,11 +39,12 @@ pub(crate) fn mail(dialogue: &mut Dialogue, argument: &str) -> Answer {
         return Ok(reply);
     }
     dialogue.takes_utf8 = params.get(SMTPUTF8).is_some();
-    let outcome = dialogue.consult_for(Hook::Mail, &Call::Address(&sender, &params), 1);
-    let sender = outcome.address.unwrap_or(sender);
+    let Outcome { verdict: decision, said } =
+        dialogue.consult_for(Hook::Mail, &Call::Address(&sender, &params), 1);
+    let sender = said.and_then(|said| said.address).unwrap_or(sender);
     let shown = sender.path();
-    let code = verdict_of(&outcome.verdict).code();
-    if let Err(answered) = dialogue.answer(Hook::Mail, outcome.verdict, &shown) {
+    let code = verdict_of(&decision).code();
+    if let Err(answered) = dialogue.answer(Hook::Mail, decision, &shown) {
         dialogue.log(Level::Info, format_args!("{code} mail from {shown}"));
         return Err(answered);
     }

@@ -1,6 +1,6 @@
 //! RCPT (RFC 5321 4.1.1.3).
 
-use crate::hook::{Ability, Call, Code, ENVELOPE_RCPT, Hook};
+use crate::hook::{Ability, Call, Code, ENVELOPE_RCPT, Hook, Outcome};
 use crate::mail::{Address, notify};
 use crate::settings::MAX_RECIPIENTS;
 use crate::smtp::dialogue::{Answer, Dialogue};
@@ -47,10 +47,11 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
     if dialogue.offers(Ability::Dsn) && !asks_well(&params, is_utf8) {
         return Ok(malformed_params());
     }
-    let outcome = dialogue.consult_for(Hook::Rcpt, &Call::Address(&recipient, &params), 1);
-    let recipient = outcome.address.unwrap_or(recipient);
+    let Outcome { verdict: decision, said } =
+        dialogue.consult_for(Hook::Rcpt, &Call::Address(&recipient, &params), 1);
+    let recipient = said.and_then(|said| said.address).unwrap_or(recipient);
     let shown = recipient.path();
-    let verdict = dialogue.answer(Hook::Rcpt, outcome.verdict, &shown)?;
+    let verdict = dialogue.answer(Hook::Rcpt, decision, &shown)?;
     if verdict.code() != Code::Ok {
         return Ok(Reply::new(450, "4.7.1", "No plugin decided if relaying is allowed"));
     }
