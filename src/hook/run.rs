@@ -131,7 +131,7 @@ impl Session {
             if tell {
                 let name = &plugins.loaded(handler.plugin).name;
                 count::decision(hook, name, &decision);
-                self.ledger().decides(hook, name, decision.as_ref().ok());
+                self.ledger().decides(hook, handler.plugin, decision.as_ref().ok());
                 self.tell(&plugins, hook, handler.plugin, &decision, &mut clock);
             }
             last = decision?;

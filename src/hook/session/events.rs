@@ -1,16 +1,35 @@
 //! The events of a session, for the log: docs/events.md.
 
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::ledger::Times;
 use super::{Ledger, Session};
 use crate::hook::{CORE, Hook, KARMA};
 use crate::log::event::{self, Event, Kind};
 use crate::log::{self, Level, Record};
+use crate::mail::Address;
 use crate::metrics;
 use crate::settings::EVENTS;
+
+/// What is kept of an event for those who look at the status.
+#[derive(Serialize)]
+struct Remembered<'a> {
+    /// In seconds since 1970.
+    time: u64,
+    what: &'a str,
+    ip: IpAddr,
+    hook: &'static str,
+    plugin: &'a str,
+    code: u16,
+    text: String,
+    about: String,
+    sender: String,
+    recipient: String,
+}
 
 impl Session {
     /// What the filter `name` says of the message, more for worse, for its events.
@@ -97,25 +116,29 @@ impl Session {
         }
         let decided = self.ledger.decided.as_ref().filter(|decided| is_at(decided.hook, hook));
         let short = |text: &str, most: usize| {
-            let text = log::clean(&self.discreet(text.to_owned())).into_owned();
-            text.chars().take(most).collect::<String>()
+            let mut text = log::clean(&self.discreet(text.to_owned())).into_owned();
+            let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
+            text.truncate(end);
+            text
         };
-        let sender = self.transaction.sender().map(ToString::to_string);
-        let recipient = self.transaction.recipients().first().map(ToString::to_string);
+        let of =
+            |address: Option<&Address>| short(&address.map_or(String::new(), Address::path), 60);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let kept = json!({
-            "time": now.as_secs(),
-            "what": what,
-            "ip": self.connection.remote_ip.to_string(),
-            "hook": decided.map_or(hook, |decided| decided.hook).name(),
-            "plugin": decided.map_or(CORE, |decided| &decided.plugin),
-            "code": code,
-            "text": short(text, 100),
-            "about": short(about, 60),
-            "sender": short(&sender.unwrap_or_default(), 60),
-            "recipient": short(&recipient.unwrap_or_default(), 60),
-        });
-        metrics::remember(&kept.to_string());
+        let kept = Remembered {
+            time: now.as_secs(),
+            what,
+            ip: self.connection.remote_ip,
+            hook: decided.map_or(hook, |decided| decided.hook).name(),
+            plugin: decided
+                .map_or(CORE, |decided| &self.shared.plugins.loaded(decided.plugin).name),
+            code,
+            text: short(text, 100),
+            about: short(about, 60),
+            sender: of(self.transaction.sender()),
+            recipient: of(self.transaction.recipients().first()),
+        };
+        // Texts and numbers can always be written.
+        metrics::remember(&serde_json::to_string(&kept).unwrap_or_default());
     }
 
     /// Is there anybody who would keep an event?
@@ -135,7 +158,7 @@ impl Session {
         match &self.ledger.decided {
             Some(decided) if is_at(decided.hook, hook) => {
                 event.set("hook", decided.hook.name());
-                event.set("plugin", &*decided.plugin);
+                event.set("plugin", &*self.shared.plugins.loaded(decided.plugin).name);
                 event.set("verdict", decided.verdict);
             }
             _ => {

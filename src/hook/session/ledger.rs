@@ -34,10 +34,11 @@ pub(super) struct Times {
 }
 
 /// A decision, and whose it was.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Decided {
     pub(super) hook: Hook,
-    pub(super) plugin: String,
+    /// Its place among the loaded ones.
+    pub(super) plugin: u16,
     pub(super) verdict: &'static str,
 }
 
@@ -68,11 +69,11 @@ impl Ledger {
     }
 
     /// A plugin has decided; None: it has failed.
-    pub(in crate::hook) fn decides(&mut self, hook: Hook, plugin: &str, verdict: Option<&Verdict>) {
+    pub(in crate::hook) fn decides(&mut self, hook: Hook, plugin: u16, verdict: Option<&Verdict>) {
         let is_one = verdict.is_none_or(Verdict::ends_chain);
         if is_one {
             let verdict = verdict.map_or("FAILURE", |verdict| name(verdict.code()));
-            self.decided = Some(Decided { hook, plugin: plugin.to_owned(), verdict });
+            self.decided = Some(Decided { hook, plugin, verdict });
         }
     }
 
