@@ -184,6 +184,24 @@ fn it_is_served_after_a_reload_and_after_a_death() {
     config.nothing_left().unwrap();
 }
 
+/// Where no status is served nobody could see what is counted, and nothing is.
+#[test]
+fn sessions_count_from_when_it_is_served() {
+    let config = Config::new().set("plugins", PLUGINS).set("logging", "logging/warn LOGINFO");
+    let mut server = Server::start(&config, Model::Prefork);
+    session(server.connect());
+    config.write("status_listen", "{work}/status");
+    server.parent().signal(Signal::SIGHUP);
+    server.log().wait_for("the configuration was read again");
+    let status = json(&config);
+    assert_eq!(value(&status, "qpsmtpd_messages_total", &["accepted"]), 0, "{status:#}");
+    session(server.connect());
+    let status = wait(&config, |status| value(status, "qpsmtpd_messages_total", &["accepted"]) > 0);
+    assert_eq!(value(&status, "qpsmtpd_messages_total", &["accepted"]), 1);
+    assert_eq!(status["events"].as_array().unwrap().len(), 2, "{status:#}");
+    server.stop().unwrap();
+}
+
 #[test]
 fn strangers_and_garbage_get_nothing() {
     let port = free_port();

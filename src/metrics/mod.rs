@@ -2,7 +2,8 @@
 //!
 //! A parent makes a [`Board`], and each of its processes has a row there ([`Cells`]), in which it alone
 //! counts: no lock, no system call, and what a process has counted outlives it.  Who wants to know adds
-//! up the rows.  A process without a parent has no row, and counts nothing.
+//! up the rows.  A process without a parent has no row, nor has one where no status is
+//! served: it counts nothing.
 //!
 //! What is counted by a name, such as a plugin's, has a series of its own from when it is first counted:
 //! see `cells.rs`.
@@ -13,7 +14,7 @@ mod outside;
 mod recent;
 mod table;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::Duration;
 
 pub use buckets::BOUNDS;
@@ -22,36 +23,34 @@ pub use outside::{Outside, Spent, Trouble, answered, spent};
 pub use table::{Kind, Metric, Row, TABLE};
 
 thread_local! {
-    static OWN: Cell<Option<Cells>> = const { Cell::new(None) };
+    static OWN: RefCell<Option<Cells>> = const { RefCell::new(None) };
 }
 
 /// From now on this process counts in these cells, or not at all.
 pub(crate) fn keep(cells: Option<Cells>) {
-    OWN.set(cells);
+    OWN.replace(cells);
 }
 
 /// Does this process count?
 pub fn is_kept() -> bool {
-    OWN.get().is_some()
+    OWN.with_borrow(Option::is_some)
 }
 
 /// Counts `count` more of what has these labels, whose names are in the metric's row.
 pub fn add(metric: Metric, labels: &[&str], count: u64) {
-    if let Some(own) = OWN.get() {
-        own.add(metric, labels, 0, count);
-    }
+    with_own(|own| own.add(metric, labels, 0, count));
 }
 
 /// Remembers a text, such as an event, for who looks at what happens; a long one is forgotten at once.
 pub fn remember(text: &str) {
-    if let Some(own) = OWN.get() {
-        own.remember(text);
-    }
+    with_own(|own| own.remember(text));
 }
 
 /// Counts something that took this time.
 pub fn observe(metric: Metric, labels: &[&str], time: Duration) {
-    if let Some(own) = OWN.get() {
-        own.observe(metric, labels, time);
-    }
+    with_own(|own| own.observe(metric, labels, time));
+}
+
+fn with_own(count: impl FnOnce(&Cells)) {
+    OWN.with_borrow(|own| own.as_ref().map(count));
 }

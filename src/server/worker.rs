@@ -36,7 +36,7 @@ pub(crate) struct Duty {
 pub(crate) struct Worker<'a> {
     pub(crate) duty: &'a Duty,
     pub(crate) row: Row,
-    /// Where it counts.
+    /// Where it counts, and says what it does, if anybody can see it.
     pub(crate) counts: Option<Cells>,
     pub(crate) shared: &'a Shared,
 }
@@ -91,8 +91,10 @@ impl Worker<'_> {
         stop::install(self.duty.parent);
         deadline::install(Some(self.duty.reports.as_raw_fd()));
         self.row.begins();
-        title::share(self.row.shown());
         metrics::keep(self.counts);
+        if self.counts.is_some() {
+            title::share(self.row.shown());
+        }
         self.shared.plugins.confine();
         self.shared.plugins.post_fork(&self.shared.config);
     }

@@ -38,12 +38,13 @@ impl Parent {
         work: impl FnOnce(&Worker<'_>),
     ) -> Option<usize> {
         let (place, row) = self.board.free()?;
+        // What nobody can see is not counted.
+        let counts = self.board.counts(place).filter(|_| self.status.is_served());
         let made = link.and_then(|link| Ok((link, fork()?)));
         match made {
             Ok((link, Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                let counts = self.board.counts(place);
                 work(&Worker { duty: &self.duty, row, counts, shared: &self.shared });
                 exit(0);
             }

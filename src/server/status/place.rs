@@ -72,6 +72,11 @@ impl Status {
         done
     }
 
+    /// Is there anybody who could look at it?
+    pub(in crate::server) fn is_served(&self) -> bool {
+        self.bound.is_some()
+    }
+
     /// Is a process wanted that is not there?
     pub(in crate::server) fn is_missing(&self, now: Instant) -> bool {
         self.bound.is_some() && self.server.is_none() && self.next.is_none_or(|next| now >= next)
