@@ -92,10 +92,9 @@ impl Command {
 /// The command that a line is, with its verb in any case, and its argument.
 pub fn find(line: &str, is_lmtp: bool) -> (&'static Command, &str) {
     let (verb, argument) = split(line);
-    let mut known = COMMANDS.iter().filter(|command| is_lmtp || !command.is(LmtpOnly));
-    match known.find(|command| command.verb.eq_ignore_ascii_case(verb)) {
-        Some(command) => (command, argument),
-        None => (&UNKNOWN, line),
+    match COMMANDS.iter().find(|command| command.verb.eq_ignore_ascii_case(verb)) {
+        Some(command) if is_lmtp || !command.is(LmtpOnly) => (command, argument),
+        _ => (&UNKNOWN, line),
     }
 }
 

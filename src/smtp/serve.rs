@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Decision, Heard, Hook, Session, Shared};
 use crate::log::Level;
+use crate::mail::is_plain;
 use crate::metrics::{self, Metric};
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::{self, Command, Flag};
@@ -181,9 +182,8 @@ fn refuse(dialogue: &mut Dialogue, command: &Command, decision: &Decision) -> An
 
 /// The reply to a command that nobody looks at.
 fn unfit(command: &Command, octets: usize, argument: &str, is_lmtp: bool) -> Option<Reply> {
-    // Most arguments are plain ASCII, and that is found out at once.
-    let is_plain = || argument.bytes().all(|b| matches!(b, b' '..=b'~'));
-    let has_control = || !is_plain() && argument.chars().any(|c| c.is_control() && c != '\t');
+    let has_control =
+        || !is_plain(argument) && argument.chars().any(|c| c.is_control() && c != '\t');
     if octets > command.limit {
         Some(Reply::new(500, "5.5.2", "Line too long"))
     } else if !command.is(Flag::AnyText) && has_control() {

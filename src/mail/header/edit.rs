@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::mem;
 
 use super::{Bytes, Field, Header, is_fold, is_ftext, stamp};
+use crate::mail::is_plain;
 
 /// The name that a fold without a field gets when a field is put above it.
 const UNNAMED: &str = "X-Unnamed";
@@ -245,8 +246,7 @@ fn clean_value(value: &str) -> String {
         if !is_fold(line.as_bytes()) {
             out.push(' ');
         }
-        // Most lines are plain, and that is found out at once.
-        if line.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+        if is_plain(line) {
             out.push_str(line);
             continue;
         }

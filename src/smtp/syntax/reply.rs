@@ -1,7 +1,8 @@
 //! Replies (RFC 5321 4.2).
 
 use std::borrow::Cow;
-use std::io::Write;
+
+use crate::mail::is_plain;
 
 /// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
 const LONGEST: usize = 512;
@@ -66,9 +67,9 @@ impl Reply {
             let mut rest = Some(&*text);
             while let Some(line) = rest {
                 let (piece, more) = cut(line, room);
-                let mark = if is_last && more.is_none() { ' ' } else { '-' };
-                // Writing to memory does not fail.
-                let _ = write!(out, "{:03}{mark}", self.code);
+                let mark = if is_last && more.is_none() { b' ' } else { b'-' };
+                out.extend_from_slice(&digits(self.code));
+                out.push(mark);
                 if let Some(status) = status {
                     out.extend_from_slice(status.as_bytes());
                     out.push(b' ');
@@ -91,6 +92,10 @@ pub struct Form {
     pub utf8: bool,
 }
 
+fn digits(code: u16) -> [u8; 3] {
+    [code / 100, code / 10, code].map(|number| b'0' + (number % 10) as u8)
+}
+
 /// `text (#5.7.1)` as its text and its status.
 fn split_status(line: &str) -> Option<(&str, &str)> {
     let (text, status) = line.strip_suffix(')')?.rsplit_once(" (#")?;
@@ -106,8 +111,7 @@ fn split_status(line: &str) -> Option<(&str, &str)> {
 }
 
 fn printable(text: &str, utf8: bool) -> Cow<'_, str> {
-    let is_plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
-    if is_plain || utf8 && !text.chars().any(char::is_control) {
+    if is_plain(text) && !text.contains('\t') || utf8 && !text.chars().any(char::is_control) {
         return text.into();
     }
     let plain = |c: char| match c {
