@@ -156,6 +156,11 @@ pub struct Common {
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,
+    /// Say of a site of Perl qpsmtpd, by its folder or that of its configuration, line by line what is
+    /// native, what runs as Perl and what is different, then what has to be done, and exit: with 0 if
+    /// that is nothing, with 2 if there is no site
+    #[arg(long, value_name = "FOLDER")]
+    pub migrate_check: Option<PathBuf>,
     /// Show every setting of the core as it is in effect, with file and line, and exit
     #[arg(long)]
     pub show_config: bool,

@@ -48,6 +48,16 @@ impl Error {
         self.is_missing
     }
 
+    /// The file and line that it names.
+    pub(crate) fn place(&self) -> Option<(&str, usize)> {
+        self.place.as_ref().map(|(file, line)| (file.as_str(), *line))
+    }
+
+    /// What it says, without its place.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Several errors as one, of a line each; None for no error.
     pub(crate) fn all(errors: Vec<Error>) -> Option<Error> {
         let mut errors = errors.into_iter();

@@ -76,6 +76,9 @@ mod failing;
 // Looking at a configuration without a start.
 mod looking;
 
+// What a site of Perl qpsmtpd would be here.
+mod migration;
+
 // Starting, and refusing to start; privileges, systemd, titles, limits of the system.
 mod startup;
 

@@ -12,14 +12,14 @@ pub(crate) struct Loaded {
     pub(crate) name: Rc<str>,
     pub(crate) settings: Settings,
     pub(super) abilities: Vec<Ability>,
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     pub(super) list: List,
     /// The line that names it, where it comes from a file.
-    pub(super) line: Option<Line>,
+    pub(crate) line: Option<Line>,
     /// The name of the native plugin that it is, which its own may be an older one of.
-    pub(super) native: Option<&'static str>,
+    pub(crate) native: Option<&'static str>,
     /// The Perl file or module that it is, or in whose place it stands.
-    pub(super) perl: Option<String>,
+    pub(crate) perl: Option<String>,
 }
 
 /// What a loaded plugin is.

@@ -66,7 +66,13 @@ impl Plugins {
     fn write(&self, record: &Record<'_>, gets_it: &dyn Fn(u16) -> bool) {
         if self.loggers().is_empty() {
             if self.stderr_level.get().is_some_and(|most| record.level <= most) {
-                log::to_stderr(record);
+                match &self.kept {
+                    Some(kept) => {
+                        let plugin = record.plugin.map(str::to_owned);
+                        kept.borrow_mut().push((plugin, record.text.to_owned()));
+                    }
+                    None => log::to_stderr(record),
+                }
             }
             return;
         }

@@ -46,12 +46,13 @@ pub(crate) use handler::{LateHooks, Rest};
 pub(crate) use heard::Heard;
 pub(crate) use listing::Listed;
 pub(crate) use lists::List;
+pub(crate) use loaded::Loaded;
 pub(crate) use outcome::{Outcome, Said};
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use scram::mac;
 #[cfg(test)]
 pub(crate) use scram::tests::PENCIL;
-pub(crate) use session::OldFields;
+pub(crate) use session::{KeptLine, OldFields};
 pub(crate) use settings::PARENT_LIMIT;
 pub(crate) use verdict::{Decision, Failure, verdict_of};
 

@@ -116,11 +116,16 @@ pub struct Plugins {
     pub(super) stderr_level: Cell<Option<Level>>,
     pub(super) logging: Cell<bool>,
     pub(super) is_check: bool,
+    /// The lines of the log, with who says them, where these are to be shown later.
+    pub(super) kept: Option<RefCell<Vec<KeptLine>>>,
     /// Who watches, where sessions are only played.
     pub(super) watch: Option<Rc<Watch>>,
     confined: Cell<bool>,
     pub(super) broken_loggers: RefCell<HashSet<u16>>,
 }
+
+/// A line of the log that is to be shown later, with the plugin that says it.
+pub(crate) type KeptLine = (Option<String>, String);
 
 /// A handler that is asked within a session.
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;

@@ -20,6 +20,7 @@
 //! whose worker has ended, and ends itself when the parent and all its children are gone.
 
 mod answers;
+mod api;
 mod carried;
 mod file;
 mod known;
@@ -56,6 +57,7 @@ use protocol::{Failure, FromPerl, Loggers, Said, ToPerl};
 use serving::{Greeted, Serving};
 use wire::Item;
 
+pub use api::{config_files, lacking};
 pub use known::known;
 pub use load::{Source, dirs, own_arguments, settings, take_kept};
 pub use source::{cannot_work, missing_module, misspelt_hook};

@@ -62,7 +62,7 @@ pub fn misspelt_hook(file: &str) -> Option<String> {
 ///
 /// It does not know all of Perl: a quote that could be something else, and is not closed in its line,
 /// begins no string.
-fn code_of(text: &str) -> String {
+pub(super) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut is_pod = false;
     let mut documents: Vec<String> = vec![];

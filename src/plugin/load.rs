@@ -25,12 +25,20 @@ pub fn load(config: &Config) -> Result<Rc<Plugins>> {
 /// Loads the plugins as [`load`] does, to find out whether they can be.  What they log goes to
 /// standard error.  Returns those that can be loaded, and all errors.
 pub fn check(config: &Config) -> (Plugins, Vec<Error>) {
+    check_with(config, || Plugins::without_loggers(config.setting(LOGLEVEL)))
+}
+
+/// The same, but the plugins keep what is logged, up to warnings.
+pub(crate) fn look(config: &Config) -> (Plugins, Vec<Error>) {
+    check_with(config, Plugins::that_keep_lines)
+}
+
+fn check_with(config: &Config, none: impl Fn() -> Plugins) -> (Plugins, Vec<Error>) {
     let mut errors = vec![];
     let note = &mut |error| {
         errors.push(error);
         Ok(())
     };
-    let none = || Plugins::without_loggers(config.setting(LOGLEVEL));
     let plugins = load_into(none(), config, note).unwrap_or_else(|_| none());
     (plugins, errors)
 }

@@ -45,8 +45,24 @@ pub(super) fn listed(rows: &[(String, String)], columns: usize) -> String {
     text
 }
 
+/// Markdown as plain text: without the marks of code, and of a link only its text.
+pub(super) fn plain(markdown: &str) -> String {
+    let mut text = String::new();
+    let mut rest = markdown;
+    while let Some((before, link)) = rest.split_once('[') {
+        let Some((words, (_, after))) =
+            link.split_once("](").and_then(|(words, url)| Some((words, url.split_once(')')?)))
+        else {
+            break;
+        };
+        text.extend([before, words]);
+        rest = after;
+    }
+    (text + rest).replace('`', "")
+}
+
 /// The words in lines of at most `width` characters, or one word.  At least one line.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -74,5 +90,11 @@ mod tests {
         assert_eq!(listed(&rows, 1), narrow);
         assert!(listed(&rows, 35).starts_with("a       one two three four five six\n"));
         assert_eq!(listed(&[], 80), "");
+    }
+
+    #[test]
+    fn links_and_code_are_plain_text() {
+        assert_eq!(plain("see [the page](perl.md); `a`, [b]"), "see the page; a, [b]");
+        assert_eq!(plain("no `ME`"), "no ME");
     }
 }

@@ -48,6 +48,11 @@ pub(crate) fn clean(config: &Config, user: Option<&str>, home: &Path) {
     }
 }
 
+/// Does a variable of that name stay, without a setting?
+pub(crate) fn is_usual(name: &str) -> bool {
+    KEPT.iter().any(|row| matches(row.0, OsStr::new(name)))
+}
+
 fn matches(pattern: &str, name: &OsStr) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.as_bytes().starts_with(start.as_bytes()),

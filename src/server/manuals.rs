@@ -12,6 +12,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::plugin;
+use crate::server::console::plain;
 use crate::settings::TABLE;
 
 /// What stands in the foot of every page, and its head.
@@ -112,22 +113,6 @@ fn head(name: &str, section: u8) -> Roff {
     page
 }
 
-/// Markdown as plain text: without the marks of code, and of a link only its text.
-fn plain(markdown: &str) -> String {
-    let mut text = String::new();
-    let mut rest = markdown;
-    while let Some((before, link)) = rest.split_once('[') {
-        let Some((words, (_, after))) =
-            link.split_once("](").and_then(|(words, url)| Some((words, url.split_once(')')?)))
-        else {
-            break;
-        };
-        text.extend([before, words]);
-        rest = after;
-    }
-    (text + rest).replace('`', "")
-}
-
 fn put(folder: &Path, section: u8, name: &str, page: String) -> Result<()> {
     let folder = folder.join(format!("man{section}"));
     let path = made(&folder)?.join(format!("{name}.{section}"));
@@ -141,15 +126,4 @@ fn made(folder: &Path) -> Result<&Path> {
 
 fn cannot(path: &Path, error: &std::io::Error) -> Error {
     Error::new(format!("cannot write {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_and_code_are_plain_text() {
-        assert_eq!(plain("see [the page](perl.md); `a`, [b]"), "see the page; a, [b]");
-        assert_eq!(plain("no `ME`"), "no ME");
-    }
 }

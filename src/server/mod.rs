@@ -18,6 +18,7 @@ mod listener;
 mod lists;
 mod manager;
 mod manuals;
+mod migrate;
 mod oneshot;
 mod overload;
 mod parent;

@@ -31,7 +31,8 @@ use crate::server::signals::Signals;
 use crate::server::status::Status;
 use crate::server::worker::Duty;
 use crate::server::{
-    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, oneshot, rehearsal,
+    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, migrate, oneshot,
+    rehearsal,
 };
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
@@ -68,7 +69,7 @@ pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
 fn session(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Inetd::parse();
     if let Some(answered) = answer(site, &options.common, options.user.as_deref()) {
-        return finish("qpsmtpd", answered);
+        return answered;
     }
     inetd::protect_client();
     finish("qpsmtpd", run_inetd(&options))
@@ -78,7 +79,7 @@ fn session(site: &'static [Plugin]) -> ExitCode {
 pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Forkserver::parse();
     if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
-        return finish("qpsmtpd", answered);
+        return answered;
     }
     let setup = Setup {
         program: "qpsmtpd-forkserver",
@@ -97,7 +98,7 @@ pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
 pub fn prefork(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Prefork::parse();
     if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
-        return finish("qpsmtpd", answered);
+        return answered;
     }
     let setup = Setup {
         program: "qpsmtpd-prefork",
@@ -118,10 +119,18 @@ fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
 }
 
 /// Answers what takes no session; the plugins of the site are known from here on.
-fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
+fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<ExitCode> {
     if let Err(error) = plugin::add(site) {
-        return Some(Err(error));
+        return Some(finish("qpsmtpd", Err(error)));
     }
+    if let Some(folder) = &common.migrate_check {
+        prepare_process("qpsmtpd", false);
+        return Some(migrate::run(folder, user));
+    }
+    answer_or_fail(common, user).map(|answered| finish("qpsmtpd", answered))
+}
+
+fn answer_or_fail(common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
     if common.rehearsal.is_wanted {
         if !common.overdue.is_empty() {
             rehearsal::tell_overdue(&common.overdue);

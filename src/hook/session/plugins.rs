@@ -1,13 +1,13 @@
 //! Who is loaded, and what that means for all sessions.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Plugins, SessionFn, TlsFn};
+use super::{KeptLine, Plugins, SessionFn, TlsFn};
 use crate::config::{Config, Line};
 use crate::hook::handler::{CommandFn, ExplainFn, Handler, Rest};
 use crate::hook::lists::List;
@@ -31,6 +31,16 @@ impl Plugins {
     /// up to `level`, warnings in any case, go to standard error.
     pub(crate) fn without_loggers(level: Level) -> Plugins {
         Plugins { is_check: true, ..Plugins::new(level.max(Level::Warn)) }
+    }
+
+    /// The same, and what they log, up to warnings, is kept for [`Plugins::take_kept`].
+    pub(crate) fn that_keep_lines() -> Plugins {
+        Plugins { kept: Some(RefCell::default()), ..Plugins::without_loggers(Level::Warn) }
+    }
+
+    /// What was kept, with the name of the plugin that said it.
+    pub(crate) fn take_kept(&self) -> Vec<KeptLine> {
+        self.kept.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// The files of the lists that clients have.  None: all have `config/plugins`.
@@ -183,6 +193,11 @@ impl Plugins {
         if let Some(last) = self.loaded.last_mut() {
             last.line = Some(line.clone());
         }
+    }
+
+    /// All plugins, in the order in which they were loaded.
+    pub(crate) fn all(&self) -> &[Loaded] {
+        &self.loaded
     }
 
     /// The names of the loaded plugins that come from there, in order, each once.

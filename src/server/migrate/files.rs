@@ -1,0 +1,204 @@
+//! The files of the configuration beside those that name plugins: who reads them here.
+
+use std::fs;
+use std::path::Path;
+
+use crate::config::{BYTE_ORDER_MARK, Config, is_leftover};
+use crate::error::meant;
+use crate::hook::{Origin, Plugins};
+use crate::perl;
+use crate::plugin::{self, Plugin};
+use crate::server::lists;
+use crate::server::migrate::differences;
+use crate::server::migrate::faults::Faults;
+use crate::server::migrate::lines::explain;
+use crate::server::migrate::paper::Paper;
+use crate::settings;
+
+/// How wide the column of names is, and where stands what is said below.
+const WIDTH: usize = 20;
+const BELOW: usize = 6;
+
+/// Files that sites of Perl qpsmtpd have, and nobody here reads: what they are for, and whether something
+/// has to be done.
+const OTHERS: [(&str, &str, bool); 8] = [
+    ("IP", "the address for tcpserver: read by the run script alone", false),
+    ("add_geoip_headers", "nobody reads it: ident/geoip has the argument add_headers", false),
+    ("badmailfrom_patterns", "nobody reads it: badmailfrom takes patterns; put them there", true),
+    ("badrcptto_patterns", "nobody reads it: badrcptto takes patterns; put them there", true),
+    ("debconf-settings", "what debconf was told; see below", false),
+    (
+        "log2sql",
+        "read by Perl qpsmtpd's log/log2sql alone; here --report reads logs in JSON",
+        false,
+    ),
+    ("public_suffix_list", "nobody reads it: dmarc has the argument suffixes FILE", false),
+    ("require_resolvable_fromhost", "nobody reads it: a line resolvable_fromhost is enough", false),
+];
+
+/// What debconf writes where it was not answered.
+const UNANSWERED: &str = "unset";
+
+/// Tells of all files in the folder.
+pub(super) fn tell(paper: &mut Paper, config: &Config, plugins: &Plugins, faults: &mut Faults) {
+    let folder = config.folder();
+    let (lists, read) = (["plugins", "logging"], config.files());
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .into_iter()
+        .flat_map(|entries| entries.flatten())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !lists.contains(&name.as_str()))
+        .collect();
+    names.sort_unstable();
+    paper.heading("The other files");
+    for name in names {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            paper.row(&format!("{name}/"), WIDTH, folder_of(&name, plugins));
+            continue;
+        }
+        let (what, has_to_change) = match is_leftover(name.as_ref()) {
+            true => {
+                ("left out, as what editors and package managers leave behind".to_owned(), false)
+            }
+            false => fate(&name, plugins, read.contains(&path)),
+        };
+        paper.row(&name, WIDTH, &what);
+        if has_to_change {
+            paper.step(&format!("{name}: {what}"));
+        }
+        for (line, text) in faults.within(&path) {
+            paper.demand(BELOW, &format!("{name}:{line}"), &text);
+        }
+        about(paper, config, &name, &path);
+    }
+    let names: Vec<&str> = plugins.all().iter().filter_map(|loaded| loaded.native).collect();
+    for fault in lists::faults(config, &names) {
+        paper.below(2, &format!("Worth a look: {fault}"));
+    }
+}
+
+/// Who reads a file, and whether something has to be done.
+fn fate(name: &str, plugins: &Plugins, is_included: bool) -> (String, bool) {
+    let plain = name.strip_suffix(".cdb").unwrap_or(name);
+    if settings::find(plain).is_some() {
+        return ("a setting of the server".to_owned(), false);
+    }
+    let native = readers(plain).map(|plugin| plugin.name);
+    let (loaded, idle): (Vec<&str>, Vec<&str>) = native.partition(|name| is_loaded(plugins, name));
+    let in_perl: Vec<&str> = perl_readers(plugins, plain).collect();
+    let all = [loaded, in_perl].concat();
+    if !all.is_empty() {
+        return (format!("read by {}", all.join(", ")), false);
+    }
+    if let Some((_, what, has_to_change)) = OTHERS.iter().find(|other| other.0 == plain) {
+        return ((*what).to_owned(), *has_to_change);
+    }
+    match idle.first() {
+        _ if is_included => ("included by another file".to_owned(), false),
+        Some(_) => (format!("of {}, which is not loaded", idle.join(", ")), false),
+        None if is_memory(plain) => ("what Perl qpsmtpd has remembered".to_owned(), false),
+        None => unknown(plain, plugins),
+    }
+}
+
+fn unknown(name: &str, plugins: &Plugins) -> (String, bool) {
+    let settings = settings::TABLE.iter().map(|row| row.name);
+    let meant = meant(name, settings.chain(plugins.files()));
+    (format!("nobody reads it{meant}"), !meant.is_empty())
+}
+
+/// What there is to say of a file besides.
+fn about(paper: &mut Paper, config: &Config, name: &str, path: &Path) {
+    if fs::read(path).is_ok_and(|text| text.starts_with(BYTE_ORDER_MARK)) {
+        paper.below(BELOW, "begins with a byte order mark, which is left out");
+    }
+    if name == "rcpthosts" {
+        let hosts = config.list(name);
+        if hosts.find(UNANSWERED).is_some() {
+            let text =
+                "the domain in it is 'unset', as debconf was not answered: name your domains";
+            paper.demand(BELOW, name, text);
+        }
+    }
+    for difference in differences::of_file(name) {
+        explain(paper, BELOW, difference);
+    }
+}
+
+fn folder_of(name: &str, plugins: &Plugins) -> &'static str {
+    match name {
+        "peers" if is_loaded(plugins, "peers") => "lists of plugins by client, see above",
+        "peers" => "nobody reads it, as no line names the plugin peers",
+        _ => "a folder; it is not looked into",
+    }
+}
+
+fn is_loaded(plugins: &Plugins, name: &str) -> bool {
+    plugins.all().iter().any(|loaded| loaded.native == Some(name))
+}
+
+/// Native plugins whose manual has the file among those of the configuration or, where none has, in whose
+/// source the name stands.
+pub(super) fn readers(name: &str) -> impl Iterator<Item = &'static Plugin> {
+    let has_it = plugin::all().any(|plugin| is_in_manual(plugin, name));
+    let quoted = format!("\"{name}\"");
+    let name = name.to_owned();
+    plugin::all().filter(move |plugin| match has_it {
+        true => is_in_manual(plugin, &name),
+        false => plugin.source.contains(&quoted),
+    })
+}
+
+fn is_in_manual(plugin: &Plugin, name: &str) -> bool {
+    let manual = plugin.manual();
+    let part = manual.split_once("\nCONFIG\n").map_or("", |(_, part)| part);
+    part.lines()
+        .take_while(|line| line.is_empty() || line.starts_with(' '))
+        .filter_map(|line| line.strip_prefix("    "))
+        .any(|line| line.split(' ').next() == Some(name))
+}
+
+/// Perl plugins whose files name the file of the configuration.
+fn perl_readers<'a>(plugins: &'a Plugins, name: &str) -> impl Iterator<Item = &'a str> {
+    let name = name.to_owned();
+    let perl = plugins.all().iter().filter(|loaded| loaded.origin == Origin::Perl);
+    perl.filter(move |loaded| {
+        let file = loaded.perl.as_deref().unwrap_or_default();
+        perl::config_files(Path::new(file)).contains(&name)
+    })
+    .map(|loaded| &*loaded.name)
+}
+
+/// A file of a database that Perl qpsmtpd keeps.
+fn is_memory(name: &str) -> bool {
+    [".dbm", ".dbm.lock", ".dbm.pag", ".dbm.dir", ".db"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_their_readers() {
+        for (name, reader) in [
+            ("dnsbl_zones", "dnsbl"),
+            ("badhelo", "helo"),
+            ("rcpthosts", "rcpt_ok"),
+            ("relayclients", "relay"),
+            ("flat_auth_pw", "auth/auth_flat_file"),
+        ] {
+            assert!(readers(name).any(|plugin| plugin.name == reader), "{name}");
+        }
+        assert_eq!(readers("databyte").count(), 0);
+    }
+
+    /// What is in the table for want of a reader has none.
+    #[test]
+    fn nobody_reads_the_others() {
+        for (name, ..) in OTHERS {
+            assert!(settings::find(name).is_none(), "{name}");
+            assert!(!plugin::all().any(|plugin| is_in_manual(plugin, name)), "{name}");
+        }
+    }
+}
