@@ -156,9 +156,9 @@ pub struct Common {
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,
-    /// Say of a site of Perl qpsmtpd, by its folder or that of its configuration, line by line what is
-    /// native, what runs as Perl and what is different, then what has to be done, and exit: with 0 if
-    /// that is nothing, with 2 if there is no site
+    /// Check a site of Perl qpsmtpd, given its folder or that of its configuration: show line by line what
+    /// is native, what runs as Perl and what is different, then what there is to do, and exit: with 0 if
+    /// there is nothing to do, with 2 if the folder is no site
     #[arg(long, value_name = "FOLDER")]
     pub migrate_check: Option<PathBuf>,
     /// Show every setting of the core as it is in effect, with file and line, and exit

@@ -166,19 +166,19 @@ fn the_sample_of_upstream() {
         &[
             "The configuration is in SITE/config.",
             "5 fcrdns native Perl qpsmtpd: never refuses, whatever reject says. Here: refuses if reject",
-            "IP the address for tcpserver",
-            "log2sql read by Perl qpsmtpd's log/log2sql alone",
+            "IP the address for tcpserver; only the run script reads it",
+            "log2sql only Perl qpsmtpd's log/log2sql reads it",
             "relayclients read by relay Perl qpsmtpd: a client from ::1 may relay.",
-            "start qpsmtpd-forkserver in the place of the Perl program: \
+            "start qpsmtpd-forkserver instead of the Perl program: \
              /usr/local/bin/softlimit -m 300000000 qpsmtpd-forkserver \\ --listen-address 0.0.0.0",
-            "The limit of 300000000 octets of memory is enough. What plugins remember may then take 71 MiB",
+            "The limit of 300000000 octets of memory is enough. Under it the store of the plugins may grow to 71 MiB, not 1024.",
             "softlimit -m 30000000 tcpserver -c 10 -v -R -p -u $Q $IP 25 qpsmtpd",
-            "run.tcpserver: 30000000 octets of memory are too little for a process: give it 100000000",
-            "no plugin queues: every message will be answered 451: add a line",
+            "run.tcpserver: the limit of 30000000 octets of memory is too low: set it to 100000000",
+            "no plugin queues: every message will be answered 451: add one, for example",
             "AUTH is not offered: tls_before_auth wants TLS first, and no plugin offers TLS: add the line tls",
         ],
     );
-    assert!(!text.contains("no account"), "{text}");
+    assert!(!text.contains("has no user"), "{text}");
 }
 
 /// SME Server: lists by client, in two service folders; its own plugins, and one for hooks of its own.
@@ -243,12 +243,12 @@ fn an_sme_server() {
             "13 check_goodrcptto native: goodrcptto",
             "peers/local 1 check_relay native: relay",
             "2 auth/auth_cvm_unix_local Perl: SITE/share/auth/auth_cvm_unix_local",
-            "badrcptto_patterns: nobody reads it: badrcptto takes patterns; put them there.",
+            "badrcptto_patterns: nobody reads it: put the patterns into badrcptto.",
             "goodrcptto read by goodrcptto",
             "peers/ lists of plugins by client",
             "subject_prefix read by spamassassin",
-            "run: there is no account no-such-account on this machine",
-            "The same command line works, with our program in that place: \
+            "run: this machine has no user no-such-account",
+            "The same command line works with this program: \
              /usr/local/bin/softlimit -d 25000000 qpsmtpd-forkserver -u no-such-account",
             "-p 25 -c 40 -m 5",
         ],
@@ -306,8 +306,8 @@ fn a_tree_for_tcpserver_with_plugins_of_its_own() {
             "Perl plugins are looked for in SITE/local, SITE/plugins.",
             "1 our_users Perl: SITE/plugins/our_users",
             &format!("loaded by user {user}"),
-            "2 dnsbl Perl: SITE/plugins/dnsbl No release has this file: it is your own, or was changed.",
-            "plugins:3: talks: the file calls rcpt_respond, which is not here",
+            "2 dnsbl Perl: SITE/plugins/dnsbl This file is in no release: you wrote or changed it.",
+            "plugins:3: talks: it calls rcpt_respond, which does not exist here; rewrite that part",
             "plugins:4: uses_much: its Perl file SITE/plugins/uses_much needs the Perl module Very::Much, which \
              is not installed; if Debian has it, its package is libvery-much-perl.",
             "plugins:5: no plugin 'never_was'",
@@ -317,12 +317,12 @@ fn a_tree_for_tcpserver_with_plugins_of_its_own() {
             "more 1 check_loop native: loop",
             "more:2: $include nowhere: no such file",
             "databytes:1: databytes is '10M', not a number",
-            "me~ left out",
+            "me~ ignored",
             "our_list read by our_users",
             "rcpthost: nobody reads it; is 'rcpthosts' meant?",
             "The script exports MAILDOMAIN, which sessions get only if keep_environment names it.",
             "tcpserver -v -R -l mx.example.com -x rules.cdb -u $U -g 64011 0 smtp \\ qpsmtpd",
-            "things have to be done.",
+            "things to do.",
         ],
     );
     let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();

@@ -89,7 +89,7 @@ fn look(folder: &Path, user: Option<&str>) -> Result<Paper> {
     rights::tell(&mut paper, &site, &config, &plugins, account.is_some());
     let rest = faults.rest();
     if !rest.is_empty() {
-        paper.heading("Besides");
+        paper.heading("Other findings");
         for text in rest {
             let step = paper.step(&format!("{text}{}", advice(&text)));
             paper.below(2, &format!("to do {step}: {text}"));
@@ -101,7 +101,10 @@ fn look(folder: &Path, user: Option<&str>) -> Result<Paper> {
 /// What can be done about what a start warns of.
 fn advice(text: &str) -> &'static str {
     const KNOWN: [(&str, &str); 3] = [
-        ("no plugin queues", ": add a line, such as queue/maildir or queue/smtp-forward"),
+        (
+            "no plugin queues",
+            ": add one, for example queue/smtp-forward HOST PORT or queue/maildir FOLDER",
+        ),
         ("no plugin decides about recipients", ": add the line rcpt_ok"),
         ("AUTH is not offered", ": add the line tls, or set tls_before_auth to 0"),
     ];
@@ -119,6 +122,6 @@ fn introduce(paper: &mut Paper, site: &Site, config: &Config) {
         paper.line(&format!("Perl plugins are looked for in {}.", dirs.join(", ")));
     }
     let who = account::own_name().unwrap_or_else(|| "this user".to_owned());
-    paper.line(&format!("All was loaded as {who}, whom sessions run as; nothing was changed."));
-    paper.line("native: answered by a plugin of this program.  Perl: your Perl file runs.");
+    paper.line(&format!("The plugins were loaded as the user {who}; nothing was changed."));
+    paper.line("native: a plugin of this program.  Perl: your own file, which Perl runs.");
 }

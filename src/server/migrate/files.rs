@@ -22,16 +22,12 @@ const BELOW: usize = 6;
 /// Files that sites of Perl qpsmtpd have, and nobody here reads: what they are for, and whether something
 /// has to be done.
 const OTHERS: [(&str, &str, bool); 8] = [
-    ("IP", "the address for tcpserver: read by the run script alone", false),
+    ("IP", "the address for tcpserver; only the run script reads it", false),
     ("add_geoip_headers", "nobody reads it: ident/geoip has the argument add_headers", false),
-    ("badmailfrom_patterns", "nobody reads it: badmailfrom takes patterns; put them there", true),
-    ("badrcptto_patterns", "nobody reads it: badrcptto takes patterns; put them there", true),
-    ("debconf-settings", "what debconf was told; see below", false),
-    (
-        "log2sql",
-        "read by Perl qpsmtpd's log/log2sql alone; here --report reads logs in JSON",
-        false,
-    ),
+    ("badmailfrom_patterns", "nobody reads it: put the patterns into badmailfrom", true),
+    ("badrcptto_patterns", "nobody reads it: put the patterns into badrcptto", true),
+    ("debconf-settings", "the answers to debconf; see below", false),
+    ("log2sql", "only Perl qpsmtpd's log/log2sql reads it; see --report", false),
     ("public_suffix_list", "nobody reads it: dmarc has the argument suffixes FILE", false),
     ("require_resolvable_fromhost", "nobody reads it: a line resolvable_fromhost is enough", false),
 ];
@@ -58,9 +54,7 @@ pub(super) fn tell(paper: &mut Paper, config: &Config, plugins: &Plugins, faults
             continue;
         }
         let (what, has_to_change) = match is_leftover(name.as_ref()) {
-            true => {
-                ("left out, as what editors and package managers leave behind".to_owned(), false)
-            }
+            true => ("ignored: left by an editor or a package manager".to_owned(), false),
             false => fate(&name, plugins, read.contains(&path)),
         };
         paper.row(&name, WIDTH, &what);
@@ -96,8 +90,8 @@ fn fate(name: &str, plugins: &Plugins, is_included: bool) -> (String, bool) {
     }
     match idle.first() {
         _ if is_included => ("included by another file".to_owned(), false),
-        Some(_) => (format!("of {}, which is not loaded", idle.join(", ")), false),
-        None if is_memory(plain) => ("what Perl qpsmtpd has remembered".to_owned(), false),
+        Some(_) => (format!("belongs to {}, which is not loaded", idle.join(", ")), false),
+        None if is_memory(plain) => ("a database of Perl qpsmtpd".to_owned(), false),
         None => unknown(plain, plugins),
     }
 }
@@ -111,13 +105,12 @@ fn unknown(name: &str, plugins: &Plugins) -> (String, bool) {
 /// What there is to say of a file besides.
 fn about(paper: &mut Paper, config: &Config, name: &str, path: &Path) {
     if fs::read(path).is_ok_and(|text| text.starts_with(BYTE_ORDER_MARK)) {
-        paper.below(BELOW, "begins with a byte order mark, which is left out");
+        paper.below(BELOW, "it begins with a byte order mark, which is ignored");
     }
     if name == "rcpthosts" {
         let hosts = config.list(name);
         if hosts.find(UNANSWERED).is_some() {
-            let text =
-                "the domain in it is 'unset', as debconf was not answered: name your domains";
+            let text = "debconf was not answered and wrote 'unset': name your domains instead";
             paper.demand(BELOW, name, text);
         }
     }

@@ -34,8 +34,7 @@ pub(super) fn tell(
     let has_perl = plugins.all().iter().any(|loaded| loaded.origin == Origin::Perl);
     let least = LEAST[usize::from(has_perl)];
     if limit < least {
-        let text =
-            format!("{limit} octets of memory are too little for a process: give it {least}");
+        let text = format!("the limit of {limit} octets of memory is too low: set it to {least}");
         paper.demand(INDENT, name, &text);
         return;
     }
@@ -45,7 +44,7 @@ pub(super) fn tell(
         let (most, size) = ((limit / 4) >> 20, size >> 20);
         paper.below(
             INDENT,
-            &format!("What plugins remember may then take {most} MiB, not {size} (setting store)."),
+            &format!("Under it the store of the plugins may grow to {most} MiB, not {size}."),
         );
     }
 }

@@ -91,8 +91,8 @@ fn fate(loaded: Option<&Loaded>) -> String {
 fn of_perl(paper: &mut Paper, place: &str, name: &str, file: &Path) {
     let lacking = perl::lacking(file);
     if !lacking.is_empty() {
-        let text = format!("the file calls {}, which is not here", lacking.join(", "));
-        let step = paper.step(&format!("{place}: {name}: {text}; write that part anew"));
+        let text = format!("it calls {}, which does not exist here", lacking.join(", "));
+        let step = paper.step(&format!("{place}: {name}: {text}; rewrite that part"));
         paper.below(BELOW, &format!("to do {step}: {text}"));
     }
     if let Some(absent) = perl::known(file).and_then(plugin::absent) {
@@ -101,7 +101,7 @@ fn of_perl(paper: &mut Paper, place: &str, name: &str, file: &Path) {
         paper.below(
             BELOW,
             &format!(
-                "No release has this file: it is your own, or was changed.  Without it the native {} answers.",
+                "This file is in no release: you wrote or changed it.  Without it the native {} is used.",
                 native.name
             ),
         );

@@ -106,8 +106,8 @@ impl fmt::Display for Paper {
             0 => {
                 writeln!(f, "  nothing\n\nReady: qpsmtpd can be started with this configuration.")
             }
-            1 => writeln!(f, "\nNot ready: 1 thing has to be done."),
-            many => writeln!(f, "\nNot ready: {many} things have to be done."),
+            1 => writeln!(f, "\nNot ready: 1 thing to do."),
+            many => writeln!(f, "\nNot ready: {many} things to do."),
         }
     }
 }
@@ -134,9 +134,9 @@ mod tests {
         let text = paper.to_string();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("\n  a name that is wide  text\n"), "{text}");
-        assert!(text.ends_with(
-            "To do\n   1. do it.\n   2. and that.\n\nNot ready: 2 things have to be done.\n"
-        ));
+        assert!(
+            text.ends_with("To do\n   1. do it.\n   2. and that.\n\nNot ready: 2 things to do.\n")
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) fn tell(
     }
     if !plugins.tables().is_empty() {
         match Store::new(config).map(|store| store.fault(becomes)) {
-            Ok(None) => paper.below(INDENT, "the place of what plugins remember can be written"),
+            Ok(None) => paper.below(INDENT, "the store of the plugins can be written"),
             Ok(Some(fault)) => to_do(paper, &fault),
             Err(error) => to_do(paper, &error.to_string()),
         }
@@ -102,7 +102,7 @@ fn memories(paper: &mut Paper, site: &Site, plugins: &Plugins) {
             paper.below(
                 INDENT,
                 &format!(
-                    "What {plugin} has remembered is taken over, while no daemon of Perl runs, by"
+                    "Once the Perl server is stopped, this takes over what {plugin} remembers:"
                 ),
             );
             paper.line(&format!("    qpsmtpd --store import {plugin} {}", file.display()));

@@ -23,6 +23,9 @@ const INDENT: usize = 2;
 /// What Debian's init script takes its command line from.
 const DEBCONF: &str = "debconf-settings";
 
+/// Where that script has the process id written, in a folder that it makes.
+const DEBIAN_PID_FILE: &str = "/var/run/qpsmtpd/qpsmtpd.pid";
+
 /// What a command line comes to.
 #[derive(Default)]
 struct Options {
@@ -48,10 +51,11 @@ pub(super) fn tell(paper: &mut Paper, site: &Site, config: &Config, plugins: &Pl
         paper.heading(&format!("How it is started: {name}"));
         if name == DEBCONF && script.values.get("INTERFACES").is_some_and(|value| value == "unset")
         {
-            let text = "INTERFACES is 'unset', as debconf was not answered: it is left out here";
+            let text =
+                "debconf was not answered and wrote INTERFACES=unset, which is ignored here.";
             paper.below(INDENT, text);
         }
-        command_line(paper, &name, &script);
+        command_line(paper, site, &name, &script);
         limits::tell(paper, &name, &script, &text, config, plugins);
         for name in script.exports.iter().filter(|name| !environment::is_usual(name)) {
             paper.below(INDENT, &format!(
@@ -98,7 +102,7 @@ fn of_debian(script: &Script) -> Vec<String> {
     let mut words = vec![format!("qpsmtpd-{}", value("SERVER", "forkserver"))];
     let usual = ["--port", &value("PORT", "25"), "--user", &value("RUNAS", "qpsmtpd")];
     words.extend(usual.map(str::to_owned));
-    words.extend(["--pid-file", "/var/run/qpsmtpd/qpsmtpd.pid"].map(str::to_owned));
+    words.extend(["--pid-file", DEBIAN_PID_FILE].map(str::to_owned));
     for address in value("INTERFACES", "").split_whitespace().filter(|word| *word != "unset") {
         words.extend(["--listen-address".to_owned(), address.to_owned()]);
     }
@@ -107,7 +111,7 @@ fn of_debian(script: &Script) -> Vec<String> {
     words
 }
 
-fn command_line(paper: &mut Paper, name: &str, script: &Script) {
+fn command_line(paper: &mut Paper, site: &Site, name: &str, script: &Script) {
     let words = &script.command;
     let at = words.iter().position(|word| shell::program(word).is_some()).unwrap_or(0);
     let program = shell::program(&words[at]).unwrap_or_default();
@@ -143,15 +147,18 @@ fn command_line(paper: &mut Paper, name: &str, script: &Script) {
     }
     let is_in_place = perl.is_none() && words[at].starts_with('/') && ours == program;
     match is_in_place || name == DEBCONF {
-        true => paper.below(INDENT, "The same command line works, with our program in that place:"),
+        true => paper.below(INDENT, "The same command line works with this program:"),
         false => {
-            let text = format!("start {ours} in the place of the Perl program, as shown above");
+            let text = format!("start {ours} instead of the Perl program, as shown above");
             let step = paper.step(&format!("{name}: {text}"));
-            paper.below(
-                INDENT,
-                &format!("to do {step}: start {ours} in the place of the Perl program:"),
-            );
+            paper
+                .below(INDENT, &format!("to do {step}: start {ours} instead of the Perl program:"));
         }
+    }
+    if name == DEBCONF {
+        paper.line(&format!("    export QPSMTPD_CONFIG={}", site.config.display()));
+        let folder = DEBIAN_PID_FILE.rsplit_once('/').map_or("", |(folder, _)| folder);
+        paper.line(&format!("    install -d -o qpsmtpd -g adm -m 2755 {folder}"));
     }
     paper.command(&command);
 }
@@ -193,12 +200,14 @@ fn users(paper: &mut Paper, name: &str, script: &Script, user: Option<&str>) {
     let is_there = User::from_name(&user).is_ok_and(|found| found.is_some());
     let who = account::own_name().unwrap_or_default();
     if !is_there {
-        let text =
-            format!("there is no account {user} on this machine: make it, or name another one");
+        let text = format!("this machine has no user {user}: make it, or name another one");
         paper.demand(INDENT, name, &text);
     } else if user != who {
-        paper.below(INDENT, &format!(
-            "Sessions run as {user} there; what {user} may not do here is shown with --user {user}."
-        ));
+        paper.below(
+            INDENT,
+            &format!(
+                "The script runs sessions as {user}; add --user {user} to check what {user} may do."
+            ),
+        );
     }
 }
