@@ -18,8 +18,8 @@ mod cache;
 mod cdb;
 mod derived;
 mod lines;
+mod lookup;
 mod map;
-mod trail;
 mod values;
 
 pub use crate::settings::{leading_numbers, network};
@@ -41,8 +41,8 @@ use crate::error::Error;
 use crate::settings::{self, Default};
 use cache::{Cache, Source};
 pub(crate) use lines::BYTE_ORDER_MARK;
-pub(crate) use trail::is_leftover;
-use trail::{Search, Trail};
+pub(crate) use lookup::is_leftover;
+use lookup::{Lookup, Search};
 use values::Values;
 
 /// The configuration as it is on disk now. A clone is the same configuration.
@@ -271,8 +271,8 @@ impl Config {
 struct Place(Option<PathBuf>);
 
 impl Source for Place {
-    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Place, Error> {
-        let found = trail.find(name, false).map_err(Error::new)?;
+    fn read(lookup: &mut Lookup<'_>, name: &str) -> Result<Place, Error> {
+        let found = lookup.find(name, false).map_err(Error::new)?;
         Ok(Place(found.map(|(path, _)| path)))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::trail::{Dependency, Search, Trail};
+use super::lookup::{Dependency, Lookup, Search};
 use crate::error::Error;
 
 /// How long an answer is given again without a look at the files.
@@ -13,7 +13,7 @@ const TRUST: Duration = Duration::from_secs(1);
 
 /// Something that is read from the files under one name. The default is what a missing file gives.
 pub(super) trait Source: Clone + Default {
-    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Self, Error>;
+    fn read(lookup: &mut Lookup<'_>, name: &str) -> Result<Self, Error>;
 
     /// Whether `new`, just read, is no different, so that the old one can stay.
     fn equals(&self, _new: &Self) -> bool {
@@ -42,11 +42,11 @@ struct Entry<T> {
     /// The last good one.
     value: T,
     /// The files from which it came.
-    held: Vec<PathBuf>,
+    last_good: Vec<PathBuf>,
     /// What the last read looked at, good or not.
     dependencies: Vec<Dependency>,
     /// Whether these dependencies can tell a change; false before the first read.
-    settled: bool,
+    is_stable: bool,
     /// Whether the value was ever read.
     is_good: bool,
     /// What went wrong in the last read.
@@ -92,7 +92,7 @@ impl<T: Source> Cache<T> {
         let known = self.0.borrow();
         let entries = known.entries.iter().map(|entry| Entry {
             name: entry.name.clone(),
-            held: entry.held.clone(),
+            last_good: entry.last_good.clone(),
             ..Entry::default()
         });
         let (entries, slots) = (entries.collect(), known.slots.clone());
@@ -101,7 +101,7 @@ impl<T: Source> Cache<T> {
 
     /// The files that were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.0.borrow().entries.iter().flat_map(|entry| entry.held.clone()).collect()
+        self.0.borrow().entries.iter().flat_map(|entry| entry.last_good.clone()).collect()
     }
 
     /// Reads `name` now. What goes wrong is returned and not noted as a problem.
@@ -156,7 +156,7 @@ impl<T: Source> Entry<T> {
 
     fn check(&mut self, search: &Search, now: Instant) {
         self.trusted = Some(now + TRUST);
-        if self.settled && self.dependencies.iter().all(Dependency::unchanged) {
+        if self.is_stable && self.dependencies.iter().all(Dependency::unchanged) {
             return;
         }
         if let Err((error, true)) = self.read(search) {
@@ -166,13 +166,13 @@ impl<T: Source> Entry<T> {
 
     /// Reads anew.  If that fails, the value stays, and the error says whether it is a new one.
     fn read(&mut self, search: &Search) -> Result<(), (Error, bool)> {
-        let mut trail = Trail::new(search, &self.held, self.is_good);
-        let result = T::read(&mut trail, &self.name);
-        let Trail { dependencies, settled, .. } = trail;
+        let mut lookup = Lookup::new(search, &self.last_good, self.is_good);
+        let result = T::read(&mut lookup, &self.name);
+        let Lookup { dependencies, is_stable, .. } = lookup;
         let result = match result {
             Ok(value) => {
                 let there = dependencies.iter().filter(|dependency| dependency.is_there());
-                self.held = there.map(|dependency| dependency.path.clone()).collect();
+                self.last_good = there.map(|dependency| dependency.path.clone()).collect();
                 if !self.value.equals(&value) {
                     self.value = value;
                 }
@@ -188,7 +188,7 @@ impl<T: Source> Entry<T> {
             }
         };
         self.dependencies = dependencies;
-        self.settled = settled;
+        self.is_stable = is_stable;
         result
     }
 }

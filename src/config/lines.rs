@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::cache::Source;
-use super::trail::{Kind, Search, Stamp, Trail};
+use super::lookup::{Fingerprint, Kind, Lookup, Search};
 use crate::error::Error;
 
 /// What editors of Windows put in front of a text; it is no part of the first line.
@@ -125,8 +125,8 @@ impl Lines {
 
     /// All lines that can be read, and what is wrong with the others.
     pub(super) fn what_can_be_read(search: &Search, name: &str) -> (Lines, Vec<Error>) {
-        let mut trail = Trail::new(search, &[], false);
-        let mut reader = Reader::new(&mut trail);
+        let mut lookup = Lookup::new(search, &[], false);
+        let mut reader = Reader::new(&mut lookup);
         reader.errors = Some(vec![]);
         let done = reader.name(name);
         let errors = reader.errors.unwrap_or_default().into_iter().chain(done.err()).collect();
@@ -156,8 +156,8 @@ impl Inner {
 }
 
 impl Source for Lines {
-    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Lines, Error> {
-        let mut reader = Reader::new(trail);
+    fn read(lookup: &mut Lookup<'_>, name: &str) -> Result<Lines, Error> {
+        let mut reader = Reader::new(lookup);
         reader.name(name)?;
         Ok(Lines::new(reader.lines))
     }
@@ -173,7 +173,7 @@ fn first_word(text: &str) -> Option<&str> {
 
 /// Reads a file and what it includes into one list.
 struct Reader<'a, 'b> {
-    trail: &'a mut Trail<'b>,
+    lookup: &'a mut Lookup<'b>,
     open: Vec<Open>,
     lines: Vec<Line>,
     /// What is wrong with lines that are left out, where reading goes on without them.
@@ -188,26 +188,26 @@ struct Open {
 }
 
 impl<'a, 'b> Reader<'a, 'b> {
-    fn new(trail: &'a mut Trail<'b>) -> Reader<'a, 'b> {
-        Reader { trail, open: Vec::new(), lines: Vec::new(), errors: None }
+    fn new(lookup: &'a mut Lookup<'b>) -> Reader<'a, 'b> {
+        Reader { lookup, open: Vec::new(), lines: Vec::new(), errors: None }
     }
 }
 
 impl Reader<'_, '_> {
     fn name(&mut self, name: &str) -> Result<(), Error> {
-        match self.trail.find(name, false).map_err(Error::new)? {
-            Some((path, stamp)) => self.file(&path, stamp),
+        match self.lookup.find(name, false).map_err(Error::new)? {
+            Some((path, fingerprint)) => self.file(&path, fingerprint),
             None => Ok(()),
         }
     }
 
-    fn file(&mut self, path: &Path, stamp: Stamp) -> Result<(), Error> {
-        if self.open.iter().any(|open| open.id == stamp.id) {
+    fn file(&mut self, path: &Path, fingerprint: Fingerprint) -> Result<(), Error> {
+        if self.open.iter().any(|open| open.id == fingerprint.id) {
             let chain: Vec<_> = self.open.iter().map(Open::to_string).collect();
             let chain = format!("{} -> {}", chain.join(" -> "), path.display());
             return Err(self.error(format!("$include goes round in a circle: {chain}")));
         }
-        if stamp.kind != Kind::Plain {
+        if fingerprint.kind != Kind::Plain {
             return Err(self.error(format!("{}: not a plain file", path.display())));
         }
         let bytes =
@@ -218,7 +218,7 @@ impl Reader<'_, '_> {
         }
         let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         let path: Rc<Path> = Rc::from(path);
-        self.open.push(Open { path: Rc::clone(&path), id: stamp.id, number: 0 });
+        self.open.push(Open { path: Rc::clone(&path), id: fingerprint.id, number: 0 });
         for (at, text) in String::from_utf8_lossy(text).split('\n').enumerate() {
             let text = text.trim_ascii();
             let number = at + 1;
@@ -248,18 +248,20 @@ impl Reader<'_, '_> {
         let [_, name] = words[..] else {
             return Err(self.error("$include takes one name"));
         };
-        let (path, stamp) = match self.trail.find(name, true) {
+        let (path, fingerprint) = match self.lookup.find(name, true) {
             Ok(Some(found)) => found,
             Ok(None) => return Err(self.error(format!("$include {name}: no such file"))),
             Err(text) => return Err(self.error(text)),
         };
-        if stamp.kind != Kind::Folder {
-            return self.file(&path, stamp);
+        if fingerprint.kind != Kind::Folder {
+            return self.file(&path, fingerprint);
         }
-        for name in self.trail.folder(&path).map_err(|text| self.error(text))? {
+        for name in self.lookup.folder(&path).map_err(|text| self.error(text))? {
             let path = path.join(name);
-            match self.trail.look(&path).map_err(|text| self.error(text))? {
-                Some(stamp) if stamp.kind == Kind::Plain => self.file(&path, stamp)?,
+            match self.lookup.look(&path).map_err(|text| self.error(text))? {
+                Some(fingerprint) if fingerprint.kind == Kind::Plain => {
+                    self.file(&path, fingerprint)?
+                }
                 _ => {}
             }
         }

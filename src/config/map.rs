@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::cache::Source;
 use super::cdb::Cdb;
-use super::trail::{Kind, Problems, Trail};
+use super::lookup::{Kind, Lookup, Problems};
 use crate::error::Error;
 
 /// The map in a file `NAME.cdb`; empty where there is no such file.
@@ -56,17 +56,18 @@ impl Map {
 }
 
 impl Source for Map {
-    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Map, Error> {
-        let Some((path, stamp)) = trail.find(&format!("{name}.cdb"), false).map_err(Error::new)?
+    fn read(lookup: &mut Lookup<'_>, name: &str) -> Result<Map, Error> {
+        let Some((path, fingerprint)) =
+            lookup.find(&format!("{name}.cdb"), false).map_err(Error::new)?
         else {
             return Ok(Map::default());
         };
-        if stamp.kind != Kind::Plain {
+        if fingerprint.kind != Kind::Plain {
             return Err(Error::new(format!("{}: not a plain file", path.display())));
         }
         let cdb =
             Cdb::open(&path).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
-        let problems = trail.search.problems.clone();
+        let problems = lookup.search.problems.clone();
         Ok(Map(Some(Rc::new(Open { cdb, path, problems, reported: Cell::new(false) }))))
     }
 }

@@ -10,9 +10,9 @@ thread_local! {
 }
 
 impl Source for Counted {
-    fn read(trail: &mut Trail<'_>, name: &str) -> Result<Counted, Error> {
+    fn read(lookup: &mut Lookup<'_>, name: &str) -> Result<Counted, Error> {
         READS.with_borrow_mut(|reads| *reads += 1);
-        match trail.find(name, false).map_err(Error::new)? {
+        match lookup.find(name, false).map_err(Error::new)? {
             Some((path, _)) => {
                 let text = fs::read_to_string(path).map_err(Error::new)?;
                 if text == "bad" { Err(Error::new("it is bad")) } else { Ok(Counted(text)) }
@@ -49,8 +49,8 @@ impl Setup {
     }
 
     /// As if the files had been changed long before they were read, or just then.
-    fn settle(&self, settled: bool) {
-        self.cache.0.borrow_mut().entries.iter_mut().for_each(|entry| entry.settled = settled);
+    fn settle(&self, is_stable: bool) {
+        self.cache.0.borrow_mut().entries.iter_mut().for_each(|entry| entry.is_stable = is_stable);
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A file changed this shortly before it was read may change again without its times showing it
 /// (clocks tick in milliseconds, some file systems in seconds): it is read once more.
-const SETTLED: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(2);
 
 /// What kind of thing a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 
 /// The version of a file or folder, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct Fingerprint {
     pub(super) kind: Kind,
     /// Device and inode.
     pub(super) id: (u64, u64),
@@ -39,16 +39,16 @@ pub(super) struct Stamp {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dependency {
     pub(super) path: PathBuf,
-    seen: Seen,
+    found: Found,
     names: Option<Vec<OsString>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum Found {
     Nothing,
     /// With this error number.
     Failed(i32),
-    There(Stamp),
+    There(Fingerprint),
 }
 
 /// The search path, and the place where problems are kept.
@@ -66,27 +66,31 @@ pub(super) struct Search {
 pub(super) struct Problems(Rc<RefCell<Vec<String>>>);
 
 /// Looks at paths on behalf of one read and remembers them.
-pub(super) struct Trail<'a> {
+pub(super) struct Lookup<'a> {
     /// Where to look, and where to say what went wrong.
     pub(super) search: &'a Search,
-    held: &'a [PathBuf],
-    keeps: bool,
+    last_good: &'a [PathBuf],
+    has_answer: bool,
     started: SystemTime,
     pub(super) dependencies: Vec<Dependency>,
-    pub(super) settled: bool,
+    pub(super) is_stable: bool,
 }
 
-impl<'a> Trail<'a> {
-    /// `held` are the files of the last good read, which must not go out of reach; nor may they go
-    /// away if `keeps` says that there is an answer to keep.
-    pub(super) fn new(search: &'a Search, held: &'a [PathBuf], keeps: bool) -> Trail<'a> {
-        Trail {
+impl<'a> Lookup<'a> {
+    /// `last_good` are the files of the last good read, which must not go out of reach; nor may they go
+    /// away if `has_answer` says that there is an answer to keep.
+    pub(super) fn new(
+        search: &'a Search,
+        last_good: &'a [PathBuf],
+        has_answer: bool,
+    ) -> Lookup<'a> {
+        Lookup {
             search,
-            held,
-            keeps,
+            last_good,
+            has_answer,
             started: SystemTime::now(),
             dependencies: Vec::new(),
-            settled: true,
+            is_stable: true,
         }
     }
 
@@ -96,7 +100,7 @@ impl<'a> Trail<'a> {
         &mut self,
         name: &str,
         folders: bool,
-    ) -> Result<Option<(PathBuf, Stamp)>, String> {
+    ) -> Result<Option<(PathBuf, Fingerprint)>, String> {
         if name.is_empty() {
             return Ok(None);
         }
@@ -106,10 +110,10 @@ impl<'a> Trail<'a> {
         for dir in dirs {
             let path = dir.join(name);
             match self.look(&path)? {
-                Some(stamp) if stamp.kind == Kind::Folder && !folders => {
+                Some(fingerprint) if fingerprint.kind == Kind::Folder && !folders => {
                     return Err(format!("{}: a folder, not a file", path.display()));
                 }
-                Some(stamp) => return Ok(Some((path, stamp))),
+                Some(fingerprint) => return Ok(Some((path, fingerprint))),
                 None => {}
             }
         }
@@ -119,21 +123,21 @@ impl<'a> Trail<'a> {
     /// What is at `path`. A path that this process may not reach is as good as nothing, unless the
     /// last good read came from there: neither a file that is out of reach nor one that is gone may
     /// look like an empty list.
-    pub(super) fn look(&mut self, path: &Path) -> Result<Option<Stamp>, String> {
-        let seen = Seen::at(path);
-        self.dependencies.push(Dependency { path: path.to_owned(), seen, names: None });
-        let is_held = self.held.iter().any(|held| held == path);
-        match seen {
-            Seen::Nothing if is_held && self.keeps => {
+    pub(super) fn look(&mut self, path: &Path) -> Result<Option<Fingerprint>, String> {
+        let found = Found::at(path);
+        self.dependencies.push(Dependency { path: path.to_owned(), found, names: None });
+        let was_good = self.last_good.iter().any(|last_good| last_good == path);
+        match found {
+            Found::Nothing if was_good && self.has_answer => {
                 Err(format!("{}: gone; what it said stays until the next HUP", path.display()))
             }
-            Seen::Nothing => Ok(None),
-            Seen::There(stamp) => {
-                self.settled &= stamp.settled(self.started);
-                Ok(Some(stamp))
+            Found::Nothing => Ok(None),
+            Found::There(fingerprint) => {
+                self.is_stable &= fingerprint.is_stable(self.started);
+                Ok(Some(fingerprint))
             }
-            Seen::Failed(_) if seen.is_out_of_sight() && !is_held => Ok(None),
-            Seen::Failed(code) => {
+            Found::Failed(_) if found.is_out_of_sight() && !was_good => Ok(None),
+            Found::Failed(code) => {
                 Err(format!("{}: {}", path.display(), io::Error::from_raw_os_error(code)))
             }
         }
@@ -141,11 +145,11 @@ impl<'a> Trail<'a> {
 
     /// The files of a folder that belong to the configuration, in byte-wise order.
     pub(super) fn folder(&mut self, path: &Path) -> Result<Vec<OsString>, String> {
-        let seen = Seen::at(path);
+        let found = Found::at(path);
         let names = names(path).map_err(|error| format!("{}: {error}", path.display()))?;
         self.dependencies.push(Dependency {
             path: path.to_owned(),
-            seen,
+            found,
             names: Some(names.clone()),
         });
         Ok(names)
@@ -165,7 +169,7 @@ impl Problems {
 impl Dependency {
     /// Whether the path is now as it was.
     pub(super) fn unchanged(&self) -> bool {
-        let same = match (self.seen, Seen::at(&self.path)) {
+        let same = match (self.found, Found::at(&self.path)) {
             (before, now) if before == now => true,
             (before, now) => before.is_out_of_sight() && now.is_out_of_sight(),
         };
@@ -176,20 +180,20 @@ impl Dependency {
     }
 
     pub(super) fn is_there(&self) -> bool {
-        matches!(self.seen, Seen::There(_))
+        matches!(self.found, Found::There(_))
     }
 }
 
-impl Seen {
-    fn at(path: &Path) -> Seen {
+impl Found {
+    fn at(path: &Path) -> Found {
         match fs::metadata(path) {
-            Ok(metadata) => Seen::There(Stamp::new(&metadata)),
+            Ok(metadata) => Found::There(Fingerprint::new(&metadata)),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound
                 | ErrorKind::NotADirectory
                 | ErrorKind::InvalidFilename
-                | ErrorKind::InvalidInput => Seen::Nothing,
-                _ => Seen::Failed(error.raw_os_error().unwrap_or_default()),
+                | ErrorKind::InvalidInput => Found::Nothing,
+                _ => Found::Failed(error.raw_os_error().unwrap_or_default()),
             },
         }
     }
@@ -198,23 +202,23 @@ impl Seen {
     /// makes no difference.
     fn is_out_of_sight(self) -> bool {
         match self {
-            Seen::Nothing => true,
-            Seen::Failed(code) => {
+            Found::Nothing => true,
+            Found::Failed(code) => {
                 io::Error::from_raw_os_error(code).kind() == ErrorKind::PermissionDenied
             }
-            Seen::There(_) => false,
+            Found::There(_) => false,
         }
     }
 }
 
-impl Stamp {
-    fn new(metadata: &fs::Metadata) -> Stamp {
+impl Fingerprint {
+    fn new(metadata: &fs::Metadata) -> Fingerprint {
         let kind = match metadata.file_type() {
             kind if kind.is_file() => Kind::Plain,
             kind if kind.is_dir() => Kind::Folder,
             _ => Kind::Other,
         };
-        Stamp {
+        Fingerprint {
             kind,
             id: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
@@ -223,10 +227,10 @@ impl Stamp {
         }
     }
 
-    fn settled(&self, now: SystemTime) -> bool {
+    fn is_stable(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = Duration::from_secs(self.changed.0.try_into().unwrap_or(0));
-        changed + SETTLED <= now
+        changed + TICK <= now
     }
 }
 
@@ -273,26 +277,26 @@ mod tests {
     #[test]
     fn a_fresh_file_is_not_settled() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let stamp = Stamp::new(&file.as_file().metadata().unwrap());
-        let changed = UNIX_EPOCH + Duration::from_secs(stamp.changed.0.try_into().unwrap());
+        let fingerprint = Fingerprint::new(&file.as_file().metadata().unwrap());
+        let changed = UNIX_EPOCH + Duration::from_secs(fingerprint.changed.0.try_into().unwrap());
         let search = search(&[]);
-        for (seconds, settled) in [(0, false), (1, false), (2, true), (3, true)] {
-            let mut trail = Trail::new(&search, &[], false);
-            trail.started = changed + Duration::from_secs(seconds);
-            trail.look(Path::new("/no/such/file")).unwrap();
-            trail.look(file.path()).unwrap().unwrap();
-            assert_eq!(trail.settled, settled, "{seconds}");
+        for (seconds, is_stable) in [(0, false), (1, false), (2, true), (3, true)] {
+            let mut lookup = Lookup::new(&search, &[], false);
+            lookup.started = changed + Duration::from_secs(seconds);
+            lookup.look(Path::new("/no/such/file")).unwrap();
+            lookup.look(file.path()).unwrap().unwrap();
+            assert_eq!(lookup.is_stable, is_stable, "{seconds}");
         }
     }
 
     #[test]
     fn nothing_and_nothing_to_see_are_the_same() {
         let path = PathBuf::from("/no/such/file");
-        let dependency = |seen| Dependency { path: path.clone(), seen, names: None };
-        assert!(dependency(Seen::Nothing).unchanged());
-        assert!(dependency(Seen::Failed(Errno::EACCES as i32)).unchanged());
-        assert!(!dependency(Seen::Failed(Errno::EIO as i32)).unchanged());
-        let there = Seen::at(Path::new("/"));
+        let dependency = |found| Dependency { path: path.clone(), found, names: None };
+        assert!(dependency(Found::Nothing).unchanged());
+        assert!(dependency(Found::Failed(Errno::EACCES as i32)).unchanged());
+        assert!(!dependency(Found::Failed(Errno::EIO as i32)).unchanged());
+        let there = Found::at(Path::new("/"));
         assert!(!dependency(there).unchanged());
     }
 
@@ -304,15 +308,15 @@ mod tests {
         fs::create_dir(&dirs[1]).unwrap();
         fs::write(dirs[1].join("me"), "x").unwrap();
 
-        let mut trail = Trail::new(&search, &[], false);
-        let (path, stamp) = trail.find("me", false).unwrap().unwrap();
-        assert_eq!((path, stamp.kind), (dirs[1].join("me"), Kind::Plain));
-        assert!(trail.dependencies.iter().all(Dependency::unchanged));
+        let mut lookup = Lookup::new(&search, &[], false);
+        let (path, fingerprint) = lookup.find("me", false).unwrap().unwrap();
+        assert_eq!((path, fingerprint.kind), (dirs[1].join("me"), Kind::Plain));
+        assert!(lookup.dependencies.iter().all(Dependency::unchanged));
 
         fs::create_dir(&dirs[0]).unwrap();
-        assert!(trail.dependencies.iter().all(Dependency::unchanged));
+        assert!(lookup.dependencies.iter().all(Dependency::unchanged));
         fs::write(dirs[0].join("me"), "").unwrap();
-        assert!(!trail.dependencies[0].unchanged());
+        assert!(!lookup.dependencies[0].unchanged());
     }
 
     #[test]
@@ -320,17 +324,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("b"), "").unwrap();
         let search = search(&[]);
-        let mut trail = Trail::new(&search, &[], false);
-        assert_eq!(trail.folder(dir.path()).unwrap(), ["b"]);
-        assert!(trail.dependencies[0].unchanged());
+        let mut lookup = Lookup::new(&search, &[], false);
+        assert_eq!(lookup.folder(dir.path()).unwrap(), ["b"]);
+        assert!(lookup.dependencies[0].unchanged());
         fs::write(dir.path().join("a"), "").unwrap();
-        assert!(!trail.dependencies[0].unchanged());
+        assert!(!lookup.dependencies[0].unchanged());
     }
 
     #[test]
     fn a_name_that_cannot_exist_is_nothing() {
         for name in ["x\0y".to_owned(), "x".repeat(5000), "/dev/null/x".to_owned()] {
-            assert_eq!(Seen::at(Path::new(&name)), Seen::Nothing);
+            assert_eq!(Found::at(Path::new(&name)), Found::Nothing);
         }
     }
 
@@ -340,7 +344,7 @@ mod tests {
         let path = dir.path().join("me");
         std::os::unix::fs::symlink("me", &path).unwrap();
         let search = search(&[dir.path().to_owned()]);
-        let error = Trail::new(&search, &[], false).find("me", false).unwrap_err();
+        let error = Lookup::new(&search, &[], false).find("me", false).unwrap_err();
         assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
     }
 }
