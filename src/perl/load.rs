@@ -11,10 +11,10 @@ use crate::hook::{
 };
 use crate::log::Level;
 use crate::perl::process::Process;
-use crate::perl::protocol::{Failure, Said, ToPerl};
+use crate::perl::protocol::{Failure, Reply, ToPerl};
 use crate::perl::verdict::{arguments, incoming_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, GRACE, LOAD_LIMIT, Loaded, Perl};
+use crate::perl::{Caller, GRACE, LOAD_LIMIT, Loaded, Perl};
 use crate::settings::PLUGIN_DIRS;
 
 /// Instead of a handler's number: all that the Perl child has left to run.
@@ -52,15 +52,15 @@ impl Perl {
         let (name, list) = (instance.to_owned(), list.name());
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let request = ToPerl::Load { name, file, module, args, list };
-        let said = {
+        let reply = {
             let process = self.process.borrow();
             let Some(process) = &*process else { return Err(Error::new("no Perl process")) };
             let deadline = Instant::now() + LOAD_LIMIT;
             process.control.send([request.clone()]).map_err(Error::new)?;
-            self.converse(&process.control, None, &mut Asker::Loading(hooks), deadline)
+            self.converse(&process.control, None, &mut Caller::Loading(hooks), deadline)
         };
-        let said = said.map_err(|failure| Error::new(with_hook_meant(failure.to_string())))?;
-        for row in said.rest.chunks(4) {
+        let reply = reply.map_err(|failure| Error::new(with_hook_meant(failure.to_string())))?;
+        for row in reply.rest.chunks(4) {
             let [hook, id, first, level] = row else { continue };
             let name = hook.as_text();
             let hook = Hook::from_name(&name)
@@ -76,7 +76,7 @@ impl Perl {
                 hooks.put_first();
             }
         }
-        self.loaded.borrow_mut().push(Loaded { request, registered: said.rest });
+        self.loaded.borrow_mut().push(Loaded { request, registered: reply.rest });
         if is_first {
             self.register_own(hooks);
         }
@@ -90,15 +90,15 @@ impl Perl {
                 self.carried.prepare();
                 hooks.pre_connection(move |incoming| {
                     let args = incoming_arguments(incoming);
-                    let mut asker = Asker::Incoming(incoming);
-                    let said = perl.call(&mut asker, id, hook.name(), args, PARENT_LIMIT)?;
-                    Ok::<_, Failure>(verdict(hook, said).unwrap_or(DECLINED))
+                    let mut caller = Caller::Incoming(incoming);
+                    let reply = perl.call(&mut caller, id, hook.name(), args, PARENT_LIMIT)?;
+                    Ok::<_, Failure>(verdict(hook, reply).unwrap_or(DECLINED))
                 });
             }
             Hook::PostFork => hooks.post_fork(move |config| {
-                let mut asker = Asker::Process(config);
-                let said = perl.call(&mut asker, id, hook.name(), vec![], PARENT_LIMIT)?;
-                Ok::<_, Failure>(verdict(hook, said).unwrap_or(DECLINED))
+                let mut caller = Caller::Process(config);
+                let reply = perl.call(&mut caller, id, hook.name(), vec![], PARENT_LIMIT)?;
+                Ok::<_, Failure>(verdict(hook, reply).unwrap_or(DECLINED))
             }),
             _ => {
                 hooks.on(hook, move |session, call| in_session(&perl, session, hook, id, call));
@@ -108,9 +108,9 @@ impl Perl {
     }
 
     /// A parser of HELO or EHLO may give more than the client's name: handlers of the hook get all.
-    fn keep_greeting(&self, session: &Session, hook: Hook, said: Option<&Said>) {
+    fn keep_greeting(&self, session: &Session, hook: Hook, reply: Option<&Reply>) {
         if matches!(hook, Hook::HeloParse | Hook::EhloParse) {
-            let values = said.map(|said| said.rest.clone()).unwrap_or_default();
+            let values = reply.map(|reply| reply.rest.clone()).unwrap_or_default();
             self.greeting.replace((session.id().to_owned(), values));
         }
     }
@@ -216,9 +216,9 @@ fn in_session(
     let left = session.time_left();
     let limit = left.saturating_sub(GRACE).max(left / 2);
     let args = perl.with_greeting(session, hook, arguments(call));
-    let said = perl.call(&mut Asker::Session(session), id, hook.name(), args, limit);
-    perl.keep_greeting(session, hook, said.as_ref().ok());
-    match said.map(|said| verdict(hook, said)) {
+    let reply = perl.call(&mut Caller::Session(session), id, hook.name(), args, limit);
+    perl.keep_greeting(session, hook, reply.as_ref().ok());
+    match reply.map(|reply| verdict(hook, reply)) {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(odd)) => {
             session.log_at(Level::Error, odd);

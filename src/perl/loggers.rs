@@ -16,7 +16,7 @@ use crate::log::{Level, Record};
 use crate::perl::protocol::{Loggers, ToPerl};
 use crate::perl::verdict::{log_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, PARENT_LIMIT, Perl};
+use crate::perl::{Caller, PARENT_LIMIT, Perl};
 
 /// For how long a `logging` handler that took too long is not called again.
 const REST: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl Perl {
                 return Ok(OK);
             }
             let begin = Instant::now();
-            let said = perl.log_now(logger, record).inspect_err(|_| {
+            let reply = perl.log_now(logger, record).inspect_err(|_| {
                 if begin.elapsed() >= PARENT_LIMIT {
                     stall.begins();
                 }
@@ -127,22 +127,22 @@ impl Perl {
             if let Some(missing) = stall.ends() {
                 perl.log_now(logger, &note(&missing))?;
             }
-            Ok(said)
+            Ok(reply)
         });
     }
 
     fn log_now(&self, logger: i64, record: &Record<'_>) -> Result<Verdict, String> {
-        let mut asker = Asker::Process(&self.config);
+        let mut caller = Caller::Process(&self.config);
         let args = log_arguments(record);
-        let said = self.call(&mut asker, logger, Hook::Logging.name(), args, PARENT_LIMIT);
-        let said = said.map_err(|failure| failure.to_string())?;
-        Ok(verdict(Hook::Logging, said).unwrap_or(DECLINED))
+        let reply = self.call(&mut caller, logger, Hook::Logging.name(), args, PARENT_LIMIT);
+        let reply = reply.map_err(|failure| failure.to_string())?;
+        Ok(verdict(Hook::Logging, reply).unwrap_or(DECLINED))
     }
 
     /// Sends the lines that wait, if the client keeps us waiting.
     pub(super) fn send_lines(&self, waits_long: &dyn Fn() -> bool) {
         if !self.lines.is_empty() && waits_long() {
-            let _ = self.send(&mut Asker::Process(&self.config), |_, _| None);
+            let _ = self.send(&mut Caller::Process(&self.config), |_, _| None);
         }
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! A Perl plugin is registered like a native one; its handlers are calls over the socket.  What a
 //! handler needs to know of the session travels with the call, as far as the Perl child has not
-//! been told before (`mirror`), and what it changed comes back with the verdict.  For the rest
-//! it asks (`answers`).  The messages are in `protocol`.
+//! been told before (`replica`), and what it changed comes back with the verdict.  For the rest
+//! it asks (`questions`).  The messages are in `protocol`.
 //!
 //! Where Perl handlers follow one another in a chain, the first call is for all of them: Perl goes on
 //! as long as they decline.  What each of them says, logs and changes is put into a pipe, and taken
@@ -19,7 +19,6 @@
 //! closed, the nursery kills the child, and the next call gets another.  The nursery kills a child
 //! whose worker has ended, and ends itself when the parent and all its children are gone.
 
-mod answers;
 mod api;
 mod carried;
 mod file;
@@ -27,9 +26,10 @@ mod known;
 mod link;
 mod load;
 mod loggers;
-mod mirror;
 mod process;
 mod protocol;
+mod questions;
+mod replica;
 mod serving;
 mod source;
 mod store;
@@ -51,9 +51,9 @@ use crate::settings::{NO_NEW_PRIVS, PERL_TIMEOUT};
 use carried::Carried;
 use link::Link;
 use loggers::Lines;
-use mirror::Mirror;
 use process::Process;
-use protocol::{Failure, FromPerl, Loggers, Said, ToPerl};
+use protocol::{Failure, FromPerl, Loggers, Reply, ToPerl};
+use replica::Replica;
 use serving::{Greeted, Serving};
 use wire::Item;
 
@@ -100,7 +100,7 @@ struct Loaded {
 }
 
 /// On whose behalf Perl is called: who answers its questions.
-enum Asker<'a, 'b> {
+enum Caller<'a, 'b> {
     Session(&'a mut Session),
     Incoming(&'a Incoming<'b>),
     Loading(&'a mut Hooks),
@@ -154,12 +154,12 @@ impl Perl {
     /// when they are asked.
     fn call(
         &self,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         handler: i64,
         hook: &'static str,
         args: Vec<Item>,
         limit: Duration,
-    ) -> Outcome<Said> {
+    ) -> Outcome<Reply> {
         if self.is_loading.get() {
             let deadline = Instant::now() + limit;
             let process = self.process.borrow();
@@ -167,7 +167,7 @@ impl Perl {
             let (handlers, state) = (vec![handler], Item::Undef);
             let call = ToPerl::Call { handlers, hook, state, args };
             process.control.send([call]).map_err(Failure::Process)?;
-            return self.converse(&process.control, None, asker, deadline);
+            return self.converse(&process.control, None, caller, deadline);
         }
         let under_way = self.serving.borrow().clone().filter(|serving| serving.link.is_ours());
         let turn = under_way.and_then(|serving| {
@@ -176,30 +176,30 @@ impl Perl {
         });
         let (serving, deadline) = match turn {
             Some(turn) => turn,
-            None => self.begin(asker, handler, hook, &args, limit)?,
+            None => self.begin(caller, handler, hook, &args, limit)?,
         };
-        let said = self.converse(&serving.link, Some(&serving), asker, deadline);
-        if let Err(Failure::Process(_)) = said {
+        let reply = self.converse(&serving.link, Some(&serving), caller, deadline);
+        if let Err(Failure::Process(_)) = reply {
             serving.link.cut();
             self.serving.take();
-            self.log_held(asker);
+            self.log_held(caller);
         }
-        said
+        reply
     }
 
     /// Calls a handler, together with those that follow it: until when the first one has to be done.
     fn begin(
         &self,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         handler: i64,
         hook: &'static str,
         args: &[Item],
         limit: Duration,
     ) -> Outcome<(Rc<Serving>, Instant)> {
-        let following = self.following(asker);
+        let following = self.following(caller);
         let handlers: Vec<i64> = [&[handler], &following[..]].concat();
-        let serving = self.send(asker, |serving, session| {
-            let mut state = serving.mirror.borrow_mut().state(session.as_deref());
+        let serving = self.send(caller, |serving, session| {
+            let mut state = serving.replica.borrow_mut().state(session.as_deref());
             self.add_carried(&mut state, session.as_deref());
             let (handlers, args) = (handlers.clone(), args.to_vec());
             Some(ToPerl::Call { handlers, hook, state, args })
@@ -217,8 +217,8 @@ impl Perl {
 
     /// The handlers of the chain that Perl may call after the one that is asked now, as nobody else
     /// has anything to do between them.
-    fn following(&self, asker: &mut Asker<'_, '_>) -> Vec<i64> {
-        let Asker::Session(session) = asker else { return vec![] };
+    fn following(&self, caller: &mut Caller<'_, '_>) -> Vec<i64> {
+        let Caller::Session(session) = caller else { return vec![] };
         let following = session.take_following();
         let plugins = session.plugins();
         // Each answer is told to these.
@@ -233,16 +233,16 @@ impl Perl {
     /// replaced.
     fn send(
         &self,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         message: impl Fn(&Serving, Option<&mut Session>) -> Option<ToPerl>,
     ) -> Outcome<Rc<Serving>> {
         let lines = self.lines.take();
         for is_last in [false, true] {
             let serving = self.serving()?;
             let mut out = vec![];
-            out.extend(self.greets(&serving, asker));
+            out.extend(self.greets(&serving, caller));
             out.extend(lines.clone());
-            out.extend(message(&serving, asker.session()));
+            out.extend(message(&serving, caller.session()));
             match serving.link.send(out) {
                 Ok(()) => return Ok(serving),
                 Err(why) if is_last => return Err(Failure::Process(why)),
@@ -253,9 +253,9 @@ impl Perl {
     }
 
     /// Writes the lines that were held.
-    fn log_held(&self, asker: &mut Asker<'_, '_>) {
+    fn log_held(&self, caller: &mut Caller<'_, '_>) {
         for line in self.lines.take_held() {
-            self.take_statement(asker, "log", &line);
+            self.take_statement(caller, "log", &line);
         }
     }
 
@@ -264,39 +264,39 @@ impl Perl {
         &self,
         link: &Link,
         serving: Option<&Rc<Serving>>,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         deadline: Instant,
-    ) -> Outcome<Said> {
+    ) -> Outcome<Reply> {
         loop {
             match link.receive(deadline).map_err(Failure::Process)? {
-                FromPerl::Step { said, changes, since } => {
+                FromPerl::Step { reply, changes, since } => {
                     if !serving.is_some_and(|serving| serving.steps(since)) {
                         return Err(Failure::Process("the Perl process went too far".into()));
                     }
-                    self.apply(serving, asker, &changes)?;
-                    return Ok(said);
+                    self.apply(serving, caller, &changes)?;
+                    return Ok(reply);
                 }
-                FromPerl::Returned { said, changes } => {
+                FromPerl::Returned { reply, changes } => {
                     serving.into_iter().for_each(|serving| serving.ends());
-                    self.apply(serving, asker, &changes)?;
-                    return Ok(said);
+                    self.apply(serving, caller, &changes)?;
+                    return Ok(reply);
                 }
                 FromPerl::Died { why, changes } => {
                     serving.into_iter().for_each(|serving| serving.ends());
-                    self.apply(serving, asker, &changes)?;
+                    self.apply(serving, caller, &changes)?;
                     return Err(Failure::Handler(why));
                 }
                 FromPerl::Question { what, args, changes } => {
-                    self.apply(serving, asker, &changes)?;
+                    self.apply(serving, caller, &changes)?;
                     let (answer, is_over) = match serving {
-                        Some(serving) => serving.apart(|| self.answer(asker, &what, &args)),
-                        None => (self.answer(asker, &what, &args), true),
+                        Some(serving) => serving.apart(|| self.answer(caller, &what, &args)),
+                        None => (self.answer(caller, &what, &args), true),
                     };
                     if !is_over {
                         return Err(Failure::Process("the Perl process is not done".into()));
                     }
                     let answer = match answer {
-                        Ok(value) => self.answered(serving, asker, value),
+                        Ok(value) => self.answered(serving, caller, value),
                         Err(refused) => ToPerl::Refusal(refused),
                     };
                     link.send(self.lines.take().into_iter().chain([answer]))
@@ -305,7 +305,7 @@ impl Perl {
                 FromPerl::Statement { what, args } if self.lines.holds(&what) => {
                     self.lines.hold(args);
                 }
-                FromPerl::Statement { what, args } => self.take_statement(asker, &what, &args),
+                FromPerl::Statement { what, args } => self.take_statement(caller, &what, &args),
             }
         }
     }
@@ -313,13 +313,13 @@ impl Perl {
     fn answered(
         &self,
         serving: Option<&Rc<Serving>>,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         value: Item,
     ) -> ToPerl {
-        let mut session = asker.session();
+        let mut session = caller.session();
         let goes_on = !session.as_mut().is_some_and(|session| session.is_void());
         let state = serving
-            .map_or(Item::Undef, |serving| serving.mirror.borrow_mut().state(session.as_deref()));
+            .map_or(Item::Undef, |serving| serving.replica.borrow_mut().state(session.as_deref()));
         ToPerl::Answer { value, state, goes_on }
     }
 
@@ -340,15 +340,15 @@ impl Perl {
     fn apply(
         &self,
         serving: Option<&Rc<Serving>>,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         changes: &Item,
     ) -> Outcome<()> {
         let start = changes.get("B").and_then(Item::as_number);
-        self.take_back_body(asker, start.and_then(|start| u64::try_from(start).ok()))
+        self.take_back_body(caller, start.and_then(|start| u64::try_from(start).ok()))
             .map_err(Failure::Process)?;
         if let Some(serving) = serving {
-            serving.mirror.borrow_mut().apply(asker.session(), changes);
-            if let (Asker::Incoming(incoming), Some(kept)) = (&asker, changes.get("p")) {
+            serving.replica.borrow_mut().apply(caller.session(), changes);
+            if let (Caller::Incoming(incoming), Some(kept)) = (&caller, changes.get("p")) {
                 let client = SocketAddr::new(incoming.remote_ip, incoming.remote_port);
                 self.carried.keep(client, kept.as_list());
             }
@@ -357,7 +357,7 @@ impl Perl {
                 self.late.set(names.filter_map(|name| Hook::from_name(&name)));
             }
         }
-        self.log_held(asker);
+        self.log_held(caller);
         Ok(())
     }
 
@@ -387,17 +387,17 @@ impl Perl {
     }
 
     /// What Perl does not know yet of the plugins.
-    fn greets(&self, serving: &Serving, asker: &mut Asker<'_, '_>) -> Option<ToPerl> {
-        let greets = match asker {
-            Asker::Session(_) => Greeted::InSession,
+    fn greets(&self, serving: &Serving, caller: &mut Caller<'_, '_>) -> Option<ToPerl> {
+        let greets = match caller {
+            Caller::Session(_) => Greeted::InSession,
             _ => Greeted::Outside,
         };
         if serving.greeted.get() >= greets {
             return None;
         }
         serving.greeted.set(greets);
-        let (level, plugins) = match asker {
-            Asker::Session(session) => {
+        let (level, plugins) = match caller {
+            Caller::Session(session) => {
                 let plugins = session.plugins();
                 let wanted = (0..8).rev().find(|n| plugins.wants(Level::from_number(*n)));
                 (wanted.unwrap_or(-1), plugins.names().map(verdict::escaped).collect())
@@ -421,11 +421,11 @@ impl Perl {
         let Some(serving) = self.serving.borrow().clone().filter(|own| own.link.is_ours()) else {
             return;
         };
-        let mut asker = Asker::Process(&self.config);
+        let mut caller = Caller::Process(&self.config);
         let deadline = Instant::now() + PARENT_LIMIT;
         if serving.link.send([ToPerl::HasGrown]).is_ok() {
-            let said = self.converse(&serving.link, None, &mut asker, deadline);
-            if said.is_ok_and(|said| said.code == Some(0)) {
+            let reply = self.converse(&serving.link, None, &mut caller, deadline);
+            if reply.is_ok_and(|reply| reply.code == Some(0)) {
                 return;
             }
         }
@@ -451,10 +451,10 @@ impl Perl {
         process.restart(&self.root, self.confined).map_err(|error| error.to_string())?;
         let deadline = Instant::now() + LOAD_LIMIT;
         for loaded in &*self.loaded.borrow() {
-            let mut asker = Asker::Process(&self.config);
+            let mut caller = Caller::Process(&self.config);
             process.control.send([loaded.request.clone()])?;
-            let said = self.converse(&process.control, None, &mut asker, deadline);
-            if said.map_err(|failure| failure.to_string())?.rest != loaded.registered {
+            let reply = self.converse(&process.control, None, &mut caller, deadline);
+            if reply.map_err(|failure| failure.to_string())?.rest != loaded.registered {
                 return Err("a plugin's file has changed; reload the configuration".into());
             }
         }
@@ -473,22 +473,22 @@ pub(crate) fn take_frame(octets: &[u8], session: &mut Session) {
     wire::write_frame(items.clone(), &mut frame);
     assert_eq!(wire::parse(&frame[4..]).as_ref(), Ok(&items));
     let _ = FromPerl::from_items(items.clone());
-    let mut mirror = Mirror::default();
+    let mut replica = Replica::default();
     for item in &items {
-        mirror.state(Some(session));
-        mirror.apply(Some(session), item);
+        replica.state(Some(session));
+        replica.apply(Some(session), item);
         let header = session.transaction.header.to_bytes();
         assert!(
             header.split_inclusive(|octet| *octet == b'\n').all(|line| line.ends_with(b"\r\n"))
         );
     }
-    mirror.state(Some(session));
+    replica.state(Some(session));
 }
 
-impl Asker<'_, '_> {
+impl Caller<'_, '_> {
     fn session(&mut self) -> Option<&mut Session> {
         match self {
-            Asker::Session(session) => Some(session),
+            Caller::Session(session) => Some(session),
             _ => None,
         }
     }

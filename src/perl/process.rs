@@ -59,7 +59,7 @@ const BOOTSTRAP: &str = "my ($n, $s) = ('', ''); sysread STDIN, $n, 4; $n = unpa
 const MARK: &str = "END OF MODULE OF QPSMTPD";
 
 /// How long writing to a process that was just started may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running Perl process and the sockets on which it takes workers.
 ///
@@ -83,8 +83,8 @@ impl Process {
         let fail = |error: nix::Error| Error::new(format!("sockets for Perl: {error}"));
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (door, desk) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).map_err(fail)?;
-        let patience = TimeVal::seconds(PATIENCE.as_secs() as i64);
-        setsockopt(&door, sockopt::SendTimeout, &patience).map_err(fail)?;
+        let timeout = TimeVal::seconds(TIMEOUT.as_secs() as i64);
+        setsockopt(&door, sockopt::SendTimeout, &timeout).map_err(fail)?;
         let control = run(root, &desk, confined)?;
         Ok(Process { control, desk, door })
     }
@@ -134,7 +134,7 @@ fn run(root: &Path, desk: &OwnedFd, confined: bool) -> Result<Link> {
         .spawn()
         .map_err(|error| Error::new(format!("cannot run perl, which plugins need: {error}")))?;
     let program = program();
-    ours.set_write_timeout(Some(PATIENCE)).map_err(fail)?;
+    ours.set_write_timeout(Some(TIMEOUT)).map_err(fail)?;
     let mut stream = &ours;
     stream.write_all(&(program.len() as u32).to_be_bytes()).map_err(fail)?;
     stream.write_all(program.as_bytes()).map_err(fail)?;

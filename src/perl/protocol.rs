@@ -55,9 +55,9 @@ pub(super) enum Loggers {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FromPerl {
     /// What a handler says, and what it has changed.  Others of the same call follow.
-    Step { said: Said, changes: Item, since: Duration },
+    Step { reply: Reply, changes: Item, since: Duration },
     /// The same of the last handler of a call.
-    Returned { said: Said, changes: Item },
+    Returned { reply: Reply, changes: Item },
     /// The last handler that was called died.
     Died { why: String, changes: Item },
     /// A question.
@@ -68,7 +68,7 @@ pub(super) enum FromPerl {
 
 /// What a handler says: a code and what follows it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Said {
+pub(super) struct Reply {
     pub(super) code: Option<i64>,
     pub(super) rest: Vec<Item>,
 }
@@ -148,11 +148,11 @@ impl FromPerl {
         let mut next = || items.next().unwrap_or(Item::Undef);
         Some(match letter.as_octets() {
             b"s" => {
-                let (said, changes) = (said(next(), next()), next());
+                let (reply, changes) = (reply(next(), next()), next());
                 let since = next().as_number().and_then(|micros| u64::try_from(micros).ok())?;
-                FromPerl::Step { said, changes, since: Duration::from_micros(since) }
+                FromPerl::Step { reply, changes, since: Duration::from_micros(since) }
             }
-            b"r" => FromPerl::Returned { said: said(next(), next()), changes: next() },
+            b"r" => FromPerl::Returned { reply: reply(next(), next()), changes: next() },
             b"d" => FromPerl::Died { why: next().as_text().trim_end().to_owned(), changes: next() },
             b"a" => FromPerl::Question {
                 what: next().as_text(),
@@ -165,8 +165,8 @@ impl FromPerl {
     }
 }
 
-fn said(code: Item, rest: Item) -> Said {
-    Said { code: code.as_number(), rest: rest.into_list() }
+fn reply(code: Item, rest: Item) -> Reply {
+    Reply { code: code.as_number(), rest: rest.into_list() }
 }
 
 #[cfg(test)]
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn what_perl_says_has_its_type() {
         let of = |items: &[Item]| FromPerl::from_items(items.to_vec());
-        let said = Said { code: Some(901), rest: vec![Item::text("no")] };
+        let reply = Reply { code: Some(901), rest: vec![Item::text("no")] };
         let parts = [Item::text("901"), Item::texts(["no"]), Item::Map(vec![])];
         let with =
             |letter: &str, more: &[Item]| of(&[&[Item::text(letter)], &parts[..], more].concat());
         let changes = Item::Map(vec![]);
-        assert_eq!(with("r", &[]), Some(FromPerl::Returned { said: said.clone(), changes }));
+        assert_eq!(with("r", &[]), Some(FromPerl::Returned { reply: reply.clone(), changes }));
         let Some(FromPerl::Step { since, .. }) = with("s", &[Item::number(1500)]) else { panic!() };
         assert_eq!(since, Duration::from_micros(1500));
         assert_eq!(with("s", &[]), None);

@@ -6,17 +6,17 @@ use std::rc::Rc;
 use crate::hook::{Args, Call, Code, Hook, Session, verdict_of};
 use crate::log::Level;
 use crate::perl::file::{self, LfFile};
-use crate::perl::mirror;
 use crate::perl::protocol::Refused;
+use crate::perl::replica;
 use crate::perl::store;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
-use crate::perl::{Asker, Perl};
+use crate::perl::{Caller, Perl};
 use crate::settings::SPOOL_DIR;
 use crate::state::Params;
 
 type Answer = Result<Item, Refused>;
-type Run = fn(&Perl, &mut Asker<'_, '_>, &[Item]) -> Answer;
+type Run = fn(&Perl, &mut Caller<'_, '_>, &[Item]) -> Answer;
 
 /// THE table of questions.
 const QUESTIONS: [(&str, Run); 28] = [
@@ -46,9 +46,9 @@ const QUESTIONS: [(&str, Run); 28] = [
     ("cannot_work", cannot_work),
     ("isa_native", isa_native),
     ("parent", parent),
-    ("store_get", |_, asker, args| Ok(store::get(session(asker)?, args)?)),
-    ("store_swap", |_, asker, args| Ok(store::swap(session(asker)?, args)?)),
-    ("store_keys", |_, asker, args| Ok(store::keys(session(asker)?, args)?)),
+    ("store_get", |_, caller, args| Ok(store::get(session(caller)?, args)?)),
+    ("store_swap", |_, caller, args| Ok(store::swap(session(caller)?, args)?)),
+    ("store_keys", |_, caller, args| Ok(store::keys(session(caller)?, args)?)),
 ];
 
 impl Perl {
@@ -58,10 +58,10 @@ impl Perl {
     /// The file cannot be read any more.
     pub(super) fn take_back_body(
         &self,
-        asker: &mut Asker<'_, '_>,
+        caller: &mut Caller<'_, '_>,
         start: Option<u64>,
     ) -> Result<(), String> {
-        let Asker::Session(session) = asker else { return Ok(()) };
+        let Caller::Session(session) = caller else { return Ok(()) };
         let transaction = &mut session.transaction;
         let Some(file) = transaction.kept::<Rc<LfFile>>().cloned() else { return Ok(()) };
         if let Some(start) = start {
@@ -72,26 +72,26 @@ impl Perl {
         }
         file.take_back(transaction).map_err(|error| format!("the message's file: {error}"))?;
         if let Some(serving) = &*self.serving.borrow() {
-            serving.mirror.borrow_mut().knows_body(transaction);
+            serving.replica.borrow_mut().knows_body(transaction);
         }
         Ok(())
     }
 
-    pub(super) fn answer(&self, asker: &mut Asker<'_, '_>, what: &str, args: &[Item]) -> Answer {
+    pub(super) fn answer(&self, caller: &mut Caller<'_, '_>, what: &str, args: &[Item]) -> Answer {
         match QUESTIONS.iter().find(|row| row.0 == what) {
-            Some((_, run)) => run(self, asker, args),
+            Some((_, run)) => run(self, caller, args),
             None => Err(format!("nobody can answer '{what}'").into()),
         }
     }
 
-    pub(super) fn take_statement(&self, asker: &mut Asker<'_, '_>, what: &str, args: &[Item]) {
-        match (what, &mut *asker) {
-            ("log", _) => drop(log(self, asker, args)),
-            ("respond", Asker::Session(session)) => {
+    pub(super) fn take_statement(&self, caller: &mut Caller<'_, '_>, what: &str, args: &[Item]) {
+        match (what, &mut *caller) {
+            ("log", _) => drop(log(self, caller, args)),
+            ("respond", Caller::Session(session)) => {
                 let code = number(args, 0).clamp(200, 599) as u16;
                 session.respond(code, text(args, 1));
             }
-            ("disconnect", Asker::Session(session)) => session.disconnect(),
+            ("disconnect", Caller::Session(session)) => session.disconnect(),
             ("logger_failed", _) => {
                 let is_late = args.get(1).is_some_and(Item::is_true);
                 self.lines.failed(number(args, 0), is_late, text(args, 2));
@@ -109,63 +109,63 @@ fn number(args: &[Item], at: usize) -> i64 {
     args.get(at).and_then(Item::as_number).unwrap_or(0)
 }
 
-fn session<'a>(asker: &'a mut Asker<'_, '_>) -> Result<&'a mut Session, Refused> {
-    asker.session().ok_or_else(|| "there is no session here".into())
+fn session<'a>(caller: &'a mut Caller<'_, '_>) -> Result<&'a mut Session, Refused> {
+    caller.session().ok_or_else(|| "there is no session here".into())
 }
 
-fn log(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn log(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let level = Level::from_number(number(args, 0));
     let text = text(args, 1);
-    match asker {
-        Asker::Session(session) => session.log(level, text.trim_end()),
-        Asker::Incoming(incoming) => incoming.log(level, text.trim_end()),
-        Asker::Loading(hooks) => hooks.log(level, text.trim_end()),
-        Asker::Process(_) => {}
+    match caller {
+        Caller::Session(session) => session.log(level, text.trim_end()),
+        Caller::Incoming(incoming) => incoming.log(level, text.trim_end()),
+        Caller::Loading(hooks) => hooks.log(level, text.trim_end()),
+        Caller::Process(_) => {}
     }
     Ok(Item::Undef)
 }
 
-fn config(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn config(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
-    let (lines, config) = match asker {
-        Asker::Session(session) => {
+    let (lines, config) = match caller {
+        Caller::Session(session) => {
             let lines = session.config(&name);
             let value = lines.is_empty().then(|| session.config_value(&name)).flatten();
             if let Some(serving) = &*perl.serving.borrow() {
-                serving.mirror.borrow_mut().has_told(&name, &lines);
+                serving.replica.borrow_mut().has_told(&name, &lines);
             }
             return Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)));
         }
-        Asker::Incoming(incoming) => (incoming.config(&name), incoming.plain_config()),
-        Asker::Loading(hooks) => (hooks.config().list(&name), hooks.config()),
-        Asker::Process(config) => (config.list(&name), *config),
+        Caller::Incoming(incoming) => (incoming.config(&name), incoming.plain_config()),
+        Caller::Loading(hooks) => (hooks.config().list(&name), hooks.config()),
+        Caller::Process(config) => (config.list(&name), *config),
     };
     let value = lines.is_empty().then(|| config.value(&name)).flatten();
     Ok(Item::texts(lines.iter().map(str::to_owned).chain(value)))
 }
 
 /// The same without what plugins say.
-fn config_file(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn config_file(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::texts(perl.config.list(&text(args, 0)).iter()))
 }
 
-fn user_config(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
-    let address = args.first().and_then(mirror::address).unwrap_or_default();
-    Ok(Item::texts(session(asker)?.config_for(&address, &text(args, 1)).iter()))
+fn user_config(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+    let address = args.first().and_then(replica::address).unwrap_or_default();
+    Ok(Item::texts(session(caller)?.config_for(&address, &text(args, 1)).iter()))
 }
 
-fn config_dir(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn config_dir(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let file = perl.config.path(&text(args, 0)).or_else(|| perl.config.path("plugins"));
     Ok(Item::maybe(file.as_deref().and_then(Path::parent).and_then(Path::to_str)))
 }
 
-fn plugin_dirs(perl: &Perl, _asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+fn plugin_dirs(perl: &Perl, _asker: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
     let dirs = crate::perl::dirs(&perl.config);
     Ok(Item::texts(dirs.iter().map(|dir| dir.as_os_str().as_encoded_bytes())))
 }
 
 /// The value of a key, or undef; an empty list where there is no such map.
-fn map(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn map(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let key = args.get(1).map(Item::as_octets).unwrap_or_default();
     let map = perl.config.map(&text(args, 0));
     if !map.exists() {
@@ -174,27 +174,27 @@ fn map(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
     Ok(map.get(key).map_or(Item::Undef, Item::Text))
 }
 
-fn map_keys(perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn map_keys(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::texts(perl.config.map(&text(args, 0)).keys()))
 }
 
-fn remote_host(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    Ok(Item::text(session(asker)?.connection.remote_host()))
+fn remote_host(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::text(session(caller)?.connection.remote_host()))
 }
 
-fn remote_info(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    Ok(Item::text(session(asker)?.connection.remote_info()))
+fn remote_info(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::text(session(caller)?.connection.remote_info()))
 }
 
-fn header(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
+fn header(perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
     if let Some(serving) = &*perl.serving.borrow() {
-        serving.mirror.borrow_mut().wants_header();
+        serving.replica.borrow_mut().wants_header();
     }
-    Ok(mirror::header_item(&session(asker)?.transaction.header))
+    Ok(replica::header_item(&session(caller)?.transaction.header))
 }
 
-fn body(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let session = session(asker)?;
+fn body(perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    let session = session(caller)?;
     let fail = |error: std::io::Error| format!("cannot write the message for Perl: {error}");
     if let Some(file) = session.transaction.kept::<Rc<LfFile>>() {
         file.write(&session.transaction).map_err(fail)?;
@@ -208,10 +208,10 @@ fn body(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     Ok(item)
 }
 
-fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn body_write(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let fail = |error: std::io::Error| format!("cannot add to the message: {error}");
     let text = args.first().map(Item::as_octets).unwrap_or_default();
-    let transaction = &mut session(asker)?.transaction;
+    let transaction = &mut session(caller)?.transaction;
     let file = transaction.kept::<Rc<LfFile>>().filter(|file| file.is_of(transaction)).cloned();
     transaction.body.write(&file::with_crlf(text)).map_err(fail)?;
     transaction.body.finish().map_err(fail)?;
@@ -219,20 +219,20 @@ fn body_write(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
         file.append(text, transaction).map_err(fail)?;
     }
     if let Some(serving) = &*perl.serving.borrow() {
-        serving.mirror.borrow_mut().knows_body(transaction);
+        serving.replica.borrow_mut().knows_body(transaction);
     }
     Ok(Item::Undef)
 }
 
-fn data_size(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let transaction = &session(asker)?.transaction;
+fn data_size(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    let transaction = &session(caller)?.transaction;
     let size = file::lf_length(transaction).map_err(|error| Refused(error.to_string()))?;
     Ok(Item::number(size))
 }
 
-fn spool_dir(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let dir = match asker {
-        Asker::Session(session) => session.spool_dir().to_owned(),
+fn spool_dir(perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    let dir = match caller {
+        Caller::Session(session) => session.spool_dir().to_owned(),
         _ => perl.config.expand(&perl.config.setting(SPOOL_DIR)),
     };
     let mut dir = dir.into_os_string().into_encoded_bytes();
@@ -242,19 +242,19 @@ fn spool_dir(perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
     Ok(Item::Text(dir))
 }
 
-fn temp_file(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let path = session(asker)?.temp_file();
+fn temp_file(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    let path = session(caller)?.temp_file();
     Ok(Item::text(path.as_os_str().as_encoded_bytes()))
 }
 
-fn temp_dir(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    let path = session(asker)?.temp_dir().map_err(|error| format!("temp_dir: {error}"))?;
+fn temp_dir(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    let path = session(caller)?.temp_dir().map_err(|error| format!("temp_dir: {error}"))?;
     Ok(Item::text(path.as_os_str().as_encoded_bytes()))
 }
 
 /// What the handlers of one plugin have answered, by hook.
-fn results(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
-    let session = session(asker)?;
+fn results(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+    let session = session(caller)?;
     let wanted = text(args, 0);
     let names: Vec<String> = session.plugins().names().map(str::to_owned).collect();
     let Some(name) = names.iter().find(|name| escaped(name) == wanted) else {
@@ -269,10 +269,10 @@ fn results(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
 }
 
 /// Asks the handlers of a hook that has no arguments, words, or an address.
-fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn run_hooks(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let name = text(args, 0);
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
-    let session = session(asker)?;
+    let session = session(caller)?;
     let decision =
         with_call(hook, args.get(1..).unwrap_or_default(), |call| session.run(hook, call))
             .ok_or_else(|| format!("a plugin cannot run the hook '{name}' with arguments"))?;
@@ -283,7 +283,7 @@ fn run_hooks(_perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
 /// will not do.
 fn with_call<R>(hook: Hook, given: &[Item], run: impl FnOnce(&Call<'_>) -> R) -> Option<R> {
     let words: Vec<String> = given.iter().map(Item::as_text).collect();
-    let address = || given.first().and_then(mirror::address);
+    let address = || given.first().and_then(replica::address);
     if matches!(hook, Hook::Mail | Hook::Rcpt) {
         let pair = |pair: &[String]| {
             (pair[0].clone(), pair.get(1).filter(|value| !value.is_empty()).cloned())
@@ -304,24 +304,24 @@ fn with_call<R>(hook: Hook, given: &[Item], run: impl FnOnce(&Call<'_>) -> R) ->
     }))
 }
 
-fn commands(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    Ok(Item::number(session(asker)?.commands()))
+fn commands(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    Ok(Item::number(session(caller)?.commands()))
 }
 
-fn reset_transaction(_perl: &Perl, asker: &mut Asker<'_, '_>, _args: &[Item]) -> Answer {
-    session(asker)?.reset_transaction();
+fn reset_transaction(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+    session(caller)?.reset_transaction();
     Ok(Item::Undef)
 }
 
 /// Why a plugin's file cannot work here, or undef.
-fn cannot_work(_perl: &Perl, _asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn cannot_work(_perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::maybe(crate::perl::cannot_work(Path::new(&text(args, 0)))))
 }
 
 /// A native plugin as the parent of a Perl one: a number for it, and the names of its hooks.  The
 /// child's arguments are the parent's as well, unless those are not for it.
-fn isa_native(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
-    let Asker::Loading(hooks) = asker else {
+fn isa_native(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+    let Caller::Loading(hooks) = caller else {
         return Err("isa_plugin is for init and register".into());
     };
     let name = text(args, 0);
@@ -337,13 +337,13 @@ fn isa_native(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
 }
 
 /// Asks the handlers of a native parent.
-fn parent(perl: &Perl, asker: &mut Asker<'_, '_>, args: &[Item]) -> Answer {
+fn parent(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let parent = perl.parents.borrow().get(number(args, 0) as usize).cloned();
     let parent = parent.ok_or("there is no such parent")?;
     let name = text(args, 1);
     let hook = Hook::from_name(&name).ok_or_else(|| format!("there is no hook '{name}'"))?;
     let rest = args.get(2..).unwrap_or_default();
-    let session = session(asker)?;
+    let session = session(caller)?;
     let verdict = with_call(hook, rest, |call| parent.call(session, hook, call))
         .ok_or_else(|| format!("the hook '{name}' of a native parent cannot be called"))?;
     let verdict = verdict.decided().map_err(|failure| Refused(failure.why().to_owned()))?;

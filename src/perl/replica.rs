@@ -11,7 +11,7 @@ use crate::perl::wire::Item;
 use crate::state::{Connection, Hello, Notes, Transaction};
 
 #[derive(Default)]
-pub(super) struct Mirror {
+pub(super) struct Replica {
     session: String,
     list: List,
     epoch: Option<u32>,
@@ -29,7 +29,7 @@ pub(super) struct Mirror {
     told: Vec<(String, Lines)>,
 }
 
-impl Mirror {
+impl Replica {
     /// What the Perl child does not know yet.
     pub(super) fn state(&mut self, session: Option<&Session>) -> Item {
         let mut out = vec![];
@@ -37,7 +37,7 @@ impl Mirror {
         if self.session != session.id() {
             let told = std::mem::take(&mut self.told);
             let (id, wants_header) = (session.id().to_owned(), self.wants_header);
-            *self = Mirror { session: id, wants_header, ..Mirror::default() };
+            *self = Replica { session: id, wants_header, ..Replica::default() };
             out.push(("S".into(), Item::text(&self.session)));
             let (known, changed) = told.into_iter().partition(|(name, lines)| {
                 session.plain_config(name).is_some_and(|now| now.same(lines))
@@ -310,40 +310,40 @@ mod tests {
     #[test]
     fn only_changes_travel() {
         let mut trial = Trial::new("", &[]);
-        let mut mirror = Mirror::default();
-        let all = mirror.state(Some(&trial.session));
+        let mut replica = Replica::default();
+        let all = replica.state(Some(&trial.session));
         assert_eq!(all.get("S").unwrap().as_text(), trial.session.id());
         assert!(all.get("c").unwrap().get("remote_ip").is_some());
-        assert_eq!(mirror.state(Some(&trial.session)), Item::Map(vec![]));
+        assert_eq!(replica.state(Some(&trial.session)), Item::Map(vec![]));
         trial.session.connection.notes.set(KARMA, 2);
         trial.session.connection.relay_client = true;
-        let some = mirror.state(Some(&trial.session));
+        let some = replica.state(Some(&trial.session));
         assert_eq!(some.get("n"), Some(&map(&[("karma", Item::text("2"))])));
         assert_eq!(some.get("c"), Some(&map(&[("relay_client", Item::text("1"))])));
         assert_eq!(some.as_map().len(), 2);
         trial.session.connection.notes.unset(KARMA);
-        let gone = mirror.state(Some(&trial.session));
+        let gone = replica.state(Some(&trial.session));
         assert_eq!(gone, map(&[("N", Item::texts(["karma"]))]));
     }
 
     #[test]
     fn what_came_from_perl_does_not_go_back() {
         let mut trial = Trial::new("", &[]);
-        let mut mirror = Mirror::default();
-        mirror.state(Some(&trial.session));
+        let mut replica = Replica::default();
+        replica.state(Some(&trial.session));
         let to = Item::List(vec![Item::List(vec![Item::text("a"), Item::text("x.example")])]);
         let changes = map(&[
             ("c", map(&[("relay_client", Item::text("1")), ("hello_host", Item::text("me"))])),
             ("n", map(&[("karma", Item::text("-3")), ("list", Item::texts(["a"]))])),
             ("r", to),
         ]);
-        mirror.apply(Some(&mut trial.session), &changes);
+        replica.apply(Some(&mut trial.session), &changes);
         assert!(trial.session.connection.relay_client);
         assert_eq!(trial.session.connection.notes.get(KARMA), Some(-3));
         let list = Value::List(vec![Value::Str("a".into())]);
         assert_eq!(trial.session.connection.notes.value("list"), Some(&list));
         assert_eq!(trial.session.transaction.recipients(), [Address::new("a", "x.example")]);
-        let back = mirror.state(Some(&trial.session));
+        let back = replica.state(Some(&trial.session));
         // Before HELO there is no name to tell, whatever a plugin has set.
         assert_eq!(back, map(&[("c", map(&[("hello_host", Item::Undef)]))]));
     }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::perl::link::Link;
-use crate::perl::mirror::Mirror;
+use crate::perl::replica::Replica;
 
 /// A connection to a Perl process with what that one knows.
 pub(super) struct Serving {
     pub(super) link: Link,
-    pub(super) mirror: RefCell<Mirror>,
+    pub(super) replica: RefCell<Replica>,
     /// Has nobody asked it anything yet?
     pub(super) is_new: Cell<bool>,
     /// What it was told of the plugins.
@@ -40,8 +40,8 @@ pub(super) struct Run {
 
 impl Serving {
     pub(super) fn new(link: Link) -> Serving {
-        let (mirror, greeted, run) = Default::default();
-        Serving { link, mirror, is_new: Cell::new(true), greeted, run }
+        let (replica, greeted, run) = Default::default();
+        Serving { link, replica, is_new: Cell::new(true), greeted, run }
     }
 
     /// Perl is called now, for a handler and those that follow it.

@@ -2,8 +2,8 @@
 
 use crate::hook::{Call, Code, DECLINED, Hook, Incoming, Verdict};
 use crate::log::Record;
-use crate::perl::mirror::address_item;
-use crate::perl::protocol::Said;
+use crate::perl::protocol::Reply;
+use crate::perl::replica::address_item;
 use crate::perl::wire::Item;
 use crate::state::Params;
 
@@ -22,8 +22,8 @@ pub(super) const CODES: [(i64, Code); 7] = [
 const ODD_CODES: [&str; 8] = ["900", "901", "902", "903", "904", "909", "910", "911"];
 
 /// The verdict on a hook; the error is a line for the log, and then nothing was decided.
-pub(super) fn verdict(hook: Hook, said: Said) -> Result<Verdict, String> {
-    let Some(number) = said.code else { return Err("returned undef".into()) };
+pub(super) fn verdict(hook: Hook, reply: Reply) -> Result<Verdict, String> {
+    let Some(number) = reply.code else { return Err("returned undef".into()) };
     let Some(code) = CODES.iter().find(|row| row.0 == number).map(|row| row.1) else {
         // Perl qpsmtpd takes a part of a code for one: what its name is does not matter then, only
         // that it is not DECLINED.
@@ -34,7 +34,7 @@ pub(super) fn verdict(hook: Hook, said: Said) -> Result<Verdict, String> {
             false => Err(format!("returned {number}, which is no return code")),
         };
     };
-    let mut words = said.rest.iter().map(Item::as_text);
+    let mut words = reply.rest.iter().map(Item::as_text);
     Ok(match (hook, code) {
         (Hook::Config | Hook::UserConfig | Hook::MailParse | Hook::RcptParse, Code::Ok) => {
             Verdict::values(words.collect())
@@ -43,7 +43,7 @@ pub(super) fn verdict(hook: Hook, said: Said) -> Result<Verdict, String> {
             Verdict::ok(words.next().unwrap_or_default())
         }
         (Hook::AuthParse, Code::Ok) => Verdict::ok(words.collect::<Vec<_>>().join(" ")),
-        (_, Code::Declined) if said.rest.is_empty() => DECLINED,
+        (_, Code::Declined) if reply.rest.is_empty() => DECLINED,
         _ => Verdict::new(code, words.collect::<Vec<_>>().join("\n")),
     })
 }
@@ -186,17 +186,18 @@ mod tests {
 
     #[test]
     fn what_is_no_verdict_decides_nothing() {
-        let said = |code, rest: &[&str]| Said { code, rest: rest.iter().map(Item::text).collect() };
-        assert_eq!(verdict(Hook::Rcpt, said(Some(909), &[])), Ok(DECLINED));
+        let reply =
+            |code, rest: &[&str]| Reply { code, rest: rest.iter().map(Item::text).collect() };
+        assert_eq!(verdict(Hook::Rcpt, reply(Some(909), &[])), Ok(DECLINED));
         assert_eq!(
-            verdict(Hook::Rcpt, said(Some(901), &["no", "never"])),
+            verdict(Hook::Rcpt, reply(Some(901), &["no", "never"])),
             Ok(Verdict::deny("no\nnever"))
         );
-        let values = verdict(Hook::Config, said(Some(900), &["a", "b"])).unwrap();
+        let values = verdict(Hook::Config, reply(Some(900), &["a", "b"])).unwrap();
         assert_eq!(values.into_values(), ["a", "b"]);
-        assert!(verdict(Hook::Rcpt, said(None, &[])).is_err());
-        assert!(verdict(Hook::Rcpt, said(Some(5), &[])).unwrap_err().contains("returned 5"));
-        let odd = verdict(Hook::Rcpt, said(Some(1), &[])).unwrap();
+        assert!(verdict(Hook::Rcpt, reply(None, &[])).is_err());
+        assert!(verdict(Hook::Rcpt, reply(Some(5), &[])).unwrap_err().contains("returned 5"));
+        let odd = verdict(Hook::Rcpt, reply(Some(1), &[])).unwrap();
         assert_eq!((odd.code(), odd.ends_chain()), (Code::Declined, true));
     }
 }
