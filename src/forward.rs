@@ -20,7 +20,7 @@ pub(crate) use backend::{Backend, Silence};
 pub(crate) use by_domain::ByDomain;
 pub(crate) use deliver::lost;
 pub(crate) use kept::Kept;
-pub(crate) use lines::{CrlfLines, Dots};
+pub(crate) use lines::{CrlfLines, Stuffer};
 #[cfg(test)]
 pub(crate) use peer::Peer;
 pub(crate) use reply::{Reply, unable};

@@ -16,7 +16,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use self::input::halves;
 use crate::config::Config;
-use crate::forward::{CrlfLines, Dots as Doubled};
+use crate::forward::{CrlfLines, Stuffer};
 use crate::mail::{Address, Header};
 use crate::perl::take_frame;
 use crate::plugins::filter::protocol::{self as filters, Event, Line, Phase, Request, Version};
@@ -24,7 +24,7 @@ use crate::plugins::rspamd::any_answer;
 use crate::smtp::Stream;
 use crate::smtp::syntax::message::{End, Limits, Message, Store};
 use crate::smtp::syntax::reply::{Form, Reply};
-use crate::smtp::syntax::transparency::{BareNewline, Dots, Progress};
+use crate::smtp::syntax::transparency::{BareNewline, Progress, Unstuffer};
 use crate::smtp::syntax::{
     bdat as chunks, line as lines, path, proxy as proxies, scram as scrams, xclient,
 };
@@ -201,7 +201,7 @@ fn dots(input: &[u8]) {
         let lines = message.strip_suffix(b"\r").unwrap_or(&message);
         assert!(is_normal(lines), "{}", message.escape_ascii());
     }
-    let mut out = CrlfLines::new(Doubled::new(vec![]));
+    let mut out = CrlfLines::new(Stuffer::new(vec![]));
     let wrote = out.write_all(&message).and_then(|()| out.finish()?.finish());
     let wire = wrote.expect("a Vec takes everything");
     let (again, end, has_bare) = received(BareNewline::Reject, &wire, 3);
@@ -489,7 +489,7 @@ fn check_replies(out: &[u8]) {
 }
 
 fn received(policy: BareNewline, wire: &[u8], size: usize) -> (Vec<u8>, Progress, bool) {
-    let mut dots = Dots::new(policy);
+    let mut dots = Unstuffer::new(policy);
     let mut message = vec![];
     let mut at = 0;
     for piece in wire.chunks(size) {

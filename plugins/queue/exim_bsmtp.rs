@@ -50,7 +50,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::forward::{CrlfLines, Dots, Reply};
+use crate::forward::{CrlfLines, Reply, Stuffer};
 use crate::hook::{Args, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::net::Program;
@@ -127,7 +127,7 @@ fn send(session: &Session, program: &mut Program, host: &str) -> io::Result<()> 
         write!(out, "RCPT TO:{recipient}\r\n")?;
     }
     write!(out, "DATA\r\n")?;
-    let mut lines = CrlfLines::new(Dots::new(out));
+    let mut lines = CrlfLines::new(Stuffer::new(out));
     transaction.write_message(&mut lines)?;
     let mut out = lines.finish()?.finish()?;
     write!(out, "QUIT\r\n")?;

@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::state::{Params, Transaction};
 
-use super::lines::{CrlfLines, Dots};
+use super::lines::{CrlfLines, Stuffer};
 use super::{Client, Protocol, Reply, unable};
 
 /// The longest wait for the reply to the end of the message (RFC 5321 4.5.3.2.6).
@@ -226,7 +226,7 @@ impl Client {
         self.has_text = true;
         self.wire.stop_at_input(true);
         let out = BufWriter::with_capacity(CHUNK, &mut self.wire);
-        let mut lines = CrlfLines::new(Dots::new(out));
+        let mut lines = CrlfLines::new(Stuffer::new(out));
         transaction.write_message(&mut lines)?;
         lines.finish()?.finish()?.flush()?;
         self.wire.stop_at_input(false);

@@ -64,14 +64,14 @@ impl<W: Write> Write for CrlfLines<W> {
 }
 
 /// Doubles the dot at the start of a line (RFC 5321 4.5.2) of a message whose lines end in CRLF.
-pub(crate) struct Dots<W> {
+pub(crate) struct Stuffer<W> {
     out: W,
     at_start: bool,
 }
 
-impl<W: Write> Dots<W> {
-    pub(crate) fn new(out: W) -> Dots<W> {
-        Dots { out, at_start: true }
+impl<W: Write> Stuffer<W> {
+    pub(crate) fn new(out: W) -> Stuffer<W> {
+        Stuffer { out, at_start: true }
     }
 
     /// Ends the last line, and the message.  Returns what is below, not flushed.
@@ -81,7 +81,7 @@ impl<W: Write> Dots<W> {
     }
 }
 
-impl<W: Write> Write for Dots<W> {
+impl<W: Write> Write for Stuffer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (mut from, mut at) = (0, 0);
         while at < bytes.len() {
@@ -109,7 +109,7 @@ mod tests {
 
     /// What goes out for a message that comes in pieces of that size.
     fn wire(message: &[u8], size: usize) -> Vec<u8> {
-        let mut lines = CrlfLines::new(Dots::new(vec![]));
+        let mut lines = CrlfLines::new(Stuffer::new(vec![]));
         for piece in message.chunks(size) {
             lines.write_all(piece).unwrap();
         }

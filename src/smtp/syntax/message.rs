@@ -6,7 +6,7 @@ use std::io;
 pub use crate::mail::head::End;
 use crate::mail::head::{Head, LARGEST};
 use crate::settings::BareNewline;
-use crate::smtp::syntax::transparency::{Dots, Progress};
+use crate::smtp::syntax::transparency::{Progress, Unstuffer};
 
 /// Where a message goes.
 pub trait Store {
@@ -56,7 +56,7 @@ pub enum Fault<'a> {
 /// A message on its way.
 #[derive(Debug)]
 pub struct Message {
-    dots: Dots,
+    dots: Unstuffer,
     limits: Limits,
     kept: Kept,
 }
@@ -64,15 +64,15 @@ pub struct Message {
 impl Message {
     /// A message as DATA brings it: two dots at the start of a line are one, one dot is the end.
     pub fn stuffed(limits: Limits) -> Message {
-        Message::new(limits, Dots::new(limits.bare_newline))
+        Message::new(limits, Unstuffer::new(limits.bare_newline))
     }
 
     /// A message as BDAT brings it: octets that are counted.
     pub fn plain(limits: Limits) -> Message {
-        Message::new(limits, Dots::plain(limits.bare_newline))
+        Message::new(limits, Unstuffer::plain(limits.bare_newline))
     }
 
-    fn new(limits: Limits, dots: Dots) -> Message {
+    fn new(limits: Limits, dots: Unstuffer) -> Message {
         let kept = Kept {
             head: Some(Head::default()),
             octets: 0,

@@ -40,7 +40,7 @@ enum At {
 
 /// Takes a message apart, in pieces of any size.
 #[derive(Debug)]
-pub struct Dots {
+pub struct Unstuffer {
     policy: BareNewline,
     /// Do dots at the start of a line mean anything?
     stuffed: bool,
@@ -50,16 +50,16 @@ pub struct Dots {
     longest: usize,
 }
 
-impl Dots {
+impl Unstuffer {
     /// The start of a message that a line with a dot ends.
-    pub fn new(policy: BareNewline) -> Dots {
-        Dots { policy, stuffed: true, at: At::LineStart, bare: false, line: 0, longest: 0 }
+    pub fn new(policy: BareNewline) -> Unstuffer {
+        Unstuffer { policy, stuffed: true, at: At::LineStart, bare: false, line: 0, longest: 0 }
     }
 
     /// The start of a message of known length (RFC 3030 2): a dot is an octet like any other, and
-    /// [`Dots::feed`] always asks for more.  [`Dots::finish`] follows the last piece.
-    pub fn plain(policy: BareNewline) -> Dots {
-        Dots { stuffed: false, ..Dots::new(policy) }
+    /// [`Unstuffer::feed`] always asks for more.  [`Unstuffer::finish`] follows the last piece.
+    pub fn plain(policy: BareNewline) -> Unstuffer {
+        Unstuffer { stuffed: false, ..Unstuffer::new(policy) }
     }
 
     /// The message has ended without a line of its own for that: hands on what was held back.

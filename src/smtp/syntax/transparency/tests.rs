@@ -3,7 +3,7 @@ use super::*;
 /// What comes out when the input comes in pieces of `size`: the message, how it ended and
 /// what is left over.
 fn run(policy: BareNewline, input: &[u8], size: usize) -> (Vec<u8>, Progress, Vec<u8>, bool) {
-    let mut dots = Dots::new(policy);
+    let mut dots = Unstuffer::new(policy);
     let mut out = vec![];
     let mut at = 0;
     for piece in input.chunks(size) {
@@ -114,7 +114,7 @@ fn a_lone_dot_before_a_bare_lf_is_noticed_at_once() {
 #[test]
 fn long_lines_are_measured() {
     for size in [1, 7, 5000] {
-        let mut dots = Dots::new(BareNewline::Accept);
+        let mut dots = Unstuffer::new(BareNewline::Accept);
         let mut input = vec![b'x'; 3000];
         input.extend_from_slice(b"\r\nshort\r\n.\r\n");
         for piece in input.chunks(size) {
@@ -145,7 +145,7 @@ fn a_plain_message_keeps_its_dots_and_has_no_end() {
                 rest = &rest[size..];
             }
             for size in [1, 2, 3, 7] {
-                let mut dots = Dots::plain(policy);
+                let mut dots = Unstuffer::plain(policy);
                 let mut out = vec![];
                 for piece in input.chunks(size) {
                     let progress = dots.feed(piece, &mut |bytes| out.extend_from_slice(bytes));
