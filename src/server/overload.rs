@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 const SHORTEST_IN_LONG_OVERLOAD: Duration = Duration::from_secs(2);
 
 /// How long the address of a client that was asked to leave has to stand back.
-const STANDS_BACK: Duration = Duration::from_secs(300);
+const COOLDOWN: Duration = Duration::from_secs(300);
 
 /// The most addresses that are remembered.
 const MOST: usize = 10_000;
@@ -25,14 +25,14 @@ const MOST: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Overload {
     looked: Instant,
-    patience: Duration,
+    longest_session: Duration,
     left: HashMap<IpAddr, Instant>,
 }
 
 impl Overload {
     /// Nobody waits yet.
     pub(crate) fn new(now: Instant) -> Overload {
-        Overload { looked: now, patience: SHORTEST, left: HashMap::new() }
+        Overload { looked: now, longest_session: SHORTEST, left: HashMap::new() }
     }
 
     /// There is no room.  If it is time for clients to leave: those that came before the moment that
@@ -43,11 +43,11 @@ impl Overload {
         }
         self.looked = now;
         if !waits() {
-            self.patience = SHORTEST;
+            self.longest_session = SHORTEST;
             return None;
         }
-        let limit = now.checked_sub(self.patience);
-        self.patience = (self.patience * 7 / 8).max(SHORTEST_IN_LONG_OVERLOAD);
+        let limit = now.checked_sub(self.longest_session);
+        self.longest_session = (self.longest_session * 7 / 8).max(SHORTEST_IN_LONG_OVERLOAD);
         limit
     }
 
@@ -57,12 +57,12 @@ impl Overload {
             self.left.retain(|_, until| *until > now);
         }
         if self.left.len() < MOST {
-            self.left.insert(network(ip), now + STANDS_BACK);
+            self.left.insert(network(ip), now + COOLDOWN);
         }
     }
 
     /// Does a client of this address have to stand back while there is little room?
-    pub(crate) fn stands_back(&self, ip: IpAddr, now: Instant) -> bool {
+    pub(crate) fn is_cooling_down(&self, ip: IpAddr, now: Instant) -> bool {
         self.left.get(&network(ip)).is_some_and(|until| now < *until)
     }
 }
@@ -96,10 +96,10 @@ mod tests {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         overload.asked(ip("192.0.2.1"), now);
         overload.asked(ip("2001:db8::1"), now);
-        assert!(overload.stands_back(ip("192.0.2.1"), now));
-        assert!(overload.stands_back(ip("2001:db8::2"), now), "a network is one address");
-        assert!(!overload.stands_back(ip("192.0.2.2"), now));
-        assert!(!overload.stands_back(ip("192.0.2.1"), now + STANDS_BACK));
+        assert!(overload.is_cooling_down(ip("192.0.2.1"), now));
+        assert!(overload.is_cooling_down(ip("2001:db8::2"), now), "a network is one address");
+        assert!(!overload.is_cooling_down(ip("192.0.2.2"), now));
+        assert!(!overload.is_cooling_down(ip("192.0.2.1"), now + COOLDOWN));
     }
 
     #[test]
@@ -110,9 +110,9 @@ mod tests {
         for number in 0..MOST as u32 + 1 {
             overload.asked(ip(number), now);
         }
-        assert!(!overload.stands_back(ip(MOST as u32), now));
-        let later = now + STANDS_BACK;
+        assert!(!overload.is_cooling_down(ip(MOST as u32), now));
+        let later = now + COOLDOWN;
         overload.asked(ip(MOST as u32), later);
-        assert!(overload.stands_back(ip(MOST as u32), later), "old ones make room");
+        assert!(overload.is_cooling_down(ip(MOST as u32), later), "old ones make room");
     }
 }

@@ -30,7 +30,7 @@ use crate::server::pre_connection;
 use crate::server::scoreboard::{Scoreboard, Slot};
 use crate::server::signals::Signals;
 use crate::server::status::Status;
-use crate::server::worker::Duty;
+use crate::server::worker::WorkerSettings;
 use crate::smtp::refusals::INTERNAL_ERROR;
 use crate::smtp::syntax::reply::Reply;
 use crate::sys::title;
@@ -64,7 +64,7 @@ pub(crate) trait Dispatch {
 }
 
 /// What only a parent has, and no child keeps.
-pub(crate) struct Held {
+pub(crate) struct Resources {
     pub(crate) listeners: Vec<Listener>,
     /// The parent's end of the socket for reports.
     pub(crate) reports: OwnedFd,
@@ -88,7 +88,7 @@ pub(crate) struct Parent {
     manager: Manager,
     status: Status,
     reports: Option<OwnedFd>,
-    duty: Duty,
+    settings: WorkerSettings,
     /// At which listeners clients may wait: from when the kernel says so until none was found.
     ready: BTreeSet<usize>,
     /// Are clients taken?
@@ -110,17 +110,17 @@ impl Parent {
     /// The kernel does not let us wait for events.
     pub(crate) fn new(
         shared: Shared,
-        held: Held,
+        resources: Resources,
         board: Scoreboard,
-        duty: Duty,
+        settings: WorkerSettings,
         max_from_ip: usize,
         grace: Duration,
     ) -> io::Result<Parent> {
         metrics::keep(board.own_counts());
         let poll = Poll::new()?;
-        watch(&poll, held.signals.as_fd(), SIGNALS)?;
-        watch(&poll, held.reports.as_fd(), REPORTS)?;
-        for (number, listener) in held.listeners.iter().enumerate() {
+        watch(&poll, resources.signals.as_fd(), SIGNALS)?;
+        watch(&poll, resources.reports.as_fd(), REPORTS)?;
+        for (number, listener) in resources.listeners.iter().enumerate() {
             watch(&poll, listener.as_fd(), LISTENERS + number)?;
         }
         Ok(Parent {
@@ -130,13 +130,13 @@ impl Parent {
             max_from_ip,
             grace,
             poll: Some(poll),
-            listeners: held.listeners,
-            signals: Some(held.signals),
-            pid_file: held.pid_file,
-            manager: held.manager,
-            status: held.status,
-            reports: Some(held.reports),
-            duty,
+            listeners: resources.listeners,
+            signals: Some(resources.signals),
+            pid_file: resources.pid_file,
+            manager: resources.manager,
+            status: resources.status,
+            reports: Some(resources.reports),
+            settings,
             ready: BTreeSet::new(),
             is_open: false,
             said_full: None,

@@ -18,7 +18,7 @@ use crate::smtp::syntax::reply::{Form, Reply};
 /// What plugins see among the addresses of others for a client that has none.
 const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// May this client have a process?  None: yes; else the reply that sends it away.  `stands_back`:
+/// May this client have a process?  None: yes; else the reply that sends it away.  `is_cooling_down`:
 /// it was asked to leave before, and there is little room.  Proxies bring clients of many
 /// addresses, so nothing that is about one address holds them; nor those who come by a socket in the
 /// file system.
@@ -26,7 +26,7 @@ pub(crate) fn check(
     peer: &Peer,
     board: &Scoreboard,
     max_from_ip: usize,
-    stands_back: bool,
+    is_cooling_down: bool,
     shared: &Shared,
 ) -> Option<Reply> {
     let (remote, local) = peer.ends();
@@ -47,7 +47,7 @@ pub(crate) fn check(
         let refused = Ok(Verdict::denysoft(text));
         return refusal(Hook::PreConnection, &refused, "").map(|answer| answer.0);
     }
-    if max_from_ip > 0 && stands_back {
+    if max_from_ip > 0 && is_cooling_down {
         shared.plugins.log(Level::Info, format_args!("others wait: {ip} has to stand back"));
         count("4xx-disconnect");
         return Some(Reply::new(421, "4.3.2", "too busy for you now, try again later"));

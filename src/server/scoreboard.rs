@@ -177,8 +177,8 @@ impl Scoreboard {
     /// those who are done; they wait for a client again, but for those who are to end.
     pub(crate) fn look(&mut self) -> Vec<usize> {
         let mut done = vec![];
-        let news = self.rows.news();
-        if std::mem::replace(&mut self.seen, news) == news {
+        let changes = self.rows.changes();
+        if std::mem::replace(&mut self.seen, changes) == changes {
             return done;
         }
         for place in 0..self.slots.len() {

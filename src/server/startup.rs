@@ -22,14 +22,14 @@ use crate::server::console::warn;
 use crate::server::forkserver::Forkserver;
 use crate::server::listener::Listener;
 use crate::server::manager::Manager;
-use crate::server::parent::{Dispatch, Held, Parent, store};
+use crate::server::parent::{Dispatch, Parent, Resources, store};
 use crate::server::pid_file::PidFile;
 use crate::server::prefork::Prefork;
 use crate::server::privileges;
 use crate::server::scoreboard::Scoreboard;
 use crate::server::signals::Signals;
 use crate::server::status::Status;
-use crate::server::worker::Duty;
+use crate::server::worker::WorkerSettings;
 use crate::server::{
     check, daemonize, environment, handoff, inetd, job, list_hooks, listener, migrate, oneshot,
     rehearsal,
@@ -207,11 +207,11 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     let no_socket = |error| Error::new(format!("no socket for reports: {error}"));
     let (reports, own) = handoff::pair().map_err(no_socket)?;
     let status = Status::new(&shared.config)?;
-    let held = Held { listeners, reports, signals, pid_file, manager, status };
+    let resources = Resources { listeners, reports, signals, pid_file, manager, status };
     let rdns = !setup.daemon.no_rdns;
-    let duty = Duty { parent: getpid(), reports: own, rdns, renice };
+    let settings = WorkerSettings { parent: getpid(), reports: own, rdns, renice };
     let grace = Duration::from_secs(setup.daemon.grace);
-    let mut parent = Parent::new(shared, held, board, duty, setup.max_from_ip, grace)
+    let mut parent = Parent::new(shared, resources, board, settings, setup.max_from_ip, grace)
         .map_err(|error| Error::new(format!("cannot wait for events: {error}")))?;
 
     parent.check_store();

@@ -22,7 +22,7 @@ pub(super) const EXIT_BUG: i32 = 70;
 
 /// What every worker of a parent is told: whose it is, and how it serves.
 #[derive(Debug)]
-pub(crate) struct Duty {
+pub(crate) struct WorkerSettings {
     pub(crate) parent: Pid,
     /// Where it makes its reports.
     pub(crate) reports: OwnedFd,
@@ -34,7 +34,7 @@ pub(crate) struct Duty {
 
 /// A worker, in its own process.
 pub(crate) struct Worker<'a> {
-    pub(crate) duty: &'a Duty,
+    pub(crate) settings: &'a WorkerSettings,
     pub(crate) row: Row,
     /// Where it counts, and says what it does, if anybody can see it.
     pub(crate) counts: Option<Cells>,
@@ -69,7 +69,7 @@ impl Worker<'_> {
                 return;
             }
             if self.row.is_done() {
-                handoff::wake(&self.duty.reports);
+                handoff::wake(&self.settings.reports);
             }
         }
     }
@@ -86,10 +86,10 @@ impl Worker<'_> {
     }
 
     fn begin(&self) {
-        descriptors::raise_priority(-self.duty.renice);
+        descriptors::raise_priority(-self.settings.renice);
         descriptors::ignore_group_signals();
-        stop::install(self.duty.parent);
-        deadline::install(Some(self.duty.reports.as_raw_fd()));
+        stop::install(self.settings.parent);
+        deadline::install(Some(self.settings.reports.as_raw_fd()));
         self.row.begins();
         metrics::keep(self.counts);
         if self.counts.is_some() {
@@ -104,7 +104,7 @@ impl Worker<'_> {
         let (remote, local) = peer.ends();
         let mut connection = Connection::new(remote, local);
         connection.passed_parent = true;
-        if self.duty.rdns {
+        if self.settings.rdns {
             connection = connection.with_look_up();
         }
         if *peer == Peer::Unix {

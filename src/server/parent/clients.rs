@@ -72,10 +72,11 @@ impl Parent {
             self.preload();
             // Those who have taken their time do not get the last places again.
             let now = Instant::now();
-            let stands_back = peer.ip().is_some_and(|ip| self.overload.stands_back(ip, now))
-                && self.board.busy() * 4 >= dispatch.most() * 3;
+            let is_cooling_down =
+                peer.ip().is_some_and(|ip| self.overload.is_cooling_down(ip, now))
+                    && self.board.busy() * 4 >= dispatch.most() * 3;
             let (board, most) = (&self.board, self.max_from_ip);
-            match pre_connection::check(&peer, board, most, stands_back, &self.shared) {
+            match pre_connection::check(&peer, board, most, is_cooling_down, &self.shared) {
                 Some(reply) => pre_connection::send_away(&client, &reply),
                 None => dispatch.take(self, client, peer),
             }

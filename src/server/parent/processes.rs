@@ -45,7 +45,7 @@ impl Parent {
             Ok((link, Forked::Child)) => {
                 drop(link);
                 self.leave_behind();
-                work(&Worker { duty: &self.duty, row, counts, shared: &self.shared });
+                work(&Worker { settings: &self.settings, row, counts, shared: &self.shared });
                 exit(0);
             }
             Ok((link, Forked::Parent(pid))) => {
@@ -87,8 +87,8 @@ impl Parent {
         }
         let view = self.board.view();
         let shared = self.shared.clone();
-        let duty = self.status.lend_duty(view, &shared.config, &shared.plugins);
-        let server = duty.and_then(|duty| self.aside("serves the status", |_| duty.run()));
+        let service = self.status.lend_service(view, &shared.config, &shared.plugins);
+        let server = service.and_then(|service| self.aside("serves the status", |_| service.run()));
         self.status.served_by(server, now);
     }
 
@@ -98,7 +98,7 @@ impl Parent {
             Ok(Forked::Child) => {
                 // The kernel knows the signal.
                 let _ = set_pdeathsig(Signal::SIGKILL);
-                if getppid() != self.duty.parent {
+                if getppid() != self.settings.parent {
                     exit(0);
                 }
                 self.leave_behind();

@@ -11,7 +11,7 @@ use crate::sys::{shared, title};
 
 /// The numbers of the whole table: how much there was to tell ever, to which everybody adds, and whether
 /// the parent wants to be woken, which it alone writes.
-const NEWS: usize = 0;
+const CHANGES: usize = 0;
 const ASKED: usize = 1;
 const HEAD: usize = 8;
 
@@ -75,8 +75,8 @@ impl Rows {
     }
 
     /// How much there was to tell ever.
-    pub(super) fn news(&self) -> u64 {
-        self.0[NEWS].load(SeqCst)
+    pub(super) fn changes(&self) -> u64 {
+        self.0[CHANGES].load(SeqCst)
     }
 
     /// Whether workers that are done are to wake the parent.  Who was done before is seen afterwards.
@@ -89,14 +89,14 @@ impl Row {
     /// The client is leaving: it may be back before this returns.
     pub(crate) fn client_left(&self) {
         self.own[LEFT].store(self.over() + 1, SeqCst);
-        self.head[NEWS].fetch_add(1, SeqCst);
+        self.head[CHANGES].fetch_add(1, SeqCst);
     }
 
     /// The worker is done with its client, and waits for the next one.  True: the parent wants to be
     /// woken.
     pub(crate) fn is_done(&self) -> bool {
         self.own[OVER].store(self.over() + 1, SeqCst);
-        self.head[NEWS].fetch_add(1, SeqCst);
+        self.head[CHANGES].fetch_add(1, SeqCst);
         self.head[ASKED].load(SeqCst) != 0
     }
 

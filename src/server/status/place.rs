@@ -98,12 +98,12 @@ impl Status {
     }
 
     /// What a process needs to serve.  None: nothing is to be served, or there are no descriptors left.
-    pub(in crate::server) fn lend_duty(
+    pub(in crate::server) fn lend_service(
         &self,
         view: View,
         config: &Config,
         plugins: &Plugins,
-    ) -> Option<Duty> {
+    ) -> Option<Service> {
         let listener = self.bound.as_ref()?.1.again()?;
         let mut hooks = list_hooks::as_value(config, &plugins.listing());
         let handlers = hooks["hooks"].as_array_mut().into_iter().flatten();
@@ -115,7 +115,7 @@ impl Status {
         });
         let (history, began) = (self.history, self.began);
         let source = Source { view, history, began, me: config.setting(ME), hooks };
-        Some(Duty { listener, source })
+        Some(Service { listener, source })
     }
 
     /// The end: the place is free for a daemon that comes after this one.
@@ -159,12 +159,12 @@ impl Status {
 }
 
 /// What a process serves, and where.
-pub(in crate::server) struct Duty {
+pub(in crate::server) struct Service {
     listener: Listener,
     source: Source,
 }
 
-impl Duty {
+impl Service {
     /// Serves for ever.
     pub(in crate::server) fn run(self) -> ! {
         serve(&self.listener, self.source)
