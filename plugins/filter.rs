@@ -99,7 +99,7 @@ mod link;
 mod message;
 mod program;
 pub(crate) mod protocol;
-mod told;
+mod record;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -109,7 +109,7 @@ use self::broker::Shared;
 use self::keeper::Keeper;
 use self::program::Program;
 use self::protocol::{Decision, Event, Line, PHASES, Phase, Request, VERSIONS, Version};
-use self::told::Told;
+use self::record::Record;
 use crate::error::{Error, Result};
 use crate::hook::{
     Args, Call, Code, DECLINED, Heard, Hook, Hooks, OldFields, Session, UNIVERSAL, Verdict,
@@ -130,7 +130,7 @@ const KNOWN: [&str; 3] = ["processes", "protocol", "leave_old_headers"];
 /// A filter, and the session that it is told of.
 struct Filter {
     keeper: RefCell<Keeper>,
-    told: RefCell<Option<Told>>,
+    record: RefCell<Option<Record>>,
     name: String,
     old: OldFields,
 }
@@ -172,7 +172,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let shared = shared.map_err(|error| Error::new(format!("a pipe for {name}: {error}")))?;
     let keeper = RefCell::new(Keeper::new(program, shared));
     let old = OldFields::from_args(&options)?;
-    hook(hooks, Filter { keeper, told: RefCell::default(), name, old });
+    hook(hooks, Filter { keeper, record: RefCell::default(), name, old });
     Ok(())
 }
 
@@ -202,12 +202,12 @@ fn hook(hooks: &mut Hooks, filter: Filter) {
     on(hooks, Hook::Data, |filter, session, _| filter.ask(session, Phase::Data, &[]).map(plainly));
     on(hooks, Hook::DataPost, |filter, session, _| filter.message(session));
     on(hooks, Hook::ResetTransaction, |filter, session, _| {
-        filter.tell(session, Told::end_transaction);
+        filter.tell(session, Record::end_transaction);
         Ok(DECLINED)
     });
     on(hooks, Hook::AuthAttempt, |filter, session, call| {
         if let Call::User(user) = call {
-            filter.tell(session, |told, _| (*user).clone_into(&mut told.user));
+            filter.tell(session, |record, _| (*user).clone_into(&mut record.user));
         }
         Ok(DECLINED)
     });
@@ -229,15 +229,15 @@ fn plainly(decided: Decided) -> Verdict {
 
 impl Filter {
     fn connect(&self, session: &mut Session) -> Answer {
-        let again = self.told.borrow().as_ref().is_some_and(|told| told.is_of(session));
+        let again = self.record.borrow().as_ref().is_some_and(|record| record.is_of(session));
         self.leave(session);
-        let mut told = Told::new(session.id(), session.commands() * u32::from(again));
+        let mut record = Record::new(session.id(), session.commands() * u32::from(again));
         let name = match self.wants(Phase::Connect) {
-            true => told.client(session)[0].clone(),
+            true => record.client(session)[0].clone(),
             false => String::new(),
         };
-        let source = told::source(&session.connection);
-        self.told.replace(Some(told));
+        let source = record::source(&session.connection);
+        self.record.replace(Some(record));
         self.ask(session, Phase::Connect, &[&name, &source]).map(plainly)
     }
 
@@ -278,7 +278,7 @@ impl Filter {
 
     /// Puts the field into a message that is spam.
     fn mark(&self, session: &mut Session) {
-        let is_junk = self.told.borrow().as_ref().is_some_and(|told| told.is_junk);
+        let is_junk = self.record.borrow().as_ref().is_some_and(|record| record.is_junk);
         let notes = &mut session.transaction.notes;
         if (is_junk || notes.is_true(JUNK)) && !notes.is_true(MARKED) {
             notes.set(MARKED, true);
@@ -348,11 +348,11 @@ impl Filter {
         if matches!(decided, Decided::Junk) && is_in_transaction {
             session.transaction.notes.set(JUNK, true);
         }
-        self.tell(session, |told, keeper| {
-            told.is_junk |= matches!(decided, Decided::Junk) && !is_in_transaction;
+        self.tell(session, |record, keeper| {
+            record.is_junk |= matches!(decided, Decided::Junk) && !is_in_transaction;
             let mut fields = vec![phase.told(), response];
             fields.extend(parameter.as_deref());
-            told.say(keeper, Event::FilterResponse, &fields);
+            record.say(keeper, Event::FilterResponse, &fields);
         });
         Ok(decided)
     }
@@ -397,12 +397,12 @@ impl Filter {
             session.log(Level::Error, why);
             return Ok(false);
         }
-        let mut told = self.told.borrow_mut();
-        if !told.as_ref().is_some_and(|told| told.is_of(session)) {
-            *told = Some(Told::new(session.id(), 0));
+        let mut record = self.record.borrow_mut();
+        if !record.as_ref().is_some_and(|record| record.is_of(session)) {
+            *record = Some(Record::new(session.id(), 0));
         }
-        if let Some(told) = &mut *told {
-            told.introduce(&mut keeper, session);
+        if let Some(record) = &mut *record {
+            record.introduce(&mut keeper, session);
         }
         Ok(keeper.wanted().is_some_and(|wanted| wanted.phase(phase)))
     }
@@ -428,7 +428,7 @@ impl Filter {
     }
 
     fn request(&self, keeper: &mut Keeper) -> Request {
-        let session = self.told.borrow().as_ref().map_or(0, |told| told.number);
+        let session = self.record.borrow().as_ref().map_or(0, |record| record.number);
         Request { session, token: keeper.token() }
     }
 
@@ -440,28 +440,28 @@ impl Filter {
     fn reported(&self, session: &mut Session, reports: Vec<(u64, String)>) {
         for (number, text) in reports {
             session.log(Level::Info, format_args!("{} reports: {text}", self.name));
-            self.tell(session, |told, keeper| {
-                if told.number == number {
-                    told.say(keeper, Event::FilterReport, &["proc", &self.name, &text]);
+            self.tell(session, |record, keeper| {
+                if record.number == number {
+                    record.say(keeper, Event::FilterReport, &["proc", &self.name, &text]);
                 }
             });
         }
     }
 
     /// Does something with what the filter is told of this session, if it is told anything.
-    fn tell(&self, session: &Session, tell: impl FnOnce(&mut Told, &mut Keeper)) {
-        let (mut told, mut keeper) = (self.told.borrow_mut(), self.keeper.borrow_mut());
-        if let Some(told) = told.as_mut().filter(|told| told.is_of(session)) {
-            tell(told, &mut keeper);
+    fn tell(&self, session: &Session, tell: impl FnOnce(&mut Record, &mut Keeper)) {
+        let (mut record, mut keeper) = (self.record.borrow_mut(), self.keeper.borrow_mut());
+        if let Some(record) = record.as_mut().filter(|record| record.is_of(session)) {
+            tell(record, &mut keeper);
         }
     }
 
     /// Something has gone over the line.
     fn hear(&self, session: &mut Session, heard: &Heard<'_>) -> Answer {
         {
-            let (mut told, mut keeper) = (self.told.borrow_mut(), self.keeper.borrow_mut());
-            if let Some(told) = told.as_mut().filter(|told| told.is_of(session)) {
-                told.hear(&mut keeper, session, heard);
+            let (mut record, mut keeper) = (self.record.borrow_mut(), self.keeper.borrow_mut());
+            if let Some(record) = record.as_mut().filter(|record| record.is_of(session)) {
+                record.hear(&mut keeper, session, heard);
             }
         }
         let Heard::Command { verb, argument } = heard else { return Ok(DECLINED) };
@@ -480,9 +480,9 @@ impl Filter {
     /// The session that the filter is told of is over.
     fn leave(&self, session: &mut Session) {
         let mut keeper = self.keeper.borrow_mut();
-        if let Some(mut told) = self.told.take() {
-            told.end_transaction(&mut keeper);
-            told.say(&mut keeper, Event::LinkDisconnect, &[]);
+        if let Some(mut record) = self.record.take() {
+            record.end_transaction(&mut keeper);
+            record.say(&mut keeper, Event::LinkDisconnect, &[]);
         }
         self.listen(session, &mut keeper);
     }

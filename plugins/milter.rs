@@ -84,12 +84,12 @@
 //! ```
 
 mod changes;
+mod conversation;
 mod link;
 mod macros;
 mod message;
 pub(crate) mod packet;
 mod reply;
-mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -103,9 +103,9 @@ use crate::metrics::Outside;
 use crate::net::{Endpoint, parse_port};
 use crate::plugins::queue::queued;
 
+use self::conversation::{Conversation, Step};
 use self::macros::Wishes;
 use self::packet::VERSIONS;
-use self::talk::{Step, Talk};
 
 pub(crate) use self::reply::{Ruling, ruling};
 
@@ -124,38 +124,46 @@ struct Filter {
 /// A filter, and what is being said to it.
 struct Milter {
     filter: Filter,
-    talk: RefCell<Talk>,
+    conversation: RefCell<Conversation>,
 }
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let milter = Rc::new(Milter { filter: filter(args)?, talk: RefCell::default() });
+    let milter = Rc::new(Milter { filter: filter(args)?, conversation: RefCell::default() });
     let own = milter.clone();
-    hooks.connect(move |session| own.step(session, |talk, at, session| talk.connect(at, session)));
+    hooks.connect(move |session| {
+        own.step(session, |conversation, at, session| conversation.connect(at, session))
+    });
     let own = milter.clone();
     hooks.hello(move |session, host| {
-        own.step(session, |talk, at, session| talk.helo(at, session, host))
+        own.step(session, |conversation, at, session| conversation.helo(at, session, host))
     });
     let own = milter.clone();
     hooks.mail(move |session, sender, params| {
-        own.step(session, |talk, at, session| talk.mail(at, session, sender, params))
+        own.step(session, |conversation, at, session| {
+            conversation.mail(at, session, sender, params)
+        })
     });
     let own = milter.clone();
     hooks.rcpt(move |session, recipient, params| {
-        own.step(session, |talk, at, session| talk.rcpt(at, session, recipient, params))
+        own.step(session, |conversation, at, session| {
+            conversation.rcpt(at, session, recipient, params)
+        })
     });
     let own = milter.clone();
-    hooks.data(move |session| own.step(session, |talk, at, session| talk.data(at, session)));
+    hooks.data(move |session| {
+        own.step(session, |conversation, at, session| conversation.data(at, session))
+    });
     let own = milter.clone();
     hooks.unrecognized_command(move |session, command, words| {
         let line = [&[command.to_ascii_uppercase().as_str()], words].concat().join(" ");
-        own.step(session, |talk, at, session| talk.unknown(at, session, &line))
+        own.step(session, |conversation, at, session| conversation.unknown(at, session, &line))
     });
     let own = milter.clone();
     hooks.data_post(move |session| own.message(session));
     let own = milter.clone();
-    hooks.reset_transaction(move |session| own.talk.borrow_mut().reset(session));
-    hooks.post_connection(move |_session| milter.talk.borrow_mut().leave(&milter.filter));
+    hooks.reset_transaction(move |session| own.conversation.borrow_mut().reset(session));
+    hooks.post_connection(move |_session| milter.conversation.borrow_mut().leave(&milter.filter));
     Ok(())
 }
 
@@ -225,7 +233,7 @@ impl Milter {
     fn step(
         &self,
         session: &mut Session,
-        run: impl FnOnce(&mut Talk, &Filter, &mut Session) -> Step,
+        run: impl FnOnce(&mut Conversation, &Filter, &mut Session) -> Step,
     ) -> std::result::Result<Verdict, String> {
         match self.ruling(session, run)? {
             Some(Ruling::Refuse(verdict)) => Ok(self.refused(session, verdict)),
@@ -235,7 +243,9 @@ impl Milter {
 
     /// The message is here: what the filter has decided about it counts.
     fn message(&self, session: &mut Session) -> std::result::Result<Verdict, String> {
-        match self.ruling(session, |talk, filter, session| talk.message(filter, session))? {
+        match self.ruling(session, |conversation, filter, session| {
+            conversation.message(filter, session)
+        })? {
             Some(Ruling::Refuse(verdict)) => Ok(self.refused(session, verdict)),
             Some(Ruling::Discard) => {
                 session.fail(format_args!("{}: discarded", self.filter.name));
@@ -250,27 +260,28 @@ impl Milter {
     fn ruling(
         &self,
         session: &mut Session,
-        run: impl FnOnce(&mut Talk, &Filter, &mut Session) -> Step,
+        run: impl FnOnce(&mut Conversation, &Filter, &mut Session) -> Step,
     ) -> std::result::Result<Option<Ruling>, String> {
-        let talk = &mut *self.talk.borrow_mut();
+        let conversation = &mut *self.conversation.borrow_mut();
         let failed = |why: &str| {
             let Filter { name, endpoint, .. } = &self.filter;
             format!("{name}: {endpoint}: {why}")
         };
-        if let Some(why) = talk.broken().filter(|_| session.transaction.sender().is_some()) {
+        if let Some(why) = conversation.broken().filter(|_| session.transaction.sender().is_some())
+        {
             // The log has said it once.
             let is_ignored = session.settings().is_some_and(|settings| settings.ignores_errors());
             return if is_ignored { Ok(None) } else { Err(failed(why)) };
         }
         let begun = Outside::begin("milter");
-        let done = run(talk, &self.filter, session);
-        match talk.take_asked() {
+        let done = run(conversation, &self.filter, session);
+        match conversation.take_asked() {
             true => session.end_outside(begun, &done),
             false => begun.forget(),
         }
         done.map_err(|error| {
             let why = error.to_string();
-            talk.break_off(&why);
+            conversation.break_off(&why);
             failed(&why)
         })
     }
@@ -282,12 +293,12 @@ impl Milter {
         let settings = session.settings();
         let is_late = settings.is_some_and(|own| own.reject.as_deref() == Some("naughty"));
         if is_late {
-            self.talk.borrow_mut().let_pass();
+            self.conversation.borrow_mut().let_pass();
             return session.get_reject_later(code, verdict.text(), format_args!("{name}"));
         }
         let text = verdict.text().lines().next().unwrap_or_default();
         if settings.is_some_and(|own| !own.rejects()) {
-            self.talk.borrow_mut().let_pass();
+            self.conversation.borrow_mut().let_pass();
             return session.fail(format_args!("tolerated, {name}: {text}"));
         }
         session.fail(format_args!("{name}: {code}, {text}"));

@@ -123,7 +123,7 @@ struct Plugin {
 
 /// What a server has said of a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Mailbox {
     Known,
     /// Nobody is that.
     Unknown,
@@ -185,16 +185,16 @@ impl Plugin {
     fn heard(&self, session: &mut Session, recipient: &Address, reply: &Reply) -> Result<Verdict> {
         let shown = reply.shown();
         let memory = Memory::of(session, &self.backend.endpoints);
-        match Said::by(reply) {
-            Said::Known => {
+        match Mailbox::by(reply) {
+            Mailbox::Known => {
                 memory.note(recipient, None, self.arguments.known);
                 Ok(session.pass(format_args!("{recipient} is known")))
             }
-            Said::Unknown => {
+            Mailbox::Unknown => {
                 memory.note(recipient, Some(&shown), self.arguments.unknown);
                 Ok(unknown(session, recipient, &shown))
             }
-            Said::Closed => {
+            Mailbox::Closed => {
                 let detail = format!("{recipient} gets nothing: {shown}");
                 let refused = session.get_reject_logged(&reply.text(), detail);
                 Ok(match refused.code() {
@@ -202,7 +202,7 @@ impl Plugin {
                     _ => refused,
                 })
             }
-            Said::Nothing => {
+            Mailbox::Nothing => {
                 Err(format!("the back end does not say who {recipient} is: {shown}").into())
             }
         }
@@ -223,28 +223,28 @@ fn unknown(session: &mut Session, recipient: &Address, how: &str) -> Verdict {
     session.get_reject_logged(&text, format_args!("{recipient} is unknown: {how}"))
 }
 
-impl Said {
-    fn by(reply: &Reply) -> Said {
+impl Mailbox {
+    fn by(reply: &Reply) -> Mailbox {
         if reply.is_ok() {
-            return Said::Known;
+            return Mailbox::Known;
         }
         if !reply.is_permanent() {
-            return Said::Nothing;
+            return Mailbox::Nothing;
         }
         let status = reply.status().and_then(|status| status.split_once('.')).map(|(_, rest)| rest);
         match status {
             // About the sender (RFC 3463 3.2).
-            Some("1.7" | "1.8") => Said::Nothing,
+            Some("1.7" | "1.8") => Mailbox::Nothing,
             // The last one is what Exchange Online says.
-            Some("0.0" | "4.1") => Said::Unknown,
-            Some(status) if status.starts_with("1.") => Said::Unknown,
-            Some(status) if status.starts_with("2.") => Said::Closed,
-            Some(_) => Said::Nothing,
+            Some("0.0" | "4.1") => Mailbox::Unknown,
+            Some(status) if status.starts_with("1.") => Mailbox::Unknown,
+            Some(status) if status.starts_with("2.") => Mailbox::Closed,
+            Some(_) => Mailbox::Nothing,
             // What RFC 5321 4.2.3 has for mailboxes.
             None => match reply.code {
-                550 | 551 | 553 => Said::Unknown,
-                552 => Said::Closed,
-                _ => Said::Nothing,
+                550 | 551 | 553 => Mailbox::Unknown,
+                552 => Mailbox::Closed,
+                _ => Mailbox::Nothing,
             },
         }
     }

@@ -30,7 +30,7 @@ const OVERDUE: &[u8] = b"overdue|";
 const MOST: usize = 1024 * 1024;
 
 /// How long somebody may take nothing of what waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often is looked whether somebody takes too long.
 const TICK: Duration = Duration::from_secs(1);
@@ -380,7 +380,7 @@ impl Broker {
             client.stuck = match client.stuck {
                 _ if waiting == 0 => None,
                 Some((since, was)) if waiting >= was => {
-                    client.is_gone |= since.elapsed() > PATIENCE;
+                    client.is_gone |= since.elapsed() > TIMEOUT;
                     Some((since, was))
                 }
                 _ => Some((Instant::now(), waiting)),

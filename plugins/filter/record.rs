@@ -18,7 +18,7 @@ const ANSWERED: &str = "-";
 
 /// A session, as the filter knows it.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Record {
     /// Whose session it is, and its number.
     id: String,
     pub(super) number: u64,
@@ -50,10 +50,10 @@ struct Transaction {
     taken: Option<u64>,
 }
 
-impl Told {
+impl Record {
     /// A new session; `count` tells those of the same id apart.
-    pub(super) fn new(id: &str, count: u32) -> Told {
-        Told {
+    pub(super) fn new(id: &str, count: u32) -> Record {
+        Record {
             id: id.to_owned(),
             number: number_of(&(id, count)),
             to: 0,

@@ -21,7 +21,7 @@ pub(super) type Step = io::Result<Option<Ruling>>;
 
 /// The conversation about the client that is served, and the connection that is kept for the next one.
 #[derive(Default)]
-pub(super) struct Talk {
+pub(super) struct Conversation {
     link: Option<Link>,
     kept: Option<Link>,
     /// Our name.
@@ -46,7 +46,7 @@ struct Mail {
     ruling: Option<Ruling>,
 }
 
-impl Talk {
+impl Conversation {
     /// A client has come: the last one, if it is still there, is forgotten.
     pub(super) fn connect(&mut self, filter: &Filter, session: &mut Session) -> Step {
         self.leave(filter);
@@ -137,13 +137,13 @@ impl Talk {
     pub(super) fn leave(&mut self, filter: &Filter) {
         let link = self.link.take();
         let kept = link.and_then(|link| link.end(filter.keeps)).or(self.kept.take());
-        *self = Talk { kept, ..Talk::default() };
+        *self = Conversation { kept, ..Conversation::default() };
     }
 
     /// The filter cannot be used any more in this transaction.
     pub(super) fn break_off(&mut self, why: &str) {
         let kept = self.kept.take();
-        *self = Talk { kept, broken: Some(why.to_owned()), ..Talk::default() };
+        *self = Conversation { kept, broken: Some(why.to_owned()), ..Conversation::default() };
     }
 
     /// Was the filter told anything since this was asked last?

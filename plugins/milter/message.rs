@@ -8,33 +8,37 @@ use crate::state::Transaction;
 
 use super::Filter;
 use super::changes::Changes;
+use super::conversation::{Conversation, Step, at};
 use super::packet::{Answer, BODY_PIECE, Event, texts};
 use super::reply::{Ruling, ruling};
-use super::talk::{Step, Talk, at};
 
 /// Sends the message, and does what the filter wants changed if it takes it.
-pub(super) fn send(talk: &mut Talk, filter: &Filter, session: &mut Session) -> Step {
-    let has_leading_space = talk.link()?.terms().has_leading_space();
+pub(super) fn send(
+    conversation: &mut Conversation,
+    filter: &Filter,
+    session: &mut Session,
+) -> Step {
+    let has_leading_space = conversation.link()?.terms().has_leading_space();
     for data in fields(&session.transaction, has_leading_space) {
-        if let Some(ruling) = talk.tell(filter, session, Event::Header, &data, None)? {
+        if let Some(ruling) = conversation.tell(filter, session, Event::Header, &data, None)? {
             return Ok(Some(ruling));
         }
     }
-    if let Some(ruling) = talk.tell(filter, session, Event::EndOfHeader, &[], None)? {
+    if let Some(ruling) = conversation.tell(filter, session, Event::EndOfHeader, &[], None)? {
         return Ok(Some(ruling));
     }
-    if talk.link()?.terms().wants(Event::Body)
-        && let Some(ruling) = send_text(talk, filter, session)?
+    if conversation.link()?.terms().wants(Event::Body)
+        && let Some(ruling) = send_text(conversation, filter, session)?
     {
         return Ok(Some(ruling));
     }
-    let mut answer = talk.ask(filter, session, Event::EndOfMessage, &[], None)?;
+    let mut answer = conversation.ask(filter, session, Event::EndOfMessage, &[], None)?;
     let most = session.setting(DATABYTES);
     let mut changes = Changes::default();
     while let Answer::Change(change) = answer {
         changes.add(change.with_space(has_leading_space), session, most)?;
         let limits = (filter.content, session.deadline());
-        let next = talk.link()?.answer(limits);
+        let next = conversation.link()?.answer(limits);
         answer = next.map_err(|error| at(Event::EndOfMessage, &error))?;
     }
     let ruling = ruling(answer).map_err(io::Error::other)?;
@@ -78,7 +82,7 @@ fn with_lf(value: &[u8], has_leading_space: bool) -> Vec<u8> {
 
 /// Sends what follows the empty line, until the filter has enough of it.  A line that is no field ends the
 /// fields as well.
-fn send_text(talk: &mut Talk, filter: &Filter, session: &Session) -> Step {
+fn send_text(conversation: &mut Conversation, filter: &Filter, session: &Session) -> Step {
     let Transaction { header, body, .. } = &session.transaction;
     let mut reader = body.reader(body.start());
     let mut piece: Vec<u8> = header.fields().skip(header.end()).flatten().copied().collect();
@@ -100,7 +104,7 @@ fn send_text(talk: &mut Talk, filter: &Filter, session: &Session) -> Step {
             continue;
         }
         let rest = piece.split_off(piece.len().min(BODY_PIECE));
-        match talk.ask(filter, session, Event::Body, &piece, None)? {
+        match conversation.ask(filter, session, Event::Body, &piece, None)? {
             Answer::Skip => return Ok(None),
             Answer::Change(_) => return Err(io::Error::other("a wrong answer to BODY")),
             answer => {

@@ -59,7 +59,7 @@ impl RedisEngine {
     fn with<R>(
         &self,
         until: Instant,
-        mut act: impl FnMut(&mut Talk<'_>) -> RedisResult<R>,
+        mut act: impl FnMut(&mut Exchange<'_>) -> RedisResult<R>,
     ) -> Result<R> {
         let within = |_| Unavailable::now("it is asked from within an update");
         let mut open = self.open.try_borrow_mut().map_err(within)?;
@@ -76,9 +76,9 @@ impl RedisEngine {
                     open.insert(Opened { connection, used: Instant::now() })
                 }
             };
-            let mut talk = Talk { connection: &mut opened.connection, until, answers: 0 };
-            let done = act(&mut talk);
-            let was_answered = talk.answers > 0;
+            let mut exchange = Exchange { connection: &mut opened.connection, until, answers: 0 };
+            let done = act(&mut exchange);
+            let was_answered = exchange.answers > 0;
             opened.used = Instant::now();
             let Err(error) = done else { return done.map_err(|error| self.down(&error)) };
             let is_replaced = is_no_master(&error);
@@ -143,13 +143,13 @@ impl RedisEngine {
 }
 
 /// A connection that has to answer in time.
-struct Talk<'a> {
+struct Exchange<'a> {
     connection: &'a mut Connection,
     until: Instant,
     answers: usize,
 }
 
-impl Talk<'_> {
+impl Exchange<'_> {
     fn ask<T: FromRedisValue>(&mut self, question: &Cmd) -> RedisResult<T> {
         let left = Some(left(self.until)?);
         self.connection.set_read_timeout(left)?;
@@ -171,9 +171,9 @@ fn ask_sentinel(
     until: Instant,
 ) -> RedisResult<(String, u16)> {
     let mut connection = connected(sentinel.clone(), until)?;
-    let mut talk = Talk { connection: &mut connection, until, answers: 0 };
+    let mut exchange = Exchange { connection: &mut connection, until, answers: 0 };
     let found: Option<(String, u16)> =
-        talk.ask(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))?;
+        exchange.ask(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name))?;
     found.ok_or_else(|| (ErrorKind::Io, "the Sentinel knows no server", name.to_owned()).into())
 }
 
@@ -205,13 +205,13 @@ fn millis(time: Duration) -> u64 {
 impl Engine for RedisEngine {
     fn get(&self, key: &[u8], at: Moment) -> Result<Option<Vec<u8>>> {
         let question = redis::cmd("GET").arg(key_of(key)).to_owned();
-        self.with(at.until, |talk| talk.ask(&question))
+        self.with(at.until, |exchange| exchange.ask(&question))
     }
 
     fn update(&self, key: &[u8], at: Moment, change: Changer<'_>) -> Result<()> {
         let key = key_of(key);
-        self.with(at.until, |talk| {
-            let mut found: Option<Vec<u8>> = talk.ask(redis::cmd("GET").arg(&key))?;
+        self.with(at.until, |exchange| {
+            let mut found: Option<Vec<u8>> = exchange.ask(redis::cmd("GET").arg(&key))?;
             loop {
                 let (value, time) = match change(found.as_deref()) {
                     Change::Keep => return Ok(()),
@@ -222,7 +222,7 @@ impl Engine for RedisEngine {
                 let mut script = redis::cmd("EVAL");
                 script.arg(CHANGE).arg(1).arg(&key).arg(i32::from(found.is_some()));
                 script.arg(found.as_deref().unwrap_or_default()).arg(&value).arg(time);
-                match talk.ask::<(i32, Option<Vec<u8>>)>(&script)? {
+                match exchange.ask::<(i32, Option<Vec<u8>>)>(&script)? {
                     (0, other) => found = other,
                     _ => return Ok(()),
                 }
@@ -244,15 +244,15 @@ impl Engine for RedisEngine {
         loop {
             // Each page has the time that one answer has.
             let until = Instant::now() + limit;
-            let (next, keys): (u64, Vec<Vec<u8>>) = self.with(until, |talk| {
+            let (next, keys): (u64, Vec<Vec<u8>>) = self.with(until, |exchange| {
                 let mut scan = redis::cmd("SCAN");
                 scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(PAGE);
-                talk.ask(&scan)
+                exchange.ask(&scan)
             })?;
             for key in keys {
-                let found: (Option<Vec<u8>>, i64) = self.with(until, |talk| {
-                    let value = talk.ask(redis::cmd("GET").arg(&key))?;
-                    Ok((value, talk.ask(redis::cmd("PTTL").arg(&key))?))
+                let found: (Option<Vec<u8>>, i64) = self.with(until, |exchange| {
+                    let value = exchange.ask(redis::cmd("GET").arg(&key))?;
+                    Ok((value, exchange.ask(redis::cmd("PTTL").arg(&key))?))
                 })?;
                 if let (Some(value), Ok(left)) = (found.0, u64::try_from(found.1)) {
                     let left = Duration::from_millis(left);
@@ -267,6 +267,6 @@ impl Engine for RedisEngine {
     }
 
     fn greet(&self, at: Moment) -> Result<()> {
-        self.with(at.until, |talk| talk.ask::<String>(&redis::cmd("PING"))).map(drop)
+        self.with(at.until, |exchange| exchange.ask::<String>(&redis::cmd("PING"))).map(drop)
     }
 }
