@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A web server that gives these answers, one a connection, and in the end the first lines of
 /// the requests.
@@ -82,9 +82,9 @@ fn pages_are_asked_for_in_order_and_remembered() {
         server(vec![none(), ok("# ours\r\n example.com \r\n\r\nb\n"), none(), none()]);
     let source = source(&format!("http://127.0.0.1:{port}/c/ http://127.0.0.1:{port}?n="));
     for _ in 0..2 {
-        let lines = source.lines("rcpt hosts", PATIENCE);
+        let lines = source.lines("rcpt hosts", TIMEOUT);
         assert_eq!(lines, Ok(Some(vec!["example.com".to_owned(), "b".to_owned()])));
-        assert_eq!(source.lines("me", PATIENCE), Ok(None));
+        assert_eq!(source.lines("me", TIMEOUT), Ok(None));
     }
     let wanted = ["/c/rcpt%20hosts", "/?n=rcpt%20hosts", "/c/me", "/?n=me"];
     assert_eq!(requests.join().unwrap(), wanted.map(|path| format!("GET {path} HTTP/1.1")));
@@ -95,19 +95,19 @@ fn pages_are_fetched_under_tls_from_servers_that_are_known() {
     let (port, requests, ca) = secure_server(vec![ok("a\n")]);
     let ca = ca.path().display();
     let known = source(&format!("https://localhost:{port}/c/ ca {ca}"));
-    assert_eq!(known.lines("me", PATIENCE), Ok(Some(vec!["a".to_owned()])));
+    assert_eq!(known.lines("me", TIMEOUT), Ok(Some(vec!["a".to_owned()])));
     assert_eq!(requests.join().unwrap(), ["GET /c/me HTTP/1.1"]);
 
     let (port, requests, other) = secure_server(vec![ok("a\n")]);
     let other_ca = source(&format!("https://localhost:{port}/c/ ca {ca}"));
-    let error = other_ca.lines("me", PATIENCE).unwrap_err();
+    let error = other_ca.lines("me", TIMEOUT).unwrap_err();
     assert!(error.contains("certificate"), "{error}");
     assert_eq!(requests.join().unwrap(), [""]);
 
     let (port, requests, ca) = secure_server(vec![ok("a\n")]);
     let ca = ca.path().display();
     let other_name = source(&format!("https://127.0.0.1:{port}/c/ ca {ca}"));
-    let error = other_name.lines("me", PATIENCE).unwrap_err();
+    let error = other_name.lines("me", TIMEOUT).unwrap_err();
     assert!(error.contains("certificate"), "{error}");
     assert_eq!(requests.join().unwrap(), [""]);
     drop(other);
@@ -118,7 +118,7 @@ fn chunks_are_put_together() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let whole = format!("{chunked}3\r\na\nb\r\n2\r\nc\n\r\n0\r\n\r\n");
     let (port, requests) = server(vec![whole]);
-    let found = source(&format!("http://127.0.0.1:{port}/")).lines("x", PATIENCE);
+    let found = source(&format!("http://127.0.0.1:{port}/")).lines("x", TIMEOUT);
     assert_eq!(found, Ok(Some(vec!["a".to_owned(), "bc".to_owned()])));
     requests.join().unwrap();
 }
@@ -127,9 +127,9 @@ fn chunks_are_put_together() {
 fn a_ttl_of_0_asks_again() {
     let (port, requests) = server(vec![ok("a"), ok("b"), ok("")]);
     let source = source(&format!("http://127.0.0.1:{port}/ ttl 0"));
-    assert_eq!(source.lines("x", PATIENCE), Ok(Some(vec!["a".to_owned()])));
-    assert_eq!(source.lines("x", PATIENCE), Ok(Some(vec!["b".to_owned()])));
-    assert_eq!(source.lines("x", PATIENCE), Ok(None));
+    assert_eq!(source.lines("x", TIMEOUT), Ok(Some(vec!["a".to_owned()])));
+    assert_eq!(source.lines("x", TIMEOUT), Ok(Some(vec!["b".to_owned()])));
+    assert_eq!(source.lines("x", TIMEOUT), Ok(None));
     assert_eq!(requests.join().unwrap().len(), 3);
 }
 
@@ -147,12 +147,12 @@ fn what_is_no_good_answer_is_an_error() {
         ("220 mx ESMTP\r\n\r\n", "the answer is not HTTP"),
     ] {
         let (port, requests) = server(vec![answer.into()]);
-        let error = source(&format!("http://127.0.0.1:{port}/")).lines("x", PATIENCE);
+        let error = source(&format!("http://127.0.0.1:{port}/")).lines("x", TIMEOUT);
         assert!(error.as_ref().unwrap_err().contains(why), "{answer}: {error:?}");
         requests.join().unwrap();
     }
     let (port, requests) = server(vec![ok(&"x\n".repeat(LARGEST as usize))]);
-    let error = source(&format!("http://127.0.0.1:{port}/")).lines("x", PATIENCE);
+    let error = source(&format!("http://127.0.0.1:{port}/")).lines("x", TIMEOUT);
     assert!(error.unwrap_err().contains("too large"));
     // Perhaps the server could not write it all.
     let _ = requests.join();
@@ -166,8 +166,8 @@ fn another_server_makes_up_for_one_that_fails() {
     let (port, requests) = server(vec![ok("a"), none()]);
     let line = format!("http://127.0.0.1:{closed}/ http://127.0.0.1:{port}/");
     let source = source(&line);
-    assert_eq!(source.lines("x", PATIENCE), Ok(Some(vec!["a".to_owned()])));
-    assert!(source.lines("y", PATIENCE).unwrap_err().contains("refused"));
+    assert_eq!(source.lines("x", TIMEOUT), Ok(Some(vec!["a".to_owned()])));
+    assert!(source.lines("y", TIMEOUT).unwrap_err().contains("refused"));
     assert_eq!(requests.join().unwrap().len(), 2);
 }
 
@@ -177,7 +177,7 @@ fn a_server_that_failed_is_left_alone_for_a_while() {
     let source = source(&format!("http://127.0.0.1:{port}/"));
     let source = Source { pause: Duration::from_secs(3600), ..source };
     for name in ["x", "x", "y"] {
-        assert!(source.lines(name, PATIENCE).unwrap_err().contains("503 Service Unavailable"));
+        assert!(source.lines(name, TIMEOUT).unwrap_err().contains("503 Service Unavailable"));
     }
     assert_eq!(requests.join().unwrap().len(), 1);
 }

@@ -236,12 +236,12 @@ impl Sink {
     }
 
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
-        let patience = self.stall.patience();
+        let timeout = self.stall.timeout();
         let output = self.output.as_mut().ok_or_else(|| io::Error::other("it is not open"))?;
-        let done = output.put(line, patience);
+        let done = output.put(line, timeout);
         match &done {
             Err(error) if error.kind() != ErrorKind::WouldBlock => {}
-            Err(_) if patience.is_zero() => self.stall.loses(),
+            Err(_) if timeout.is_zero() => self.stall.loses(),
             Err(_) => self.stall.begins(),
             Ok(()) => {}
         }

@@ -165,12 +165,12 @@ impl Sink {
             log::Format::Json => record.json(Timestamp::now()),
         };
         let line = line.trim_start();
-        let patience = self.stall.patience();
-        let done = self.hand_over(severity, line, patience);
+        let timeout = self.stall.timeout();
+        let done = self.hand_over(severity, line, timeout);
         match &done {
             Ok(()) => {
                 if let Some(missing) = self.stall.ends() {
-                    return self.hand_over(Severity::LOG_WARNING, &missing, self.stall.patience());
+                    return self.hand_over(Severity::LOG_WARNING, &missing, self.stall.timeout());
                 }
             }
             Err(_) if self.stall.age().is_some() => self.stall.loses(),
@@ -180,10 +180,10 @@ impl Sink {
         done
     }
 
-    fn hand_over(&mut self, severity: Severity, line: &str, patience: Duration) -> io::Result<()> {
+    fn hand_over(&mut self, severity: Severity, line: &str, timeout: Duration) -> io::Result<()> {
         if let Some(logger) = &mut self.logger {
-            if self.waits == patience.is_zero() {
-                self.waits = !patience.is_zero();
+            if self.waits == timeout.is_zero() {
+                self.waits = !timeout.is_zero();
                 set_waiting(&logger.backend, self.waits)?;
             }
             match send(logger, severity, line) {
@@ -196,17 +196,17 @@ impl Sink {
         if self.tried.is_some_and(|tried| tried.elapsed() < self.pause) {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let connected = self.connect(patience.max(LEAST));
+        let connected = self.connect(timeout.max(LEAST));
         self.tried = Some(Instant::now());
         self.waits = true;
         send(self.logger.insert(connected?), severity, line)
     }
 
-    /// A connection through the first socket that works, on which a line waits `patience` at most.
-    fn connect(&self, patience: Duration) -> io::Result<Logger<LoggerBackend, Format>> {
+    /// A connection through the first socket that works, on which a line waits `timeout` at most.
+    fn connect(&self, timeout: Duration) -> io::Result<Logger<LoggerBackend, Format>> {
         let mut failed = io::ErrorKind::NotFound.into();
         for socket in &self.sockets {
-            match socket.connect(&self.format, patience) {
+            match socket.connect(&self.format, timeout) {
                 Ok(logger) => return Ok(logger),
                 Err(error) => failed = error,
             }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::hook::handler::BeforeWait;
-use crate::hook::session::{SaidFn, Watch};
+use crate::hook::session::{DecisionFn, Watch};
 use crate::hook::{DECLINED, Decision, Hook, Listed, Plugins, Session, Verdict};
 
 /// The answer to a message, which is thrown away.
@@ -11,7 +11,7 @@ const NOT_QUEUED: &str = "Not queued, this is a rehearsal";
 
 /// Who watches a session, and has its messages in the place of the plugins that queue.
 pub(crate) struct Rehearsal {
-    pub(crate) said: Box<SaidFn>,
+    pub(crate) said: Box<DecisionFn>,
     /// Gets the session in which a message would be queued.
     pub(crate) queue: Box<dyn Fn(&Session)>,
     /// Runs whenever the client is waited for.

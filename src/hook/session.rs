@@ -142,13 +142,13 @@ pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String
 /// Who watches sessions that are only played.
 pub(super) struct Watch {
     /// Is told what a handler has decided: the hook, its plugin, the decision.
-    pub(super) said: Box<SaidFn>,
+    pub(super) said: Box<DecisionFn>,
     /// Gets the session in which a message would be queued.
     pub(super) queue: Box<dyn Fn(&Session)>,
 }
 
 /// Is told what a handler has decided: the hook, its plugin, the decision.
-pub(crate) type SaidFn = dyn Fn(Hook, &str, &Decision);
+pub(crate) type DecisionFn = dyn Fn(Hook, &str, &Decision);
 
 /// Tells whether the client sends something within a time.
 type EarlyCheck = Box<dyn Fn(Duration) -> bool>;

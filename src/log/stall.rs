@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::sys::shared;
 
 /// How long a line may wait where the log has taken the one before it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Since when the log has stalled, in milliseconds since 1970, 0 where it has not; and how many lines
 /// it did not take.
@@ -28,8 +28,8 @@ impl Stall {
     }
 
     /// How long the next line may wait.
-    pub(crate) fn patience(self) -> Duration {
-        if self.age().is_some() { Duration::ZERO } else { PATIENCE }
+    pub(crate) fn timeout(self) -> Duration {
+        if self.age().is_some() { Duration::ZERO } else { TIMEOUT }
     }
 
     /// For how long the log has been stalled; None: it works.

@@ -64,10 +64,10 @@ pub(crate) fn prepare() {
 
 /// Some: what to say of the lines that were lost before this one.
 fn put_or_lose(kind: Kind, stall: Stall, text: &str) -> Option<String> {
-    let patience = stall.patience();
-    match put(kind, text.as_bytes(), Instant::now() + patience) {
+    let timeout = stall.timeout();
+    match put(kind, text.as_bytes(), Instant::now() + timeout) {
         true => return stall.ends(),
-        false if patience.is_zero() => stall.loses(),
+        false if timeout.is_zero() => stall.loses(),
         false => stall.begins(),
     }
     None

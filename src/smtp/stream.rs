@@ -25,7 +25,7 @@ pub use crate::smtp::waits::End;
 const MESSAGE: usize = 64 * 1024;
 
 /// How long a client is waited for until a session says it better.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// The connection to one client.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Stream {
             out: Vec::with_capacity(512),
             read_limit: ReadLimit::Unknown,
             tls: None,
-            waits: Waits::all(PATIENCE),
+            waits: Waits::all(TIMEOUT),
             broken: None,
         }
     }

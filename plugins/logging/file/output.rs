@@ -55,16 +55,16 @@ impl Output {
         }
     }
 
-    /// Writes a line, which waits `patience` at most for its reader.
+    /// Writes a line, which waits `timeout` at most for its reader.
     ///
     /// # Errors
     /// `WouldBlock`: it took longer; `BrokenPipe`: nobody reads any more; what the system says.
-    pub(super) fn put(&mut self, line: &[u8], patience: Duration) -> io::Result<()> {
+    pub(super) fn put(&mut self, line: &[u8], timeout: Duration) -> io::Result<()> {
         match self {
             // One system call, so that the lines of several processes do not mix.
-            Output::File(file, _) => feed(file, line, patience),
+            Output::File(file, _) => feed(file, line, timeout),
             Output::Command(child) => match &mut child.stdin {
-                Some(stdin) => feed(stdin, line, patience),
+                Some(stdin) => feed(stdin, line, timeout),
                 None => Err(ErrorKind::BrokenPipe.into()),
             },
         }
@@ -79,16 +79,16 @@ impl Output {
     }
 }
 
-/// Writes a line, which waits `patience` at most for its reader.
-fn feed(out: &mut (impl Write + AsFd), mut line: &[u8], patience: Duration) -> io::Result<()> {
+/// Writes a line, which waits `timeout` at most for its reader.
+fn feed(out: &mut (impl Write + AsFd), mut line: &[u8], timeout: Duration) -> io::Result<()> {
     while !line.is_empty() {
         match out.write(line) {
             Ok(count) => line = &line[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let mut wait = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
-                let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-                if poll(&mut wait, patience) == Ok(0) {
+                let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+                if poll(&mut wait, timeout) == Ok(0) {
                     return Err(error);
                 }
             }

@@ -253,7 +253,7 @@ fn a_command_that_takes_nothing_does_not_stop_the_server() {
         let lost = sink.write(&record("a", &text)).unwrap_err();
         assert_eq!(lost.kind(), ErrorKind::WouldBlock);
     }
-    assert!(sink.stall.patience().is_zero());
+    assert!(sink.stall.timeout().is_zero());
     fs::write(dir.path().join("fifo"), "\n").unwrap();
 }
 

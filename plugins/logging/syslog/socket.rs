@@ -26,31 +26,31 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// A connection on which a line waits `patience` at most.
+    /// A connection on which a line waits `timeout` at most.
     ///
     /// # Errors
     /// None of the places works.
     pub(super) fn connect(
         &self,
         format: &Format,
-        patience: Duration,
+        timeout: Duration,
     ) -> io::Result<Logger<LoggerBackend, Format>> {
         let distant = || Format { host: Some(host_name()), ..format.clone() };
         let logger = match self {
             Socket::Unix(paths) => {
-                let backend = first(paths, |path| datagram(path, patience))?;
+                let backend = first(paths, |path| datagram(path, timeout))?;
                 Logger::new(backend, format.clone())
             }
             Socket::Stream(paths) => {
-                Logger::new(first(paths, |path| stream(path, patience))?, format.clone())
+                Logger::new(first(paths, |path| stream(path, timeout))?, format.clone())
             }
             Socket::Udp(server) => {
                 let local = (Ipv4Addr::LOCALHOST, 0);
                 syslog::udp(distant(), local, server).map_err(io_error)?
             }
             Socket::Tcp(server) => {
-                let stream = TcpStream::connect_timeout(server, patience)?;
-                stream.set_write_timeout(Some(patience))?;
+                let stream = TcpStream::connect_timeout(server, timeout)?;
+                stream.set_write_timeout(Some(timeout))?;
                 let backend = LoggerBackend::Tcp(BufWriter::new(stream));
                 Logger::new(backend, Format { end: "\n", ..distant() })
             }
@@ -60,12 +60,12 @@ impl Socket {
 }
 
 /// A datagram socket, or a stream socket where the logger's is one.
-fn datagram(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
+fn datagram(path: &str, timeout: Duration) -> io::Result<LoggerBackend> {
     let socket = UnixDatagram::unbound()?;
     match socket.connect(path) {
-        Ok(()) => socket.set_write_timeout(Some(patience))?,
+        Ok(()) => socket.set_write_timeout(Some(timeout))?,
         Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-            return stream(path, patience);
+            return stream(path, timeout);
         }
         Err(error) => return Err(error),
     }
@@ -73,10 +73,10 @@ fn datagram(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
 }
 
 /// A stream socket.  To connect to one may take as long as to write.
-fn stream(path: &str, patience: Duration) -> io::Result<LoggerBackend> {
+fn stream(path: &str, timeout: Duration) -> io::Result<LoggerBackend> {
     let (family, kind) = (AddressFamily::Unix, SockType::Stream);
     let socket = UnixStream::from(socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?);
-    socket.set_write_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(timeout))?;
     let address = UnixAddr::new(path)?;
     while let Err(error) = connect(socket.as_raw_fd(), &address) {
         if error != Errno::EINTR {

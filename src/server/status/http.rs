@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 const LONGEST: usize = 8192;
 
 /// How long a request may take to come, and an answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) fn answer(
     mut stream: impl Read + Write + AsFd,
     answer: impl FnOnce(&Request) -> Answer,
 ) -> io::Result<()> {
-    let request = match receive(&mut stream, Instant::now() + PATIENCE)? {
+    let request = match receive(&mut stream, Instant::now() + TIMEOUT)? {
         Ok(request) => request,
         Err(status) => return send(&mut stream, &Answer::error(status).octets(true)),
     };
@@ -143,7 +143,7 @@ fn without_port(host: &str) -> &str {
 }
 
 fn send(stream: &mut (impl Write + AsFd), mut octets: &[u8]) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !octets.is_empty() {
         wait(stream, PollFlags::POLLOUT, until)?;
         match stream.write(octets) {

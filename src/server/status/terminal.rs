@@ -17,7 +17,7 @@ use crate::server::console::say;
 use crate::settings::{STATUS_LISTEN, StatusPlace};
 
 /// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it is asked while people watch.
 const PACE: Duration = Duration::from_secs(2);
@@ -78,15 +78,15 @@ fn ask(place: &StatusPlace) -> Result<Value> {
             if address.ip().is_unspecified() {
                 address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }
-            TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
+            TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_write_timeout(Some(TIMEOUT))?;
                 exchange(stream)
             })
         }
         StatusPlace::Unix(path) => UnixStream::connect(path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
             exchange(stream)
         }),
     };
