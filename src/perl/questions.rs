@@ -145,7 +145,7 @@ fn config(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
 }
 
 /// The same without what plugins say.
-fn config_file(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+fn config_file(perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::texts(perl.config.list(&text(args, 0)).iter()))
 }
 
@@ -154,18 +154,18 @@ fn user_config(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answ
     Ok(Item::texts(session(caller)?.config_for(&address, &text(args, 1)).iter()))
 }
 
-fn config_dir(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+fn config_dir(perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let file = perl.config.path(&text(args, 0)).or_else(|| perl.config.path("plugins"));
     Ok(Item::maybe(file.as_deref().and_then(Path::parent).and_then(Path::to_str)))
 }
 
-fn plugin_dirs(perl: &Perl, _asker: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
+fn plugin_dirs(perl: &Perl, _caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
     let dirs = crate::perl::dirs(&perl.config);
     Ok(Item::texts(dirs.iter().map(|dir| dir.as_os_str().as_encoded_bytes())))
 }
 
 /// The value of a key, or undef; an empty list where there is no such map.
-fn map(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+fn map(perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     let key = args.get(1).map(Item::as_octets).unwrap_or_default();
     let map = perl.config.map(&text(args, 0));
     if !map.exists() {
@@ -174,7 +174,7 @@ fn map(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(map.get(key).map_or(Item::Undef, Item::Text))
 }
 
-fn map_keys(perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+fn map_keys(perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::texts(perl.config.map(&text(args, 0)).keys()))
 }
 
@@ -314,7 +314,7 @@ fn reset_transaction(_perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) 
 }
 
 /// Why a plugin's file cannot work here, or undef.
-fn cannot_work(_perl: &Perl, _asker: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
+fn cannot_work(_perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
     Ok(Item::maybe(crate::perl::cannot_work(Path::new(&text(args, 0)))))
 }
 
