@@ -160,7 +160,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     if let Some(word) =
         command.iter().find(|word| UNIVERSAL.iter().any(|known| known.eq_ignore_ascii_case(word)))
     {
-        let text = format!("'{word}' is among the words of the command: put it into a script");
+        let text =
+            format!("'{word}' is among the words of the command: put the command into a script");
         return Err(Error::new(text));
     }
     let options = Args::new(options.iter().map(String::as_str));
@@ -261,8 +262,9 @@ impl Filter {
         };
         let path = if path.starts_with('<') { path } else { format!("<{path}>") };
         let end = path.find('>').map_or(path.len(), |at| at + 1);
-        let address = Address::parse(&path[..end])
-            .map_err(|_| format!("{}: it rewrites to what is no address: {path}", self.name))?;
+        let address = Address::parse(&path[..end]).map_err(|_| {
+            format!("{}: it rewrites to something that is not an address: {path}", self.name)
+        })?;
         session.replace_address(address);
         Ok(DECLINED)
     }
@@ -372,7 +374,7 @@ impl Filter {
             Decision::Reject(text) | Decision::Disconnect(text) => {
                 if protocol::reply(text).is_none() {
                     let phase = phase.row().name;
-                    let text = format_args!("{}: no reply at {phase}: {text}", self.name);
+                    let text = format_args!("{}: not a reply at {phase}: {text}", self.name);
                     session.log(Level::Warn, text);
                 }
                 Decided::Refuse(refusal(text, name == "disconnect"))

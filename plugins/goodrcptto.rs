@@ -91,7 +91,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
             return Err(Error::new("config/goodrcptto is empty"));
         }
         if let Some(entry) = found(&list, &map, recipient, extension) {
-            return Ok(session.pass(format_args!("{recipient} is there as {entry}")));
+            return Ok(session.pass(format_args!("{recipient} is listed as {entry}")));
         }
         if let Some((name, value)) = &note {
             mark(session, name, value);
@@ -117,7 +117,7 @@ fn entry(word: &str) -> std::result::Result<String, String> {
         true => entries::address_or_at_host(word),
         false if word.contains('.') && !word.starts_with('.') && host::is_host(word) => {
             // It may be a local part; it is more likely that a domain is meant.
-            Err(format!("no @ in '{word}': a domain is @{word}"))
+            Err(format!("no @ in '{word}' (@{word} means the domain)"))
         }
         false => Ok(word.to_lowercase()),
     }
@@ -191,7 +191,9 @@ mod tests {
             ],
         );
         assert!(
-            trial.log().contains("goodrcptto:5: no @ in 'example.org': a domain is @example.org")
+            trial
+                .log()
+                .contains("goodrcptto:5: no @ in 'example.org' (@example.org means the domain)")
         );
         let refused = trial.rcpt("<eve@example.com>");
         assert_eq!(refused, Verdict::deny("invalid recipient eve@example.com (#5.1.1)"));

@@ -146,7 +146,7 @@ fn in_dns(session: &mut Session, name: &str, policy: usize) -> Option<(String, S
     notes.set(FORWARD_MATCH, names.forward_match);
     notes.set(REVERSE_MATCH, names.reverse_match);
     if let Some(why) = names.failure() {
-        session.log(Level::Info, format_args!("not all could be looked up: {why}"));
+        session.log(Level::Info, format_args!("a look-up failed: {why}"));
     }
     let fault = names.fault(policy == 2);
     if policy == 2 && fault.is_none() && names.forward_match && names.reverse_match {

@@ -80,7 +80,7 @@ impl Files {
                 return Err(Error::new(format!("argument {} has no value", pair[0])));
             };
             if !is_word(name) {
-                return Err(Error::new(format!("no command: '{name}'")));
+                return Err(Error::new(format!("not a command: '{name}'")));
             }
             if name.eq_ignore_ascii_case("not_implemented") {
                 files.none = args.flag("not_implemented", false);

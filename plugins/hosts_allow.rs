@@ -81,8 +81,9 @@ struct Rule {
 fn rule(line: &Line) -> Result<Rule> {
     let (address, rest) = line.word_and_rest();
     let (code, text) = word_and_rest(rest);
-    let network = network(address).ok_or_else(|| format!("no address or network: '{address}'"))?;
-    let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
+    let network =
+        network(address).ok_or_else(|| format!("not an address or network: '{address}'"))?;
+    let code = Code::from_name(code).ok_or_else(|| format!("not a return code: '{code}'"))?;
     Ok(Rule { network, code, text: text.to_owned() })
 }
 
@@ -149,10 +150,10 @@ mod tests {
             is(trial.pre_connection("192.0.2.1", &[], 0), Code::Deny, "no");
         }
         for line in [
-            "hosts_allow:1: no return code: 'deny'",
-            "hosts_allow:2: no address or network: 'mx.example'",
-            "hosts_allow:3: no return code: ''",
-            "hosts_allow:4: no address or network: '10.0.0.0/40'",
+            "hosts_allow:1: not a return code: 'deny'",
+            "hosts_allow:2: not an address or network: 'mx.example'",
+            "hosts_allow:3: not a return code: ''",
+            "hosts_allow:4: not an address or network: '10.0.0.0/40'",
         ] {
             assert_eq!(trial.log().matches(line).count(), 1, "{line}\n{}", trial.log());
         }

@@ -113,7 +113,7 @@ impl Source {
         let ca = args.named("ca").map(|file| file_named(file, config));
         let is_https = urls.iter().any(|url| url.starts_with("https://"));
         if ca.is_some() && !is_https {
-            return Err(Error::new("the argument ca is for https://"));
+            return Err(Error::new("argument ca is only for https://"));
         }
         let tls = if is_https { Some(verified(ca)?) } else { None };
         let server =

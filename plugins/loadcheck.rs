@@ -66,7 +66,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, file: &Path) -> Result<()> {
 fn number(args: &Args, name: &str, default: f64) -> Result<f64> {
     let number: f64 = args.parsed(name, default)?;
     if !number.is_finite() {
-        return Err(Error::new(format!("argument {name} is no number")));
+        return Err(Error::new(format!("argument {name} is not a number")));
     }
     Ok(if number == 0.0 { default } else { number })
 }

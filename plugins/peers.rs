@@ -124,8 +124,7 @@ impl Lists {
                 name => match clients(name) {
                     Some(network) => lists.networks.push((network, at)),
                     None => {
-                        let what =
-                            "is neither an address, nor the beginning of one, nor local or 0";
+                        let what = "is not an address, the beginning of an address, local or 0";
                         return Err(Error::new(format!("{} {what}", path.display())));
                     }
                 },
@@ -214,7 +213,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(name), "").unwrap();
             let error = Lists::find(dir.path()).unwrap_err().to_string();
-            assert!(error.contains(&format!("{name} is neither")), "{error}");
+            assert!(error.contains(&format!("{name} is not an address")), "{error}");
         }
     }
 }

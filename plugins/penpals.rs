@@ -59,7 +59,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let ours = Ours::new(hooks);
     hooks.keeps(TABLE, |kept| {
         let (count, days) = (&kept.value, kept.left.as_secs() / 86400);
-        format!("our users have written {count} messages to it; forgotten in {days} days")
+        format!("our users have written {count} messages to this address; forgotten in {days} days")
     });
     hooks.mail(|session, sender, _params| at_mail(session, sender));
     hooks.data_post(at_data_post);
@@ -76,7 +76,7 @@ fn at_mail(session: &mut Session, sender: &Address) -> Verdict {
     }
     match session.transaction.results.spf.as_ref().map(|spf| spf.finding.outcome) {
         Some(spf::Outcome::Pass) => welcome(session, count, "SPF"),
-        _ => session.skip("our users have written to it, but it may be forged"),
+        _ => session.skip("our users have written to this sender, but it may be forged"),
     }
 }
 
@@ -107,7 +107,7 @@ fn written_to(session: &Session, sender: &Address) -> Option<i64> {
 fn welcome(session: &mut Session, count: i64, why: &str) -> Verdict {
     session.transaction.notes.set(PENPAL, count);
     session.adjust_karma(2);
-    session.pass(format_args!("our users have written to it ({count}), {why} passes"))
+    session.pass(format_args!("our users have written to this sender ({count}), {why} passes"))
 }
 
 /// A message was taken.

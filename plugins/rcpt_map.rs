@@ -132,7 +132,7 @@ fn default_answer(word: &str) -> Result<Verdict> {
 }
 
 fn answer(code: &str, text: &str) -> Result<Verdict> {
-    let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
+    let code = Code::from_name(code).ok_or_else(|| format!("not a return code: '{code}'"))?;
     let text = if text.is_empty() { NO_SUCH_USER } else { text };
     Ok(Verdict::new(code, text.to_owned()))
 }
@@ -196,8 +196,8 @@ mod tests {
         trial.set_config("map", "new@example.org OK\nnew2@example.org NO\nnew3@example.org");
         assert_eq!(trial.rcpt("<new@example.org>").code(), Code::Ok);
         assert!(trial.rcpt("<me@example.org>").code().is_deny());
-        assert!(trial.log().contains("map:2: no return code: 'NO'"));
-        assert!(trial.log().contains("map:3: no return code: ''"));
+        assert!(trial.log().contains("map:2: not a return code: 'NO'"));
+        assert!(trial.log().contains("map:3: not a return code: ''"));
         trial.set_config("map", "# nothing\n");
         assert_eq!(trial.rcpt("<new@example.org>").code(), Code::Ok);
         assert!(trial.log().contains("empty map file map: the one before stays in use"));
@@ -210,7 +210,10 @@ mod tests {
             ("file map", "no domain name given"),
             ("domain example.org file none", "empty map file none"),
             ("domain example.org file bad", "empty map file bad"),
-            ("domain example.org file map default NO=x", "argument default: no return code: 'NO'"),
+            (
+                "domain example.org file map default NO=x",
+                "argument default: not a return code: 'NO'",
+            ),
             ("domain example.org file map colour red", "unknown argument 'colour'"),
         ] {
             let line = format!("rcpt_map {arguments}");

@@ -149,8 +149,11 @@ mod tests {
         }
         let log = trial.log();
         let place = "config/rcpthosts";
-        assert!(log.contains(&format!("{place}:2: no domain: '*.wild.test' (.wild.test means")));
-        assert!(log.contains(&format!("{place}:3: no host: '@at.test' (at.test is one)")), "{log}");
+        assert!(log.contains(&format!("{place}:2: not a domain: '*.wild.test' (.wild.test means")));
+        assert!(
+            log.contains(&format!("{place}:3: not a host: '@at.test' (at.test is one)")),
+            "{log}"
+        );
         assert!(!log.contains(&format!("{place}:1:")) && !log.contains(&format!("{place}:4:")));
     }
 

@@ -72,7 +72,7 @@ impl Rule {
     fn read(line: &Line) -> Result<Rule> {
         let (who, rest) = line.word_and_rest();
         let (code, text) = word_and_rest(rest);
-        let code = Code::from_name(code).ok_or_else(|| format!("no return code: '{code}'"))?;
+        let code = Code::from_name(code).ok_or_else(|| format!("not a return code: '{code}'"))?;
         let answer = Verdict::new(code, text.to_owned());
         match who.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             Some(pattern) => {
@@ -128,8 +128,8 @@ mod tests {
         for text in [
             "rcpt_regexp:1: pattern '(' does not compile: unclosed group",
             "rcpt_regexp:2: pattern '^(?=x)' does not compile: look-around",
-            "rcpt_regexp:3: no return code: ''",
-            "rcpt_regexp:4: no return code: 'deny'",
+            "rcpt_regexp:3: not a return code: ''",
+            "rcpt_regexp:4: not a return code: 'deny'",
         ] {
             assert!(trial.log().contains(text), "{text}\n{}", trial.log());
         }

@@ -120,7 +120,7 @@ impl Clients {
                 octets.push(network);
             } else {
                 let text = format!(
-                    "neither an address, nor the beginning of one, nor a network: '{word}'"
+                    "not an address, the beginning of an address, or a network: '{word}'"
                 );
                 problems.push(Error::at(&line.file, line.number, text));
             }

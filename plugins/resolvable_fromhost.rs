@@ -83,7 +83,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         } else if host.contains('.') {
             look_up(&session.dns(), &host, &invalid)
         } else {
-            Found::Bad(-1, format!("'{host}' is no full domain name"))
+            Found::Bad(-1, format!("'{host}' is not a full domain name"))
         };
         judge(session, &host, found)
     });
@@ -94,7 +94,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Networks {
     let networks = lines.entries().map(|line| {
         let found = network(&line.text);
-        let wrong = || format!("no address or network: '{}'", line.text);
+        let wrong = || format!("not an address or network: '{}'", line.text);
         found.ok_or_else(|| Error::at(&line.file, line.number, wrong()))
     });
     networks.filter_map(|network| network.map_err(|problem| problems.push(problem)).ok()).collect()

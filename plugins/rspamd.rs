@@ -322,7 +322,7 @@ impl Server {
         let is_https = words.iter().any(|word| word.starts_with("https://"));
         let ca = args.named("ca").map(|file| file_named(file, config));
         if ca.is_some() && !is_https {
-            return Err(Error::new("the argument ca is for https://"));
+            return Err(Error::new("argument ca is only for https://"));
         }
         let tls = if is_https { Some(verified(ca)?) } else { None };
         let http = Rc::new(Http::new(tls));

@@ -140,7 +140,7 @@ fn action(word: &str) -> Result<Action> {
     let found = ACTIONS.iter().find(|(known, _)| *known == word);
     found.map(|(_, action)| *action).ok_or_else(|| {
         let known = ACTIONS.map(|(known, _)| known).join(", ");
-        Error::new(format!("no action '{word}' (known: {known})"))
+        Error::new(format!("unknown action '{word}' (known: {known})"))
     })
 }
 
@@ -149,12 +149,12 @@ impl Zone {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default().trim_matches('.').to_ascii_lowercase();
         if !name.contains('.') {
-            return Err(Error::new(format!("'{name}' is no name of a list")));
+            return Err(Error::new(format!("'{name}' is not the name of a list")));
         }
         let mut mask = 0;
         for word in words.next().unwrap_or("-1").split(',') {
             let number: i64 =
-                word.parse().map_err(|_| Error::new(format!("'{word}' is no mask")))?;
+                word.parse().map_err(|_| Error::new(format!("'{word}' is not a mask")))?;
             // A negative number stands for all of a list's lists.
             mask |= if number < 0 { u32::MAX >> 8 } else { u32::try_from(number).unwrap_or(0) };
         }
@@ -405,7 +405,9 @@ mod tests {
         trial.message("Subject: x\r\n\r\nhttp://spam.example\r\n");
         assert_eq!(trial.plain(Hook::DataPost).code(), Declined);
         let log = trial.log();
-        for line in ["uribl_zones:1: 'nodot'", "uribl_zones:2: 'x'", "uribl_zones:3: no action"] {
+        for line in
+            ["uribl_zones:1: 'nodot'", "uribl_zones:2: 'x'", "uribl_zones:3: unknown action"]
+        {
             assert!(log.contains(line), "{line}: {log}");
         }
         assert!(Trial::load("uribl action none", &[]).is_err());

@@ -6,8 +6,9 @@ use clap::{Args, Parser};
 
 /// Where the configuration is, below the options of all programs.
 const CONFIGURATION: &str = "\
-The configuration is the folder that the environment variable QPSMTPD_CONFIG names, else config/ in \
-the working directory, config/ beside the program, or $QMAIL/control/ (QMAIL: /var/qmail).";
+Files of the configuration are looked for in the folder that the environment variable \
+QPSMTPD_CONFIG names, then in config/ in the working directory, in config/ beside the program, and \
+in $QMAIL/control/ (QMAIL is /var/qmail by default).";
 
 /// How wide text for people is, in columns, where the terminal is wider or there is none.
 pub(crate) const WIDEST: usize = 100;
@@ -18,7 +19,7 @@ pub(crate) const WIDEST: usize = 100;
 #[derive(Debug, Parser)]
 #[command(name = "qpsmtpd", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Inetd {
-    /// Run the session as this user; by default, as who starts it
+    /// Run the session as this user [default: the user who starts the program]
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
     #[command(flatten)]
@@ -30,8 +31,8 @@ pub struct Inetd {
 #[derive(Debug, Parser)]
 #[command(name = "qpsmtpd-forkserver", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Forkserver {
-    /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
-    /// spoken; repeatable [default: all]
+    /// Listen on this address, at its own port or those of --port, or at this path, where clients
+    /// speak LMTP; repeatable [default: all]
     #[arg(short, long, value_name = "ADDRESS[:PORT]|/PATH")]
     pub listen_address: Vec<String>,
     /// Listen on this port; 0 takes a free one; repeatable [default: 2525]
@@ -52,14 +53,14 @@ pub struct Forkserver {
 #[derive(Debug, Parser)]
 #[command(name = "qpsmtpd-prefork", version, after_help = CONFIGURATION, max_term_width = WIDEST)]
 pub struct Prefork {
-    /// Listen on this address, with its own port or those of --port, or at this path, where LMTP is
-    /// spoken; repeatable [default: all]
+    /// Listen on this address, at its own port or those of --port, or at this path, where clients
+    /// speak LMTP; repeatable [default: all]
     #[arg(short, long, visible_alias = "interface", value_name = "ADDRESS[:PORT]|/PATH")]
     pub listen_address: Vec<String>,
     /// Listen on this port; 0 takes a free one; repeatable [default: 25]
     #[arg(short, long, value_name = "PORT")]
     pub port: Vec<u16>,
-    /// Have at most this many processes, and so serve as many connections at a time
+    /// Run at most this many processes; each serves one connection at a time
     #[arg(short = 'c', long, value_name = "N", default_value_t = 15)]
     pub children: usize,
     /// Keep this many processes waiting
@@ -77,7 +78,7 @@ pub struct Prefork {
     /// Accepted for old command lines: process titles are always shown
     #[arg(long, hide = true)]
     pub pretty_child: bool,
-    /// Log everything to standard error, as long as no logging plugin is configured
+    /// Log everything to standard error if no logging plugin is configured
     #[arg(long)]
     pub debug: bool,
     #[command(flatten)]
@@ -91,7 +92,7 @@ pub struct Daemon {
     /// Run sessions as this user [default: smtpd, qpsmtpd or nobody when started by root]
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
-    /// Write the process id to this file and refuse to start while another holds it
+    /// Write the process id to this file, and refuse to start while another process holds it
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Go to the background once everything is ready
@@ -117,7 +118,7 @@ pub struct Common {
     /// Show the manual of a plugin, or the list of plugins, and exit
     #[arg(long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
     pub help_plugin: Option<String>,
-    /// Make a self-signed certificate, for trying out TLS, in this folder, and exit
+    /// Make a self-signed certificate in this folder, to try out TLS, and exit
     #[arg(long, value_name = "FOLDER")]
     pub make_certificate: Option<PathBuf>,
     /// Write the manual pages and the completions for shells in this folder, and exit
@@ -127,30 +128,31 @@ pub struct Common {
     /// configuration, print its DNS record, and exit
     #[arg(long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
     pub make_dkim_key: Vec<String>,
-    /// Show what plugins remember, or have it forgotten, and exit: list, show, explain, clear, import, tend
+    /// Show or change what plugins remember, and exit; ACTION is list, show, explain, clear, import or
+    /// tend
     #[arg(long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
     pub store: Vec<String>,
-    /// Send the DMARC reports whose time has come, or all of days that are over, or only show those, and
-    /// exit [default: send]
+    /// Send the DMARC reports that are due, or all reports of past days, or only show these, and exit
+    /// [default: send]
     #[arg(long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
     pub dmarc_reports: Option<String>,
-    /// Report on the mail of these logs, which are written with 'format json', and exit; without a file,
-    /// of standard input; `.gz` is read, too
+    /// Report on the mail in these logs, or on standard input if there is no FILE, and exit; the logs
+    /// are written with 'format json'; files that end in `.gz` are read, too
     #[arg(long, value_name = "FILE", num_args = 0..)]
     pub report: Option<Vec<PathBuf>>,
-    /// With --report: as a page of HTML
+    /// With --report: write an HTML page
     #[arg(long, requires = "report")]
     pub html: bool,
-    /// With --report: only what happened in this time, such as 2026-11-28 or 2026-11-28T14
+    /// With --report: count only what happened in this time, such as 2026-11-28 or 2026-11-28T14
     #[arg(long, value_name = "TIME", requires = "report")]
     pub time: Option<String>,
-    /// With --report: how many rows lists have
+    /// With --report: the most rows that a list has
     #[arg(long, value_name = "N", requires = "report", default_value_t = 10)]
     pub top: usize,
     /// Show who is connected to the running daemon, what was counted and what happened last, and exit
     #[arg(long)]
     pub status: bool,
-    /// With --status: again every two seconds
+    /// With --status: repeat every two seconds
     #[arg(long, requires = "status")]
     pub watch: bool,
     /// Check the configuration and exit
@@ -171,7 +173,7 @@ pub struct Common {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub rehearsal: Rehearsal,
-    /// With --show-config: only what a file sets
+    /// With --show-config: show only what a file sets
     #[arg(short = 'n', requires = "show_config")]
     pub only_set: bool,
     /// A handler was overdue, and this program takes the place of the process: writes that to the
@@ -183,20 +185,20 @@ pub struct Common {
 /// A session that is only played.
 #[derive(Debug, Clone, Args)]
 pub struct Rehearsal {
-    /// Play a session with the commands of standard input, say which plugin says what, queue nothing,
-    /// and exit
+    /// Play a session with the commands on standard input, show what each plugin answers, queue
+    /// nothing, and exit
     #[arg(long = "try")]
     pub is_wanted: bool,
     /// With --try: the client's address [default: 192.0.2.1]
     #[arg(long, value_name = "ADDRESS", requires = "is_wanted")]
     pub client: Option<std::net::IpAddr>,
-    /// With --try: the client's name [default: as the domain name system has it]
+    /// With --try: the client's name [default: looked up in the DNS]
     #[arg(long, value_name = "NAME", requires = "is_wanted")]
     pub client_name: Option<String>,
-    /// With --try: the client has begun TLS
+    /// With --try: the client already has TLS
     #[arg(long, requires = "is_wanted")]
     pub client_tls: bool,
-    /// With --try: the client has connected to this port
+    /// With --try: the port that the client has connected to
     #[arg(long, value_name = "PORT", requires = "is_wanted", default_value_t = 25)]
     pub to_port: u16,
 }

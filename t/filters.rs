@@ -328,8 +328,8 @@ fn the_keeper_is_replaced_and_a_hup_makes_a_new_one() {
 #[test]
 fn a_shared_filter_that_floods_is_made_an_end_of() {
     for (flood, why) in [
-        ("exec yes 'filter-result|1|1|proceed'", "it says too much that nobody asked for"),
-        ("exec yes nonsense", "a line of no kind that is known: 'nonsense'"),
+        ("exec yes 'filter-result|1|1|proceed'", "it sends too much that nobody asked for"),
+        ("exec yes nonsense", "a line of an unknown kind: 'nonsense'"),
         ("exec cat /dev/zero", "a line without an end"),
     ] {
         let config = Config::new();

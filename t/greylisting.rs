@@ -91,7 +91,7 @@ fn databases_of_perl_qpsmtpd_are_taken_over() {
         config.write("plugins", "greylisting sender 1 black_timeout 0\nrcpt_ok\nqueue/discard");
         let file = config.path("db/greylist.dbm");
         let import = ["import", "greylisting", file.to_str().unwrap()];
-        let wanted = "2 entries taken, 0 were here already, 0 are over or not understood\n";
+        let wanted = "2 entries imported, 0 existed already, 0 were expired or not understood\n";
         assert_eq!(text(tool(&config, &import)), wanted, "{kind}");
         let list = text(tool(&config, &["list", "greylisting"]));
         let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
@@ -105,7 +105,7 @@ fn databases_of_perl_qpsmtpd_are_taken_over() {
             text(tool(&config, &["explain", "greylisting", "192.0.2.1 <a@example.net>"]));
         assert!(explained.contains("not known yet, tries: 2, the first "), "{explained}");
         // It is there already, and perhaps newer.
-        let again = "0 entries taken, 2 were here already, 0 are over or not understood\n";
+        let again = "0 entries imported, 2 existed already, 0 were expired or not understood\n";
         assert_eq!(text(tool(&config, &import)), again, "{kind}");
         // The client has waited long enough, and does not start over.
         session(ours(&config), &["<a@example.net>"], "250");

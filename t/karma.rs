@@ -109,7 +109,7 @@ fn a_database_of_perl_qpsmtpd_is_taken_over() {
     config.write("plugins", "karma reject 1\nrcpt_ok\nqueue/discard");
     let server = Server::start(&config, Model::Prefork);
     let import = ["import", "karma", file.to_str().unwrap()];
-    let said = "1 entries taken, 0 were here already, 0 are over or not understood\n";
+    let said = "1 entries imported, 0 existed already, 0 were expired or not understood\n";
     assert_eq!(tool(&config, &import), said);
     let explained = tool(&config, &["explain", "karma", "127.0.0.1"]);
     assert!(explained.contains("more days; 0 naughty, 0 nice, "), "{explained}");

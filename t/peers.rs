@@ -244,7 +244,7 @@ fn what_stands_beside_it_in_config_plugins() {
     fs::create_dir(config.path("ssl")).unwrap();
     tls::make(&config, "default.pem", "mail.test");
     let server = Server::start(&config, Model::Forkserver);
-    server.log().wait_for("sessions do not ask these of config/plugins");
+    server.log().wait_for("sessions do not ask these plugins of config/plugins");
     let (mut client, offers) = greeted(&server, 1);
     assert!(offers.iter().any(|line| line.ends_with("STARTTLS")), "{offers:?}");
     delivers_nothing(&mut client);

@@ -98,13 +98,13 @@ const LISTS: [(&str, &str, &str); 13] = [
     ("badmailfromto", "@wild.test at.test", "not a pair of addresses"),
     ("badhelo", "@at.test", "at.test is one"),
     ("whitelistsenders", "@at.test", "at.test is one"),
-    ("whitelistrcpt", ".wild.test", "subdomains of wild.test have a line each"),
+    ("whitelistrcpt", ".wild.test", "each subdomain of wild.test needs its own line"),
     ("whitelisthelo", "bob@at.test", "at.test is one"),
-    ("whitelisthosts", "wild.test", "neither an address, nor the beginning of one, nor a network"),
-    ("relayclients", "10.1", "neither an address, nor the beginning of one, nor a network"),
-    ("norelayclients", "localhost", "neither an address, nor the beginning of one, nor a network"),
-    ("rcpt_regexp", "@at.test OK", "no address"),
-    ("hosts_allow", "at.test DENY", "no address or network"),
+    ("whitelisthosts", "wild.test", "not an address, the beginning of an address, or a network"),
+    ("relayclients", "10.1", "not an address, the beginning of an address, or a network"),
+    ("norelayclients", "localhost", "not an address, the beginning of an address, or a network"),
+    ("rcpt_regexp", "@at.test OK", "not an address"),
+    ("hosts_allow", "at.test DENY", "not an address or network"),
 ];
 
 /// `--check` and the log of a start name the file and the line.

@@ -46,7 +46,7 @@ fn a_list_that_is_lost_stays_as_it_was() {
         assert_eq!(rcpt(&server), "250");
 
         fs::remove_file(&file).unwrap();
-        rcpt_until(&server, "rcpthosts: gone; what it said stays until the next HUP");
+        rcpt_until(&server, "rcpthosts: gone; its contents stay in use until the next HUP");
         fs::create_dir(&file).unwrap();
         rcpt_until(&server, "rcpthosts: a folder, not a file");
         server.parent().signal(Signal::SIGHUP);
@@ -156,12 +156,12 @@ fn a_check_names_everything_that_is_wrong_at_once() {
         assert!(!is_good, "{model}");
         for line in [
             "hosts_allow:2: ",
-            "plugins:2: no plugin 'no_such_plugin'",
+            "plugins:2: unknown plugin 'no_such_plugin'",
             "plugins:4: naughty: argument timeout has the value 'x'",
             "databytes:1: databytes is '10M', not a number",
             "rcpthosts: begins with a byte order mark, which is left out",
-            "rcpthost: nobody reads it; is 'rcpthosts' meant?",
-            "time-out: nobody reads it; is 'timeout' meant?",
+            "rcpthost: nothing reads this file; did you mean 'rcpthosts'?",
+            "time-out: nothing reads this file; did you mean 'timeout'?",
             "cannot make spool_dir /dev/null/spool: Not a directory",
         ] {
             assert_eq!(said.matches(line).count(), 1, "{model}: {line}\n{said}");

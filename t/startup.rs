@@ -34,7 +34,7 @@ fn program(model: Model) -> &'static str {
 #[test]
 fn a_broken_configuration_is_one_line_with_file_and_line() {
     for (file, text, error) in [
-        ("plugins", "rcpt_ok\n\nno_such_plugin", "plugins:3: no plugin 'no_such_plugin'"),
+        ("plugins", "rcpt_ok\n\nno_such_plugin", "plugins:3: unknown plugin 'no_such_plugin'"),
         ("plugins", "rcpt_ok\nnaughty timeout x", "plugins:2: naughty: argument timeout has the"),
         ("plugins", "$include nowhere", "plugins:1: "),
         ("logging", "logging/warn LOUD", "logging:1: logging/warn: "),
@@ -166,7 +166,7 @@ fn root_stays_root_only_when_told_to() {
     command.args(["--listen-address", "127.0.0.1:0", "--user", "no-such-user"]);
     let output = command.output().unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no user 'no-such-user'"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown user 'no-such-user'"));
 }
 
 #[test]

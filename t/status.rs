@@ -260,5 +260,5 @@ fn a_place_that_others_reach_needs_the_word() {
     server.stop().unwrap();
     let nobody = config.command(Model::Inetd.program()).arg("--status").output().unwrap();
     let text = String::from_utf8_lossy(&nobody.stderr);
-    assert!(text.contains("the daemon does not tell its status at 0.0.0.0"), "{text}");
+    assert!(text.contains("the daemon does not answer at 0.0.0.0"), "{text}");
 }

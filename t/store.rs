@@ -92,7 +92,7 @@ fn processes_share_it_and_people_see_it() {
         assert_eq!(ask(&server, "NOOP get key"), 0);
         let gone = tool(&config, &["clear", "remembers", "key"]);
         assert!(!gone.status.success());
-        assert_eq!(String::from_utf8(gone.stderr).unwrap(), "qpsmtpd: no entry 'key'\n");
+        assert_eq!(String::from_utf8(gone.stderr).unwrap(), "qpsmtpd: there is no entry 'key'\n");
         assert_eq!(said(&config, &["clear", "remembers"]), "remembers: 2 entries forgotten\n");
         server.stop().unwrap();
         config.nothing_left().unwrap();
@@ -271,7 +271,7 @@ fn what_is_wrong_with_it_is_said() {
     client.hello();
     client.ask("NOOP add key", "451");
     client.quit();
-    server.log().wait_for("data.mdb is no file of this version of LMDB");
+    server.log().wait_for("data.mdb is not a file of this version of LMDB");
     // Mail goes on.
     let mut client = server.connect();
     client.hello();
@@ -280,7 +280,9 @@ fn what_is_wrong_with_it_is_said() {
     client.quit();
     server.stop().unwrap();
     let listed = tool(&config, &["list"]);
-    assert!(String::from_utf8(listed.stderr).unwrap().contains("no file of this version of LMDB"));
+    assert!(
+        String::from_utf8(listed.stderr).unwrap().contains("not a file of this version of LMDB")
+    );
 }
 
 /// A file that was damaged while nobody looked is set aside at the start, or as soon as it has killed

@@ -358,7 +358,7 @@ fn certificates_are_renewed_without_a_restart() {
         fs::write(config.path("ssl/default.pem"), "rubbish").unwrap();
         let said = poll(PATIENCE, || {
             assert!(handshakes(&server, &renewed), "{model}: {}", server.log().tail());
-            server.log().text().contains("certificates are broken, the old stay").then_some(())
+            server.log().text().contains("certificates are broken, the old ones stay").then_some(())
         });
         assert!(said.is_some() && all_have_it(), "{model}: {}", server.log().tail());
         open.deliver();

@@ -179,7 +179,7 @@ fn three_daemons_start_serve_reload_and_stop() {
             assert!(send(first, 1, "b@elsewhere.example").starts_with("550"));
             assert!(send(first, 3, "d@elsewhere.example").starts_with("250"));
             first.log.wait_for("terse: `\t127.0.0.1\t<a@example.net>\tusers\t");
-            first.log.wait_for("native plugins answer for known Perl files");
+            first.log.wait_for("native plugins are used instead of known Perl files");
             submit(second, &submission, true);
             submit(third, &smtps, false);
             assert_eq!(behind.take_mails().len(), 4);

@@ -108,10 +108,10 @@ fn programs(hooks: &Hooks, args: &Args) -> Result<(String, String)> {
             match line.split_whitespace().collect::<Vec<_>>()[..] {
                 [checkpw, r#true] => (checkpw.to_owned(), r#true.to_owned()),
                 [] => return Err(Error::new("arguments missing: checkpw and true")),
-                _ => return Err(Error::new("smtpauth-checkpassword: not two programs")),
+                _ => return Err(Error::new("smtpauth-checkpassword: does not name two programs")),
             }
         }
-        _ => return Err(Error::new("checkpw and true only go together")),
+        _ => return Err(Error::new("checkpw and true belong together")),
     };
     for program in [&checkpw, &r#true] {
         let mode = fs::metadata(program).map_or(0, |data| data.permissions().mode());
@@ -272,7 +272,7 @@ mod tests {
     fn both_programs_are_there_at_the_start() {
         for (args, file, error) in [
             ("", "", "arguments missing: checkpw and true"),
-            ("checkpw /bin/true", "", "checkpw and true only go together"),
+            ("checkpw /bin/true", "", "checkpw and true belong together"),
             (
                 "checkpw /bin/true true /nonexistent/program",
                 "",
@@ -280,7 +280,7 @@ mod tests {
             ),
             ("checkpw bin/true true /bin/true", "", "not the path of a program: 'bin/true'"),
             ("checkpw /etc/passwd true /bin/true", "", "not the path of a program: '/etc/passwd'"),
-            ("", "/bin/true", "smtpauth-checkpassword: not two programs"),
+            ("", "/bin/true", "smtpauth-checkpassword: does not name two programs"),
             (
                 "",
                 "/nonexistent/program /bin/true",

@@ -103,13 +103,13 @@ fn greet(talk: &mut Conversation) -> io::Result<()> {
             ["VERSION", "1", ..] => has_version = true,
             ["VERSION", version, ..] => return Err(protocol_error(&format!("version {version}"))),
             ["MECH", "PLAIN", ..] => has_plain = true,
-            ["DONE"] if !has_version => return Err(protocol_error("no version")),
+            ["DONE"] if !has_version => return Err(protocol_error("the greeting has no version")),
             ["DONE"] if !has_plain => return Err(io::Error::other("Dovecot does not offer PLAIN")),
             ["DONE"] => return Ok(()),
             _ => {}
         }
     }
-    Err(protocol_error("no end of the greeting"))
+    Err(protocol_error("the greeting has no end"))
 }
 
 /// The request: nothing that the client has chosen is in it but in base64.
@@ -214,9 +214,9 @@ mod tests {
     fn a_server_that_is_none_is_a_failure() {
         for (greeting, why) in [
             ("VERSION\t2\t0\nDONE\n", "the back end gave a wrong answer: version 2"),
-            ("DONE\n", "the back end gave a wrong answer: no version"),
+            ("DONE\n", "the back end gave a wrong answer: the greeting has no version"),
             ("VERSION\t1\t2\nMECH\tCRAM-MD5\nDONE\n", "Dovecot does not offer PLAIN"),
-            (&"X\n".repeat(100), "the back end gave a wrong answer: no end of the greeting"),
+            (&"X\n".repeat(100), "the back end gave a wrong answer: the greeting has no end"),
         ] {
             let (found, trial, heard) = answered(greeting, "", false);
             failed(&trial, &found, why);

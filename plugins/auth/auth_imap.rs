@@ -118,7 +118,7 @@ fn check(
                 talk.encrypt(session, endpoint, security)?
             }
             Some(_) if mode == Mode::May => {}
-            _ => return Err(io::Error::other("the server does not do STARTTLS")),
+            _ => return Err(io::Error::other("the server does not offer STARTTLS")),
         }
     }
     let answer = login(&mut talk, clear)?;
@@ -132,7 +132,7 @@ fn check(
         }
         "NO" => match text.strip_prefix('[').and_then(|text| text.split([']', ' ']).next()) {
             Some(code) if NOT_NOW.contains(&code.to_ascii_uppercase().as_str()) => {
-                Err(io::Error::other(format!("the server cannot say: {code}")))
+                Err(io::Error::other(format!("the server cannot check passwords now: {code}")))
             }
             _ => {
                 let user = clear.user;
@@ -143,7 +143,7 @@ fn check(
                 Ok(Verdict::deny(WRONG))
             }
         },
-        _ => Err(protocol_error("neither OK nor NO")),
+        _ => Err(protocol_error("the answer is neither OK nor NO")),
     }
 }
 
@@ -160,7 +160,7 @@ fn login(talk: &mut Conversation, clear: &Clear<'_>) -> io::Result<String> {
         return Ok(answer);
     }
     talk.say(&[password, b"\r\n"].concat())?;
-    answer(talk, LOGIN)?.ok_or_else(|| protocol_error("it wants more"))
+    answer(talk, LOGIN)?.ok_or_else(|| protocol_error("the server asks for more"))
 }
 
 /// What the server says of the command with this tag; None where it is ready for the rest.
@@ -175,7 +175,7 @@ fn answer(talk: &mut Conversation, tag: &str) -> io::Result<Option<String>> {
             None if line == "+" => return Ok(None),
             Some(("* ", text)) if !text.starts_with("BYE") => {}
             Some(("* ", _)) => return Err(io::Error::other("the server says goodbye")),
-            _ => return Err(protocol_error("no line of IMAP")),
+            _ => return Err(protocol_error("the answer is not IMAP")),
         }
     }
 }
@@ -222,12 +222,18 @@ mod tests {
     #[test]
     fn what_says_nothing_of_the_password_is_a_failure() {
         for (answer, why) in [
-            ("a1 NO [UNAVAILABLE] later\r\n", "the server cannot say: UNAVAILABLE"),
-            ("a1 NO [PrivacyRequired] TLS\r\n", "the server cannot say: PrivacyRequired"),
-            ("a1 BAD what?\r\n", "the back end gave a wrong answer: neither OK nor NO"),
+            ("a1 NO [UNAVAILABLE] later\r\n", "the server cannot check passwords now: UNAVAILABLE"),
+            (
+                "a1 NO [PrivacyRequired] TLS\r\n",
+                "the server cannot check passwords now: PrivacyRequired",
+            ),
+            (
+                "a1 BAD what?\r\n",
+                "the back end gave a wrong answer: the answer is neither OK nor NO",
+            ),
             ("* BYE\r\n", "the server says goodbye"),
-            ("+ more\r\n", "the back end gave a wrong answer: it wants more"),
-            ("hunt\r\n", "the back end gave a wrong answer: no line of IMAP"),
+            ("+ more\r\n", "the back end gave a wrong answer: the server asks for more"),
+            ("hunt\r\n", "the back end gave a wrong answer: the answer is not IMAP"),
             ("", "the back end closed the connection"),
         ] {
             let (found, trial) = answered(&[HELLO, USER, PASSWORD, (END, answer)]);
@@ -282,7 +288,7 @@ mod tests {
                 let found = present(&mut trial, Hook::AuthPlain, "ann\"@\u{e9}", "{3}\\\"\r\nhunt");
                 match mode {
                     "may" => assert_eq!(found, Verdict::ok("auth_imap")),
-                    _ => failed(&trial, &found, "the server does not do STARTTLS"),
+                    _ => failed(&trial, &found, "the server does not offer STARTTLS"),
                 }
                 peer.end();
             }
@@ -299,7 +305,7 @@ mod tests {
             ("localhost 143 more", "unexpected argument 'more'"),
             ("localhost auth_user x", "not a port: 'auth_user'"),
             ("localhost tls", "argument tls has no value"),
-            ("localhost ca /no/such.pem", "the argument ca is for 'tls must' and 'tls first'"),
+            ("localhost ca /no/such.pem", "argument ca is only for 'tls must' and 'tls first'"),
         ] {
             let found = Trial::load(&format!("auth/auth_imap {args}"), &[]).err().unwrap();
             assert!(found.to_string().ends_with(error), "{found}");

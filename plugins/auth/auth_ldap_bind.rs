@@ -223,7 +223,7 @@ fn template(settings: &Settings) -> Result<String> {
     let parts: Vec<_> = filter.split("%%").flat_map(|text| text.split('%').skip(1)).collect();
     if parts.is_empty() || !parts.into_iter().all(known) {
         return Err(Error::new(
-            "ldap_filter has % only as %u, %n, %d and %%, and one of the former",
+            "ldap_filter needs one of %u, %n and %d, and any other % has to be %%",
         ));
     }
     Ok(filter.to_owned())
@@ -336,9 +336,9 @@ mod tests {
             ("ldap_base x ldap_ca /f", "ldap_ca is for ldap_tls must and first"),
             ("ldap_base x ldap_tls must ldap_ca /no/such", "/no/such: "),
             ("ldap_base x ldap_auth_filter_attr a=b", "not the name of an attribute: 'a=b'"),
-            ("ldap_base x ldap_filter (a=b)", "ldap_filter has % only as"),
-            ("ldap_base x ldap_filter (a=%u%x)", "ldap_filter has % only as"),
-            ("ldap_base x ldap_filter (a=%u%)", "ldap_filter has % only as"),
+            ("ldap_base x ldap_filter (a=b)", "ldap_filter needs one of"),
+            ("ldap_base x ldap_filter (a=%u%x)", "ldap_filter needs one of"),
+            ("ldap_base x ldap_filter (a=%u%)", "ldap_filter needs one of"),
             ("ldap_base x ldap_filter (a=%u) ldap_auth_filter_attr b", "exclude each other"),
             ("ldap_base x ldap_bind_dn cn=a", "belong together"),
         ] {

@@ -213,7 +213,7 @@ mod tests {
             }
         }
         let log = trial.log();
-        assert!(log.contains("old@example.com has a password hash of another kind"), "{log}");
+        assert!(log.contains("old@example.com has a password hash of an unknown kind"), "{log}");
         assert!(log.contains("skip, missing domain: ann"), "{log}");
     }
 
@@ -254,7 +254,7 @@ mod tests {
     fn wrong_arguments_stop_the_start() {
         let found = Trial::load("auth/auth_vpopmail_sql", &[("vpopmail_mysql_dsn", "x")]);
         let error = found.err().unwrap().to_string();
-        assert!(error.contains("vpopmail_mysql_dsn: dsn: not as dbi:"), "{error}");
+        assert!(error.contains("vpopmail_mysql_dsn: dsn: not of the form dbi:"), "{error}");
         assert!(Trial::load("auth/auth_vpopmail_sql clear no", &[]).is_err());
         Trial::new("auth/auth_vpopmail_sql many_domains no", &[]);
     }

@@ -54,7 +54,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::Result<Verdict> {
     let cannot_be_said = |octet: &u8| octet.is_ascii_whitespace() || octet.is_ascii_control();
     if clear.user.as_bytes().iter().chain(clear.password).any(cannot_be_said) {
-        session.skip("vpopmaild takes no spaces");
+        session.skip("vpopmaild accepts no spaces");
         return Ok(Verdict::declined("auth_vpopmaild"));
     }
     let mut talk = Conversation::connect(session, endpoint)?;
@@ -74,7 +74,7 @@ fn check(session: &mut Session, clear: &Clear<'_>, endpoint: &Endpoint) -> io::R
         session.log(Level::Notice, "fail, wrong password");
         return Ok(Verdict::deny(WRONG));
     }
-    Err(protocol_error("neither +OK nor -ERR"))
+    Err(protocol_error("the answer is neither +OK nor -ERR"))
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
             (&[("", "+OK\r\n"), (LOGIN, "")][..], "the back end closed the connection"),
             (
                 &[("", "+OK\r\n"), (LOGIN, "hunter2\r\n")],
-                "the back end gave a wrong answer: neither",
+                "the back end gave a wrong answer: the answer is neither",
             ),
             (&[("", "-ERR busy\r\n")], "the back end gave a wrong answer: -ERR busy"),
             (&[("", "")], "the back end closed the connection"),

@@ -50,7 +50,8 @@ impl Closed<'_> {
             + &element("date_range", &range);
         if self.report.left_out > 0 {
             let left_out = self.report.left_out;
-            let error = format!("{left_out} messages are not in it: there were too many kinds");
+            let error =
+                format!("{left_out} messages are not in it: there were too many kinds of mail");
             metadata += &text("error", &error);
         }
         metadata += &text("generator", concat!("qpsmtpd ", env!("CARGO_PKG_VERSION")));
@@ -202,7 +203,7 @@ mod tests {
                  <report_metadata><org_name>&lt;mx&gt;.example</org_name>\
                  <email>dmarc@mx.example</email><report_id>{id}</report_id>\
                  <date_range><begin>1799971200</begin><end>1800057599</end></date_range>\
-                 <error>7 messages are not in it: there were too many kinds</error>\
+                 <error>7 messages are not in it: there were too many kinds of mail</error>\
                  <generator>qpsmtpd {version}</generator></report_metadata>\n<policy_published/>\n\
                  <record><count>3</count></record>\n</feedback>\n"
             )

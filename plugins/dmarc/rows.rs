@@ -121,15 +121,18 @@ impl FromStr for Row {
 pub(super) fn explain(hooks: &mut Hooks) {
     hooks.keeps(REPORTS, |kept| {
         let Ok(report) = kept.value.parse::<Report>() else {
-            return format!("rows of that day for reports on DMARC: {}", kept.value);
+            return format!("rows of that day for DMARC reports: {}", kept.value);
         };
         let Report { rows, left_out, claimed, addresses, .. } = report;
-        let mut text = format!("a report on DMARC with {rows} rows for {}", addresses.join(", "));
+        let mut text = format!("a DMARC report with {rows} rows for {}", addresses.join(", "));
         if left_out > 0 {
-            let _ = write!(text, "; {left_out} messages are not in it, there were too many kinds");
+            let _ = write!(
+                text,
+                "; {left_out} messages are not in it, there were too many kinds of mail"
+            );
         }
         if claimed > 0 {
-            text += "; it is being sent, or that was broken off";
+            text += "; it is being sent, or sending it was interrupted";
         }
         text
     });
@@ -210,7 +213,9 @@ fn add(
     })?;
     match left_out {
         Some(1) => {
-            warn(&format!("more kinds of mail of {domain} than a report takes: some are left out"));
+            warn(&format!(
+                "more kinds of mail of {domain} than a report can have: some are left out"
+            ));
         }
         Some(_) => {}
         None => {
@@ -223,7 +228,7 @@ fn add(
                 (Put(so_far, time), so_far)
             })?;
             if so_far == MOST_OF_DAY {
-                warn("more kinds of mail than reports of a day take: the rest is left out");
+                warn("more kinds of mail than the reports of a day can have: the rest is left out");
             }
         }
     }

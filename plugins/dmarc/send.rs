@@ -111,9 +111,7 @@ pub(super) fn run(
                 let key = &kept.key;
                 session.log(
                     Level::Warn,
-                    format!(
-                        "the report {key} was broken off while it was sent: it is not sent again"
-                    ),
+                    format!("sending the report {key} was interrupted: it is not sent again"),
                 );
                 forget(session, key)?;
             }
@@ -129,7 +127,7 @@ pub(super) fn run(
         }
         if session.time_left() < ONE {
             session
-                .log(Level::Notice, "there are too many reports, the rest waits for the next call");
+                .log(Level::Notice, "there are too many reports: the rest waits for the next call");
             break;
         }
         let now = session.store(REPORTS).now().as_secs();
@@ -261,7 +259,7 @@ fn recipients(
     let fits = |most: Option<u64>| most.is_none_or(|most| size <= most);
     for uri in &closed.report.addresses {
         let Some((address, most)) = target(uri) else {
-            refused.push(format!("{uri} is no address"));
+            refused.push(format!("{uri} is not an address"));
             continue;
         };
         let host = address.canonical_host().into_owned();
@@ -439,7 +437,7 @@ mod tests {
         assert_eq!((mails(&trial).len(), left(&trial)), (0, 2));
         job(&mut trial, "all", now + CLAIM + 1).unwrap();
         assert_eq!((mails(&trial).len(), left(&trial)), (0, 0));
-        assert!(trial.log().contains("broken off"));
+        assert!(trial.log().contains("interrupted"));
     }
 
     #[test]

@@ -293,7 +293,7 @@ impl Broker {
             }
             let Some(session) = protocol::session_in_answer(line) else {
                 let beginning = String::from_utf8_lossy(&line[..line.len().min(80)]);
-                return Err(format!("a line of no kind that is known: '{beginning}'"));
+                return Err(format!("a line of an unknown kind: '{beginning}'"));
             };
             // Who is gone needs no answer.
             let owner = self.sessions.get(&session).map(|owner| owner.client);
@@ -303,7 +303,7 @@ impl Broker {
             } else {
                 filter.unasked += line.len() + 1;
                 if filter.unasked > MOST_UNASKED {
-                    return Err("it says too much that nobody asked for".into());
+                    return Err("it sends too much that nobody asked for".into());
                 }
             }
         }

@@ -155,7 +155,7 @@ impl Link {
             }
             unasked += octets.len() + 1;
             if unasked > MOST_UNASKED {
-                return Err(io::Error::other("it says too much that nobody asked for"));
+                return Err(io::Error::other("it sends too much that nobody asked for"));
             }
         }
     }
@@ -289,7 +289,7 @@ pub(super) fn keep(kept: &mut Vec<String>, more: Vec<String>) {
 
 fn read(line: &[u8]) -> io::Result<Line<'_>> {
     match protocol::parse(line).map_err(|why| said(why, line))? {
-        Line::Register(_) | Line::Ready => Err(said("it registers when it is too late", line)),
+        Line::Register(_) | Line::Ready => Err(said("it registers too late", line)),
         line => Ok(line),
     }
 }

@@ -137,7 +137,7 @@ impl Back {
             self.is_complete = true;
             return match self.may_end {
                 true => Ok(()),
-                false => Err(io::Error::other("it ends the message before it has it")),
+                false => Err(io::Error::other("it ends the message before it has all of it")),
             };
         }
         if self.is_complete {
@@ -148,7 +148,7 @@ impl Back {
         self.message.write(line)?;
         self.message.write(b"\r\n")?;
         match self.message.len() > self.most {
-            true => Err(io::Error::other("it makes too large a message of it")),
+            true => Err(io::Error::other("it makes the message too large")),
             false => Ok(()),
         }
     }

@@ -364,12 +364,12 @@ pub(crate) fn parse(line: &[u8]) -> Result<Line<'_>, &'static str> {
             let (subsystem, rest) = split(rest).ok_or("a report without a session")?;
             let (session, text) = split(rest).ok_or("a report without a text")?;
             if subsystem != b"smtp-in" {
-                return Err("a report about something else than smtp-in");
+                return Err("a report about something other than smtp-in");
             }
-            let session = number(session).ok_or("a session that is no number")?;
+            let session = number(session).ok_or("a session that is not a number")?;
             Ok(Line::Report(session, utf8(text)?))
         }
-        _ => Err("a line of no kind that is known"),
+        _ => Err("a line of an unknown kind"),
     }
 }
 
@@ -394,8 +394,8 @@ fn register(rest: &[u8]) -> Result<Registered, &'static str> {
 fn request(rest: &[u8]) -> Result<(Request, &[u8]), &'static str> {
     let (session, rest) = split(rest).ok_or("an answer without a session")?;
     let (token, rest) = split(rest).ok_or("an answer without a token")?;
-    let session = number(session).ok_or("a session that is no number")?;
-    let token = number(token).ok_or("a token that is no number")?;
+    let session = number(session).ok_or("a session that is not a number")?;
+    let token = number(token).ok_or("a token that is not a number")?;
     Ok((Request { session, token }, rest))
 }
 

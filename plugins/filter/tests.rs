@@ -184,16 +184,16 @@ fn a_message_that_does_not_come_back_is_what_it_was() {
         (
             r#"much() { yes "filter-dataline|$session|$token|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"; }
             each much"#,
-            "it makes too large a message of it",
+            "it makes the message too large",
         ),
         (
             r#"wrong() { said proceed; }; each wrong"#,
             "it answers a line of a message with a decision",
         ),
-        ("echo nonsense; sleep 600", "a line of no kind that is known: 'nonsense'"),
-        ("exec yes nonsense", "a line of no kind that is known: 'nonsense'"),
+        ("echo nonsense; sleep 600", "a line of an unknown kind: 'nonsense'"),
+        ("exec yes nonsense", "a line of an unknown kind: 'nonsense'"),
         ("exec cat /dev/zero", "a line without an end"),
-        ("exec yes 'filter-result|1|1|proceed'", "it says too much that nobody asked for"),
+        ("exec yes 'filter-result|1|1|proceed'", "it sends too much that nobody asked for"),
     ] {
         let timeout = if why.ends_with("in time") { 1 } else { 60 };
         for (on_error, is_taken) in [("tempfail", false), ("ignore", true)] {
@@ -276,7 +276,7 @@ fn a_filter_that_always_fails_is_left_alone_for_a_while() {
     assert!(Trial::load("filter", &[]).is_err());
     for (line, why) in [
         ("filter protocol 0.4 sh", "protocol"),
-        ("filter sh timeout 3", "put it into a script"),
+        ("filter sh timeout 3", "put the command into a script"),
         ("filter processes many sh", "processes"),
     ] {
         let error = Trial::load(line, &[]).err().unwrap().to_string();

@@ -103,14 +103,14 @@ impl fmt::Display for Judgement {
 pub(super) fn explain(kept: &Kept, rules: &Rules) -> String {
     let (now, left) = (kept.now.as_secs(), span(kept.left.as_secs()));
     let Ok(entry) = kept.value.parse::<Entry>() else {
-        return "no entry of greylisting".to_owned();
+        return "not an entry of greylisting".to_owned();
     };
     let age = now.saturating_sub(entry.since);
     let (ago, tries) = (span(age), u64::from(entry.black) + 1);
     if entry.white > 0 {
         let white = entry.white;
         return format!(
-            "known, deliveries: {white}, the last {ago} ago; forgotten in {left} without one"
+            "known, deliveries: {white}, the last {ago} ago; forgotten in {left} without another"
         );
     }
     let then = match rules.black.saturating_sub(age) {

@@ -88,7 +88,7 @@ const TABLE: [Row; 20] = [
         Some(())
     }),
     ("spf", "0, 1, domain", |rules, word| set(&mut rules.spf, spf(word))),
-    ("geoip", "countries with commas between", |rules, word| {
+    ("geoip", "countries, with commas between them", |rules, word| {
         let countries = word.split(',').filter(|country| !["", "0"].contains(country));
         set(&mut rules.geoip, Some(countries.map(str::to_owned).collect()))
     }),
@@ -175,7 +175,7 @@ impl Rules {
             let (name, value) = word_and_rest(&line.text);
             let set = match OWN.contains(&name) {
                 true => own.set(name, value),
-                false => Err(Error::new(format!("{name} is not for recipients to say"))),
+                false => Err(Error::new(format!("recipients cannot set {name}"))),
             };
             problems.extend(set.err());
         }

@@ -289,7 +289,7 @@ fn clients_in_files_are_not_put_off() {
     let log = liar.log();
     for problem in [
         "greylist_exclude_files:3: no file '/nowhere'",
-        "more:2: no host: '('",
+        "more:2: not a host: '('",
         "more:3: pattern '(' does not compile",
     ] {
         assert!(log.contains(problem), "{log}");
@@ -342,7 +342,7 @@ fn a_recipient_has_settings_of_its_own() {
     assert_eq!(entry(&trial, "192.0.2.1"), Some(format!("{START}:1:0:0")));
     assert_eq!(rcpt(&mut trial, 61, "plain"), DenySoft);
     assert_eq!(rcpt(&mut trial, 61, "odd"), DenySoft);
-    assert!(trial.log().contains("sender is not for recipients to say"));
+    assert!(trial.log().contains("recipients cannot set sender"));
     assert!(trial.log().contains("have to be longer than black_timeout"));
     assert_eq!(rcpt(&mut trial, 61, "fast"), Declined);
     assert_eq!(rcpt(&mut trial, 62, "plain"), Declined);
@@ -433,9 +433,9 @@ fn entries_are_explained() {
         ),
         (
             format!("{}:1:0:7", since(3 * 3600)),
-            "known, deliveries: 7, the last 3 h ago; forgotten in 30 days without one",
+            "known, deliveries: 7, the last 3 h ago; forgotten in 30 days without another",
         ),
-        ("x".into(), "no entry of greylisting"),
+        ("x".into(), "not an entry of greylisting"),
     ] {
         assert_eq!(explain(&kept(&value), &Rules::default()), text);
     }

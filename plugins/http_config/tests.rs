@@ -210,7 +210,7 @@ fn wrong_arguments_are_refused() {
     for (line, why) in [
         ("http_config", "argument missing: a URL"),
         ("http_config ttl 5", "argument missing: a URL"),
-        ("http_config http://a.test/ ca /x", "the argument ca is for https://"),
+        ("http_config http://a.test/ ca /x", "argument ca is only for https://"),
         ("http_config https://a.test/ ca /no/such.pem", "/no/such.pem: "),
         ("http_config http://a.test:80:81/", "a URL cannot "),
         ("http_config http://a.test/ ftp://a.test/", "'ftp://a.test/' is not a URL"),

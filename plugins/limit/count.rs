@@ -183,7 +183,7 @@ fn ask(
         })?,
     };
     if old != believed(old) {
-        session.log(Level::Warn, format_args!("the clock was set back: {key} counts anew"));
+        session.log(Level::Warn, format_args!("the clock was set back: {key} is counted anew"));
     }
     Ok(answer)
 }

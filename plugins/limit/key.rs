@@ -108,8 +108,9 @@ impl Values {
         }
         match by {
             By::Address(..) => {
-                let read =
-                    |word| network(word).ok_or_else(|| format!("no address or network: '{word}'"));
+                let read = |word| {
+                    network(word).ok_or_else(|| format!("not an address or network: '{word}'"))
+                };
                 let networks = words().map(read).collect::<std::result::Result<Vec<_>, _>>()?;
                 Ok(Values::Networks(networks.into_iter().collect()))
             }
@@ -142,7 +143,8 @@ impl Values {
 
 fn length(text: &str, most: u8) -> Result<u8> {
     let found = text.parse().ok().filter(|length| *length <= most);
-    found.ok_or_else(|| Error::new(format!("'{text}' is no length of a network, 0 to {most}")))
+    found
+        .ok_or_else(|| Error::new(format!("'{text}' is not the length of a network (0 to {most})")))
 }
 
 /// The names of a table.

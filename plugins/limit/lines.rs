@@ -190,14 +190,17 @@ fn exempt_by(exempt: &Exempt) -> Option<By> {
 
 impl Rule {
     fn parse(text: &str) -> Result<Rule> {
-        const FORM: &str = "no limit: WHAT by KEY = COUNT/TIME, or except WHO, is one";
+        const FORM: &str = "not a limit (expected: WHAT by KEY = COUNT/TIME, or except WHO)";
         let (left, right) = text.split_once('=').ok_or(FORM)?;
         let left: Vec<&str> = left.split_whitespace().collect();
         let [what, "by", key] = left[..] else { return Err(FORM.into()) };
         let row = WHATS.iter().find(|(_, name, ..)| *name == what);
         let Some((what, name, _, keys)) = row else {
             let known: Vec<&str> = WHATS.iter().map(|(_, name, ..)| *name).collect();
-            return Err(Error::new(format!("'{what}' is not counted, but: {}", known.join(", "))));
+            return Err(Error::new(format!(
+                "'{what}' cannot be counted (known: {})",
+                known.join(", ")
+            )));
         };
         let known = || format!("{name} are counted by {}", keys.join(", "));
         let by = By::parse(key, known)?;
@@ -221,7 +224,9 @@ impl Rule {
             (Some("for"), values) => Some(Values::parse(by, &values)?),
             (Some(word), _) => {
                 let known = names(&ACTIONS);
-                let text = format!("'{word}' is none of burst N, {known}, for WHOM, in this order");
+                let text = format!(
+                    "unexpected '{word}' (expected: burst N, {known}, for WHOM, in this order)"
+                );
                 return Err(Error::new(text));
             }
         };

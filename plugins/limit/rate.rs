@@ -36,13 +36,13 @@ const SKEW: Duration = Duration::from_secs(60);
 impl Rate {
     /// Reads `100/1h`, with a burst of its own or one of COUNT.  The error says what is wrong.
     pub(crate) fn parse(text: &str, burst: Option<&str>) -> Result<Rate, String> {
-        let form = || format!("'{text}' is no rate, such as 100/1h, 5/s or 20M/1d");
+        let form = || format!("'{text}' is not a rate such as 100/1h, 5/s or 20M/1d");
         let (count, time) = text.split_once('/').ok_or_else(form)?;
         let count = number(count).filter(|count| *count > 0).ok_or_else(form)?;
         let time = duration(time).filter(|time| !time.is_zero()).ok_or_else(form)?;
         let given = burst.map(|word| {
             let burst = number(word).filter(|burst| *burst > 0);
-            burst.ok_or_else(|| format!("burst '{word}' is no number of 1 or more"))
+            burst.ok_or_else(|| format!("burst '{word}' is not a number of 1 or more"))
         });
         let burst = given.transpose()?;
         let each = time.as_nanos().div_ceil(count.into());
@@ -53,7 +53,7 @@ impl Rate {
             is_burst_told: burst.is_some_and(|burst| burst != count),
         };
         match rate.whole() > LONGEST.as_nanos() {
-            true => Err(format!("'{text}': a burst would take more than a year to be made good")),
+            true => Err(format!("'{text}': a burst would take more than a year to recover")),
             false => Ok(rate),
         }
     }

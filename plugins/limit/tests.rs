@@ -310,7 +310,7 @@ fn after_the_clock_was_set_back_all_begin_anew() {
     assert_eq!(passing(&mut trial, data), 0);
     trial.set_clock(500_000);
     assert_eq!(passing(&mut trial, data), 2);
-    let line = "the clock was set back: messages:address:2/1h:192.0.2.1 counts anew";
+    let line = "the clock was set back: messages:address:2/1h:192.0.2.1 is counted anew";
     assert_eq!(trial.log().matches(line).count(), 1, "{}", trial.log());
 }
 
@@ -335,20 +335,23 @@ fn entries_are_explained() {
 #[test]
 fn a_line_that_cannot_be_read_stops_the_start_and_is_left_out_later() {
     for (line, why) in [
-        ("messages by user", "no limit: WHAT by KEY"),
-        ("messages = 1/1h", "no limit: WHAT by KEY"),
-        ("mails by user = 1/1h", "'mails' is not counted, but: connections, messages"),
+        ("messages by user", "not a limit (expected: WHAT by KEY"),
+        ("messages = 1/1h", "not a limit (expected: WHAT by KEY"),
+        ("mails by user = 1/1h", "'mails' cannot be counted (known: connections, messages"),
         ("messages by client = 1/1h", "'client' is not known: messages are counted by address, "),
         ("messages by recipient = 1/1h", "not by 'recipient': messages are counted by address, "),
         ("connections by sender = 1/1h", "not by 'sender': connections are counted by"),
-        ("messages by address/33 = 1/1h", "'33' is no length of a network, 0 to 32"),
+        ("messages by address/33 = 1/1h", "'33' is not the length of a network (0 to 32)"),
         ("messages by sender/3 = 1/1h", "'sender/3' is not known"),
         ("messages by network/24 = 1/1h", "'network/24' is not known"),
-        ("messages by user = 1", "'1' is no rate, such as 100/1h"),
-        ("messages by user = 1/1h burst", "burst '' is no number"),
-        ("messages by user = 1/1h defer burst 3", "'burst' is none of burst N, warn, defer"),
+        ("messages by user = 1", "'1' is not a rate such as 100/1h"),
+        ("messages by user = 1/1h burst", "burst '' is not a number"),
+        (
+            "messages by user = 1/1h defer burst 3",
+            "unexpected 'burst' (expected: burst N, warn, defer",
+        ),
         ("messages by user = 1/1h for", "nobody is named"),
-        ("messages by address = 1/1h for bob", "no address or network: 'bob'"),
+        ("messages by address = 1/1h for bob", "not an address or network: 'bob'"),
         ("messages by name = 1/1h for *.example.com", ".example.com means all subdomains"),
         ("except", "'' is not known: ours, relay_clients"),
         ("except bob", "'bob' is not known: ours, relay_clients"),

@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn wrong_arguments_are_refused() {
         for (line, why) in [
-            ("logging/adaptive accept LOUD", "no log level 'LOUD'"),
-            ("logging/adaptive reject naughty", "no log level 'naughty'"),
+            ("logging/adaptive accept LOUD", "'LOUD' is not a log level"),
+            ("logging/adaptive reject naughty", "'naughty' is not a log level"),
             ("logging/adaptive LOGINFO", "unknown argument 'LOGINFO'"),
             ("logging/adaptive prefix", "argument prefix has no value"),
         ] {

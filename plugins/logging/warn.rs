@@ -70,10 +70,10 @@ mod tests {
             }
         }
         for (line, why) in [
-            ("logging/warn LOUD", "no log level 'LOUD'"),
+            ("logging/warn LOUD", "'LOUD' is not a log level"),
             ("logging/warn LOGINFO LOGWARN", "unexpected argument 'LOGWARN'"),
             ("logging/warn LOGINFO format", "argument format has no value"),
-            ("logging/warn format xml", "no log format 'xml' (known: text, json)"),
+            ("logging/warn format xml", "unknown log format 'xml' (known: text, json)"),
         ] {
             let error = Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line}"));
             assert!(error.to_string().contains(why), "{line}: {error}");

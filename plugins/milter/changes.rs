@@ -76,7 +76,7 @@ impl Changes {
         }
         others.into_iter().for_each(|change| done.push(apply(change, session)));
         if let Some(body) = text {
-            done.push(format!("another body of {} octets", body.len() - body.start() - 2));
+            done.push(format!("a new body of {} octets", body.len() - body.start() - 2));
             session.transaction.body = body;
             // The filter has seen this as the beginning of the text.
             let header = &mut session.transaction.header;
@@ -97,7 +97,7 @@ impl Text {
     /// Adds a piece.  Lines end in CRLF, also those that end in LF there.
     fn add(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.body.len() + piece.len() as u64 > self.most {
-            return Err(io::Error::other("another body that is too big"));
+            return Err(io::Error::other("a new body that is too big"));
         }
         for line in piece.split_inclusive(|octet| *octet == b'\n') {
             let text = line.strip_suffix(b"\n");

@@ -40,7 +40,7 @@ impl Link {
         let (letter, data) = link.packet(until)?;
         if letter != packet::NEGOTIATE {
             let letter = letter.escape_ascii();
-            return Err(wrong(&format!("'{letter}' in answer to the negotiation")));
+            return Err(wrong(&format!("the answer '{letter}' to the negotiation")));
         }
         link.terms = offer.answered(&data).map_err(|why| wrong(&why))?;
         Ok(link)

@@ -89,11 +89,11 @@ impl Wishes {
     /// It has no such form, or there is no such stage or macro.
     pub(super) fn add_names(&mut self, word: &str) -> Result<(), String> {
         let (stage, names) = word.split_once(':').ok_or("not STAGE:NAME,NAME")?;
-        let known = || format!("no stage '{stage}' (known: {})", STAGE_NAMES.join(", "));
+        let known = || format!("unknown stage '{stage}' (known: {})", STAGE_NAMES.join(", "));
         let at = STAGE_NAMES.iter().position(|name| *name == stage).ok_or_else(known)?;
         for name in names.split(',').map(bare) {
             if !is_known(name) && !self.fixed.iter().any(|(fixed, _)| fixed == name) {
-                return Err(format!("no macro '{name}'"));
+                return Err(format!("unknown macro '{name}'"));
             }
             self.more[at].push(braced(name));
         }
@@ -245,9 +245,9 @@ mod tests {
         let mut wishes = Wishes::default();
         for (word, why) in [
             ("j", "not STAGE:NAME,NAME"),
-            ("quit:j", "no stage 'quit' (known: connect, "),
-            ("mail:nothing", "no macro 'nothing'"),
-            ("mail:", "no macro ''"),
+            ("quit:j", "unknown stage 'quit' (known: connect, "),
+            ("mail:nothing", "unknown macro 'nothing'"),
+            ("mail:", "unknown macro ''"),
         ] {
             assert!(wishes.add_names(word).unwrap_err().starts_with(why), "{word}");
         }

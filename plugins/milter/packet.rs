@@ -346,7 +346,7 @@ impl Terms {
             return Err(format!("an answer that does not exist: '{}'", letter.escape_ascii()));
         };
         if kind.action > 0 && kind.action & self.actions == 0 {
-            return Err(format!("{}, for which it has not asked", kind.name));
+            return Err(format!("{}, which it has not asked for", kind.name));
         }
         (kind.read)(data).ok_or_else(|| format!("{} with wrong data", kind.name))
     }
@@ -493,7 +493,7 @@ mod tests {
         let terms = Terms { actions: 0x10, ..terms };
         assert_eq!(
             terms.answer(b'h', b"X\0y\0").unwrap_err(),
-            "ADDHEADER, for which it has not asked"
+            "ADDHEADER, which it has not asked for"
         );
         assert!(terms.answer(b'i', b"\0\0\0\0X\0y\0").is_ok());
     }

@@ -35,7 +35,7 @@ pub(crate) fn ruling(answer: Answer) -> Result<Option<Ruling>, String> {
         }
         Answer::Reply(text) => match reply(&text) {
             Some(verdict) => Ok(Some(Ruling::Refuse(verdict))),
-            None => Err(format!("a reply that is none: {:.100}", text.escape_ascii().to_string())),
+            None => Err(format!("not a reply: {:.100}", text.escape_ascii().to_string())),
         },
         Answer::ConnectionFailed => Err("the filter says that it failed (CONN_FAIL)".into()),
         Answer::Continue | Answer::Skip | Answer::Progress | Answer::Change(_) => Ok(None),

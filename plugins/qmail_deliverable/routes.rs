@@ -15,7 +15,7 @@ impl Routes {
         let mut routes = HashMap::new();
         for line in lines.entries() {
             let Some((domain, rest)) = line.text.split_once(':') else {
-                problems.push(Error::at(&line.file, line.number, "no route: there is no ':'"));
+                problems.push(Error::at(&line.file, line.number, "not a route: there is no ':'"));
                 continue;
             };
             let host = match rest.strip_prefix('[') {

@@ -147,7 +147,7 @@ fn routes_say_whom_to_ask() {
         "no route for none.b.test",
         "no route for b.test",
         "no route for c.test",
-        "routes:4: no route",
+        "routes:4: not a route",
     ] {
         assert!(log.contains(text), "{log}");
     }

@@ -64,7 +64,7 @@ const NOT_STARTED: i32 = 6;
 const MEANINGS: &[(i32, &str)] = &[
     (NOT_STARTED, "it cannot be started"),
     (11, "an address is too long"),
-    (31, "the mail server refuses it for good"),
+    (31, "the mail server refuses the message permanently"),
     (51, "no memory"),
     (52, "it took too long"),
     (53, "writing failed, perhaps the disk is full"),
@@ -77,7 +77,7 @@ const MEANINGS: &[(i32, &str)] = &[
     (64, "the queue's folder mess does not work"),
     (65, "the queue's folder intd does not work"),
     (66, "the queue's folder todo does not work"),
-    (71, "the mail server refuses it for now"),
+    (71, "the mail server refuses the message temporarily"),
     (72, "the mail server did not answer in time"),
     (73, "the mail server refuses connections"),
     (74, "the connection to the mail server broke"),

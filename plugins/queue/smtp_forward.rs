@@ -223,7 +223,7 @@ fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
     words.remove(0);
     let security = Security::take_verifying(&mut words, hooks.config())?;
     if security.is_first() {
-        return Err(Error::new("'tls first' is for servers that are named, not for smtproutes"));
+        return Err(Error::new("'tls first' is for a named server, not for smtproutes"));
     }
     if let Some(word) = words.first() {
         return Err(Error::new(format!("unexpected argument '{word}' with smtproutes")));
@@ -252,7 +252,7 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
     let [xclient, dsn] = ["xclient", "dsn"].map(|flag| args.take_flag(flag));
     let kept = Kept::take(&mut args)?;
     if xclient && kept.is_wanted() {
-        return Err(Error::new("a connection is for one client with xclient, and cannot be kept"));
+        return Err(Error::new("with xclient a connection is for one client, and cannot be kept"));
     }
     let mut words = args.positional();
     let security = Security::take(&mut words, config)?;

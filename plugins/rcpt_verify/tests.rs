@@ -245,12 +245,12 @@ fn a_dry_run_refuses_nobody() {
 fn wrong_arguments_stop_the_start() {
     for (arguments, why) in [
         ("", "argument missing: lmtp or smtp, and the server"),
-        ("127.0.0.1:24", "what '127.0.0.1:24' speaks: lmtp or smtp?"),
+        ("127.0.0.1:24", "unknown protocol '127.0.0.1:24' (known: lmtp, smtp)"),
         ("lmtp", "argument missing: the server"),
         ("lmtp localhost", "no port in 'localhost'"),
         ("smtp mx.test known soon", "known"),
         ("smtp mx.test known", "argument known has no value"),
-        ("smtp mx.test probes many", "argument probes: 'many' is no rate, such as 100/1h"),
+        ("smtp mx.test probes many", "argument probes: 'many' is not a rate such as 100/1h"),
         ("smtp mx.test over_limit refuse", "tempfail, pass"),
         ("smtp mx.test domain *.example.com", ".example.com means all subdomains"),
         ("smtp mx.test from a@@b", "from"),

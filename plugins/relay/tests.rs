@@ -158,7 +158,7 @@ fn a_line_that_is_no_client_is_logged_and_skipped() {
     assert!(trial.session.connection.relay_client);
     for (index, word) in wrong.iter().enumerate() {
         let line = format!(
-            "relayclients:{}: neither an address, nor the beginning of one, nor a network: '{word}'",
+            "relayclients:{}: not an address, the beginning of an address, or a network: '{word}'",
             index + 1
         );
         assert!(trial.log().contains(&line), "{line}\n{}", trial.log());

@@ -88,7 +88,7 @@ impl Answer {
         }
         let name = json.get("action").text().ok_or("no action in the answer")?;
         let found = ACTIONS.iter().find(|row| row.0 == name);
-        let mut action = found.ok_or_else(|| format!("an action that is not known: {name}"))?.1;
+        let mut action = found.ok_or_else(|| format!("an unknown action: {name}"))?.1;
         let milter = json.get("milter");
         match milter.get("reject").text() {
             Some("discard") if action == Action::Reject => action = Action::Discard,
@@ -359,7 +359,7 @@ mod tests {
             (&deep, "no JSON: recursion limit exceeded"),
             ("[]", "no action in the answer"),
             (r#"{"action":1}"#, "no action in the answer"),
-            (r#"{"action":"sing"}"#, "an action that is not known: sing"),
+            (r#"{"action":"sing"}"#, "an unknown action: sing"),
             (r#"{"error":"invalid command","action":"reject"}"#, "invalid command"),
         ] {
             let found = Answer::read(json.as_bytes()).unwrap_err();

@@ -62,7 +62,7 @@ impl Certificates {
             return Ok(false);
         }
         let all = read_all(&self.sources)
-            .map_err(|error| error.within("the new certificates are broken, the old stay"))?;
+            .map_err(|error| error.within("the new certificates are broken, the old ones stay"))?;
         self.all.replace(Arc::new(all));
         Ok(true)
     }
@@ -218,7 +218,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         fs::write(dir.path().join("a.crt"), "rubbish").unwrap();
         let problem = certificates.refresh().unwrap_err().to_string();
-        assert!(problem.contains("the old stay") && problem.contains("a.crt"), "{problem}");
+        assert!(problem.contains("the old ones stay") && problem.contains("a.crt"), "{problem}");
         assert_eq!(certificates.refresh(), Ok(false), "it is said once");
         assert!(Arc::ptr_eq(&second, &certificates.all.borrow()));
         make(dir.path(), "a", "a.test");

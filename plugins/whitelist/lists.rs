@@ -100,7 +100,7 @@ impl Hosts {
                 beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
                 let text = format!(
-                    "neither an address, nor the beginning of one, nor a network: '{word}'"
+                    "not an address, the beginning of an address, or a network: '{word}'"
                 );
                 problems.push(Error::at(&line.file, line.number, text));
             }

@@ -42,12 +42,12 @@ fn what_is_no_host_is_logged_and_skipped() {
     assert_eq!(trial.plain(Hook::Connect), OK);
     assert!(
         trial.log().contains(
-            "whitelisthosts:1: neither an address, nor the beginning of one, nor a network"
+            "whitelisthosts:1: not an address, the beginning of an address, or a network"
         )
     );
     assert!(
         trial.log().contains(
-            "whitelisthosts:2: neither an address, nor the beginning of one, nor a network"
+            "whitelisthosts:2: not an address, the beginning of an address, or a network"
         )
     );
 }
@@ -105,16 +105,16 @@ fn what_a_stranger_can_claim_opens_no_domain() {
 #[test]
 fn lines_that_fit_nothing_are_named() {
     for (list, line, text) in [
-        ("whitelisthelo", "*.wild.test", "subdomains of wild.test have a line each"),
-        ("whitelistsenders", "@at.test", "no host: '@at.test' (at.test is one)"),
-        ("whitelistrcpt", ".wild.test", "subdomains of wild.test have a line each"),
+        ("whitelisthelo", "*.wild.test", "each subdomain of wild.test needs its own line"),
+        ("whitelistsenders", "@at.test", "not a host: '@at.test' (at.test is one)"),
+        ("whitelistrcpt", ".wild.test", "each subdomain of wild.test needs its own line"),
     ] {
         let mut trial = Trial::new("whitelist", &[(list, line)]);
         trial.call(Hook::Ehlo, &Call::Host("client.example"));
         trial.mail("<a@at.test>");
         trial.rcpt("<a@wild.test>");
         let log = trial.log();
-        assert!(log.contains(&format!("{list}:1: no host: ")) && log.contains(text), "{log}");
+        assert!(log.contains(&format!("{list}:1: not a host: ")) && log.contains(text), "{log}");
     }
     let files = [("whitelistsenders", "Good@dot.test. # a friend\nb\u{fc}cher.example")];
     let mut trial = Trial::new("whitelist", &files);

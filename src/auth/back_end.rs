@@ -105,10 +105,7 @@ impl Conversation {
         security: &Security,
     ) -> io::Result<()> {
         let failed = |error: io::Error| {
-            io::Error::new(
-                error.kind(),
-                format!("{endpoint} cannot be spoken to under TLS: {error}"),
-            )
+            io::Error::new(error.kind(), format!("no TLS with {endpoint}: {error}"))
         };
         let config = security.config(self.mode(endpoint, security));
         let (Endpoint::Tcp { host, .. }, Some(config)) = (endpoint, config) else {

@@ -77,7 +77,7 @@ mod tests {
             (
                 "base x",
                 "bass y",
-                "unknown argument 'bass'; is 'base' meant? (known: base, host, loglevel, reject, \
+                "unknown argument 'bass'; did you mean 'base'? (known: base, host, loglevel, reject, \
                  reject_type, timeout, on_error)",
             ),
             ("base x", "host", "argument host has no value"),

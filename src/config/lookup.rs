@@ -129,7 +129,7 @@ impl<'a> Lookup<'a> {
         let was_good = self.last_good.iter().any(|last_good| last_good == path);
         match found {
             Found::Nothing if was_good && self.has_answer => {
-                Err(format!("{}: gone; what it said stays until the next HUP", path.display()))
+                Err(format!("{}: gone; its contents stay in use until the next HUP", path.display()))
             }
             Found::Nothing => Ok(None),
             Found::There(fingerprint) => {

@@ -67,7 +67,7 @@ mod tests {
         assert!(of("all.test", Of::Addresses).contains("may list everything"));
         assert!(of("blocked.test", Of::Addresses).contains("answers with an error"));
         assert!(of("away.test", Of::Addresses).contains("cannot be asked: no answer in time"));
-        assert!(of("parked.test", Of::Addresses).contains("192.0.2.80 is no answer"));
+        assert!(of("parked.test", Of::Addresses).contains("192.0.2.80 is not an answer"));
         assert!(of("none.test", Of::Addresses).contains("may list nothing"));
     }
 }

@@ -52,7 +52,7 @@ impl Zone {
         };
         let (rest, weight) = match rest.split_once('*') {
             Some((rest, weight)) => {
-                (rest, weight.parse().map_err(|_| format!("'{weight}' is no weight"))?)
+                (rest, weight.parse().map_err(|_| format!("'{weight}' is not a weight"))?)
             }
             None => (rest, 1),
         };
@@ -63,7 +63,7 @@ impl Zone {
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let name = name.trim_matches('.').to_ascii_lowercase();
         if name.is_empty() || !name.contains('.') || !name.chars().all(is_name) {
-            return Err(format!("'{name}' is no name of a list"));
+            return Err(format!("'{name}' is not the name of a list"));
         }
         Ok(Zone { name, text: text.map(str::to_owned), weight, codes: codes? })
     }
@@ -109,7 +109,7 @@ pub fn entries(answer: &Answer) -> (Vec<Ipv4Addr>, Option<String>) {
                 failed = Some(format!("the list answers with an error, {ip}"));
             }
             IpAddr::V4(ip) if ip.octets()[0] == 127 && ip != Ipv4Addr::LOCALHOST => found.push(ip),
-            _ => failed = Some(format!("{ip} is no answer of a list")),
+            _ => failed = Some(format!("{ip} is not an answer of a list")),
         }
     }
     (found, failed)
@@ -137,7 +137,7 @@ impl fmt::Display for Zone {
 
 impl Codes {
     fn parse(text: &str) -> Result<Codes, String> {
-        let wrong = || format!("'{text}' is no answer of a list (127.0.0.2, or 127.0.0.2..11)");
+        let wrong = || format!("'{text}' is not an answer of a list (127.0.0.2, or 127.0.0.2..11)");
         let (first, last) = match text.split_once("..") {
             Some((first, last)) => (first, Some(last)),
             None => (text, None),

@@ -9,7 +9,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// `; is 'known' meant?`, or nothing.
 pub(crate) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, known).map(|known| format!("; is '{known}' meant?")).unwrap_or_default()
+    nearest(word, known).map(|known| format!("; did you mean '{known}'?")).unwrap_or_default()
 }
 
 /// How many letters have to be added, left out, changed or swapped with the next, in whatever
@@ -66,7 +66,7 @@ mod tests {
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
-        assert_eq!(super::meant("rejct", known), "; is 'reject' meant?");
+        assert_eq!(super::meant("rejct", known), "; did you mean 'reject'?");
         assert_eq!(super::meant("anything", known), "");
     }
 }

@@ -88,7 +88,7 @@ impl Backend {
     fn over_kept(&self, session: &Session, targets: &[Target], until: Instant) -> Option<Outcome> {
         let mut open = self.kept.get(targets, until)?;
         let target = &open.target;
-        session.log(Level::Info, format_args!("forwarding to {target}, which is connected still"));
+        session.log(Level::Info, format_args!("forwarding to {target}, over an open connection"));
         let call = Outside::begin(self.protocol.word());
         let outcome = open.client.deliver(session);
         session.end_outside(call, &outcome.known());
@@ -138,7 +138,7 @@ impl Backend {
         let unusable = |what| move |error: io::Error| Unusable::new(what, error);
         let wire = Wire::connect(&target.endpoint, until);
         let wire = wire.map_err(unusable("the back end cannot be reached"))?;
-        let no_tls = "the back end cannot be spoken to under TLS";
+        let no_tls = "TLS with the back end failed";
         let handshake = match may_encrypt {
             true => self.handshake(target, &wire).map_err(unusable(no_tls))?,
             false => None,
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn where_tls_must_be_nothing_is_said_without_it() {
         let text = |why| Verdict::declined(format!("Unable to queue message ({why}) (#4.4.1)"));
-        let no_tls = "the back end cannot be spoken to under TLS";
+        let no_tls = "TLS with the back end failed";
         let reasons = ["STARTTLS failed", no_tls, "the back end does not answer", no_tls];
         for (failure, why) in NO_TLS.iter().zip(reasons) {
             let (verdict, log) = forward(&format!("{HELLO}{failure}"), "tls must ca ca.pem");

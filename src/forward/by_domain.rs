@@ -69,8 +69,8 @@ impl ByDomain {
                 return DECLINED;
             }
             session.log(Level::Info, format_args!("{recipient} goes to {hop}, not to {other}"));
-            let text = "This recipient has another way than those before it; send the message to it \
-                        in another transaction (#4.5.3)";
+            let text = "This recipient goes to another server than those before it; send it the \
+                        message in another transaction (#4.5.3)";
             return Verdict::denysoft(text).with_reply(452);
         }
         match &hop {
@@ -96,7 +96,7 @@ impl ByDomain {
             [one, other, ..] => {
                 let text = format!("recipients go to {one} and to {other}");
                 session.log(Level::Error, text);
-                return unable("its recipients have several ways", "4.5.3");
+                return unable("its recipients go to several servers", "4.5.3");
             }
         };
         match targets {
@@ -198,7 +198,7 @@ fn proof(
     match answer {
         // Whoever keeps the answer from us must not get the mail by that (RFC 7672 2.1.2).
         Answer::Failed(why) => {
-            return Err(format!("{host}: nobody knows whether it has DANE: {why}"));
+            return Err(format!("{host}: cannot find out whether it has DANE records: {why}"));
         }
         Answer::Found { records, authentic: true } => {
             let usable = |record: Record| match record {
@@ -208,7 +208,7 @@ fn proof(
             let records: Vec<Tlsa> = records.into_iter().filter_map(usable).collect();
             return Ok(match records.is_empty() {
                 true => {
-                    let note = format!("{host}: nothing can be made of its DANE records");
+                    let note = format!("{host}: its DANE records cannot be used");
                     (Proof::Encrypted, Some(note))
                 }
                 false => (Proof::Dane(records, domain.to_owned()), None),
@@ -222,7 +222,7 @@ fn proof(
         (Mode::Enforce, true) => Ok((Proof::Sts, None)),
         (Mode::Enforce, false) => Err(format!("{host} is not in the MTA-STS policy of {domain}")),
         (Mode::Testing, false) => {
-            let note = format!("{host} is not in the MTA-STS policy of {domain}, which is a test");
+            let note = format!("{host} is not in the MTA-STS policy of {domain}, which is in mode testing");
             Ok((Proof::Arguments, Some(note)))
         }
     }

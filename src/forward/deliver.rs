@@ -90,7 +90,7 @@ impl Client {
             format!("RCPT TO:{recipient}") + &self.notifications(params, &["NOTIFY", "ORCPT"])
         }));
         if self.leaves_out_notifications(transaction) {
-            let text = "the back end does not offer DSN: what the client asks is not handed on";
+            let text = "the back end does not offer DSN: what the client asks for is not handed on";
             session.log(Level::Warn, text);
         }
         let replies = self.ask_all(&commands)?;
@@ -181,7 +181,7 @@ impl Client {
         if is_ascii && transaction.header.to_bytes().is_ascii() {
             return Ok(mail);
         }
-        let text = "The back end does not take internationalized mail (#5.6.7)";
+        let text = "The back end does not accept internationalized mail (#5.6.7)";
         Err(Verdict::deny(text).with_reply(550))
     }
 

@@ -49,7 +49,7 @@ pub(super) fn exchangers(
 ) -> Result<Vec<Exchanger>, Verdict> {
     if let Some(literal) = domain.strip_prefix('[') {
         let ip = literal.strip_suffix(']').and_then(address);
-        let ip = ip.ok_or_else(|| refused(550, format!("{domain} is no address (#5.1.3)")))?;
+        let ip = ip.ok_or_else(|| refused(550, format!("{domain} is not an address (#5.1.3)")))?;
         if own.is_at(ip, port) {
             return Err(loops(domain));
         }

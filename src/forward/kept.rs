@@ -43,7 +43,7 @@ impl Kept {
         };
         let (messages, idle) = (number("keep")?, number("idle")?);
         if messages.is_none() && idle.is_some() {
-            return Err(Error::new("the argument idle is for connections that are kept: 'keep'"));
+            return Err(Error::new("argument idle is only for connections that are kept: 'keep'"));
         }
         let idle = idle.map_or(IDLE, |seconds| Duration::from_secs(seconds.into()));
         Ok(Kept { messages: messages.unwrap_or(1), idle, open: RefCell::default() })

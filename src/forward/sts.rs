@@ -71,7 +71,7 @@ impl Sts {
             Err(error) => {
                 session.log(
                     Level::Notice,
-                    format_args!("the MTA-STS policy of {domain} cannot be had: {error}"),
+                    format_args!("the MTA-STS policy of {domain} cannot be fetched: {error}"),
                 );
                 let _ = table.put(&failed, "failed", REST);
                 known
@@ -101,13 +101,13 @@ pub(crate) fn explain(kept: &Kept) -> String {
     let left = kept.left.as_secs();
     match (kept.key.split_once(' '), kept.value.parse::<Policy>()) {
         (Some((domain, id)), _) => {
-            format!("the policy {id} of {domain} could not be had, and is not fetched for {left} s")
+            format!("the policy {id} of {domain} could not be fetched; next try in {left} s")
         }
         (None, Ok(policy)) => {
             let mode = match policy.mode {
-                Mode::Enforce => "mail goes only to servers that do what it says",
-                Mode::Testing => "servers that do not do what it says are written to the log",
-                Mode::None => "it wants nothing",
+                Mode::Enforce => "mail goes only to servers that comply",
+                Mode::Testing => "servers that do not comply are written to the log",
+                Mode::None => "it demands nothing",
             };
             format!("{}: policy {}: {mode}; forgotten in {left} s", kept.key, policy.id)
         }
@@ -201,7 +201,7 @@ mod tests {
             assert_eq!(mode(&sts, &mut trial, "v=STSv1; id=3;"), Some(Mode::Testing));
         }
         server.join().unwrap();
-        assert!(trial.log().contains("cannot be had: 404 Not Found"), "{}", trial.log());
+        assert!(trial.log().contains("cannot be fetched: 404 Not Found"), "{}", trial.log());
         trial.set_clock(1_001_000);
         assert_eq!(mode(&sts, &mut trial, ""), None);
     }
@@ -236,10 +236,10 @@ mod tests {
         };
         for (key, value, want) in [
             ("x.test", "1 enforce 9 mx.x.test", {
-                "x.test: policy 1: mail goes only to servers that do what it says; forgotten in 9 s"
+                "x.test: policy 1: mail goes only to servers that comply; forgotten in 9 s"
             }),
             ("x.test 2", "failed", {
-                "the policy 2 of x.test could not be had, and is not fetched for 9 s"
+                "the policy 2 of x.test could not be fetched; next try in 9 s"
             }),
             ("x.test", "junk", "x.test: unreadable"),
         ] {

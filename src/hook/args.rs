@@ -254,9 +254,9 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "unknown argument 'chek-at'; is 'check-at' meant?",
-                "unknown argument 'rejct'; is 'reject' meant?",
-                "unknown argument 'wai'; is 'wait' meant?",
+                "unknown argument 'chek-at'; did you mean 'check-at'?",
+                "unknown argument 'rejct'; did you mean 'reject'?",
+                "unknown argument 'wai'; did you mean 'wait'?",
             ]
         );
         let error = args.only(&["wait", "reject"]).unwrap_err().to_string();
@@ -291,9 +291,9 @@ mod tests {
             "argument policy has the value 'lax' (expected: lenient, strict)"
         );
         let near = args("policy srtict").one_of("policy", &known, 0).unwrap_err().to_string();
-        assert!(near.ends_with("(expected: lenient, strict); is 'strict' meant?"), "{near}");
+        assert!(near.ends_with("(expected: lenient, strict); did you mean 'strict'?"), "{near}");
         let near = args("loglevle 3").at_most(0).unwrap_err().to_string();
-        assert_eq!(near, "unexpected argument 'loglevle'; is 'loglevel' meant?");
+        assert_eq!(near, "unexpected argument 'loglevle'; did you mean 'loglevel'?");
     }
 
     #[test]

@@ -214,6 +214,6 @@ mod tests {
         }
         let errors = settings("timeout 0 on_error ignroe reject_type x").unwrap_err().to_string();
         assert_eq!(errors.lines().count(), 3, "{errors}");
-        assert!(errors.contains("; is 'ignore' meant?"), "{errors}");
+        assert!(errors.contains("; did you mean 'ignore'?"), "{errors}");
     }
 }

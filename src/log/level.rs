@@ -57,7 +57,7 @@ impl FromStr for Level {
                 text.eq_ignore_ascii_case(long) || text.eq_ignore_ascii_case(short)
             })
             .map(|row| row.0)
-            .ok_or_else(|| format!("no log level '{text}' (LOGDEBUG to LOGEMERG, or 7 to 0)"))
+            .ok_or_else(|| format!("'{text}' is not a log level (LOGDEBUG to LOGEMERG, or 7 to 0)"))
     }
 }
 

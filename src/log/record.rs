@@ -28,7 +28,7 @@ impl FromStr for Format {
         match text {
             "text" => Ok(Format::Text),
             "json" => Ok(Format::Json),
-            _ => Err(format!("no log format '{text}' (known: text, json)")),
+            _ => Err(format!("unknown log format '{text}' (known: text, json)")),
         }
     }
 }
@@ -162,6 +162,6 @@ mod tests {
         assert_eq!("json".parse(), Ok(Format::Json));
         assert_eq!("text".parse(), Ok(Format::default()));
         let error = "xml".parse::<Format>().unwrap_err();
-        assert_eq!(error, "no log format 'xml' (known: text, json)");
+        assert_eq!(error, "unknown log format 'xml' (known: text, json)");
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn first_words(lines: &Lines, problems: &mut Vec<Error>, read: Read) 
 pub(crate) fn domain(word: &str) -> Result<String, String> {
     let name = word.strip_prefix('.').unwrap_or(word);
     if let Some(parent) = word.strip_prefix("*.") {
-        return Err(format!("no domain: '{word}' (.{parent} means all subdomains)"));
+        return Err(format!("not a domain: '{word}' (.{parent} means all subdomains)"));
     }
     plain(name).map(|()| host::canonical(word).into_owned())
 }
@@ -38,7 +38,9 @@ pub(crate) fn domain(word: &str) -> Result<String, String> {
 /// `example.com`.
 pub(crate) fn single_host(word: &str) -> Result<String, String> {
     if let Some(parent) = word.strip_prefix("*.").or(word.strip_prefix('.')) {
-        return Err(format!("no host: '{word}' (subdomains of {parent} have a line each)"));
+        return Err(format!(
+            "not a host: '{word}' (each subdomain of {parent} needs its own line)"
+        ));
     }
     plain(word).map(|()| host::canonical(word).into_owned())
 }
@@ -47,7 +49,7 @@ pub(crate) fn single_host(word: &str) -> Result<String, String> {
 pub(crate) fn address(word: &str) -> Result<String, String> {
     match word.rsplit_once('@') {
         Some((user, name)) if !user.is_empty() && is_name(name) => Ok(host::address_key(word)),
-        _ => Err(format!("no address: '{word}' (user@example.com is one)")),
+        _ => Err(format!("not an address: '{word}' (user@example.com is one)")),
     }
 }
 
@@ -62,7 +64,7 @@ pub(crate) fn address_or_at_host(word: &str) -> Result<String, String> {
         Some(name) if is_name(name) => Ok(host::address_key(word)),
         Some(name) => {
             let why = single_host(name).err().unwrap_or_default();
-            Err(format!("no address and no @host: '{word}': {why}"))
+            Err(format!("neither an address nor @host: '{word}': {why}"))
         }
         None if is_name(word) => Err(format!("no @ sign in '{word}' (@{word} means the host)")),
         None => address(word),
@@ -72,8 +74,8 @@ pub(crate) fn address_or_at_host(word: &str) -> Result<String, String> {
 fn plain(name: &str) -> Result<(), String> {
     match name.rsplit_once('@') {
         _ if is_name(name) => Ok(()),
-        Some((_, host)) if is_name(host) => Err(format!("no host: '{name}' ({host} is one)")),
-        _ => Err(format!("no host: '{name}'")),
+        Some((_, host)) if is_name(host) => Err(format!("not a host: '{name}' ({host} is one)")),
+        _ => Err(format!("not a host: '{name}'")),
     }
 }
 
@@ -110,23 +112,23 @@ mod tests {
     fn a_word_that_would_fit_nothing_is_named_with_what_to_write() {
         for (read, word, text) in [
             (domain as Read, "*.wild.test", ".wild.test means all subdomains"),
-            (domain, "@at.test", "no host: '@at.test' (at.test is one)"),
+            (domain, "@at.test", "not a host: '@at.test' (at.test is one)"),
             (domain, "bob@at.test", "(at.test is one)"),
-            (domain, "http://at.test", "no host: 'http://at.test'"),
-            (domain, "at.test:25", "no host"),
-            (domain, ".", "no host"),
-            (domain, "a..test", "no host"),
-            (domain, "\"at.test\"", "no host"),
-            (single_host, ".wild.test", "subdomains of wild.test have a line each"),
-            (single_host, "*.wild.test", "subdomains of wild.test have a line each"),
-            (address, "at.test", "no address: 'at.test'"),
-            (address, "@at.test", "no address"),
-            (address, "bob@", "no address"),
+            (domain, "http://at.test", "not a host: 'http://at.test'"),
+            (domain, "at.test:25", "not a host"),
+            (domain, ".", "not a host"),
+            (domain, "a..test", "not a host"),
+            (domain, "\"at.test\"", "not a host"),
+            (single_host, ".wild.test", "each subdomain of wild.test needs its own line"),
+            (single_host, "*.wild.test", "each subdomain of wild.test needs its own line"),
+            (address, "at.test", "not an address: 'at.test'"),
+            (address, "@at.test", "an address"),
+            (address, "bob@", "an address"),
             (address_or_host, "@at.test", "(at.test is one)"),
-            (address_or_host, "*.wild.test", "have a line each"),
+            (address_or_host, "*.wild.test", "needs its own line"),
             (address_or_at_host, "at.test", "no @ sign in 'at.test' (@at.test means the host)"),
-            (address_or_at_host, "@.wild.test", "subdomains of wild.test have a line each"),
-            (address_or_at_host, "nonsense(", "no address"),
+            (address_or_at_host, "@.wild.test", "each subdomain of wild.test needs its own line"),
+            (address_or_at_host, "nonsense(", "an address"),
         ] {
             let found = read(word).unwrap_err();
             assert!(found.contains(text), "{word}: {found}");

@@ -79,7 +79,7 @@ impl Database {
             return Ok(());
         }
         if !open.octets.0.is_whole() {
-            return Err(wrong(&"somebody has cut it off"));
+            return Err(wrong(&"it was truncated"));
         }
         let found = open.reader.lookup(ip).map_err(|error| wrong(&error))?;
         if !found.has_data() {

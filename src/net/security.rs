@@ -103,7 +103,7 @@ impl Security {
         };
         let ca = ca?.map(|file| file_named(file, config));
         if ca.is_some() && !verifies {
-            return Err(Error::new("the argument ca is for 'tls must' and 'tls first'"));
+            return Err(Error::new("argument ca is only for 'tls must' and 'tls first'"));
         }
         let verified = if verifies { Some(verified(ca)?) } else { None };
         Ok(Security { mode, unverified: unverified()?, verified, login })
@@ -353,8 +353,8 @@ mod tests {
             ("tls yes".into(), "argument tls has the value 'yes' (expected: no, may, must, first)"),
             ("auth_user u".into(), "auth_user and auth_password_file belong together"),
             ("auth_password_file f".into(), "auth_user and auth_password_file belong together"),
-            ("ca /f".into(), "the argument ca is for 'tls must' and 'tls first'"),
-            ("ca /f tls may".into(), "the argument ca is for 'tls must' and 'tls first'"),
+            ("ca /f".into(), "argument ca is only for 'tls must' and 'tls first'"),
+            ("ca /f tls may".into(), "argument ca is only for 'tls must' and 'tls first'"),
             ("tls must ca /no/such.pem".into(), "/no/such.pem: "),
             (format!("tls must ca {empty}"), "no certificate in it"),
         ] {

@@ -216,7 +216,7 @@ fn judge(
 /// The key in an answer: the first record that is one.
 pub(in crate::origin) fn key_of(answer: &Answer) -> Result<Key, (Outcome, String)> {
     if let Answer::Failed(why) = answer {
-        return Err((Outcome::TempError, format!("the key could not be had: {why}")));
+        return Err((Outcome::TempError, format!("the key could not be fetched: {why}")));
     }
     let mut why = None;
     for text in answer.texts() {

@@ -329,7 +329,7 @@ fn isa_native(perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer
     let parent = hooks
         .isa_plugin_apart(&name, &Args::new(words))
         .or_else(|_| hooks.isa_plugin_apart(&name, &Args::default()))
-        .map_err(|error| format!("no plugin '{name}' to inherit from: {error}"))?;
+        .map_err(|error| format!("unknown plugin '{name}' to inherit from: {error}"))?;
     let mut items = vec![Item::number(perl.parents.borrow().len())];
     items.extend(parent.hooks().map(|hook| Item::text(hook.name())));
     perl.parents.borrow_mut().push(parent);

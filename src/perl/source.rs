@@ -54,7 +54,7 @@ pub fn misspelt_hook(file: &str) -> Option<String> {
         let hooks = || TABLE.iter().map(|row| row.name);
         let meant = nearest(&name, hooks()).filter(|_| Hook::from_name(&name).is_none())?;
         let meant = meant.replace('-', "_");
-        Some(format!("{file}: there is no hook '{name}', so nobody calls hook_{name}; is 'hook_{meant}' meant?"))
+        Some(format!("{file}: there is no hook '{name}', so nobody calls hook_{name}; did you mean 'hook_{meant}'?"))
     })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn verdict(hook: Hook, reply: Reply) -> Result<Verdict, String> {
         let is_part = ODD_CODES.iter().any(|code| code.contains(&digits));
         return match is_part {
             true => Ok(Verdict::undecided()),
-            false => Err(format!("returned {number}, which is no return code")),
+            false => Err(format!("returned {number}, which is not a return code")),
         };
     };
     let mut words = reply.rest.iter().map(Item::as_text);

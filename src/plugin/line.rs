@@ -30,7 +30,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
     let found = perl_file(config, name);
     if is_kept && found.is_none() {
         let nowhere = nowhere(config);
-        return Err(place(Error::new(format!("'perl always' is in the line, and {nowhere}"))));
+        return Err(place(Error::new(format!("the line has 'perl always', but {nowhere}"))));
     }
     if let Some((path, implied)) = found {
         let file = path.display();
@@ -42,7 +42,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
                 return Ok(());
             };
             let text =
-                format!("{file} stays, as the native '{}' refuses the line: {why}", plugin.name);
+                format!("{file} is used, because the native '{}' refuses the line: {why}", plugin.name);
             plugins.log(Level::Warn, text);
         }
         let Some(why) = perl::cannot_work(&path) else {
@@ -63,7 +63,7 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
             Some(absent) => Error::missing(format!("{absent}; {nowhere}")),
             None => {
                 let meant = meant_by(config, name);
-                let text = format!("no plugin '{name}': it is not native, and {nowhere}{meant}");
+                let text = format!("unknown plugin '{name}': it is not native, and {nowhere}{meant}");
                 Error::missing(text)
             }
         });

@@ -71,7 +71,7 @@ fn load_into(
     perl.serve(&plugins).or_else(&mut *failed)?;
     let known = plugins.names_from(Origin::Known);
     if !known.is_empty() {
-        let text = "native plugins answer for known Perl files (see perl_plugins): ";
+        let text = "native plugins are used instead of known Perl files (see perl_plugins): ";
         plugins.log(Level::Notice, format_args!("{text}{}", known.join(" ")));
     }
     for name in plugins.files() {
@@ -93,15 +93,15 @@ fn load_into(
     }
     let unasked = plugins.unasked();
     if !unasked.is_empty() {
-        let text = "sessions do not ask these of config/plugins, as clients have other lists:";
+        let text = "sessions do not ask these plugins of config/plugins, because clients have other lists:";
         plugins.log(Level::Notice, format_args!("{text} {}", unasked.join(" ")));
     }
     if confinement.workers {
         plugins.need_no_privileges();
     } else {
-        plugins.log(Level::Info, "programs keep the rights of who owns them (no_new_privs)");
+        plugins.log(Level::Info, "set-uid programs get the rights of their owners (no_new_privs)");
         if confine::is_bounding_set_empty() {
-            let text = "programs that have to become root can do so only after a new start";
+            let text = "programs can become root only after the server is started anew";
             plugins.log(Level::Warn, text);
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         for (plugins, error) in [
             (
                 "rcpt_ok\n\nno_such\nnone\n",
-                "config/plugins:3: no plugin 'no_such': it is not native, and there is no Perl file of \
+                "config/plugins:3: unknown plugin 'no_such': it is not native, and there is no Perl file of \
                  that name in /",
             ),
             ("rcpt_ok timeout never\n", "config/plugins:1: rcpt_ok: argument timeout has the"),
@@ -185,7 +185,7 @@ mod tests {
             all.split("; ").filter_map(|line| line.split_once(": it is")).map(|p| p.0).collect();
         assert_eq!(
             places,
-            ["config/plugins:1: no plugin 'none'", "config/plugins:3: no plugin 'nothing'"]
+            ["config/plugins:1: unknown plugin 'none'", "config/plugins:3: unknown plugin 'nothing'"]
         );
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_line_keeps_a_perl_file_only_where_there_is_one() {
         let error = load_config(&[("plugins", "rcpt_ok perl always\n")]).unwrap_err().to_string();
-        let start = "config/plugins:1: rcpt_ok: 'perl always' is in the line, and there is no Perl";
+        let start = "config/plugins:1: rcpt_ok: the line has 'perl always', but there is no Perl";
         assert!(error.starts_with(start), "{error}");
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn meant_by(config: &Config, name: &str) -> String {
     let without_folder =
         |known: &&String| known.rsplit_once('/').is_some_and(|(_, own)| own == name);
     match known.iter().find(without_folder) {
-        Some(known) => format!("; is '{known}' meant?"),
+        Some(known) => format!("; did you mean '{known}'?"),
         None => meant(name, known.iter().map(String::as_str)),
     }
 }

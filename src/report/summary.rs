@@ -186,7 +186,7 @@ fn failures(counts: &Counts, top: usize) -> Option<Table> {
     let rows: Vec<_> = rows
         .map(|((plugin, hook), count)| vec![format!("{plugin} at {hook}"), count.to_string()])
         .collect();
-    let title = "Plugins that could not do their work";
+    let title = "Plugins that failed";
     (!rows.is_empty()).then_some(Table { title, head: &["plugin", "refusals"], rows })
 }
 
@@ -222,7 +222,7 @@ fn clients(clients: &HashMap<String, Client>, top: usize) -> Table {
 fn hooks(counts: &mut Counts) -> Table {
     let rows = slowest(&mut counts.hooks, |sample| sample);
     Table {
-        title: "Hooks, by the time of sessions that they took",
+        title: "Hooks, by the time that they took from sessions",
         head: &["hook", "sessions", "half", "95 of 100", "slowest", "all"],
         rows: rows.into_iter().map(|(row, _)| row).collect(),
     }
@@ -237,7 +237,7 @@ fn outside(counts: &mut Counts) -> Table {
         row
     });
     Table {
-        title: "DNS, scanners and other servers, by the time of sessions that they took",
+        title: "DNS, scanners and other servers, by the time that they took from sessions",
         head: &["server", "sessions", "half", "95 of 100", "slowest", "all", "no answer"],
         rows: rows.collect(),
     }

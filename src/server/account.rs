@@ -60,7 +60,8 @@ impl Account {
 pub(crate) fn for_sessions(user: Option<&str>) -> Result<Option<Account>> {
     match user {
         Some(name) => {
-            let account = find(name)?.ok_or_else(|| Error::new(format!("no user '{name}'")))?;
+            let account =
+                find(name)?.ok_or_else(|| Error::new(format!("unknown user '{name}'")))?;
             if account.uid == geteuid() && account.uid.as_raw() != 0 {
                 return Ok(None);
             }
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn unknown_users_are_named() {
         let error = for_sessions(Some("no-such-user-here")).unwrap_err().to_string();
-        assert_eq!(error, "no user 'no-such-user-here'");
+        assert_eq!(error, "unknown user 'no-such-user-here'");
     }
 
     #[test]

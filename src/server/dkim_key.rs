@@ -50,16 +50,18 @@ fn make_in(
     account: Option<&account::Account>,
 ) -> Result<(String, String)> {
     let [domain, selector, kind @ ..] = words else {
-        return Err(Error::new("a domain and a selector are wanted"));
+        return Err(Error::new("a domain and a selector are needed"));
     };
     let (domain, selector) = (name(domain, "domain")?, name(selector, "selector")?);
     if !domain.contains('.') {
-        return Err(Error::new(format!("'{domain}' is no domain")));
+        return Err(Error::new(format!("'{domain}' is not a domain")));
     }
     let (pem, tags) = match kind.first().map_or("rsa", String::as_str) {
         "rsa" => rsa()?,
         "ed25519" => ed25519()?,
-        other => return Err(Error::new(format!("no kind of key: '{other}' (rsa, ed25519)"))),
+        other => {
+            return Err(Error::new(format!("unknown kind of key '{other}' (known: rsa, ed25519)")));
+        }
     };
     let folder = folder.join("dkim").join(&domain);
     let within = |error: io::Error| Error::new(format!("{}: {error}", folder.display()));
@@ -88,7 +90,7 @@ fn ending(folder: &Path, selector: &str) -> io::Result<String> {
         if fs::read_to_string(entry.path()).is_ok_and(|known| known.trim() == selector) {
             return Err(io::Error::new(
                 ErrorKind::AlreadyExists,
-                format!("a key with the selector {selector} exists"),
+                format!("a key with the selector {selector} exists already"),
             ));
         }
     }
@@ -104,7 +106,7 @@ fn name(word: &str, what: &str) -> Result<String> {
     };
     match name.split('.').all(is_label) {
         true => Ok(name),
-        false => Err(Error::new(format!("'{word}' is no {what}"))),
+        false => Err(Error::new(format!("'{word}' is not a {what}"))),
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn run(shared: &Shared, name: &str, word: &str) -> Result<()> {
     connection.relay_client = true;
     let mut session = Session::new(shared.clone(), connection, std::process::id().to_string());
     let Some(done) = session.run_job(name, word, LIMIT) else {
-        return Err(Error::new(format!("no plugin in config/plugins does --{name}")));
+        return Err(Error::new(format!("no plugin in config/plugins handles --{name}")));
     };
     say(&done?);
     Ok(())

@@ -200,7 +200,7 @@ fn bind_one(address: SocketAddr, all: &[SocketAddr]) -> Result<Listener> {
     let fail = |error: nix::Error| {
         let hint = match error {
             nix::Error::EACCES if address.port() < 1024 => {
-                " (ports below 1024 are root's; --port takes another)"
+                " (ports below 1024 need root; choose another with --port)"
             }
             _ => "",
         };

@@ -43,7 +43,7 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
     match (plugin::find(name), plugin::absent(name)) {
         (Some((plugin, _)), _) => say(&plugin.manual()),
         (None, Some(absent)) => say(&format!("{absent}\n")),
-        (None, None) => return Some(Err(Error::new(format!("no plugin '{name}'")))),
+        (None, None) => return Some(Err(Error::new(format!("unknown plugin '{name}'")))),
     }
     Some(Ok(()))
 }

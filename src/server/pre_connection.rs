@@ -48,7 +48,7 @@ pub(crate) fn check(
         return refusal(Hook::PreConnection, &refused, "").map(|answer| answer.0);
     }
     if max_from_ip > 0 && is_cooling_down {
-        shared.plugins.log(Level::Info, format_args!("others wait: {ip} has to stand back"));
+        shared.plugins.log(Level::Info, format_args!("others wait: {ip} is turned away"));
         count("4xx-disconnect");
         return Some(Reply::new(421, "4.3.2", "too busy for you now, try again later"));
     }

@@ -35,7 +35,7 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     if confinement.all
         && let Err(error) = confine::empty_bounding_set()
     {
-        config.note_problem(format_args!("the bounding set of capabilities stays: {error}"));
+        config.note_problem(format_args!("cannot empty the bounding set of capabilities: {error}"));
     }
     for folder in spool.into_iter().chain(store) {
         make_for(&config.expand(&folder), 0o700, account)?;
@@ -64,7 +64,7 @@ pub(crate) fn drop_to(account: &Account) -> Result<()> {
         && [gids.real, gids.effective, gids.saved].iter().all(|id| *id == gid);
     let back = !uid.is_root() && setresuid(uid, Uid::from_raw(0), uid).is_ok();
     if !all || back {
-        return Err(Error::new(format!("becoming user '{}' did not take", account.name)));
+        return Err(Error::new(format!("the process did not become user '{}'", account.name)));
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(super) fn run(config: &Config, wanted: &cli::Rehearsal) -> Result<()> {
         // The child has said why.
         Ok(WaitStatus::Exited(_, status)) => std::process::exit(status),
         Ok(_) => Err(Error::new("the session was interrupted")),
-        Err(errno) => Err(Error::new(format!("no process for the session: {errno}"))),
+        Err(errno) => Err(Error::new(format!("cannot make a process for the session: {errno}"))),
     }
 }
 
@@ -88,13 +88,13 @@ fn spool_of(pid: u32) -> PathBuf {
 
 fn play(config: &Config, wanted: &cli::Rehearsal, spool: &Path) -> Result<()> {
     let connection = connection(config, wanted);
-    let no_socket = |error| Error::new(format!("no sockets: {error}"));
+    let no_socket = |error| Error::new(format!("cannot make sockets: {error}"));
     let (client, server) = UnixStream::pair().map_err(no_socket)?;
     let terminal = Rc::new(Terminal::new(client, &server).map_err(no_socket)?);
     let shared = shared(config, spool, terminal.clone())?;
     say(&format!(
-        "   The configuration is in {}.  The client is {}{}.  Nothing is queued.\n   The store is an \
-         empty one, which is thrown away: nobody is known from before.\n",
+        "   The configuration is in {}.  The client is {}{}.  Nothing is queued.\n   The store is \
+         empty, and thrown away at the end: no client is known from before.\n",
         config.folder().display(),
         connection.remote_ip,
         connection.known_remote_host().map(|name| format!(" ({name})")).unwrap_or_default(),
@@ -199,6 +199,6 @@ fn show_message(session: &Session) {
         text += &format!("   | {}\n", shown(line));
     }
     let length = transaction.message_len();
-    text += &format!("   in all {length} octets\n");
+    text += &format!("   {length} octets in all\n");
     say(&text);
 }

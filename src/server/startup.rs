@@ -265,7 +265,8 @@ fn become_account_before_load(config: &Config, account: Option<&Account>) -> Res
         None => config.set_home(account::own_home()),
     }
     environment::clean(config, account::own_name().as_deref(), &config.home());
-    confine::keep_memory_private().map_err(|error| Error::new(format!("no core dumps: {error}")))
+    confine::keep_memory_private()
+        .map_err(|error| Error::new(format!("cannot turn off core dumps: {error}")))
 }
 
 /// Opens the spool folder and loads the plugins.

@@ -60,7 +60,7 @@ pub(super) fn run(words: &[String], user: Option<&str>) -> Result<()> {
             true => Ok(()),
             false => Err(no_entry(key)),
         },
-        _ => Err(Error::new(format!("--store knows: {ACTIONS}"))),
+        _ => Err(Error::new(format!("--store has the actions {ACTIONS}"))),
     }
 }
 
@@ -93,7 +93,7 @@ fn explain(config: &Config, name: &str, entries: &[Kept]) -> Result<()> {
     let tables = plugins.tables();
     let Some((_, explain)) = tables.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = tables.iter().map(|(known, _)| *known).collect();
-        let text = format!("no plugin explains '{name}'; explained are: {}", known.join(", "));
+        let text = format!("no plugin explains '{name}' (known: {})", known.join(", "));
         return Err(Error::new(text));
     };
     for kept in entries {
@@ -109,7 +109,7 @@ fn command_of_plugin(config: &Config, table: &Table, words: [&str; 3]) -> Result
     let [command, name, word] = words;
     let found = plugins.commands().iter().find(|(table, own, _)| (*table, *own) == (name, command));
     let Some((_, _, run)) = found else {
-        return Err(Error::new(format!("no plugin has '{command} {name}'; known are: {ACTIONS}")));
+        return Err(Error::new(format!("no plugin has '{command} {name}' (known: {ACTIONS})")));
     };
     say(&format!("{}\n", shown(run(table, word)?.as_bytes())));
     Ok(())
@@ -132,14 +132,14 @@ fn import(table: &Table, name: &str) -> Result<()> {
         let line = line.map_err(|error| at(&error.to_string()))?;
         let parts: Vec<&str> = line.splitn(3, '\t').collect();
         let [key, seconds, value] = parts[..] else {
-            return Err(at("not KEY, SECONDS and VALUE with tabs between"));
+            return Err(at("not KEY, SECONDS and VALUE with tabs between them"));
         };
         let seconds = seconds.parse().map_err(|_| at("not a number of seconds"))?;
         let value = String::from_utf8_lossy(&octets(value)).into_owned();
         table.put(octets(key), value, Duration::from_secs(seconds)).map_err(Error::new)?;
         count += 1;
     }
-    say(&format!("{name}: {count} entries taken\n"));
+    say(&format!("{name}: {count} entries imported\n"));
     Ok(())
 }
 
@@ -153,7 +153,7 @@ fn entry(table: &Table, key: &str) -> Result<Kept> {
 }
 
 fn no_entry(key: &str) -> Error {
-    Error::new(format!("no entry '{key}'"))
+    Error::new(format!("there is no entry '{key}'"))
 }
 
 fn end(kept: &Kept) -> String {

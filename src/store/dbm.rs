@@ -52,7 +52,7 @@ impl Table {
             }
         }
         Ok(format!(
-            "{taken} entries taken, {here} were here already, {left} are over or not understood"
+            "{taken} entries imported, {here} existed already, {left} were expired or not understood"
         ))
     }
 }

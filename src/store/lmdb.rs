@@ -198,7 +198,7 @@ impl LmdbEngine {
                 Unavailable::now(format_args!("{file} is full: it has {mebibytes} MiB"))
             }
             Error::Mdb(MdbError::Invalid | MdbError::VersionMismatch) => {
-                Unavailable::down(format_args!("{file} is no file of this version of LMDB"))
+                Unavailable::down(format_args!("{file} is not a file of this version of LMDB"))
             }
             Error::Mdb(MdbError::Corrupted | MdbError::PageNotFound) => {
                 Unavailable::damaged(format_args!("{file} is damaged: {error}"))

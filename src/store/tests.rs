@@ -220,9 +220,9 @@ fn what_cannot_be_opened_is_named_once() {
     let file = folder.join(ENTRIES).join(FILE);
     fs::create_dir_all(folder.join(ENTRIES)).unwrap();
     for (octets, why) in [
-        (vec![b'x'; 9000], "no file of this version of LMDB"),
-        (vec![0; 9000], "no file of this version of LMDB"),
-        (b"short".to_vec(), "no file of this version of LMDB"),
+        (vec![b'x'; 9000], "not a file of this version of LMDB"),
+        (vec![0; 9000], "not a file of this version of LMDB"),
+        (b"short".to_vec(), "not a file of this version of LMDB"),
     ] {
         fs::write(&file, &octets).unwrap();
         let store = store_in(dir.path(), "8M");

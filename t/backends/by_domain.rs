@@ -137,7 +137,7 @@ fn each_recipient_goes_its_way() {
         log.contains(&format!("forwarding to dead.x.test[{}]:{port}", at(3, port).ip())),
         "{log}"
     );
-    let connected = format!("mx.x.test[{}]:{port}, which is connected still", place.ip());
+    let connected = format!("mx.x.test[{}]:{port}, over an open connection", place.ip());
     assert_eq!(log.matches(&connected).count(), 1, "{log}");
 
     let refused = send(&forwarding, &["b@y.test"]);
@@ -208,8 +208,8 @@ fn a_server_proves_what_its_dane_records_say() {
         (format!("2 0 1 {wrong}"), true, "451", "invalid peer certificate"),
         (format!("3 1 1 {wrong}"), false, "250", ", not verified)"),
         // Nothing can be made of it, so there is TLS, whoever it is.
-        (format!("1 1 1 {wrong}"), true, "250", "nothing can be made of its DANE records"),
-        ("failed".into(), true, "451", "nobody knows whether it has DANE"),
+        (format!("1 1 1 {wrong}"), true, "250", "its DANE records cannot be used"),
+        ("failed".into(), true, "451", "cannot find out whether it has DANE"),
     ] {
         let table = Table::new(&format!(
             "x.test MX 10 mx.x.test\nmx.x.test A {}\n_{port}._tcp.mx.x.test TLSA {record}",
@@ -318,7 +318,7 @@ fn a_server_proves_what_the_policy_of_its_domain_says() {
         (&both, "2", text("enforce", "*.y.test"), "451", "is not in the MTA-STS policy of x.test"),
         // The policy of before holds while a new one cannot be had.
         (&both, "3", "none".into(), "451", "is not in the MTA-STS policy of x.test"),
-        (&both, "4", text("testing", "*.y.test"), "250", "which is a test"),
+        (&both, "4", text("testing", "*.y.test"), "250", "which is in mode testing"),
         (&certificate, "5", text("enforce", "mx.x.test"), "451", "invalid peer certificate"),
         (&certificate, "6", text("none", "mx.x.test"), "250", ", not verified)"),
     ] {

@@ -258,7 +258,7 @@ fn what_is_asked_about_notifications_reaches_the_back_end() {
         ] {
             assert!(heard.contains(&format!(" dispatching {line}")), "{line}{heard}");
         }
-        let left_out = "what the client asks is not handed on";
+        let left_out = "what the client asks for is not handed on";
         assert_eq!(server.log().text().contains(left_out), !is_told);
         server.stop().unwrap();
         behind.stop().unwrap();

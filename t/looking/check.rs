@@ -43,24 +43,24 @@ fn all_problems_of_all_files_are_named_with_line_and_the_word_that_was_meant() {
     assert_named(
         &faults,
         &[
-            "plugins:1: no plugin 'rcpt_okk': it is not native",
-            "; is 'rcpt_ok' meant?",
+            "plugins:1: unknown plugin 'rcpt_okk': it is not native",
+            "; did you mean 'rcpt_ok'?",
             "plugins:2: headers: argument timeout has the value 'never'",
-            "plugins:2: headers: unknown argument 'rejct'; is 'reject' meant? (known: ",
-            "plugins:2: headers: unknown argument 'dayz'; is 'days' meant? (known: ",
+            "plugins:2: headers: unknown argument 'rejct'; did you mean 'reject'? (known: ",
+            "plugins:2: headers: unknown argument 'dayz'; did you mean 'days'? (known: ",
             "plugins:3: $include nowhere: no such file",
-            "; is 'queue/maildir' meant?",
+            "; did you mean 'queue/maildir'?",
             "plugins:5: badmailfrom: argument reject_type has the value 'sotf'",
             "plugins:6: $include nothing: no such file",
-            "plugins:7: rcpt_ok: unexpected argument 'loglevle'; is 'loglevel' meant?",
-            "logging:1: no plugin 'logging/wran'",
-            "; is 'logging/warn' meant?",
+            "plugins:7: rcpt_ok: unexpected argument 'loglevle'; did you mean 'loglevel'?",
+            "logging:1: unknown plugin 'logging/wran'",
+            "; did you mean 'logging/warn'?",
             "tls_ports:2: tls_ports is 'abc', not a port",
             "tls_ports:4: tls_ports is '99999', not a port",
-            "perl_plugins:1: perl_plugins is 'alwys', not one of auto, always; is 'always' meant?",
+            "perl_plugins:1: perl_plugins is 'alwys', not one of auto, always; did you mean 'always'?",
             "databytes:1: databytes is '10M', not a number",
             "store:1: store is 'lmbd', not lmdb",
-            "rcpthost: nobody reads it; is 'rcpthosts' meant?",
+            "rcpthost: nothing reads this file; did you mean 'rcpthosts'?",
             "--listen-address no.such.name.invalid:x: no such port",
         ],
     );
@@ -81,8 +81,8 @@ fn hooks_of_perl_plugins_that_there_are_not_are_named() {
     assert_named(
         &found,
         &[
-            "plugins:1: asks: asks: there is no hook 'conect'; is 'connect' meant?",
-            "perl/sleeps: there is no hook 'rctp', so nobody calls hook_rctp; is 'hook_rcpt' meant?",
+            "plugins:1: asks: asks: there is no hook 'conect'; did you mean 'connect'?",
+            "perl/sleeps: there is no hook 'rctp', so nobody calls hook_rctp; did you mean 'hook_rcpt'?",
         ],
     );
     assert!(!found.iter().any(|line| line.contains("own_thing") || line.contains("rcptt")));

@@ -110,6 +110,6 @@ fn what_cannot_be_loaded_is_said_and_the_status_tells() {
     let config = Config::new().set("plugins", "rcpt_ok\nno_such\nqueue/discard");
     let (status, said, errors) = look(&config, Model::Forkserver, &["--list-hooks"]);
     assert_eq!(status, 1);
-    assert!(errors.contains("plugins:2: no plugin 'no_such'"), "{errors}");
+    assert!(errors.contains("plugins:2: unknown plugin 'no_such'"), "{errors}");
     assert!(said.contains("rcpt_ok") && said.contains("queue/discard"), "{said}");
 }

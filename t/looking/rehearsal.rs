@@ -95,7 +95,7 @@ fn a_script_is_played_and_nothing_is_queued() {
         );
         assert_eq!(
             after("STARTTLS"),
-            ["   STARTTLS is not played: with --client-tls the client has done it"]
+            ["   STARTTLS is not possible here: with --client-tls the client already has TLS"]
         );
         let message = after(".\n");
         for line in [
@@ -168,7 +168,7 @@ fn a_configuration_that_cannot_be_started_is_not_played() {
     let config = Config::new().set("plugins", "rcpt_ok\nno_such");
     let (status, said, errors) = look(&config, Model::Prefork, &["--try"]);
     assert_eq!(status, 1);
-    assert!(errors.contains("plugins:2: no plugin 'no_such'"), "{errors}");
+    assert!(errors.contains("plugins:2: unknown plugin 'no_such'"), "{errors}");
     assert!(!said.contains("S: "), "{said}");
     // What goes with it means nothing without it.
     let (status, _, errors) = look(&config, Model::Inetd, &["--client", "192.0.2.7"]);

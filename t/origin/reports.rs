@@ -208,5 +208,5 @@ fn what_is_killed_while_it_sends_is_not_sent_again() {
     said(&config, &["--dmarc-reports", "all"]);
     assert_eq!(config.take_mails().len(), 0);
     let explained = said(&config, &["--store", "explain", "dmarc"]);
-    assert!(explained.contains("it is being sent, or that was broken off"), "{explained}");
+    assert!(explained.contains("it is being sent, or sending it was interrupted"), "{explained}");
 }

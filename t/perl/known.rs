@@ -59,10 +59,11 @@ fn only_known_files_give_way() {
         assert!(log.contains(&format!("\n{what}: {name}\n")), "{case:?}: {log}");
         let other = if what == NATIVE { PERL } else { NATIVE };
         assert!(!log.contains(&format!("\n{other}: ")), "{case:?}: {log}");
-        let notice =
-            format!("native plugins answer for known Perl files (see perl_plugins): {name}\n");
+        let notice = format!(
+            "native plugins are used instead of known Perl files (see perl_plugins): {name}\n"
+        );
         assert_eq!(log.contains(&notice), what == NATIVE, "{case:?}: {log}");
-        let stays = "/plugins/relay stays, as the native 'relay' refuses the line: ";
+        let stays = "/plugins/relay is used, because the native 'relay' refuses the line: ";
         assert_eq!(log.contains(stays), arguments == "never 1", "{case:?}: {log}");
     }
 }

@@ -89,7 +89,7 @@ fn debians_plugins_are_native_or_perl_as_the_guide_says() {
     };
     assert_eq!(said("native plugins instead of known Perl files: "), here("native"), "{log}");
     assert_eq!(said("Perl plugins: "), here("Perl"), "{log}");
-    let notice = "native plugins answer for known Perl files (see perl_plugins): ";
+    let notice = "native plugins are used instead of known Perl files (see perl_plugins): ";
     assert_eq!(log.matches(notice).count(), 1, "{log}");
 }
 

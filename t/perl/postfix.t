@@ -65,7 +65,7 @@ local $SIG{__WARN__} = sub { push @warned, @_ };
 my ($sent, $status) = cleanup("status\00064\0\0", sub { scalar Qpsmtpd::Postfix->inject_mail($transaction) });
 is $status, 64, 'in scalar context the status';
 (undef, my $failed) = cleanup('', sub { eval { Qpsmtpd::Postfix->inject_mail($transaction) }; $@ });
-like $failed, qr/did not say a status/, 'a cleanup that dies is no success';
+like $failed, qr/gave no status/, 'a cleanup that dies is no success';
 $transaction->{notes}{'postfix-queue-sockets'} = [];
 eval { Qpsmtpd::Postfix->inject_mail($transaction) };
 like $@, qr/there is no cleanup/, 'none';

@@ -228,7 +228,7 @@ fn all_that_is_missing_is_told_at_once() {
         (
             1,
             format!(
-                "no plugin 'no_such': it is not native, and there is no Perl file of that name in {}",
+                "unknown plugin 'no_such': it is not native, and there is no Perl file of that name in {}",
                 folder.display()
             ),
         ),
@@ -239,7 +239,7 @@ fn all_that_is_missing_is_told_at_once() {
                 folder.join("needs").display()
             ),
         ),
-        (4, "no plugin 'another/one': it is not native".into()),
+        (4, "unknown plugin 'another/one': it is not native".into()),
         (5, "No::Such::Plugin: the Perl module No::Such::Plugin is not installed".into()),
         (6, "listens cannot work here: it reads from the client's socket".into()),
     ] {

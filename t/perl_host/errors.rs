@@ -67,7 +67,7 @@ fn perl_plugins_that_fail_are_temporary_failures() {
             "(rcpt) odd: FATAL PLUGIN ERROR: I am dead",
             "(rcpt) odd: FATAL PLUGIN ERROR: died without a word",
             "(rcpt) odd: FATAL PLUGIN ERROR: the Perl process died",
-            "(rcpt) odd: returned 4711, which is no return code",
+            "(rcpt) odd: returned 4711, which is not a return code",
             "(rcpt) odd: returned undef",
             "(mail) odd: look here",
             "print me",

@@ -179,7 +179,7 @@ fn plugins_that_cannot_be_loaded_are_named() {
         ("sub register { die \"no such user\\n\" }", "broken: no such user"),
         (
             "sub init { $_[0]->isa_plugin('no_such_plugin') }",
-            "no plugin 'no_such_plugin' to inherit from",
+            "unknown plugin 'no_such_plugin' to inherit from",
         ),
         ("sub register { $_[0]->register_hook('lunch', 'eat') }", "there is no hook 'lunch'"),
         ("use No::Such::Module;", "needs the Perl module No::Such::Module"),

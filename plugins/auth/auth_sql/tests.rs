@@ -67,7 +67,7 @@ fn the_password_of_the_row_decides() {
         }
     }
     let log = trial.log();
-    assert!(log.contains("old@example.com has a password hash of another kind"), "{log}");
+    assert!(log.contains("old@example.com has a password hash of an unknown kind"), "{log}");
     assert!(!log.contains("right on") && !log.contains("abXJ"), "{log}");
     let verdict = present(&mut trial, Hook::AuthPlain, "twice@example.com", "right one");
     failed(&trial, &verdict, "the user has more than one row");
@@ -182,7 +182,7 @@ fn another_file_and_another_database_are_seen() {
     failed(&trial, &verdict, &format!("{}: no such table: persons", new.display()));
     trial.set_config("auth_sql", "dsn x");
     let verdict = present(&mut trial, Hook::AuthPlain, user, "right one");
-    failed(&trial, &verdict, "dsn: not as dbi:DRIVER:dbname=NAME");
+    failed(&trial, &verdict, "dsn: not of the form dbi:DRIVER:dbname=NAME");
 }
 
 #[test]

@@ -50,10 +50,12 @@ impl What {
             What::Asn => {
                 let number = code.strip_prefix("AS").unwrap_or(&code);
                 let number = number.parse::<u32>();
-                number.map(|number| number.to_string()).map_err(|_| format!("no asn: '{word}'"))
+                number
+                    .map(|number| number.to_string())
+                    .map_err(|_| format!("not the number of a network: '{word}'"))
             }
             _ if is_code => Ok(code),
-            _ => Err(format!("no code of two letters: '{word}'")),
+            _ => Err(format!("not a code of two letters: '{word}'")),
         }
     }
 
@@ -110,16 +112,19 @@ fn rule(line: &Line) -> Result<Rule, String> {
         Some("deny") => Action::Deny,
         Some("karma") => {
             let number = words.next().and_then(|word| word.parse().ok());
-            Action::Karma(number.ok_or("no number behind karma")?)
+            Action::Karma(number.ok_or("no number after karma")?)
         }
         other => {
-            return Err(format!("no action: '{}' (allow, deny, karma N)", other.unwrap_or("")));
+            return Err(format!(
+                "unknown action '{}' (known: allow, deny, karma N)",
+                other.unwrap_or("")
+            ));
         }
     };
     let word = words.next().unwrap_or_default();
     let row = WHATS.iter().find(|(_, name, _)| *name == word);
     let known = "country, continent, asn";
-    let (what, ..) = *row.ok_or_else(|| format!("'{word}' is none of {known}"))?;
+    let (what, ..) = *row.ok_or_else(|| format!("'{word}' is not one of {known}"))?;
     let values: Vec<String> = words.map(|word| what.read(word)).collect::<Result<_, _>>()?;
     match values.is_empty() {
         true => Err(format!("no {} in the line", what.name())),

@@ -209,7 +209,7 @@ fn files_are_cut_off_overwritten_and_replaced() {
     // A file that is cut off while it is in use ends no process.
     fs::write(&file, "").unwrap();
     assert_eq!(country(&mut trial), None);
-    assert!(trial.log().contains("GeoLite2-City.mmdb: somebody has cut it off"), "{}", trial.log());
+    assert!(trial.log().contains("GeoLite2-City.mmdb: it was truncated"), "{}", trial.log());
     fs::remove_file(&file).unwrap();
     assert!(!refresh(&trial));
 }
@@ -246,11 +246,15 @@ fn wrong_arguments_and_files_stop_the_start() {
         ("distance 91,0", "", "LATITUDE,LONGITUDE"),
         ("too_far away", "", "too_far"),
         ("places /no/such.mmdb", "", "/no/such.mmdb: No such file"),
-        ("", "deny country CHE", "geoip:1: ident/geoip: no code of two letters: 'CHE'"),
-        ("", "deny asn CH", "geoip:1: ident/geoip: no asn: 'CH'"),
-        ("", "refuse country CH", "geoip:1: ident/geoip: no action: 'refuse'"),
-        ("", "deny city Zurich", "geoip:1: ident/geoip: 'city' is none of country, continent, asn"),
-        ("", "karma country CH", "geoip:1: ident/geoip: no number behind karma"),
+        ("", "deny country CHE", "geoip:1: ident/geoip: not a code of two letters: 'CHE'"),
+        ("", "deny asn CH", "geoip:1: ident/geoip: not the number of a network: 'CH'"),
+        ("", "refuse country CH", "geoip:1: ident/geoip: unknown action 'refuse'"),
+        (
+            "",
+            "deny city Zurich",
+            "geoip:1: ident/geoip: 'city' is not one of country, continent, asn",
+        ),
+        ("", "karma country CH", "geoip:1: ident/geoip: no number after karma"),
     ] {
         let error = loads(&folder, arguments, rules).err().unwrap().to_string();
         assert!(error.contains(why), "{arguments} {rules}: {error}");

@@ -69,7 +69,7 @@ impl Answer {
     /// Reads an answer.
     pub(super) fn read(octets: &[u8]) -> Answer {
         if octets.len() != LENGTH {
-            return Answer::Wrong("an answer of another length");
+            return Answer::Wrong("an answer of the wrong length");
         }
         let mut rest = octets;
         if number(&mut rest) != ANSWERED {

@@ -106,11 +106,11 @@ fn wrong_arguments_are_refused() {
         ("|", "argument missing"),
         ("/log loglevel", ""),
         ("loglevel", "argument loglevel has no value"),
-        ("loglevel LOUD /log", "no log level 'LOUD'"),
+        ("loglevel LOUD /log", "'LOUD' is not a log level"),
         ("tsformat", "argument tsformat has no value"),
         ("tsformat %! /log", "'%!'"),
         ("format json", "argument missing"),
-        ("format xml /log", "no log format 'xml'"),
+        ("format xml /log", "unknown log format 'xml'"),
         ("/log.%!", "'/log.%!'"),
     ] {
         if why.is_empty() {

@@ -91,14 +91,14 @@ fn priorities_have_several_spellings() {
 #[test]
 fn wrong_arguments_are_refused() {
     for (line, why) in [
-        ("logging/syslog loglevel LOUD", "no log level 'LOUD'"),
-        ("logging/syslog priority LOG_LOUD", "no log level 'LOUD'"),
+        ("logging/syslog loglevel LOUD", "'LOUD' is not a log level"),
+        ("logging/syslog priority LOG_LOUD", "'LOUD' is not a log level"),
         ("logging/syslog ident a/b", "argument ident has the value 'a/b'"),
         ("logging/syslog facility LOG_POST", "argument facility has the value 'LOG_POST'"),
         ("logging/syslog logsock udp,console", "'console' (expected: unix, stream, udp, tcp)"),
         ("logging/syslog logsock", "no value"),
         ("logging/syslog colour red", "unknown argument 'colour'"),
-        ("logging/syslog format xml", "no log format 'xml'"),
+        ("logging/syslog format xml", "unknown log format 'xml'"),
     ] {
         let error = Trial::load(line, &[]).err().unwrap_or_else(|| panic!("{line} is accepted"));
         assert!(error.to_string().contains(why), "{line}: {error}");

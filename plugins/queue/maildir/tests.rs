@@ -101,7 +101,7 @@ fn messages_in_quarantine_are_kept_apart() {
     assert_eq!((mails(&other, "M/new").len(), mails(&other, "Q/new").len()), (1, 0));
     for place in ["Q", ".", "..", ".a/b", ".a.b"] {
         let error = Trial::load(&format!("queue/maildir quarantine {place}"), &[]).err();
-        assert!(error.unwrap().to_string().contains("quarantine is no path"), "{place}");
+        assert!(error.unwrap().to_string().contains("quarantine is neither a path"), "{place}");
     }
 }
 

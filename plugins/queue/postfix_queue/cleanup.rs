@@ -64,7 +64,7 @@ impl Cleanup {
         drop(records);
         let mut list = attributes(&mut self.wire, until)?;
         let status = list.get("status").and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other("cleanup did not say a status"))?;
+        let status = status.ok_or_else(|| io::Error::other("cleanup gave no status"))?;
         Ok((status, list.remove("reason").unwrap_or_default()))
     }
 }

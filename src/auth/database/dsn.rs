@@ -33,12 +33,12 @@ fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Data
     let wrong = |what: String| Error::new(format!("dsn: {what}"));
     let mut parts = dsn.splitn(3, ':');
     let (Some(dbi), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(wrong("not as dbi:DRIVER:dbname=NAME".into()));
+        return Err(wrong("not of the form dbi:DRIVER:dbname=NAME".into()));
     };
     let name = name.to_ascii_lowercase();
     let driver = DRIVERS.iter().find(|driver| driver.names.contains(&name.as_str()));
     let (true, Some(driver)) = (dbi.eq_ignore_ascii_case("dbi"), driver) else {
-        return Err(wrong(format!("'{name}' is no database that is known (SQLite, Pg, mysql)")));
+        return Err(wrong(format!("unknown database '{name}' (known: SQLite, Pg, mysql)")));
     };
     if driver.connect.is_none() {
         return Err(wrong(format!("this server was built without {}", driver.names[0])));
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for (dsn, error) in [
-            ("", "dsn: not as dbi:DRIVER:dbname=NAME"),
-            ("mysql://a/b", "dsn: not as dbi:DRIVER:dbname=NAME"),
-            ("odbc:mysql:b", "dsn: 'mysql' is no database that is known (SQLite, Pg, mysql)"),
-            ("dbi:Oracle:b", "dsn: 'oracle' is no database that is known (SQLite, Pg, mysql)"),
+            ("", "dsn: not of the form dbi:DRIVER:dbname=NAME"),
+            ("mysql://a/b", "dsn: not of the form dbi:DRIVER:dbname=NAME"),
+            ("odbc:mysql:b", "dsn: unknown database 'mysql' (known: SQLite, Pg, mysql)"),
+            ("dbi:Oracle:b", "dsn: unknown database 'oracle' (known: SQLite, Pg, mysql)"),
             ("dbi:mysql:", "dsn: no name of a database"),
             ("dbi:mysql:dbname=;host=a", "dsn: no name of a database"),
             ("dbi:mysql:dbname=a;sslmode=x", "dsn: 'sslmode' is not known"),

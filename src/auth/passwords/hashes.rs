@@ -79,7 +79,7 @@ impl Hashed {
         let parts: Vec<_> = text.split('$').collect();
         let row = parts.get(1).and_then(|id| kinds.iter().find(|row| row.0 == *id));
         let Some((_, kind, length)) = row.filter(|_| parts[0].is_empty()) else {
-            return Err("a password hash of another kind");
+            return Err("a password hash of an unknown kind");
         };
         let is_whole = parts.len() > 3 && parts[parts.len() - 1].len() == *length;
         if !is_whole || (*kind == Kind::Argon2 && PasswordHash::new(text).is_err()) {
@@ -186,7 +186,7 @@ pub(crate) mod tests {
         ] {
             assert_eq!(
                 Hashed::parse(text).err(),
-                Some("a password hash of another kind"),
+                Some("a password hash of an unknown kind"),
                 "{text}"
             );
         }

@@ -108,7 +108,7 @@ fn the_last_good_lines_stay() {
     for _ in 0..3 {
         assert_eq!(setup.list_now("x"), ["better"]);
     }
-    assert_eq!(setup.problems(), ["a/x: gone; what it said stays until the next HUP"]);
+    assert_eq!(setup.problems(), ["a/x: gone; its contents stay in use until the next HUP"]);
     setup.write("a/x", "back");
     assert_eq!(setup.list_now("x"), ["back"]);
     assert!(setup.problems().is_empty());

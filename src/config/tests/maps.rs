@@ -23,7 +23,7 @@ fn maps() {
     fs::remove_file(setup.path("b/m.cdb")).unwrap();
     setup.config.expire();
     assert!(setup.config.map("m").contains("two"));
-    assert_eq!(setup.problems(), ["b/m.cdb: gone; what it said stays until the next HUP"]);
+    assert_eq!(setup.problems(), ["b/m.cdb: gone; its contents stay in use until the next HUP"]);
     assert!(!setup.config.anew().map("m").contains("two"));
 }
 

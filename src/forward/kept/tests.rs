@@ -38,7 +38,7 @@ fn so_many_messages_go_over_one_connection() {
     let script = format!("{HELLO}{one}{ANEW}{one}{ANEW}{one}{QUIT}close\n{HELLO}{one}");
     let (verdicts, subjects, log) = forward(4, "keep 3 idle 1000", &script);
     assert_eq!((verdicts, &*subjects), (all(4), "1 2 3 4"), "{log}");
-    assert_eq!(log.matches("which is connected still").count(), 2, "{log}");
+    assert_eq!(log.matches("over an open connection").count(), 2, "{log}");
     // Without the argument none is kept.
     let (verdicts, ..) = forward(1, "", &format!("{HELLO}{one}{QUIT}"));
     assert_eq!(verdicts, all(1));
@@ -154,8 +154,8 @@ fn wrong_arguments_stop_the_start() {
         ("keep 0", "argument keep has the value '0' (expected: 1 or more)"),
         ("keep many", "argument keep has the value 'many' (expected: 1 or more)"),
         ("keep 5 idle 0", "argument idle has the value '0' (expected: 1 or more)"),
-        ("idle 5", "the argument idle is for connections that are kept: 'keep'"),
-        ("keep 5 xclient", "a connection is for one client with xclient, and cannot be kept"),
+        ("idle 5", "argument idle is only for connections that are kept: 'keep'"),
+        ("keep 5 xclient", "with xclient a connection is for one client, and cannot be kept"),
     ] {
         let line = format!("queue/smtp-forward 127.0.0.1 {arguments}");
         let found = Trial::load(&line, &[]).err().unwrap().to_string();

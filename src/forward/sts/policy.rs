@@ -67,7 +67,7 @@ impl Policy {
         let age = field("max_age").ok_or("it has no max_age")?;
         let is_number = (1..=10).contains(&age.len()) && age.bytes().all(|b| b.is_ascii_digit());
         let age =
-            age.parse::<u64>().ok().filter(|_| is_number).ok_or("its max_age is no number")?;
+            age.parse::<u64>().ok().filter(|_| is_number).ok_or("its max_age is not a number")?;
         let patterns = fields().filter(|(name, _)| *name == "mx").map(|(_, value)| value);
         let patterns: Vec<String> =
             patterns.map(|pattern| pattern.trim_end_matches('.').to_ascii_lowercase()).collect();
@@ -75,7 +75,7 @@ impl Policy {
             return Err("it has too many mx");
         }
         if !patterns.iter().all(|pattern| is_pattern(pattern)) {
-            return Err("it has an mx that is no name");
+            return Err("it has an mx that is not a name");
         }
         if patterns.is_empty() && mode != Mode::None {
             return Err("it has no mx");
@@ -198,11 +198,11 @@ mod tests {
             (GOOD.replace("mode", "mood"), "it has no mode"),
             (GOOD.replace("enforce", "force"), "it has an unknown mode"),
             (GOOD.replace("max_age", "age"), "it has no max_age"),
-            (GOOD.replace("604800", "+1"), "its max_age is no number"),
-            (GOOD.replace("604800", "99999999999"), "its max_age is no number"),
+            (GOOD.replace("604800", "+1"), "its max_age is not a number"),
+            (GOOD.replace("604800", "99999999999"), "its max_age is not a number"),
             (GOOD.replace("mx", "xm"), "it has no mx"),
-            (GOOD.replace("*.", "*.*."), "it has an mx that is no name"),
-            (GOOD.replace("mail.example.com", "a,b"), "it has an mx that is no name"),
+            (GOOD.replace("*.", "*.*."), "it has an mx that is not a name"),
+            (GOOD.replace("mail.example.com", "a,b"), "it has an mx that is not a name"),
             (many, "it has too many mx"),
         ] {
             assert_eq!(Policy::parse("1", text.as_bytes()), Err(why), "{text}");

@@ -22,7 +22,7 @@ impl Hooks {
     /// The same for a child that registers its parent's handlers itself.
     pub(crate) fn isa_plugin_apart(&mut self, parent: &str, args: &Args) -> Result<Parent> {
         let register =
-            (self.find)(parent).ok_or_else(|| Error::new(format!("no plugin '{parent}'")))?;
+            (self.find)(parent).ok_or_else(|| Error::new(format!("unknown plugin '{parent}'")))?;
         let mut hooks = Hooks::new(self.config.clone(), self.find);
         let registered = register(&mut hooks, args)
             .and_then(|()| hooks.into_registration())

@@ -131,7 +131,7 @@ impl Session {
         match setting.read(&texts) {
             Ok(value) => Some(value),
             Err(why) => {
-                self.log(Level::Error, format_args!("config hook: {why}; the file counts"));
+                self.log(Level::Error, format_args!("config hook: {why}; the file is used"));
                 None
             }
         }

@@ -78,7 +78,7 @@ impl Signature {
         let fields: Vec<String> =
             tags.required("h")?.split(':').map(|name| without_white(name).to_lowercase()).collect();
         if tags.list("q").is_some_and(|mut ways| ways.all(|way| way != "dns/txt")) {
-            return Err("the key is not to be had by dns/txt".into());
+            return Err("the key is not in the DNS (q= lacks dns/txt)".into());
         }
         let (signed_at, expires) = (tags.number("t")?, tags.number("x")?);
         if expires.is_some_and(|expires| signed_at.is_some_and(|signed_at| expires < signed_at)) {
@@ -168,7 +168,7 @@ pub(in crate::origin) fn name_of(field: &[u8]) -> String {
 /// It is no UTF-8.
 pub(in crate::origin) fn value_of(field: &[u8]) -> Result<&str, String> {
     let start = field.iter().position(|octet| *octet == b':').map_or(0, |at| at + 1);
-    std::str::from_utf8(&field[start..]).map_err(|_| "octets that are no text".into())
+    std::str::from_utf8(&field[start..]).map_err(|_| "octets that are not text".into())
 }
 
 /// A domain or selector, in lower case and as A-labels.
@@ -181,7 +181,7 @@ pub(in crate::origin) fn host(text: &str) -> Result<String, String> {
     };
     match name.split('.').all(label) {
         true => Ok(name.into_owned()),
-        false => Err(format!("'{text}' is no domain name")),
+        false => Err(format!("'{text}' is not a domain name")),
     }
 }
 

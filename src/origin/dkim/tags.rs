@@ -33,19 +33,19 @@ impl<'a> Tags<'a> {
             if part.is_empty() && parts.peek().is_none() && !tags.is_empty() {
                 break;
             }
-            let (name, value) = part.split_once('=').ok_or(format!("'{part}' is no tag"))?;
+            let (name, value) = part.split_once('=').ok_or(format!("'{part}' is not a tag"))?;
             let (name, value) =
                 (name.trim_end_matches(is_white), value.trim_start_matches(is_white));
             let good = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
             if !good {
-                return Err(format!("'{name}' is no name of a tag"));
+                return Err(format!("'{name}' is not the name of a tag"));
             }
             if tags.len() == MOST {
                 return Err(format!("more than {MOST} tags"));
             }
             if tags.iter().any(|(known, _)| *known == name) {
-                return Err(format!("the tag {name}= stands there twice"));
+                return Err(format!("the tag {name}= occurs twice"));
             }
             tags.push((name, value));
         }
@@ -86,7 +86,7 @@ impl<'a> Tags<'a> {
         let good = value.bytes().all(|octet| octet.is_ascii_digit());
         match value.parse().ok().filter(|_| good) {
             Some(number) => Ok(Some(number)),
-            None => Err(format!("{name}={value} is no number")),
+            None => Err(format!("{name}={value} is not a number")),
         }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Tags<'a> {
     /// The tag is missing, or its value is no base64.
     pub(in crate::origin) fn octets(&self, name: &str) -> Result<Vec<u8>, String> {
         let text: String = self.required(name)?.chars().filter(|c| !is_white(*c)).collect();
-        BASE64.decode(text).map_err(|_| format!("the value of {name}= is no base64"))
+        BASE64.decode(text).map_err(|_| format!("the value of {name}= is not base64"))
     }
 }
 

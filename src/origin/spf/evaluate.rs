@@ -295,7 +295,7 @@ impl Evaluation<'_> {
         if matches!(answer, Answer::NoData | Answer::Nothing) {
             self.voids.set(self.voids.get() + 1);
             if self.voids.get() > MOST_VOIDS {
-                return Err(permanent(format!("more than {MOST_VOIDS} questions found nothing")));
+                return Err(permanent(format!("more than {MOST_VOIDS} look-ups found nothing")));
             }
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Template {
             Some(Part::Text(end)) => ends_in_top_label(end),
             None => false,
         };
-        if good { Ok(template) } else { Err(format!("'{text}' is no domain name")) }
+        if good { Ok(template) } else { Err(format!("'{text}' is not a domain name")) }
     }
 
     /// Does the template have that macro?
@@ -159,7 +159,7 @@ fn parse(text: &str, explains: bool) -> Result<Template, String> {
                 parts.push(parse_macro(inside, explains)?);
                 at += inside.len() + 1;
             }
-            (b'%', _) => return Err(format!("'{text}' has a '%' that begins no macro")),
+            (b'%', _) => return Err(format!("'{text}' has a '%' that does not begin a macro")),
             (b'!'..=b'~', _) => {
                 literal.push(char::from(octet));
                 continue;
@@ -180,7 +180,7 @@ fn parse(text: &str, explains: bool) -> Result<Template, String> {
 
 /// The inside of `%{...}`: a letter, a number of parts, `r` for reversed, delimiters.
 fn parse_macro(inside: &str, explains: bool) -> Result<Part, String> {
-    let wrong = || format!("'%{{{inside}}}' is no macro");
+    let wrong = || format!("'%{{{inside}}}' is not a macro");
     let first = *inside.as_bytes().first().ok_or_else(wrong)?;
     let (_, letter) =
         *LETTERS.iter().find(|(name, _)| *name == first.to_ascii_lowercase()).ok_or_else(wrong)?;

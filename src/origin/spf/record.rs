@@ -87,7 +87,7 @@ impl Record {
             _ => return Template::macro_string(value).map(|_| ()),
         };
         match field.replace(Template::domain_spec(value)?) {
-            Some(_) => Err(format!("'{name}=' stands there twice")),
+            Some(_) => Err(format!("'{name}=' occurs twice")),
             None => Ok(()),
         }
     }
@@ -112,7 +112,7 @@ fn directive(term: &str) -> Result<Directive, String> {
     let end = rest.find([':', '/']).unwrap_or(rest.len());
     let (name, arguments) = rest.split_at(end);
     let name = name.to_ascii_lowercase();
-    let unknown = || format!("'{term}' is no mechanism");
+    let unknown = || format!("'{term}' is not a mechanism");
     let mechanism = match (name.as_str(), arguments.strip_prefix(':')) {
         ("all", None) if arguments.is_empty() => Mechanism::All,
         ("include", Some(domain)) => Mechanism::Include(Template::domain_spec(domain)?),

@@ -191,7 +191,7 @@ sub _load_plugin {
     }
     else {
         my ($file) = grep { -f } map { "$_/$file_name" } @folders ? @folders : $self->plugin_dirs;
-        $file or die "no plugin '$name' in ", join(', ', @folders), "\n";
+        $file or die "there is no plugin '$name' in ", join(', ', @folders), "\n";
         my $why = Qpsmtpd::Host::ask('cannot_work', $file);
         die "$file cannot work here: $why; the native plugin peers takes native plugins\n" if $why;
         $class = Qpsmtpd::Plugin::load_file($name, $file);

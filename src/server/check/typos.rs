@@ -22,7 +22,7 @@ pub(super) fn find(config: &Config, files: &[&str]) -> Vec<String> {
     let meant = |name: &String| {
         let known = meant_by(name, files)?;
         let path = folder.join(name);
-        Some(format!("{}: nobody reads it; is '{known}' meant?", path.display()))
+        Some(format!("{}: nothing reads this file; did you mean '{known}'?", path.display()))
     };
     names.iter().filter_map(meant).collect()
 }

@@ -103,7 +103,9 @@ impl Terminal {
                 say(&format!("C: {}\n", shown(&text)));
             }
             if !self.goes_on.get() && text.trim().eq_ignore_ascii_case("STARTTLS") {
-                say("   STARTTLS is not played: with --client-tls the client has done it\n");
+                say(
+                    "   STARTTLS is not possible here: with --client-tls the client already has TLS\n",
+                );
                 continue;
             }
             if is_whole || count < LONGEST as usize {

@@ -72,7 +72,11 @@ fn tiles(source: &Source, seen: &Snapshot) -> String {
     [
         tile(busy, "", "connected now"),
         tile(hour(connections, |sample| sample.connections), "", "connections in the last hour"),
-        tile(hour(accepted, |sample| sample.accepted), "good", "messages taken in the last hour"),
+        tile(
+            hour(accepted, |sample| sample.accepted),
+            "good",
+            "messages accepted in the last hour",
+        ),
         tile(hour(refusals, |sample| sample.refusals), "", "refusals in the last hour"),
         tile(number(failures), of_failures, "failures since the start"),
     ]

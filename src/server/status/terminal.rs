@@ -70,7 +70,7 @@ fn ask(place: &StatusPlace) -> Result<Value> {
             StatusPlace::Tcp(address) => address.to_string(),
             StatusPlace::Unix(path) => path.display().to_string(),
         };
-        Error::new(format!("the daemon does not tell its status at {place}: {error}"))
+        Error::new(format!("the daemon does not answer at {place}: {error}"))
     };
     let answer = match place {
         StatusPlace::Tcp(address) => {

@@ -106,7 +106,7 @@ impl LmdbEngine {
                 DAMAGED
             }
             Ok(Tended { entries, removed, .. }) => {
-                let text = format!("the store has {entries} entries, {removed} were over");
+                let text = format!("the store has {entries} entries, {removed} were expired");
                 log(Level::Debug, &text);
                 0
             }

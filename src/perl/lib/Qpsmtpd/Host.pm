@@ -278,7 +278,7 @@ sub verdict {
         ($code, @texts) = Qpsmtpd::Command->parse($1, $args[0], $texts[0]);
     }
     if (defined $code && $code !~ /^\d+$/) {
-        Qpsmtpd::Log::line(LOGERROR, "the $hook hook returned '$code', which is no return code");
+        Qpsmtpd::Log::line(LOGERROR, "the $hook hook returned '$code', which is not a return code");
         $code = DECLINED;
     }
     my $changed = $address && $address->format ne $before ? $address : undef;

@@ -111,7 +111,7 @@ sub inject_mail {
     $cleanup->flush;
     my %verdict = $cleanup->get_attr;
     $cleanup->close;
-    defined $verdict{status} or die "cleanup did not say a status\n";
+    defined $verdict{status} or die "cleanup gave no status\n";
     my $reason = defined $verdict{reason} ? $verdict{reason} : '';
     return wantarray ? ($verdict{status}, $hello{queue_id}, $reason) : $verdict{status};
 }

@@ -36,20 +36,21 @@ fn messages(seen: &Snapshot) -> String {
         Curve { class: "good", points: rates(&seen.samples, |sample| sample.accepted) },
         Curve { class: "bad", points: rates(&seen.samples, |sample| sample.refusals) },
     ];
-    let legend = "<span class=\"legend\"><span class=\"good\">— taken</span>\
+    let legend = "<span class=\"legend\"><span class=\"good\">— accepted</span>\
          <span class=\"bad\">- - refusals</span></span>";
-    let svg = plot("Messages taken and refusals a minute, in the last hour", seen.now, &curves);
-    card("", &format!("{legend}Messages a minute"), "", &svg)
+    let svg =
+        plot("Messages accepted and refusals per minute, in the last hour", seen.now, &curves);
+    card("", &format!("{legend}Messages per minute"), "", &svg)
 }
 
 fn connections(seen: &Snapshot) -> String {
     let points = rates(&seen.samples, |sample: &Sample| sample.connections);
     let svg = plot(
-        "Connections a minute, in the last hour",
+        "Connections per minute, in the last hour",
         seen.now,
         &[Curve { class: "curve", points }],
     );
-    card("", "Connections a minute", "", &svg)
+    card("", "Connections per minute", "", &svg)
 }
 
 fn clients(seen: &Snapshot) -> String {
@@ -136,7 +137,7 @@ fn hooks(seen: &Snapshot) -> String {
         ("In all", "n"),
     ];
     let rows: Vec<_> = rows.collect();
-    card("wide", "Slowest hooks", "by time in all", &table(&columns, &rows, "None yet."))
+    card("wide", "Slowest hooks", "by total time", &table(&columns, &rows, "None yet."))
 }
 
 fn outside(seen: &Snapshot) -> String {
@@ -158,7 +159,7 @@ fn outside(seen: &Snapshot) -> String {
         ("95 % within", "n more"),
         ("In all", "n"),
     ];
-    card("", "Other programs and servers", "", &table(&columns, &rows, "Nobody was asked yet."))
+    card("", "Other programs and servers", "", &table(&columns, &rows, "None was asked yet."))
 }
 
 fn durations(times: &Times) -> Vec<String> {
@@ -198,7 +199,7 @@ fn order(hooks: &Value) -> String {
     }
     let folder = text(hooks, "folder");
     format!(
-        "<section class=\"card wide\"><details><summary>Who is asked, in which order</summary>\
+        "<section class=\"card wide\"><details><summary>Which plugins are asked, in which order</summary>\
          <p class=\"soft\">Each with its line in {folder}, the language, how long it may take, and what \
          follows when it fails.</p><div class=\"order\">{content}</div></details></section>"
     )
