@@ -119,9 +119,8 @@ impl Clients {
             } else if let Some(network) = leading_numbers(word) {
                 octets.push(network);
             } else {
-                let text = format!(
-                    "not an address, the beginning of an address, or a network: '{word}'"
-                );
+                let text =
+                    format!("not an address, the beginning of an address, or a network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }

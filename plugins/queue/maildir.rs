@@ -297,7 +297,8 @@ impl Quarantine {
                 Ok(Quarantine::Folder(place.to_owned()))
             }
             _ => {
-                let text = format!("quarantine is neither a path with / or ~ nor a name: '{place}'");
+                let text =
+                    format!("quarantine is neither a path with / or ~ nor a name: '{place}'");
                 Err(Error::new(text))
             }
         }

@@ -99,9 +99,8 @@ impl Hosts {
                 let end = if word.contains(':') { ':' } else { '.' };
                 beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
-                let text = format!(
-                    "not an address, the beginning of an address, or a network: '{word}'"
-                );
+                let text =
+                    format!("not an address, the beginning of an address, or a network: '{word}'");
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }

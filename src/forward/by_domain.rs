@@ -222,7 +222,9 @@ fn proof(
         (Mode::Enforce, true) => Ok((Proof::Sts, None)),
         (Mode::Enforce, false) => Err(format!("{host} is not in the MTA-STS policy of {domain}")),
         (Mode::Testing, false) => {
-            let note = format!("{host} is not in the MTA-STS policy of {domain}, which is in mode testing");
+            let note = format!(
+                "{host} is not in the MTA-STS policy of {domain}, which is in mode testing"
+            );
             Ok((Proof::Arguments, Some(note)))
         }
     }

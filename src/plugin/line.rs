@@ -41,8 +41,10 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
                 plugins.set_origin(Origin::Known, file.to_string());
                 return Ok(());
             };
-            let text =
-                format!("{file} is used, because the native '{}' refuses the line: {why}", plugin.name);
+            let text = format!(
+                "{file} is used, because the native '{}' refuses the line: {why}",
+                plugin.name
+            );
             plugins.log(Level::Warn, text);
         }
         let Some(why) = perl::cannot_work(&path) else {
@@ -63,7 +65,8 @@ pub fn load_line(plugins: &mut Plugins, perl: &Perl, config: &Config, line: &str
             Some(absent) => Error::missing(format!("{absent}; {nowhere}")),
             None => {
                 let meant = meant_by(config, name);
-                let text = format!("unknown plugin '{name}': it is not native, and {nowhere}{meant}");
+                let text =
+                    format!("unknown plugin '{name}': it is not native, and {nowhere}{meant}");
                 Error::missing(text)
             }
         });

@@ -185,7 +185,10 @@ mod tests {
             all.split("; ").filter_map(|line| line.split_once(": it is")).map(|p| p.0).collect();
         assert_eq!(
             places,
-            ["config/plugins:1: unknown plugin 'none'", "config/plugins:3: unknown plugin 'nothing'"]
+            [
+                "config/plugins:1: unknown plugin 'none'",
+                "config/plugins:3: unknown plugin 'nothing'"
+            ]
         );
     }
 

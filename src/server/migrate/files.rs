@@ -23,13 +23,13 @@ const BELOW: usize = 6;
 /// has to be done.
 const OTHERS: [(&str, &str, bool); 8] = [
     ("IP", "the address for tcpserver; only the run script reads it", false),
-    ("add_geoip_headers", "nobody reads it: ident/geoip has the argument add_headers", false),
-    ("badmailfrom_patterns", "nobody reads it: put the patterns into badmailfrom", true),
-    ("badrcptto_patterns", "nobody reads it: put the patterns into badrcptto", true),
+    ("add_geoip_headers", "nothing reads it: ident/geoip has the argument add_headers", false),
+    ("badmailfrom_patterns", "nothing reads it: put the patterns into badmailfrom", true),
+    ("badrcptto_patterns", "nothing reads it: put the patterns into badrcptto", true),
     ("debconf-settings", "the answers to debconf; see below", false),
     ("log2sql", "only Perl qpsmtpd's log/log2sql reads it; see --report", false),
-    ("public_suffix_list", "nobody reads it: dmarc has the argument suffixes FILE", false),
-    ("require_resolvable_fromhost", "nobody reads it: a line resolvable_fromhost is enough", false),
+    ("public_suffix_list", "nothing reads it: dmarc has the argument suffixes FILE", false),
+    ("require_resolvable_fromhost", "nothing reads it: a line resolvable_fromhost is enough", false),
 ];
 
 /// What debconf writes where it was not answered.
@@ -99,7 +99,7 @@ fn fate(name: &str, plugins: &Plugins, is_included: bool) -> (String, bool) {
 fn unknown(name: &str, plugins: &Plugins) -> (String, bool) {
     let settings = settings::TABLE.iter().map(|row| row.name);
     let meant = meant(name, settings.chain(plugins.files()));
-    (format!("nobody reads it{meant}"), !meant.is_empty())
+    (format!("nothing reads it{meant}"), !meant.is_empty())
 }
 
 /// What there is to say of a file besides.
@@ -122,7 +122,7 @@ fn about(paper: &mut Paper, config: &Config, name: &str, path: &Path) {
 fn folder_of(name: &str, plugins: &Plugins) -> &'static str {
     match name {
         "peers" if is_loaded(plugins, "peers") => "lists of plugins by client, see above",
-        "peers" => "nobody reads it, as no line names the plugin peers",
+        "peers" => "nothing reads it, as no line names the plugin peers",
         _ => "a folder; it is not looked into",
     }
 }
