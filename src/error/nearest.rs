@@ -7,7 +7,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
 }
 
-/// `; is 'known' meant?`, or nothing.
+/// `; did you mean 'known'?`, or nothing.
 pub(crate) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map(|known| format!("; did you mean '{known}'?")).unwrap_or_default()
 }

@@ -106,7 +106,7 @@ pub(super) fn nowhere(config: &Config) -> String {
     format!("there is no Perl file of that name in {}", folders.join(", "))
 }
 
-/// `; is 'rcpt_ok' meant?`, where the name is nearly that of a plugin, or its folder was left out.
+/// `; did you mean 'rcpt_ok'?`, where the name is nearly that of a plugin, or its folder was left out.
 pub(super) fn meant_by(config: &Config, name: &str) -> String {
     let mut known: Vec<String> = all().map(|plugin| plugin.name.to_owned()).collect();
     known.extend(ALIASES.iter().map(|alias| alias.old.to_owned()));

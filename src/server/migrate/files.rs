@@ -29,7 +29,11 @@ const OTHERS: [(&str, &str, bool); 8] = [
     ("debconf-settings", "the answers to debconf; see below", false),
     ("log2sql", "only Perl qpsmtpd's log/log2sql reads it; see --report", false),
     ("public_suffix_list", "nothing reads it: dmarc has the argument suffixes FILE", false),
-    ("require_resolvable_fromhost", "nothing reads it: a line resolvable_fromhost is enough", false),
+    (
+        "require_resolvable_fromhost",
+        "nothing reads it: a line resolvable_fromhost is enough",
+        false,
+    ),
 ];
 
 /// What debconf writes where it was not answered.
