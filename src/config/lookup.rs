@@ -128,9 +128,10 @@ impl<'a> Lookup<'a> {
         self.dependencies.push(Dependency { path: path.to_owned(), found, names: None });
         let was_good = self.last_good.iter().any(|last_good| last_good == path);
         match found {
-            Found::Nothing if was_good && self.has_answer => {
-                Err(format!("{}: gone; its contents stay in use until the next HUP", path.display()))
-            }
+            Found::Nothing if was_good && self.has_answer => Err(format!(
+                "{}: gone; its contents stay in use until the next HUP",
+                path.display()
+            )),
             Found::Nothing => Ok(None),
             Found::There(fingerprint) => {
                 self.is_stable &= fingerprint.is_stable(self.started);
