@@ -190,7 +190,7 @@ fn an_sme_server() {
     let run = "#!/bin/sh\nexec 2>&1\n[ -f ./runenv ] && . ./runenv\n\
                export QPSMTPD_CONFIG=/var/service/qpsmtpd/config\n./control/1\n\
                exec /usr/local/bin/softlimit -d ${SOFTLIMIT:-25000000} \\\n  \
-               /usr/bin/qpsmtpd-forkserver \\\n\t-u no-such-account \\\n\t-l 0.0.0.0 \\\n\t-p ${PORT:-25} \\\n\t\
+               {work}/bin/qpsmtpd-forkserver \\\n\t-u no-such-account \\\n\t-l 0.0.0.0 \\\n\t-p ${PORT:-25} \\\n\t\
                -c ${INSTANCES:-40} \\\n\t-m ${INSTANCES_PER_IP:-5}\n\n#sub usage {\n# qpsmtpd-forkserver [ options ]";
     let everybody = "logging/logterse\ntls ssl/cert.pem ssl/cert.pem ssl/cert.pem\ncheck_earlytalker\n\
                      count_unrecognized_commands 4\ncheck_relay\ncheck_norelay\nrequire_resolvable_fromhost\n\
@@ -226,6 +226,7 @@ fn an_sme_server() {
             "share/auth/auth_cvm_unix_local",
             "sub register { my $self = shift; $self->register_hook('auth-login', 'authcheck') }\nsub authcheck { return DECLINED }",
         ),
+        ("bin/qpsmtpd-forkserver", "#!/usr/bin/perl -Tw"),
         ("run", run),
         ("run.sample", "exec ./qpsmtpd"),
     ]);
@@ -248,11 +249,13 @@ fn an_sme_server() {
             "peers/ lists of plugins by client",
             "subject_prefix read by spamassassin",
             "run: this machine has no user no-such-account",
-            "The same command line works with this program: \
+            "start qpsmtpd-forkserver instead of the Perl program: \
              /usr/local/bin/softlimit -d 25000000 qpsmtpd-forkserver -u no-such-account",
             "-p 25 -c 40 -m 5",
         ],
     );
+    site.write("bin/qpsmtpd-forkserver", "not Perl");
+    assert_says(&site.look("config").0, &["The same command line works with this program: /usr"]);
     for absent in ["run.sample", "AUTH is not offered", "too little"] {
         assert!(!text.contains(absent), "{text}");
     }

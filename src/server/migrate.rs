@@ -5,7 +5,8 @@
 //! site         which folders of a site are what
 //! lines        the lines that name plugins
 //! files        the other files of the configuration
-//! started      the run script: account, options
+//! started      the run script: program, account
+//! options      its options
 //! limits       its limits of memory
 //! shell        the words of such a script
 //! rights       what the account may not do, and what Perl qpsmtpd has remembered
@@ -19,6 +20,7 @@ mod faults;
 mod files;
 mod limits;
 mod lines;
+mod options;
 mod paper;
 mod rights;
 mod shell;

@@ -4,17 +4,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
-use clap::Parser;
 use nix::unistd::{Uid, User};
 
-use crate::cli::{Forkserver, Inetd, Prefork};
 use crate::config::Config;
 use crate::hook::Plugins;
 use crate::server::account;
-use crate::server::migrate::limits;
 use crate::server::migrate::paper::Paper;
 use crate::server::migrate::shell::{self, Script};
 use crate::server::migrate::site::Site;
+use crate::server::migrate::{limits, options};
 use crate::server::{environment, listener};
 
 /// How far the text stands from the margin.
@@ -25,14 +23,6 @@ const DEBCONF: &str = "debconf-settings";
 
 /// Where that script has the process id written, in a folder that it makes.
 const DEBIAN_PID_FILE: &str = "/var/run/qpsmtpd/qpsmtpd.pid";
-
-/// What a command line comes to.
-#[derive(Default)]
-struct Options {
-    user: Option<String>,
-    addresses: Vec<String>,
-    ports: Vec<u16>,
-}
 
 /// Tells of each script in the site that starts qpsmtpd.
 pub(super) fn tell(paper: &mut Paper, site: &Site, config: &Config, plugins: &Plugins) {
@@ -131,7 +121,7 @@ fn command_line(paper: &mut Paper, site: &Site, name: &str, script: &Script) {
         .chain(options.iter().map(String::as_str))
         .collect();
 
-    match parse(ours, options) {
+    match options::parse(ours, options) {
         Ok(options) => {
             for address in &options.addresses {
                 let faults = listener::faults(std::slice::from_ref(address), &options.ports);
@@ -145,7 +135,7 @@ fn command_line(paper: &mut Paper, site: &Site, name: &str, script: &Script) {
             paper.demand(INDENT, name, &why);
         }
     }
-    let is_in_place = perl.is_none() && words[at].starts_with('/') && ours == program;
+    let is_in_place = perl.is_none() && ours == program && !is_of_perl(site, &words[at]);
     match is_in_place || name == DEBCONF {
         true => paper.below(INDENT, "The same command line works with this program:"),
         false => {
@@ -163,30 +153,20 @@ fn command_line(paper: &mut Paper, site: &Site, name: &str, script: &Script) {
     paper.command(&command);
 }
 
-/// The options as our program takes them.
-fn parse(program: &str, words: &[String]) -> Result<Options, String> {
-    let line = std::iter::once(program).chain(words.iter().map(String::as_str));
-    let why = |error: clap::Error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        format!("{program}: {}", first.trim_start_matches("error: "))
+/// Is the program that a script names Perl's?  One beside the script that is not there was.
+fn is_of_perl(site: &Site, word: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = match word.contains('/') {
+        true => Some(site.top.join(word)),
+        false => {
+            std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| file.is_file())
+        }
     };
-    Ok(match program {
-        "qpsmtpd-forkserver" => {
-            let options = Forkserver::try_parse_from(line).map_err(why)?;
-            let (user, addresses) = (options.daemon.user, options.listen_address);
-            Options { user, addresses, ports: options.port }
-        }
-        "qpsmtpd-prefork" => {
-            let options = Prefork::try_parse_from(line).map_err(why)?;
-            let (user, addresses) = (options.daemon.user, options.listen_address);
-            Options { user, addresses, ports: options.port }
-        }
-        _ => {
-            let user = Inetd::try_parse_from(line).map_err(why)?.user;
-            Options { user, ..Options::default() }
-        }
-    })
+    let Some(text) = found.and_then(|file| fs::read(file).ok()) else {
+        return word.starts_with('.');
+    };
+    let first = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    first.starts_with(b"#!") && String::from_utf8_lossy(first).contains("perl")
 }
 
 /// Whom sessions run as.
