@@ -111,6 +111,16 @@ pub(crate) fn own_name() -> Option<String> {
     Some(User::from_uid(geteuid()).ok()??.name)
 }
 
+/// An error for the person who starts us: where a permission was missing, with the user who lacked it.
+pub(crate) fn told(error: &Error) -> String {
+    let text = error.to_string();
+    if !text.contains("Permission denied") {
+        return text;
+    }
+    let name = own_name().unwrap_or_else(|| geteuid().to_string());
+    format!("{text}, for user {name}")
+}
+
 /// Who this process is, for the log.
 pub(crate) fn whoami() -> String {
     let (uid, gid) = (geteuid(), getegid());
@@ -128,6 +138,14 @@ fn find(name: &str) -> Result<Option<Account>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_permission_is_told_with_its_user() {
+        let name = User::from_uid(geteuid()).unwrap().expect("an account").name;
+        let denied = "/x: Permission denied (os error 13)";
+        assert_eq!(told(&Error::new(denied)), format!("{denied}, for user {name}"));
+        assert_eq!(told(&Error::new("/x: no such file")), "/x: no such file");
+    }
 
     #[test]
     fn unknown_users_are_named() {

@@ -117,6 +117,6 @@ fn byte_order_marks(config: &Config) -> Vec<String> {
 pub(super) fn all_but_last(errors: Vec<Error>) -> Result<()> {
     let mut errors = Error::sorted(errors);
     let Some(last) = errors.pop() else { return Ok(()) };
-    errors.iter().for_each(warn);
+    errors.iter().map(account::told).for_each(warn);
     Err(last)
 }

@@ -316,6 +316,6 @@ fn announce(setup: &Setup, listeners: &[Listener], shared: &Shared) {
 
 fn finish(program: &str, result: Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    warn(format_args!("{program}: {error}"));
+    warn(format_args!("{program}: {}", account::told(&error)));
     ExitCode::FAILURE
 }
