@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use crate::mail::is_plain;
+
 /// `text` fit for one line of a log: control characters other than TAB, which a client could use to forge lines
 /// or steer a terminal, become `\xNN`, and those that separate lines or turn the direction of what
 /// follows `\u{NNNN}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| c.is_control() || is_format(c)) {
+    if is_plain(text) || !text.chars().any(|c| c.is_control() || is_format(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);

@@ -12,6 +12,7 @@ mod buckets;
 mod cells;
 mod outside;
 mod recent;
+mod remembered;
 mod table;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use buckets::BOUNDS;
 pub use cells::{Board, Cells, Series};
 pub use outside::{Outside, Spent, Trouble, answered, spent};
+pub use remembered::{Remembered, remembered};
 pub use table::{Kind, Metric, Row, TABLE};
 
 thread_local! {
@@ -41,9 +43,9 @@ pub fn add(metric: Metric, labels: &[&str], count: u64) {
     with_own(|own| own.add(metric, labels, 0, count));
 }
 
-/// Remembers a text, such as an event, for who looks at what happens; a long one is forgotten at once.
-pub fn remember(text: &str) {
-    with_own(|own| own.remember(text));
+/// Remembers an event for who looks at what happens; a long one is forgotten at once.
+pub fn remember(event: &Remembered<'_>) {
+    with_own(|own| own.remember(&remembered::joined(event)));
 }
 
 /// Counts something that took this time.

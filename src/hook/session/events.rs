@@ -1,9 +1,7 @@
 //! The events of a session, for the log: docs/events.md.
 
-use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::ledger::Times;
@@ -14,22 +12,6 @@ use crate::log::{self, Level, Record};
 use crate::mail::Address;
 use crate::metrics;
 use crate::settings::EVENTS;
-
-/// What is kept of an event for those who look at the status.
-#[derive(Serialize)]
-struct Remembered<'a> {
-    /// In seconds since 1970.
-    time: u64,
-    what: &'a str,
-    ip: IpAddr,
-    hook: &'static str,
-    plugin: &'a str,
-    code: u16,
-    text: String,
-    about: String,
-    sender: String,
-    recipient: String,
-}
 
 impl Session {
     /// What the filter `name` says of the message, more for worse, for its events.
@@ -117,28 +99,27 @@ impl Session {
         let decided = self.ledger.decided.as_ref().filter(|decided| is_at(decided.hook, hook));
         let short = |text: &str, most: usize| {
             let mut text = log::clean(&self.discreet(text.to_owned())).into_owned();
-            let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
-            text.truncate(end);
+            if text.len() > most {
+                let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
+                text.truncate(end.unwrap_or(0));
+            }
             text
         };
         let of =
             |address: Option<&Address>| short(&address.map_or(String::new(), Address::path), 60);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let kept = Remembered {
-            time: now.as_secs(),
+        metrics::remember(&[
+            &now.as_secs().to_string(),
             what,
-            ip: self.connection.remote_ip,
-            hook: decided.map_or(hook, |decided| decided.hook).name(),
-            plugin: decided
-                .map_or(CORE, |decided| &self.shared.plugins.loaded(decided.plugin).name),
-            code,
-            text: short(text, 100),
-            about: short(about, 60),
-            sender: of(self.transaction.sender()),
-            recipient: of(self.transaction.recipients().first()),
-        };
-        // Texts and numbers can always be written.
-        metrics::remember(&serde_json::to_string(&kept).unwrap_or_default());
+            &self.connection.remote_ip.to_string(),
+            decided.map_or(hook, |decided| decided.hook).name(),
+            decided.map_or(CORE, |decided| &self.shared.plugins.loaded(decided.plugin).name),
+            &code.to_string(),
+            &short(text, 100),
+            &short(about, 60),
+            &of(self.transaction.sender()),
+            &of(self.transaction.recipients().first()),
+        ]);
     }
 
     /// Is there anybody who would keep an event?

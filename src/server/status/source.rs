@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::history::{History, Sample};
-use crate::metrics::{BOUNDS, Kind, Metric, Series, TABLE};
+use crate::metrics::{BOUNDS, Kind, Metric, Series, TABLE, remembered};
 use crate::server::scoreboard::View;
 
 /// Where all of it is.
@@ -88,7 +88,7 @@ impl Source {
         ]);
         series.sort();
         let events = counts.recent().into_iter().rev();
-        let events = events.filter_map(|text| serde_json::from_str(&text).ok()).collect();
+        let events = events.filter_map(|text| remembered(&text)).collect();
         Snapshot { now, series, clients, busy, waiting, samples: self.history.read(), events }
     }
 
