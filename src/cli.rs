@@ -195,7 +195,7 @@ pub struct Rehearsal {
     /// With --try: the client's name [default: looked up in the DNS]
     #[arg(long, value_name = "NAME", requires = "is_wanted")]
     pub client_name: Option<String>,
-    /// With --try: the client already has TLS
+    /// With --try: pretend that the client already has TLS; STARTTLS really begins it
     #[arg(long, requires = "is_wanted")]
     pub client_tls: bool,
     /// With --try: the port that the client has connected to

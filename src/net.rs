@@ -72,7 +72,6 @@ pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;
-#[cfg(test)]
 pub(crate) use security::unverified;
 pub(crate) use security::{Login, Mode, Security, file_named, password_in};
 #[cfg(any(feature = "ldap", feature = "postgresql"))]

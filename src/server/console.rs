@@ -13,7 +13,8 @@ const NARROWEST: usize = 20;
 
 /// Writes an answer to standard output.
 pub(super) fn say(text: &str) {
-    let _ = stdout().write_all(text.as_bytes());
+    let mut out = stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Writes a line to standard error.

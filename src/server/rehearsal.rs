@@ -4,6 +4,7 @@
 //! [`Terminal`] shows the replies and gives it the next line.
 
 mod terminal;
+mod wire;
 
 use std::env;
 use std::fs;
@@ -23,6 +24,7 @@ use crate::server::check::all_but_last;
 use crate::server::console::{say, warn};
 use crate::settings::TLS_PORTS;
 use crate::smtp::refusals::refusal;
+use crate::smtp::service::is_proxy;
 use crate::smtp::syntax::reply::Form;
 use crate::smtp::{self, Stream, serve};
 use crate::state::{Connection, Encryption, Note, Spool};
@@ -30,10 +32,13 @@ use crate::store::Store;
 use crate::sys::fork::{Forked, exit, fork};
 use crate::sys::{deadline, descriptors};
 
-use terminal::{Terminal, shown};
+use terminal::{First, Terminal, shown};
 
 /// Who the client is unless the command line says so: a stranger, of a network for documentation.
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// What is said of `--client-tls`.
+const PRETENDED: &str = "   TLS is only pretended: there was no handshake.\n";
 
 /// Plays a session.  The messages that do not fit into memory, and what plugins make in the spool, are in
 /// a folder that is removed at the end.
@@ -69,7 +74,11 @@ pub(super) fn run(config: &Config, wanted: &cli::Rehearsal) -> Result<()> {
         Ok(WaitStatus::Exited(_, 0)) => Ok(()),
         // The child has said why.
         Ok(WaitStatus::Exited(_, status)) => std::process::exit(status),
-        Ok(_) => Err(Error::new("the session was interrupted")),
+        Ok(_) => {
+            // What was typed is on the line.
+            say("\n");
+            Err(Error::new("the session was interrupted"))
+        }
         Err(errno) => Err(Error::new(format!("cannot make a process for the session: {errno}"))),
     }
 }
@@ -87,24 +96,28 @@ fn spool_of(pid: u32) -> PathBuf {
 }
 
 fn play(config: &Config, wanted: &cli::Rehearsal, spool: &Path) -> Result<()> {
-    let connection = connection(config, wanted);
+    let connection = connection(wanted);
     let no_socket = |error| Error::new(format!("cannot make sockets: {error}"));
     let (client, server) = UnixStream::pair().map_err(no_socket)?;
-    let terminal = Rc::new(Terminal::new(client, &server).map_err(no_socket)?);
+    let terminal =
+        Rc::new(Terminal::new(client, &server, first(config, &connection)).map_err(no_socket)?);
     let shared = shared(config, spool, terminal.clone())?;
     say(&format!(
         "   The configuration is in {}.  The client is {}{}.  Nothing is queued.\n   The store is \
-         empty, and thrown away at the end: no client is known from before.\n",
+         empty, and thrown away at the end: no client is known from before.\n{}",
         config.folder().display(),
         connection.remote_ip,
         connection.known_remote_host().map(|name| format!(" ({name})")).unwrap_or_default(),
+        if wanted.client_tls { PRETENDED } else { "" },
     ));
     if is_refused_before(&shared, &connection) {
         return Ok(());
     }
     deadline::install_alone(&["/proc/self/exe", "--try", "--overdue"]);
     shared.plugins.post_fork(config);
-    serve(Stream::new(server.into()), connection, &shared);
+    let client = terminal.clone();
+    let stream = Stream::new(server.into()).patient().on_close(move || client.is_left());
+    serve(stream, connection, &shared);
     terminal.end();
     Ok(())
 }
@@ -125,7 +138,7 @@ fn shared(config: &Config, spool: &Path, terminal: Rc<Terminal>) -> Result<Share
     Ok(Shared { plugins: Rc::new(plugins), config: config.clone(), spool: Rc::new(spool), store })
 }
 
-fn connection(config: &Config, wanted: &cli::Rehearsal) -> Connection {
+fn connection(wanted: &cli::Rehearsal) -> Connection {
     let here: IpAddr = match wanted.client.unwrap_or(STRANGER) {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -136,7 +149,7 @@ fn connection(config: &Config, wanted: &cli::Rehearsal) -> Connection {
         Some(name) => connection.with_remote(Some(name.clone()), None),
         None => connection.with_look_up(),
     };
-    if wanted.client_tls || config.setting(TLS_PORTS).contains(wanted.to_port) {
+    if wanted.client_tls {
         connection.notes.set(Note::<bool>::new("tls_enabled"), true);
         connection.encryption = Some(Encryption {
             protocol: "TLSv1.3".to_owned(),
@@ -146,6 +159,17 @@ fn connection(config: &Config, wanted: &cli::Rehearsal) -> Connection {
         });
     }
     connection
+}
+
+/// What the client has to do before the greeting.
+fn first(config: &Config, connection: &Connection) -> First {
+    let port = connection.local_port;
+    let tls = config.setting(TLS_PORTS).contains(port) && connection.encryption.is_none();
+    match (is_proxy(connection.remote_ip, port, config), tls) {
+        (true, tls) => First::Proxy { tls },
+        (false, true) => First::Tls,
+        (false, false) => First::Nothing,
+    }
 }
 
 /// Does the hook `pre-connection` send the client away?

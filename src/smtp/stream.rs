@@ -46,6 +46,8 @@ pub struct Stream {
     tls: Option<Tls>,
     /// How long the client was waited for.
     pub(crate) waits: Waits,
+    /// Does the client have all the time that it wants?
+    is_patient: bool,
     /// Why nothing can be said to the client any more.
     broken: Option<End>,
 }
@@ -96,6 +98,7 @@ impl Stream {
             read_limit: ReadLimit::Unknown,
             tls: None,
             waits: Waits::all(TIMEOUT),
+            is_patient: false,
             broken: None,
         }
     }
@@ -108,6 +111,12 @@ impl Stream {
     /// The same stream; the request to stop ends waits for its client, as the table of waits says.
     pub fn until(mut self, stop: &'static Stop) -> Stream {
         self.stop = Some(stop);
+        self
+    }
+
+    /// The same stream, whose client is waited for without a limit: a person who types, say.
+    pub(crate) fn patient(mut self) -> Stream {
+        self.is_patient = true;
         self
     }
 

@@ -1,8 +1,11 @@
 //! `--try`: a session on the terminal.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::{look, look_with};
+use crate::backends::tls::make_certificate;
+use crate::harness::config::unprivileged;
+use crate::harness::deb::need;
 use crate::harness::{Config, Model};
 
 const OURS: &str = r#"
@@ -93,10 +96,7 @@ fn a_script_is_played_and_nothing_is_queued() {
                 "S: 250 2.1.5 <you@example.com>, recipient ok",
             ]
         );
-        assert_eq!(
-            after("STARTTLS"),
-            ["   STARTTLS is not possible here: with --client-tls the client already has TLS"]
-        );
+        assert_eq!(after("STARTTLS"), ["S: 500 5.5.1 Unrecognized command"]);
         let message = after(".\n");
         for line in [
             "   data_post: ours DECLINED",
@@ -110,7 +110,8 @@ fn a_script_is_played_and_nothing_is_queued() {
         ] {
             assert!(message.contains(&line), "{line} is not in:\n{said}");
         }
-        assert!(said.trim_end().ends_with("closing connection. Have a wonderful day."), "{said}");
+        let end = "Have a wonderful day.\n   the server has closed the connection\n";
+        assert!(said.ends_with(end), "{said}");
         assert!(config.mails().is_empty() && !config.path("content").exists());
         let left = fs::read_dir("/tmp").unwrap().flatten();
         let left =
@@ -124,7 +125,7 @@ fn a_script_is_played_and_nothing_is_queued() {
 }
 
 #[test]
-fn tls_ports_and_refusals_are_as_for_clients() {
+fn refusals_are_as_for_clients_and_tls_may_be_pretended() {
     let config = Config::new()
         .set("plugins", "hosts_allow\nrcpt_ok\nqueue/maildir {work}/Maildir")
         .set("hosts_allow", "192.0.2.9 DENY go away");
@@ -135,12 +136,95 @@ fn tls_ports_and_refusals_are_as_for_clients() {
     assert!(said.ends_with("S: 550 go away\n"), "{said}");
     let script =
         "EHLO me\nMAIL FROM:<a@example.org>\nRCPT TO:<b@example.com>\nDATA\nSubject: x\n\n.\n";
-    for tls in [&["--client-tls"][..], &["--to-port", "465"]] {
-        let arguments = [&["--try", "--client", "2001:db8::7", "--client-name", "x"], tls].concat();
-        let (status, said, _) = look_with(&config, Model::Inetd, &arguments, script);
-        assert_eq!(status, 0);
-        assert!(!said.contains("STARTTLS") && said.contains("ESMTPS"), "{said}");
+    let arguments = ["--try", "--client", "2001:db8::7", "--client-name", "x", "--client-tls"];
+    let (status, said, _) = look_with(&config, Model::Inetd, &arguments, script);
+    assert_eq!(status, 0);
+    assert!(said.contains("   TLS is only pretended: there was no handshake.\n"), "{said}");
+    assert!(!said.contains("STARTTLS") && said.contains("ESMTPS"), "{said}");
+}
+
+/// A configuration with a certificate, which asks for TLS before AUTH.
+fn with_tls() -> Config {
+    let config = Config::new();
+    fs::create_dir(config.path("ssl")).unwrap();
+    make_certificate(&config.path("ssl/default.pem"), "mail.test");
+    let plugins = "tls certs {work}/ssl\nauth/auth_flat_file\nrcpt_ok\nqueue/discard";
+    config
+        .set("plugins", plugins)
+        .set("flat_auth_pw", "ann@example.com:secret")
+        .set("tls_before_auth", "1")
+        .set("proxy_from", "127.0.0.1")
+}
+
+const UNDER_TLS: &str = "   under TLS now: TLSv1.3 ";
+
+#[test]
+fn starttls_has_its_handshake() {
+    let script = "EHLO a\nAUTH PLAIN\nSTARTTLS\nMAIL FROM:<a@example.org>\nEHLO b\nSTARTTLS\n\
+        AUTH PLAIN AGFubkBleGFtcGxlLmNvbQBzZWNyZXQ=\nMAIL FROM:<a@example.org>\n\
+        RCPT TO:<b@elsewhere.test>\nDATA\nSubject: x\n\nSTARTTLS\n.\nQUIT\n";
+    let (status, said, errors) = look_with(&with_tls(), Model::Inetd, &["--try"], script);
+    assert_eq!(status, 0, "{said}{errors}");
+    let (before, after) = said.split_once(UNDER_TLS).unwrap_or_else(|| panic!("{said}{errors}"));
+    assert!(before.contains("S: 250 STARTTLS\n"), "{said}");
+    assert!(before.contains("S: 503 5.7.11 SSL/TLS required before AUTH\n"), "{said}");
+    assert!(before.ends_with("C: STARTTLS\nS: 220 2.0.0 Go ahead with TLS\n"), "{said}");
+    for line in [
+        // The client has to greet again.
+        "C: MAIL FROM:<a@example.org>\nS: 503 ",
+        "S: 250 AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS\nC: STARTTLS\nS: 503 ",
+        "S: 235 2.7.0 PLAIN authentication successful for ann@example.com",
+        "ESMTPSA (TLSv1.3 ",
+        "Not queued, this is a rehearsal\n",
+        "   the server has closed the connection\n",
+    ] {
+        assert!(after.contains(line), "{line}\n{said}");
     }
+    assert!(!after.contains("-STARTTLS"), "{said}");
+}
+
+#[test]
+fn what_comes_before_the_greeting_is_played() {
+    let config = with_tls();
+    let played = |arguments: &[&str], script: &str| {
+        let arguments = [&["--try", "--to-port", "465"], arguments].concat();
+        let (status, said, errors) = look_with(&config, Model::Inetd, &arguments, script);
+        assert_eq!(status, 0, "{said}{errors}");
+        said
+    };
+    let said = played(&[], "EHLO a\nQUIT\n");
+    let (before, _) = said.split_once("S: 220 ").unwrap();
+    assert!(before.contains(UNDER_TLS) && said.contains("S: 221 "), "{said}");
+    let proxied = "PROXY TCP4 192.0.2.9 192.0.2.25 40000 465\nEHLO a\nQUIT\n";
+    let said = played(&["--client", "127.0.0.1"], proxied);
+    let (before, after) = said.split_once(UNDER_TLS).unwrap();
+    assert!(before.contains("a PROXY header comes first\nC: PROXY TCP4 192.0.2.9 "), "{said}");
+    assert!(after.contains("[192.0.2.9]") && after.contains("S: 221 "), "{said}");
+    // Nobody says it.
+    let said = played(&["--client", "127.0.0.1"], "");
+    assert!(!said.contains("S: "), "{said}");
+}
+
+/// At a terminal each line has its prompt, and is not shown a second time.
+#[test]
+fn people_have_a_prompt() {
+    if !need("bsdutils") {
+        return;
+    }
+    let config = with_tls();
+    let user = unprivileged().map_or(String::new(), |user| format!("--user {}", user.name));
+    let line = format!("stty -echo; {} --try {user}", Model::Inetd.program());
+    let input = config.path("input");
+    fs::write(&input, "EHLO a\nSTARTTLS\nEHLO b\nVRFY me\n").unwrap();
+    let mut script = config.command("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(File::open(input).unwrap());
+    let output = script.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("your spam.\nC: S: 250-") && said.contains(UNDER_TLS), "{said}");
+    // The last one is where the input ends.
+    assert_eq!(said.matches("C: ").count(), 5, "{said}");
+    assert!(said.ends_with("C: \n"), "{said}");
 }
 
 /// A long message goes through, as does one that ends in the middle.

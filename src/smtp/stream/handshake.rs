@@ -35,6 +35,7 @@ impl Stream {
     ) -> Result<Encryption, Failed> {
         let mut tls = Tls::new(config)?;
         while tls.is_handshaking() {
+            self.is_to_wait();
             let came = self.unless_asked(State::Handshake, |stream| stream.wait_for_input(wait));
             came.map_err(|end| match end {
                 End::Timeout => Failed::new("it took too long"),

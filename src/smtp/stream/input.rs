@@ -99,6 +99,7 @@ impl Stream {
         let start = into.len();
         into.resize(start + most, 0);
         let wait = wait.get_or_insert_with(|| self.waits.begin(state));
+        self.is_to_wait();
         let done = self.unless_asked(state, |stream| {
             loop {
                 stream.wait_for_input(wait)?;
@@ -134,6 +135,14 @@ impl Stream {
         self.stop.is_some_and(Stop::is_requested)
     }
 
+    /// The client is waited for next.
+    pub(super) fn is_to_wait(&self) {
+        if let Some(run) = &self.before_wait.0 {
+            let comes = || poll_once(self.input.as_fd(), PollFlags::POLLIN, SOON);
+            run(&|| matches!(comes(), Ok(false)));
+        }
+    }
+
     /// Reads at most `size` octets more into the buffer.
     pub(super) fn more(
         &mut self,
@@ -149,10 +158,7 @@ impl Stream {
         self.at = 0;
         let before = self.buffer.len();
         let wait = wait.get_or_insert_with(|| self.waits.begin(state));
-        if let Some(run) = &self.before_wait.0 {
-            let comes = || poll_once(self.input.as_fd(), PollFlags::POLLIN, SOON);
-            run(&|| matches!(comes(), Ok(false)));
-        }
+        self.is_to_wait();
         self.unless_asked(state, |stream| match stream.tls {
             None => stream.more_in_the_clear(wait, size),
             Some(_) => stream.more_of_tls(wait, size),

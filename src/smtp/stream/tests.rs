@@ -42,6 +42,20 @@ fn lines_come_however_they_were_sent() {
 }
 
 #[test]
+fn a_person_has_all_the_time() {
+    let (mut client, stream) = pair();
+    let mut stream = limited(stream.patient(), Duration::ZERO);
+    client.write_all(b"NOOP\r\n").unwrap();
+    assert_eq!(stream.line(State::Command).unwrap(), b"NOOP");
+    drop(client);
+    assert_eq!(stream.line(State::Command), Err(End::Closed));
+    let (mut client, stream) = pair();
+    client.write_all(b"NOOP\r\n").unwrap();
+    let mut stream = limited(stream, Duration::ZERO);
+    assert_eq!(stream.line(State::Command), Err(End::Timeout));
+}
+
+#[test]
 fn replies_wait_until_the_client_has_to_speak() {
     let (mut client, mut stream) = pair();
     client.write_all(b"one\r\ntwo\r\n").unwrap();

@@ -108,6 +108,9 @@ impl Stream {
         if self.stop.is_some_and(Stop::is_demanded) {
             return Err(End::Stopping);
         }
+        if self.is_patient {
+            return Ok(LOOK);
+        }
         let asked = self.stop.is_some_and(Stop::is_requested);
         let now = wait.now();
         self.waits.left(wait, now, asked)
