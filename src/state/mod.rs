@@ -3,6 +3,7 @@
 pub mod body;
 pub mod connection;
 pub mod notes;
+pub mod params;
 pub mod results;
 pub mod spool;
 pub mod transaction;
@@ -11,8 +12,9 @@ pub mod unix_lines;
 pub use body::Body;
 pub use connection::{Connection, Encryption, Hello};
 pub use notes::{Note, Notes, Value};
+pub use params::Params;
 pub use results::Results;
 pub use spool::Spool;
-pub use transaction::{Params, Transaction};
+pub use transaction::Transaction;
 pub(crate) use unix_lines::Counter;
 pub use unix_lines::UnixLines;

@@ -1,4 +1,7 @@
+use std::io::{ErrorKind, Write};
+
 use super::*;
+use crate::mail::head::LARGEST;
 
 fn transaction() -> (tempfile::TempDir, Transaction) {
     let dir = tempfile::tempdir().unwrap();
@@ -149,15 +152,4 @@ fn lf_messages_keep_what_is_no_line_end() {
     transaction.write_lf(&mut out).unwrap();
     assert_eq!(out, b"a\rb\nc\r\nd\r");
     assert_eq!(transaction.lf_len().unwrap(), out.len() as u64);
-}
-
-#[test]
-fn parameters_are_found_without_regard_to_case() {
-    let params = Params::from_words(["SIZE=10", "SMTPUTF8"]);
-    assert_eq!(params.get("size"), Some("10"));
-    assert_eq!(params.get("smtputf8"), Some(""));
-    assert_eq!(params.get("body"), None);
-    let params = Params::from_words(["RET=FULL", "X=1", "ret=HDRS"]);
-    assert_eq!((params.count("Ret"), params.count("size")), (2, 0));
-    assert_eq!(params.without(&["ret"]), Params::from_words(["X=1"]));
 }
