@@ -85,6 +85,7 @@
 //!     dkim, sender_permitted_from; docs/dmarc-reports.md, docs/store.md
 //! ```
 
+mod elements;
 mod mail;
 mod rows;
 mod send;
