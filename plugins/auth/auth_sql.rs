@@ -172,5 +172,5 @@ fn find(
     Ok(Some(password))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests;

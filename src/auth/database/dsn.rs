@@ -144,3 +144,23 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, not(any(feature = "mysql", feature = "postgresql", feature = "sqlite"))))]
+mod tests {
+    use crate::testing::Trial;
+
+    #[test]
+    fn lines_whose_databases_were_not_built_are_refused() {
+        for (line, file, text, error) in [
+            ("auth/auth_sql", "auth_sql", "dsn dbi:SQLite:/x\nquery :user", "without sqlite"),
+            ("auth/auth_sql", "auth_sql", "dsn dbi:Pg:x\nquery :user", "without pg"),
+            ("auth/auth_vpopmail_sql", "vpopmail_mysql_dsn", "dbi:mysql:x", "without mysql"),
+            #[cfg(not(feature = "ldap"))]
+            ("auth/auth_ldap_bind", "ldap", "", "without LDAP"),
+        ] {
+            let found = Trial::load(line, &[(file, text)]).err().unwrap();
+            let error = format!("this server was built {error}");
+            assert!(found.to_string().contains(&error), "{found}");
+        }
+    }
+}
