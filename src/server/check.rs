@@ -33,6 +33,9 @@ pub(super) fn run(
     let is_root = geteuid().is_root();
     become_account(config, account)?;
     say(&format!("the configuration is in {}\n", config.folder().display()));
+    if let Some(account) = account {
+        say(&format!("checked as the user {}\n", account.name));
+    }
     let (plugins, found) = plugin::check(config);
     let mut errors = [wrong, found].concat();
     let names: Vec<&str> = plugins.names().collect();

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::look;
+use crate::harness::config::unprivileged;
 use crate::harness::{Config, Model, Server};
 
 /// What a check says on standard error, which has to fail where a start does.
@@ -122,4 +123,24 @@ fn lines_of_lists_that_fit_nothing_are_named() {
             "badmailfrom: begins with a byte order",
         ],
     );
+}
+
+/// Plugins of the site get none of root's rights, whichever program looks.
+#[test]
+fn root_checks_as_the_user_of_the_sessions() {
+    if unprivileged().is_none() {
+        return;
+    }
+    let config = Config::new();
+    fs::create_dir(config.path("perl")).unwrap();
+    fs::write(config.path("perl/ours"), "sub register { die 'root is here' unless $> }\n").unwrap();
+    let dirs = config.path("perl").display().to_string();
+    let config = config.set("plugin_dirs", &dirs).set("plugins", "ours\nrcpt_ok\nqueue/discard");
+    for model in Model::ALL {
+        let output = config.command(model.program()).arg("--check").output().unwrap();
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("\nchecked as the user "), "{model}: {said}{errors}");
+        assert!(!errors.contains("root is here"), "{model}: {errors}");
+    }
 }
