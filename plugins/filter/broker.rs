@@ -119,6 +119,8 @@ struct Client {
     /// Has it been told what the filter has registered for?
     is_greeted: bool,
     is_gone: bool,
+    /// Has it been told all that there is for it?  It is gone when it has taken that.
+    is_leaving: bool,
     /// Since when it has taken nothing of what waits for it, and how much that was.
     stuck: Option<(Instant, usize)>,
 }
@@ -178,6 +180,7 @@ impl Broker {
             self.hear_filter();
             self.hear_clients();
             self.write();
+            self.part();
             self.wait();
         }
     }
@@ -202,7 +205,7 @@ impl Broker {
         ];
         fds.extend(self.filter.iter().flat_map(|filter| filter.process.wants(is_jammed)));
         for client in self.clients.values() {
-            fds.extend(client.channel.wants(is_full).into_iter().flatten());
+            fds.extend(client.channel.wants(is_full || client.is_leaving).into_iter().flatten());
         }
         // It is over when nothing has happened.
         let _ = wait_for(fds, Instant::now() + TICK);
@@ -210,7 +213,8 @@ impl Broker {
 
     /// Does too much wait for somebody?  Then the filter has to wait.
     fn is_jammed(&self) -> bool {
-        self.clients.values().any(|client| client.channel.waiting() > MOST)
+        let is_slow = |client: &Client| !client.is_leaving && client.channel.waiting() > MOST;
+        self.clients.values().any(is_slow)
     }
 
     fn accept(&mut self) {
@@ -219,13 +223,14 @@ impl Broker {
             if self.filter.is_none() {
                 self.start();
             }
-            if self.filter.is_none() {
+            let is_leaving = self.filter.is_none();
+            if is_leaving {
                 tell(&mut channel, &self.complaints);
                 let left = self.backoff.left().unwrap_or_default().as_secs() + 1;
                 tell(&mut channel, &[format!("it is started again in {left} s")]);
-                continue;
             }
-            let client = Client { channel, is_greeted: false, is_gone: false, stuck: None };
+            let client =
+                Client { channel, is_greeted: false, is_gone: false, is_leaving, stuck: None };
             self.clients.insert(self.next_client, client);
             self.next_client += 1;
         }
@@ -316,15 +321,13 @@ impl Broker {
         for id in ids {
             self.hear_client(id);
         }
-        let gone = self.clients.iter().filter(|(_, client)| client.is_gone);
-        let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
-        for id in gone {
-            self.leave(id);
-        }
     }
 
     fn hear_client(&mut self, id: u64) {
         let Some(client) = self.clients.get_mut(&id) else { return };
+        if client.is_leaving {
+            return;
+        }
         let Some(filter) = self.filter.as_mut().filter(|filter| filter.is_ready) else { return };
         if !std::mem::replace(&mut client.is_greeted, true) {
             client.is_gone |= client.channel.send(&filter.registered).is_err();
@@ -351,6 +354,17 @@ impl Broker {
         client.is_gone |= client.channel.is_at_end();
         if is_stuck {
             self.fail("it does not answer");
+        }
+    }
+
+    /// Those who have gone, and those who have taken the last that there was for them, are forgotten.
+    fn part(&mut self) {
+        let is_over =
+            |client: &Client| client.is_gone || client.is_leaving && client.channel.waiting() == 0;
+        let over = self.clients.iter().filter(|(_, client)| is_over(client));
+        let over: Vec<u64> = over.map(|(id, _)| *id).collect();
+        for id in over {
+            self.leave(id);
         }
     }
 
@@ -395,8 +409,9 @@ impl Broker {
         self.backoff.failed(filter.process.age());
         self.sessions.clear();
         let why = vec![why.to_owned()];
-        for (_, mut client) in self.clients.drain() {
+        for client in self.clients.values_mut().filter(|client| !client.is_leaving) {
             tell(&mut client.channel, &why);
+            client.is_leaving = true;
         }
         keep(&mut self.complaints, why);
     }
@@ -405,8 +420,8 @@ impl Broker {
     fn complain(&mut self, complaints: Vec<String>) {
         keep(&mut self.complaints, complaints);
         // Whoever has not taken the last ones gets no more of them.
-        let mut idle = self.clients.values_mut().filter(|client| client.channel.waiting() == 0);
-        if let Some(client) = idle.next() {
+        let is_idle = |client: &&mut Client| !client.is_leaving && client.channel.waiting() == 0;
+        if let Some(client) = self.clients.values_mut().find(is_idle) {
             tell(&mut client.channel, &std::mem::take(&mut self.complaints));
         }
     }
@@ -420,7 +435,7 @@ fn is_silent(sessions: &HashMap<u64, Owner>, rest: &[u8], spoke: Instant) -> boo
     owner.is_some_and(|owner| spoke < owner.asked)
 }
 
-/// Sends lines for the log; whoever does not take them at once does without.
+/// Sends lines for the log.
 fn tell(channel: &mut Channel, lines: &[String]) {
     for line in lines {
         let line = line.replace('\n', " ");

@@ -281,10 +281,11 @@ impl Link {
     }
 }
 
-/// Keeps some lines for the log.
+/// Keeps the last lines for the log: what ends a filter is said last.
 pub(super) fn keep(kept: &mut Vec<String>, more: Vec<String>) {
-    let room = MOST_COMPLAINTS.saturating_sub(kept.len());
-    kept.extend(more.into_iter().take(room));
+    kept.extend(more);
+    let too_many = kept.len().saturating_sub(MOST_COMPLAINTS);
+    kept.drain(..too_many);
 }
 
 fn read(line: &[u8]) -> io::Result<Line<'_>> {
