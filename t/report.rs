@@ -96,3 +96,20 @@ fn what_is_no_log_is_told() {
     let output = config.command(Model::Inetd.program()).arg("--html").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn numbers_of_any_size_are_added() {
+    let config = Config::new();
+    let line = |size: u64| {
+        format!(
+            "{{\"time\": \"2026-11-28T10\", \"event\": {{\"kind\": \"message\", \"result\": \"accepted\", \
+             \"size\": {size}, \"recipient_count\": {size}}}}}\n"
+        )
+    };
+    fs::write(config.path("log"), line(u64::MAX) + &line(1)).unwrap();
+    let log = config.path("log");
+    for words in [vec![log.to_str().unwrap()], vec![log.to_str().unwrap(), "--html"]] {
+        let report = said(&report(&config, &words));
+        assert!(report.contains(&u64::MAX.to_string()), "{report}");
+    }
+}

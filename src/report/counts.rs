@@ -172,11 +172,13 @@ impl Counts {
 
     fn accepted(&mut self, when: &str, event: &Event<'_>) {
         self.accepted += 1;
-        self.octets += event.size;
-        self.recipients += event.recipient_count.max(event.recipients.len() as u64);
+        // A number in a log may be anything.
+        self.octets = self.octets.saturating_add(event.size);
+        let recipients = event.recipient_count.max(event.recipients.len() as u64);
+        self.recipients = self.recipients.saturating_add(recipients);
         let hour = self.hour(when);
         hour.accepted += 1;
-        hour.octets += event.size;
+        hour.octets = hour.octets.saturating_add(event.size);
         self.client(event).accepted += 1;
         let sender = event.sender.as_str();
         *of(&mut self.senders, sender) += 1;
@@ -207,7 +209,8 @@ impl Counts {
             of(&mut self.outside, name.as_str()).sample.add(*seconds);
         }
         for (name, failed) in &event.outside_failed.0 {
-            of(&mut self.outside, name.as_str()).failed += *failed as u64;
+            let outside = of(&mut self.outside, name.as_str());
+            outside.failed = outside.failed.saturating_add(*failed as u64);
         }
     }
 }

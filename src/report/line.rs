@@ -107,10 +107,17 @@ impl<'a> Line<'a> {
     /// # Errors
     /// It should have one, and is not readable.
     pub(super) fn read(line: &'a [u8]) -> Option<Result<Line<'a>, serde_json::Error>> {
-        memchr::memmem::find(line, b"\"event\":{")?;
+        memchr::memmem::find_iter(line, b"\"event\"").find(|at| is_object(&line[at + 7..]))?;
         let object = &line[memchr::memchr(b'{', line)?..];
         Some(serde_json::from_slice(object))
     }
+}
+
+/// Is this a name's colon and the begin of an object, with or without blanks?  Programs that hand logs
+/// on write JSON in their own way.
+fn is_object(after_name: &[u8]) -> bool {
+    let value = after_name.trim_ascii_start().strip_prefix(b":");
+    value.is_some_and(|value| value.trim_ascii_start().starts_with(b"{"))
 }
 
 #[cfg(test)]
@@ -127,6 +134,13 @@ mod tests {
         assert_eq!((event.code, event.ip.as_str()), (250, ""));
         let hooks: Vec<_> = event.hook_seconds.0.iter().map(|(n, s)| (n.as_str(), *s)).collect();
         assert_eq!(hooks, [("mail", 0.5), ("b", 1.0)]);
+    }
+
+    #[test]
+    fn blanks_between_the_tokens_do_not_matter() {
+        let line = br#"{"time": "2026", "message": "\"event\":{", "event" : {"kind": "session"}}"#;
+        assert_eq!(Line::read(line).unwrap().unwrap().event.unwrap().kind.as_str(), "session");
+        assert!(Line::read(br#"{"time": "2026", "event": "x", "events": {}}"#).is_none());
     }
 
     #[test]

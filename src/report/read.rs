@@ -8,6 +8,10 @@ use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
 
+/// How much of a line is kept.  An event is far shorter, and a file that is no log may have lines of
+/// any length.
+const LONGEST: usize = 1 << 20;
+
 /// Calls `take` with each line of the files, or of standard input where none is named.
 ///
 /// # Errors
@@ -40,13 +44,13 @@ fn lines(source: impl Read, path: &Path, take: &mut impl FnMut(&[u8])) -> Result
             if rest.is_empty() {
                 take(&room[begin..end]);
             } else {
-                rest.extend_from_slice(&room[begin..end]);
+                add(&mut rest, &room[begin..end]);
                 take(&rest);
                 rest.clear();
             }
             begin = end + 1;
         }
-        rest.extend_from_slice(&room[begin..]);
+        add(&mut rest, &room[begin..]);
         let used = room.len();
         reader.consume(used);
     }
@@ -54,6 +58,11 @@ fn lines(source: impl Read, path: &Path, take: &mut impl FnMut(&[u8])) -> Result
         take(&rest);
     }
     Ok(())
+}
+
+fn add(line: &mut Vec<u8>, more: &[u8]) {
+    let room = LONGEST.saturating_sub(line.len());
+    line.extend_from_slice(&more[..more.len().min(room)]);
 }
 
 fn cannot(path: &Path, error: &io::Error) -> Error {
@@ -81,6 +90,11 @@ mod tests {
         each_line(&[plain, packed], |line| found.push(String::from_utf8(line.to_vec()).unwrap()))
             .unwrap();
         assert_eq!(found, ["one", "", &long, "end", "two", "three"]);
+        let endless = folder.path().join("endless");
+        fs::write(&endless, format!("{}\nnext", "x".repeat(3 * LONGEST))).unwrap();
+        let mut lengths = vec![];
+        each_line(&[endless], |line| lengths.push(line.len())).unwrap();
+        assert_eq!(lengths, [LONGEST, 4]);
         let error = each_line(&[folder.path().join("none")], |_| {}).unwrap_err();
         assert!(error.to_string().contains("/none: No such file"), "{error}");
     }

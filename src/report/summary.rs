@@ -127,7 +127,7 @@ fn by_time(counts: &Counts) -> Vec<(String, Hour)> {
             sum.deferred += count.deferred;
             sum.refused += count.refused;
             sum.refusals += count.refusals;
-            sum.octets += count.octets;
+            sum.octets = sum.octets.saturating_add(count.octets);
         }
     }
     times
