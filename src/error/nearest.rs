@@ -3,8 +3,16 @@
 /// The word of `known` that `word` is nearly.  None: it is like no other.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = if word.len() < 5 { 1 } else { 2 };
-    let near = known.into_iter().map(|known| (distance(word, known), known));
+    let others =
+        known.into_iter().filter(|known| *known != word && differ_little(word, known, most));
+    let near = others.map(|known| (distance(word, known), known));
     near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+}
+
+/// Can their letters be that near, by their numbers?  Words may be of any length, and [`distance`] takes
+/// as long as both numbers multiplied.
+fn differ_little(one: &str, other: &str, most: usize) -> bool {
+    one.chars().count().abs_diff(other.chars().count()) <= most
 }
 
 /// `; did you mean 'known'?`, or nothing.
@@ -62,10 +70,13 @@ mod tests {
             ("m", Some("me")),
             ("mwe", Some("me")),
             ("mew0", None),
+            ("reject", None),
             ("anything", None),
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
+        let long = "x".repeat(10_000_000);
+        assert_eq!(nearest(&long, [long.as_str(), "reject"]), None);
         assert_eq!(super::meant("rejct", known), "; did you mean 'reject'?");
         assert_eq!(super::meant("anything", known), "");
     }
