@@ -42,6 +42,9 @@ impl Perl {
         args: &[&str],
     ) -> Result<()> {
         let is_first = self.process.borrow().is_none();
+        if let Some(process) = self.process.borrow_mut().as_mut() {
+            self.replace_dead(process)?;
+        }
         if is_first {
             *self.process.borrow_mut() = Some(Process::start(&self.root, self.confined)?);
         }

@@ -144,9 +144,23 @@ impl Perl {
         if plugins.all_loggers_are_perl() {
             self.lines.go_to_perl_alone();
         }
-        match &*self.process.borrow() {
-            Some(process) => process.control.send([ToPerl::Serve]).map_err(Error::new),
+        match self.process.borrow_mut().as_mut() {
+            Some(process) => {
+                self.replace_dead(process)?;
+                process.control.send([ToPerl::Serve]).map_err(Error::new)
+            }
             None => Ok(()),
+        }
+    }
+
+    /// While plugins are loaded: one of them may end the process.  The others get a new one.
+    ///
+    /// # Errors
+    /// It cannot be started, or the plugins that were loaded before cannot be loaded again.
+    fn replace_dead(&self, process: &mut Process) -> Result<()> {
+        match process.control.is_dead() {
+            true => self.load_again(process).map_err(Error::new),
+            false => Ok(()),
         }
     }
 
@@ -441,7 +455,8 @@ impl Perl {
             return None;
         }
         self.serving.take();
-        Some(match self.load_again(process) {
+        let again = self.load_again(process);
+        Some(match again.and_then(|()| process.control.send([ToPerl::Serve])) {
             Ok(()) => "the Perl process had died and was started again".into(),
             Err(error) => format!("the Perl process has died and cannot be started: {error}"),
         })
@@ -458,7 +473,7 @@ impl Perl {
                 return Err("a plugin's file has changed; reload the configuration".into());
             }
         }
-        process.control.send([ToPerl::Serve])
+        Ok(())
     }
 }
 
