@@ -40,7 +40,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::settings::{self, Default};
 use cache::{Cache, Source};
-pub(crate) use lines::BYTE_ORDER_MARK;
+pub(crate) use lines::has_byte_order_mark;
 pub(crate) use lookup::is_leftover;
 use lookup::{Lookup, Search};
 use values::Values;

@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::{User, geteuid};
+use nix::sys::stat::Mode;
+use nix::unistd::{User, geteuid, mkfifo};
 
 use crate::harness::config::unprivileged;
 use crate::harness::deb::need;
@@ -357,4 +358,45 @@ fn what_is_no_site_is_refused() {
             &["Permission denied", "the account that sessions run as has to read it"],
         );
     }
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_read() {
+    let site = Site::new(&[("fifo/config/me", "x"), ("site/config/plugins", "rcpt_ok")]);
+    let fifo = |path: &str| mkfifo(&site.path(path), Mode::S_IRWXU).unwrap();
+    fifo("fifo/config/plugins");
+    fifo("site/run");
+    fifo("site/config/loglevel");
+    symlink("/dev/zero", site.path("site/config/rcpthosts")).unwrap();
+    let (text, status) = site.look("fifo");
+    assert_eq!(status, 2, "{text}");
+    assert_says(&text, &["SITE/fifo is no site of qpsmtpd"]);
+    let (text, status) = site.look("site");
+    assert_eq!(status, 1, "{text}");
+    assert_says(&text, &["loglevel: not a plain file", "rcpthosts: not a plain file"]);
+}
+
+#[test]
+fn a_plugin_that_ends_perl_does_not_hide_the_others() {
+    let site = Site::new(&[
+        ("config/plugins", "first\nends\nbad\nlast\nrcpt_ok\nqueue/discard\nends_too"),
+        ("plugins/first", "sub hook_mail { 1 }"),
+        ("plugins/ends", "exit 3;"),
+        ("plugins/bad", "sub hook_mail { if ( }"),
+        ("plugins/last", "sub hook_rcpt { 1 }"),
+        ("plugins/ends_too", "BEGIN { exit 4 }"),
+    ]);
+    let (text, status) = site.look("");
+    assert_eq!(status, 1, "{text}");
+    assert_says(
+        &text,
+        &[
+            "first Perl: SITE/plugins/first",
+            "ends cannot be loaded to do 1: ends: the Perl process died",
+            "bad cannot be loaded to do 2: bad: syntax error at SITE/plugins/bad line 1",
+            "last Perl: SITE/plugins/last",
+            "ends_too cannot be loaded to do 3: ends_too: the Perl process died",
+            "Not ready: 3 things to do.",
+        ],
+    );
 }

@@ -2,7 +2,8 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -11,7 +12,17 @@ use super::lookup::{Fingerprint, Kind, Lookup, Search};
 use crate::error::Error;
 
 /// What editors of Windows put in front of a text; it is no part of the first line.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
+
+/// Is this a plain file that begins with one?  Opening any other might never end.
+pub(crate) fn has_byte_order_mark(path: &Path) -> bool {
+    let mut begin = [0; BYTE_ORDER_MARK.len()];
+    let is_plain = fs::metadata(path).is_ok_and(|found| found.is_file());
+    is_plain
+        && File::open(path)
+            .and_then(|mut file| file.read_exact(&mut begin))
+            .is_ok_and(|()| begin == *BYTE_ORDER_MARK)
+}
 
 /// Lists longer than this are searched with an index.
 const SHORT: usize = 8;

@@ -1,11 +1,10 @@
 //! `--check` and `--show-config`: what a start would find, without starting.  Nothing is written.
 
-use std::fs;
 use std::path::PathBuf;
 
 use nix::unistd::geteuid;
 
-use crate::config::{BYTE_ORDER_MARK, Config};
+use crate::config::{Config, has_byte_order_mark};
 use crate::error::{Error, Result};
 use crate::hook::{List, Origin};
 use crate::perl;
@@ -105,12 +104,10 @@ pub(super) fn show(only_set: bool) -> Result<()> {
 
 /// What to say of files that begin with one.
 fn byte_order_marks(config: &Config) -> Vec<String> {
-    let begins =
-        |path: &PathBuf| fs::read(path).is_ok_and(|text| text.starts_with(BYTE_ORDER_MARK));
     let say = |path: PathBuf| {
         format!("{}: begins with a byte order mark, which is left out", path.display())
     };
-    config.files().into_iter().filter(begins).map(say).collect()
+    config.files().into_iter().filter(|path| has_byte_order_mark(path)).map(say).collect()
 }
 
 /// The last error; those before it go to standard error.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::{BYTE_ORDER_MARK, Config, is_leftover};
+use crate::config::{Config, has_byte_order_mark, is_leftover};
 use crate::error::meant;
 use crate::hook::{Origin, Plugins};
 use crate::perl;
@@ -108,7 +108,7 @@ fn unknown(name: &str, plugins: &Plugins) -> (String, bool) {
 
 /// What there is to say of a file besides.
 fn about(paper: &mut Paper, config: &Config, name: &str, path: &Path) {
-    if fs::read(path).is_ok_and(|text| text.starts_with(BYTE_ORDER_MARK)) {
+    if has_byte_order_mark(path) {
         paper.below(BELOW, "it begins with a byte order mark, which is ignored");
     }
     if name == "rcpthosts" {

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -51,8 +51,8 @@ pub(super) fn find(folder: &Path) -> Result<Site> {
     let inner = folder.join("config");
     for (config, top) in [(&inner, folder), (&folder.to_owned(), above(folder))] {
         let plugins = config.join("plugins");
-        match fs::File::open(&plugins) {
-            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => {
+        match opened(&plugins) {
+            Ok(true) => {
                 let (config, top) = (config.clone(), top.to_owned());
                 return Ok(Site { config, top, asked: folder.to_owned() });
             }
@@ -78,9 +78,25 @@ pub(super) fn find(folder: &Path) -> Result<Site> {
 
 /// The configuration elsewhere that the run script names.
 fn named_by_run(folder: &Path) -> Option<PathBuf> {
-    let script = Script::read(&fs::read_to_string(folder.join("run")).ok()?);
+    let script = Script::read(&text_of(&folder.join("run"))?);
     let config = script.values.get("QPSMTPD_CONFIG").map(PathBuf::from);
     config.filter(|config| config.is_absolute())
+}
+
+/// Can this plain file be read?  False: it is something else, such as a FIFO, which nobody may ever
+/// write to.
+fn opened(path: &Path) -> io::Result<bool> {
+    let is_plain = fs::metadata(path)?.is_file();
+    if is_plain {
+        fs::File::open(path)?;
+    }
+    Ok(is_plain)
+}
+
+/// The text of a plain file that can be read.
+pub(super) fn text_of(path: &Path) -> Option<String> {
+    let is_plain = opened(path).unwrap_or(false);
+    is_plain.then(|| fs::read_to_string(path).ok()).flatten()
 }
 
 /// The top of a site whose configuration this is: the folder above, where that has more of a site.
@@ -90,7 +106,7 @@ fn above(config: &Path) -> &Path {
     config.parent().filter(|_| is_named_so).unwrap_or(config)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &io::Error) -> Error {
     let who = match error.kind() {
         ErrorKind::PermissionDenied => {
             "; the account that sessions run as has to read it, and --user names another account"

@@ -11,7 +11,7 @@ use crate::hook::Plugins;
 use crate::server::account;
 use crate::server::migrate::paper::Paper;
 use crate::server::migrate::shell::{self, Script};
-use crate::server::migrate::site::Site;
+use crate::server::migrate::site::{Site, text_of};
 use crate::server::migrate::{limits, options};
 use crate::server::{environment, listener};
 
@@ -28,7 +28,7 @@ const DEBIAN_PID_FILE: &str = "/var/run/qpsmtpd/qpsmtpd.pid";
 pub(super) fn tell(paper: &mut Paper, site: &Site, config: &Config, plugins: &Plugins) {
     let mut is_told = false;
     for path in scripts(site) {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let Some(text) = text_of(&path) else { continue };
         let name = site.shown(&path);
         let mut script = Script::read(&text);
         if path.file_name() == Some(OsStr::new(DEBCONF)) {
