@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::mail::is_plain;
-
-/// `text` fit for one line of a log: control characters other than TAB, which a client could use to forge lines
-/// or steer a terminal, become `\xNN`, and those that separate lines or turn the direction of what
-/// follows `\u{NNNN}`.
+/// `text` fit for one line of a log: control characters other than TAB, which a client could use to
+/// forge lines or steer a terminal, become `\xNN`, and those that separate lines or turn the direction
+/// of what follows `\u{NNNN}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if is_plain(text) || !text.chars().any(|c| c.is_control() || is_format(c)) {
         return Cow::Borrowed(text);
@@ -23,6 +21,12 @@ pub fn clean(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Is this text ASCII that can be printed, or tabs?  Most text is, and that is found out at once: all
+/// of it is looked at, many octets at a time.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |all, octet| all & matches!(octet, b' '..=b'~' | b'\t'))
 }
 
 /// LINE SEPARATOR and PARAGRAPH SEPARATOR, at which some programs end a line, and the characters with

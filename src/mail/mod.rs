@@ -17,9 +17,3 @@ pub(crate) mod xtext;
 
 pub use address::Address;
 pub use header::Header;
-
-/// Is this text ASCII that can be printed, or tabs?  Most text is, and that is found out at once: all of
-/// it is looked at, many octets at a time.
-pub(crate) fn is_plain(text: &str) -> bool {
-    text.bytes().fold(true, |all, octet| all & matches!(octet, b' '..=b'~' | b'\t'))
-}

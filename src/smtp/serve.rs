@@ -8,8 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Decision, Heard, Hook, Session, Shared};
-use crate::log::Level;
-use crate::mail::is_plain;
+use crate::log::{Level, is_plain};
 use crate::metrics::{self, Metric};
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::{self, Command, Flag};

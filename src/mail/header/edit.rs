@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::mem;
 
 use super::{Bytes, Field, Header, is_fold, is_ftext, stamp};
-use crate::mail::is_plain;
+use crate::log::is_plain;
 
 /// The name that a fold without a field gets when a field is put above it.
 const UNNAMED: &str = "X-Unnamed";

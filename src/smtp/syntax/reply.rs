@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::mail::is_plain;
+use crate::log::is_plain;
 
 /// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
 const LONGEST: usize = 512;
