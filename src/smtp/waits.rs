@@ -85,7 +85,7 @@ pub enum Leaves {
 /// The waits that count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clock {
-    Talk,
+    Commands,
     Message,
     Refused,
     Replies,
@@ -114,18 +114,18 @@ use Setting::{Command, Data, Proxy};
 
 /// THE table of waits.
 pub const WAITS: [Row; 10] = [
-    row(State::Proxy, "PROXY header", Is(Proxy), Is(Proxy), AtOnce, Clock::Talk),
-    row(State::Handshake, "TLS handshake", Is(Command), Proof, AtOnce, Clock::Talk),
-    row(State::Greeting, "greeting, with earlytalker", EARLY, EARLY, AtOnce, Clock::Talk),
-    row(State::Command, "command, no recipient yet", Is(Command), Proof, AtOnce, Clock::Talk),
-    row(State::Auth, "response during AUTH", Is(Command), Proof, AtOnce, Clock::Talk),
+    row(State::Proxy, "PROXY header", Is(Proxy), Is(Proxy), AtOnce, Clock::Commands),
+    row(State::Handshake, "TLS handshake", Is(Command), Proof, AtOnce, Clock::Commands),
+    row(State::Greeting, "greeting, with earlytalker", EARLY, EARLY, AtOnce, Clock::Commands),
+    row(State::Command, "command, no recipient yet", Is(Command), Proof, AtOnce, Clock::Commands),
+    row(State::Auth, "response during AUTH", Is(Command), Proof, AtOnce, Clock::Commands),
     row(
         State::Transaction,
         "command, after a recipient",
         Is(Command),
         Twice(Command),
         UnlessItGetsOn,
-        Clock::Talk,
+        Clock::Commands,
     ),
     row(State::Data, "message, DATA", Is(Data), Pace(Data), UnlessItGetsOn, Clock::Message),
     row(State::Bdat, "message, BDAT", Is(Data), Pace(Data), UnlessItGetsOn, Clock::Message),

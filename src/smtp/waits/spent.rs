@@ -219,7 +219,7 @@ mod tests {
         let mut waits = waits();
         assert_eq!(left(&mut waits, State::Command, 30, false), Ok(70));
         assert_eq!(left(&mut waits, State::Command, 100, false), Err(End::Timeout));
-        waits.spent[Clock::Talk as usize] = 250 * SECOND;
+        waits.spent[Clock::Commands as usize] = 250 * SECOND;
         assert_eq!(left(&mut waits, State::Auth, 30, false), Ok(20));
         assert_eq!(left(&mut waits, State::Handshake, 50, false), Err(End::Timeout));
         waits.is_proven();
