@@ -15,7 +15,8 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// How long a session lasts at least when others have waited for a long time.
 const SHORTEST_IN_LONG_OVERLOAD: Duration = Duration::from_secs(2);
 
-/// How long the address of a client that was asked to leave has to stand back.
+/// How long the address of a client that was asked to leave is turned away while there is little
+/// room.
 const COOLDOWN: Duration = Duration::from_secs(300);
 
 /// The most addresses that are remembered.
@@ -61,7 +62,7 @@ impl Overload {
         }
     }
 
-    /// Does a client of this address have to stand back while there is little room?
+    /// Was a client of this address asked to leave a short time ago?
     pub(crate) fn is_cooling_down(&self, ip: IpAddr, now: Instant) -> bool {
         self.left.get(&network(ip)).is_some_and(|until| now < *until)
     }
