@@ -100,7 +100,7 @@ impl Link {
     /// The filter has ended, or does not read.
     pub(super) fn send(&mut self, line: &[u8]) -> io::Result<()> {
         let sent = self.channel().send(line);
-        sent.map_err(|error| self.explained(error))?;
+        sent.map_err(|error| self.channel_error(error))?;
         match self.channel().waiting() {
             0..=MOST_WAITING => Ok(()),
             _ => Err(io::Error::other("it does not read what it is told")),
@@ -118,7 +118,7 @@ impl Link {
     /// The filter has ended, or says what it may not.
     pub(super) fn listen(&mut self, report: &mut dyn FnMut(u64, &str)) -> io::Result<()> {
         let done = self.exchange();
-        done.map_err(|error| self.explained(error))?;
+        done.map_err(|error| self.channel_error(error))?;
         while let Some(line) = self.next()? {
             // Answers that are too late are no longer of any use.
             if let Line::Report(session, text) = read(&line)? {
@@ -196,7 +196,7 @@ impl Link {
             keep(&mut self.complaints, process.complaints());
         }
         let done = self.exchange();
-        done.map_err(|error| self.explained(error))
+        done.map_err(|error| self.channel_error(error))
     }
 
     fn exchange(&mut self) -> io::Result<()> {
@@ -238,7 +238,7 @@ impl Link {
     }
 
     /// Nobody reads any more: why.
-    fn explained(&mut self, error: io::Error) -> io::Error {
+    fn channel_error(&mut self, error: io::Error) -> io::Error {
         match error.kind() {
             ErrorKind::BrokenPipe => {
                 // What was said before that is heard.

@@ -199,12 +199,12 @@ fn add_recipient(session: &mut Session, address: &[u8], params: &[u8]) -> String
             }
             text
         }
-        None => odd(session, "recipient", address),
+        None => bad_address(session, "recipient", address),
     }
 }
 
 fn remove_recipient(session: &mut Session, address: &[u8]) -> String {
-    let Some(address) = path(address) else { return odd(session, "recipient", address) };
+    let Some(address) = path(address) else { return bad_address(session, "recipient", address) };
     let is_same = |own: &&Address| {
         own.user() == address.user() && own.canonical_host() == address.canonical_host()
     };
@@ -220,7 +220,7 @@ fn remove_recipient(session: &mut Session, address: &[u8]) -> String {
 }
 
 fn change_sender(session: &mut Session, address: &[u8], params: &[u8]) -> String {
-    let Some(address) = path(address) else { return odd(session, "sender", address) };
+    let Some(address) = path(address) else { return bad_address(session, "sender", address) };
     let text = format!("sender {address}");
     for (name, value) in known_params(session, params).0 {
         session.transaction.mail_params.set(&name, value.as_deref());
@@ -260,7 +260,7 @@ fn known_params(session: &Session, params: &[u8]) -> Params {
     params
 }
 
-fn odd(session: &Session, what: &str, address: &[u8]) -> String {
+fn bad_address(session: &Session, what: &str, address: &[u8]) -> String {
     let text = format!("no {what}: {:.200}", address.escape_ascii().to_string());
     session.log(Level::Warn, &text);
     text

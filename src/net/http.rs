@@ -84,7 +84,7 @@ impl Http {
     /// `TimedOut`; the server cannot be reached, or its answer is not HTTP, cut off, or too large.
     pub(crate) fn get(&self, url: &str, most: u64, until: Instant) -> io::Result<Page> {
         let request = self.0.get(url).config().timeout_global(Some(left(until)?)).build();
-        page(request.call().map_err(explained)?, most)
+        page(request.call().map_err(io_error)?, most)
     }
 
     /// Gives the server at `url` a form; its answer is as from [`Http::get`].
@@ -105,7 +105,7 @@ impl Http {
         }
         let request = request.config().timeout_global(Some(left(until)?)).build();
         let mut content = form.content.take(form.length);
-        page(request.send(SendBody::from_reader(&mut content)).map_err(explained)?, most)
+        page(request.send(SendBody::from_reader(&mut content)).map_err(io_error)?, most)
     }
 }
 
@@ -113,11 +113,11 @@ fn page(answer: ureq::http::Response<ureq::Body>, most: u64) -> io::Result<Page>
     let status = answer.status();
     let reason = status.canonical_reason().unwrap_or("");
     let content = answer.into_body().into_with_config().limit(most).read_to_vec();
-    Ok(Page { status: status.as_u16(), reason, content: content.map_err(explained)? })
+    Ok(Page { status: status.as_u16(), reason, content: content.map_err(io_error)? })
 }
 
 /// In words for the log.
-fn explained(error: Error) -> io::Error {
+fn io_error(error: Error) -> io::Error {
     match error {
         Error::Timeout(_) => ErrorKind::TimedOut.into(),
         Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {

@@ -15,7 +15,7 @@ impl Wire {
     /// `TimedOut`, `UnexpectedEof`, in words about the back end; `InvalidData` for a line that is
     /// longer; what the system says.
     pub fn line(&mut self, longest: usize, until: Instant) -> io::Result<String> {
-        let line = self.up_to(b'\n', longest, until).map_err(explained)?;
+        let line = self.up_to(b'\n', longest, until).map_err(peer_error)?;
         let line = line.ok_or_else(|| protocol_error("a line that is too long"))?;
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         Ok(String::from_utf8_lossy(line).into_owned())
@@ -30,7 +30,7 @@ impl Wire {
         let mut got = 0;
         while got < count {
             said.resize(count.min(got + LARGE), 0);
-            got += self.some(&mut said[got..], until).map_err(explained)?;
+            got += self.some(&mut said[got..], until).map_err(peer_error)?;
         }
         Ok(said)
     }
@@ -44,7 +44,7 @@ impl Wire {
         loop {
             let (taken, _) = match self.take(None, until) {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(said),
-                taken => taken.map_err(explained)?,
+                taken => taken.map_err(peer_error)?,
             };
             said.extend_from_slice(taken);
             if said.len() > longest {
@@ -84,7 +84,7 @@ pub fn protocol_error(what: &str) -> io::Error {
 }
 
 /// What a peer has not done, in words in place of the system's: `TimedOut`, `UnexpectedEof`.
-fn explained(error: io::Error) -> io::Error {
+fn peer_error(error: io::Error) -> io::Error {
     let what = match error.kind() {
         ErrorKind::UnexpectedEof => "the back end closed the connection",
         ErrorKind::TimedOut => "the back end does not answer",

@@ -43,7 +43,7 @@ impl Directory {
             let secret = password_in(file)
                 .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
             let limit = self.limit(end)?;
-            let result = server.with_timeout(limit).simple_bind(dn, &secret).map_err(explained)?;
+            let result = server.with_timeout(limit).simple_bind(dn, &secret).map_err(io_error)?;
             if result.rc != SUCCESS {
                 return Err(refused("bind", &result));
             }
@@ -53,7 +53,7 @@ impl Directory {
         // The server has as much to do for a user who is not there, whatever comes of it.
         let nobody = format!("{NOBODY},{}", self.base);
         let dn = found.as_deref().unwrap_or_else(|| nobody.trim_end_matches(','));
-        let result = server.with_timeout(limit).simple_bind(dn, password).map_err(explained)?;
+        let result = server.with_timeout(limit).simple_bind(dn, password).map_err(io_error)?;
         // It is decided, whatever comes of this.
         let _ = server.with_timeout(Duration::from_secs(1)).unbind();
         match result.rc {
@@ -82,7 +82,7 @@ impl Directory {
         let left = until.saturating_duration_since(Instant::now());
         let settings = settings.set_std_stream(stream).set_conn_timeout(left);
         let url = format!("{scheme}://{address}/");
-        LdapConn::with_settings(settings, &url).map_err(explained)
+        LdapConn::with_settings(settings, &url).map_err(io_error)
     }
 
     /// The DN of the one entry that a user has.
@@ -97,7 +97,7 @@ impl Directory {
             // No attributes (RFC 4511 4.5.1.8).
             ["1.1"],
         );
-        let found = found.map_err(explained)?;
+        let found = found.map_err(io_error)?;
         if ![SUCCESS, SIZE_LIMIT_EXCEEDED].contains(&found.1.rc) {
             return Err(refused("search", &found.1));
         }
@@ -119,7 +119,7 @@ impl Directory {
     }
 }
 
-fn explained(error: LdapError) -> io::Error {
+fn io_error(error: LdapError) -> io::Error {
     match error {
         LdapError::Timeout { .. } => ErrorKind::TimedOut.into(),
         LdapError::Io { source } => source,

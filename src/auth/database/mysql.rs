@@ -39,7 +39,7 @@ pub(super) fn connect(database: &Database, until: Instant) -> io::Result<Box<dyn
         }
     };
     let connection = waiting
-        .wait(until, async { Conn::new(options).await.map_err(explained) })
+        .wait(until, async { Conn::new(options).await.map_err(io_error) })
         .map_err(failed)?;
     Ok(Box::new(Mysql { connection, waiting, endpoint: endpoint.to_string() }))
 }
@@ -48,7 +48,7 @@ impl Connection for Mysql {
     fn ask(&mut self, query: &str, values: &[String], until: Instant) -> io::Result<Vec<Row>> {
         let values = values.iter().map(|value| Value::from(value.as_str())).collect();
         let asked = async {
-            self.connection.exec(query, Params::Positional(values)).await.map_err(explained)
+            self.connection.exec(query, Params::Positional(values)).await.map_err(io_error)
         };
         let failed =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.endpoint));
@@ -57,7 +57,7 @@ impl Connection for Mysql {
     }
 }
 
-fn explained(error: Error) -> io::Error {
+fn io_error(error: Error) -> io::Error {
     let kind = match &error {
         Error::Server(said) if said.code == NO_SUCH_TABLE => ErrorKind::NotFound,
         _ => ErrorKind::Other,

@@ -58,14 +58,14 @@ async fn over<S>(config: &Config, stream: S) -> io::Result<Client>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(explained)?;
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(io_error)?;
     // It moves only while somebody waits for an answer.
     tokio::spawn(connection);
     Ok(client)
 }
 
 /// The server's own words are behind those of the crate.
-fn explained(error: Error) -> io::Error {
+fn io_error(error: Error) -> io::Error {
     io::Error::other(match error.as_db_error() {
         Some(said) => format!("{} {}", said.code().code(), said.message()),
         None => error.to_string(),
@@ -78,7 +78,7 @@ impl Connection for Postgresql {
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::UNKNOWN)).collect();
         let asked = async {
-            let rows = self.client.query_typed(query, &parameters).await.map_err(explained)?;
+            let rows = self.client.query_typed(query, &parameters).await.map_err(io_error)?;
             rows.iter().take(2).map(row).collect()
         };
         self.waiting.wait(until, asked).map_err(|error| at(&self.endpoint, error))
@@ -89,7 +89,7 @@ fn row(row: &tokio_postgres::Row) -> io::Result<Row> {
     let mut values = vec![];
     for (at, column) in row.columns().iter().enumerate() {
         let is_text = <&str as tokio_postgres::types::FromSql>::accepts(column.type_());
-        let value: Option<&str> = if is_text { row.try_get(at).map_err(explained)? } else { None };
+        let value: Option<&str> = if is_text { row.try_get(at).map_err(io_error)? } else { None };
         values.push((column.name().to_owned(), value.map(str::to_owned)));
     }
     Ok(values)
