@@ -128,17 +128,17 @@ impl Source {
         })
     }
 
-    /// The lines of `name`, within `patience`.
+    /// The lines of `name`, within `timeout`.
     ///
     /// # Errors
     /// Nobody has it, and somebody could not be asked.
-    fn lines(&self, name: &str, patience: Duration) -> std::result::Result<Found, String> {
+    fn lines(&self, name: &str, timeout: Duration) -> std::result::Result<Found, String> {
         if let Some((when, found)) = self.known.borrow().get(name)
             && when.elapsed() < self.ttl
         {
             return Ok(found.clone());
         }
-        let until = Instant::now() + self.deadline.min(patience);
+        let until = Instant::now() + self.deadline.min(timeout);
         let mut failed = None;
         let mut found = None;
         for server in &self.servers {

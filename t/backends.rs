@@ -25,7 +25,7 @@ use std::process::Command;
 use std::thread;
 
 use crate::harness::client::Reply;
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, poll};
+use crate::harness::{Client, Config, Log, Model, Process, Server, TIMEOUT, poll};
 
 /// How much memory a worker may have needed at most, in KiB, after a message of [`LARGE`] octets.
 const MEMORY: u64 = 32 * 1024;
@@ -41,7 +41,7 @@ pub(crate) fn start(command: Command, port: u16) -> Process {
         assert!(process.ended().is_none(), "the server has ended:\n{}", log.tail());
         TcpStream::connect(("127.0.0.1", port)).ok()
     };
-    assert!(poll(PATIENCE, listens).is_some(), "nobody listens:\n{}", log.tail());
+    assert!(poll(TIMEOUT, listens).is_some(), "nobody listens:\n{}", log.tail());
     process
 }
 

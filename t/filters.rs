@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Client, Config, Model, PATIENCE, Server, deb, poll, say};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, deb, poll, say};
 
 /// The code of docs/filters.md in that language.
 fn documented(language: &str) -> String {
@@ -278,7 +278,7 @@ fn one_filter_is_shared_and_replaced() {
                 kill(Pid::from_raw(last.parse().unwrap()), signal).unwrap();
             }
             clients[0].ask(word, "451");
-            let next = poll(PATIENCE, || {
+            let next = poll(TIMEOUT, || {
                 clients[1].say("EHLO client.test");
                 let reply = clients[1].reply();
                 reply.lines[0].strip_prefix("550 ").map(str::to_owned)
@@ -311,7 +311,7 @@ fn the_keeper_is_replaced_and_a_hup_makes_a_new_one() {
     assert_ne!(second, first);
     server.parent().signal(Signal::SIGHUP);
     server.log().wait_for("the configuration was read again");
-    let third = poll(PATIENCE, || {
+    let third = poll(TIMEOUT, || {
         let mut other = server.connect();
         other.expect("220");
         let pid = pid(&mut other);

@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use serde_json::json;
 
 use self::writer::database;
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, poll, say};
+use crate::harness::{Config, Log, Model, Process, Server, TIMEOUT, deb, poll, say};
 use crate::perl_host;
 
 #[path = "../plugins/ident/geoip/writer.rs"]
@@ -76,10 +76,10 @@ fn databases_are_shared_and_replaced_while_daemons_run() {
             assert_eq!(seen(&server, proxy), zurich);
             server.log().text().contains("the new database is broken").then_some(())
         };
-        assert!(poll(PATIENCE, told).is_some(), "{}", server.log().tail());
+        assert!(poll(TIMEOUT, told).is_some(), "{}", server.log().tail());
         replace(&city("FR", "Paris"));
         let is_new = || seen(&server, proxy).starts_with("FR, Paris, ").then_some(());
-        assert!(poll(PATIENCE, is_new).is_some(), "{}", server.log().tail());
+        assert!(poll(TIMEOUT, is_new).is_some(), "{}", server.log().tail());
         // HUP with a broken one keeps what there is.
         replace(b"");
         server.parent().signal(Signal::SIGHUP);
@@ -88,7 +88,7 @@ fn databases_are_shared_and_replaced_while_daemons_run() {
         replace(&city("NZ", "Auckland"));
         server.parent().signal(Signal::SIGHUP);
         let is_new = || seen(&server, proxy).starts_with("NZ, Auckland, ").then_some(());
-        assert!(poll(PATIENCE, is_new).is_some(), "{}", server.log().tail());
+        assert!(poll(TIMEOUT, is_new).is_some(), "{}", server.log().tail());
         server.stop().unwrap();
     }
 }
@@ -148,7 +148,7 @@ fn p0f_says_what_system_this_is() {
         let seen = seen(&server, "");
         seen.contains("Linux").then_some(seen)
     };
-    let known = poll(PATIENCE, known).unwrap_or_else(|| panic!("{}", server.log().tail()));
+    let known = poll(TIMEOUT, known).unwrap_or_else(|| panic!("{}", server.log().tail()));
     assert!(known.starts_with("-, -, -, -, Linux, Linux ") && known.ends_with(", 0"), "{known}");
     server.log().wait_for("ident/p0f: Linux ");
     // One that is stopped costs a session five seconds, and nothing else.

@@ -10,7 +10,7 @@ mod load;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Config, Model, PATIENCE, Server, deb, poll, say};
+use crate::harness::{Config, Model, Server, TIMEOUT, deb, poll, say};
 use crate::perl_host;
 use load::Load;
 
@@ -114,7 +114,7 @@ fn kills(model: Model, victim: Victim) {
         } else {
             server.parent().wait().unwrap();
             let gone = || config.processes().is_empty().then_some(());
-            assert!(poll(PATIENCE, gone).is_some(), "left: {:?}", config.processes());
+            assert!(poll(TIMEOUT, gone).is_some(), "left: {:?}", config.processes());
         }
     }
     start(&config, model).stop().unwrap();
@@ -144,7 +144,7 @@ fn one_by_one(server: &mut Server<'_>, config: &Config, load: &Load, victim: Vic
             let pid = all.get(random() % all.len().max(1))?;
             kill(*pid, Signal::SIGKILL).ok()
         };
-        poll(PATIENCE, choose).unwrap_or_else(|| panic!("there is no {victim:?} to kill"));
+        poll(TIMEOUT, choose).unwrap_or_else(|| panic!("there is no {victim:?} to kill"));
     }
     load.wait(PACE);
     KILLS

@@ -11,7 +11,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use nix::sys::signal::Signal;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Model, PATIENCE, Server, deb, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, deb, poll};
 use crate::store::redis::Redis;
 
 /// A configuration with lines of limit, and a store of its own.
@@ -248,7 +248,7 @@ fn the_rate_is_kept_while_time_passes() {
         client.say("DATA");
         (client.reply().code == "354").then_some(())
     };
-    assert!(poll(PATIENCE, passes).is_some());
+    assert!(poll(TIMEOUT, passes).is_some());
     client.ask("Subject: x\r\n\r\nx\r\n.", "250");
     client.quit();
     let [server] = servers;
@@ -280,7 +280,7 @@ fn hosts_with_one_redis_count_together() {
         let (passed, _) = hammer(std::slice::from_ref(server), 1, 1);
         (passed == 1).then_some(())
     };
-    servers.iter().for_each(|server| assert!(poll(PATIENCE, || is_read(server)).is_some()));
+    servers.iter().for_each(|server| assert!(poll(TIMEOUT, || is_read(server)).is_some()));
     let (passed, seconds) = hammer(&servers, 8, 25);
     assert!(passed >= 1 && passed as f64 <= 10.0 + 20.0 * seconds, "{passed} in {seconds} s");
 

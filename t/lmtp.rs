@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::backends::make_certificate;
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, deb, free_port};
+use crate::harness::{Client, Config, Log, Model, Process, Server, TIMEOUT, deb, free_port};
 
 /// Port 25, which is what a session under inetd has, or a free one.
 fn port_for(model: Model) -> SocketAddr {
@@ -171,7 +171,7 @@ fn swaks_speaks_it() {
 /// The line with which a server at a path greets, and the connection.
 fn greeting(path: &Path) -> (BufReader<UnixStream>, String) {
     let mut stream = BufReader::new(UnixStream::connect(path).unwrap());
-    stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.get_ref().set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     (stream, line)

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, poll};
 
 /// A message with every octet, long lines, dots and no regularity; CRLF line ends.
 pub(crate) fn message(octets: usize, seed: u64) -> Vec<u8> {
@@ -351,7 +351,7 @@ fn configuration_is_seen_when_it_changes() {
         };
         assert_eq!(code(), "550", "{model}");
         config.write("rcpthosts", "new.test");
-        assert!(poll(PATIENCE, || (code() == "250").then_some(())).is_some(), "{model}");
+        assert!(poll(TIMEOUT, || (code() == "250").then_some(())).is_some(), "{model}");
         server.stop().unwrap();
     }
 }

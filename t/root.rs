@@ -9,7 +9,7 @@ use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Server, poll, say};
+use crate::harness::{Config, Model, Server, TIMEOUT, poll, say};
 
 /// A folder of root's that everybody may look into, with a file that nobody else may read.
 fn roots() -> Option<TempDir> {
@@ -234,7 +234,7 @@ fn rights_are_given_up_unless_somebody_needs_them() {
                     let bounds = bounds == confined || !geteuid().is_root();
                     (bounds && status(pid, "NoNewPrivs") == flag).then_some(())
                 };
-                assert!(poll(PATIENCE, is_so).is_some(), "{model} {plugins} {setting:?}");
+                assert!(poll(TIMEOUT, is_so).is_some(), "{model} {plugins} {setting:?}");
                 if geteuid().is_root() {
                     // Its memory and descriptors are root's to look at.
                     let owner = fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid();

@@ -5,7 +5,7 @@ use std::fs;
 
 use base64::prelude::*;
 
-use crate::harness::{Client, Model, PATIENCE, Server, poll};
+use crate::harness::{Client, Model, Server, TIMEOUT, poll};
 use crate::lmtp;
 use crate::perl_host;
 
@@ -173,7 +173,7 @@ fn logged(plugins: &str, more: &[(&str, &str)], model: Model, is_lmtp: bool) -> 
     }
     let ends = || server.log().text().matches("disconnect from 127.0.0.1").count();
     let log = server.log().clone();
-    poll(PATIENCE, || (ends() >= DIALOGUES.len()).then_some(()))
+    poll(TIMEOUT, || (ends() >= DIALOGUES.len()).then_some(()))
         .unwrap_or_else(|| panic!("{} sessions have ended", ends()));
     server.stop().unwrap();
     let files = ["perl", "text", "json"].map(|name| {

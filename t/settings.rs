@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, poll};
 
 /// The code of the reply to RCPT.
 fn rcpt(server: &Server<'_>) -> String {
@@ -23,7 +23,7 @@ fn rcpt(server: &Server<'_>) -> String {
 
 /// Asks until the log has a line, by when the change has been seen.
 fn rcpt_until(server: &Server<'_>, line: &str) {
-    let seen = poll(PATIENCE, || {
+    let seen = poll(TIMEOUT, || {
         assert_eq!(rcpt(server), "250", "{line}");
         server.log().text().contains(line).then_some(())
     });
@@ -58,7 +58,7 @@ fn a_list_that_is_lost_stays_as_it_was() {
 
         mode(&file, 0o644);
         fs::write(&file, "example.net\n").unwrap();
-        let changed = poll(PATIENCE, || (rcpt(&server) == "550").then_some(()));
+        let changed = poll(TIMEOUT, || (rcpt(&server) == "550").then_some(()));
         assert!(changed.is_some(), "{model}: {}", server.log().tail());
         server.stop().unwrap();
     }
@@ -73,7 +73,7 @@ fn a_list_that_is_gone_at_a_hup_is_empty() {
     fs::remove_file(config.path("config/rcpthosts")).unwrap();
     server.parent().signal(Signal::SIGHUP);
     server.log().wait_for("the configuration was read again");
-    let changed = poll(PATIENCE, || (rcpt(&server) == "550").then_some(()));
+    let changed = poll(TIMEOUT, || (rcpt(&server) == "550").then_some(()));
     assert!(changed.is_some(), "{}", server.log().tail());
     server.stop().unwrap();
 }
@@ -118,7 +118,7 @@ fn a_limit_stays_when_its_file_is_spoilt() {
         assert!(offers(&server).contains("SIZE 10000"));
         config.write("databytes", "10M");
         let why = "databytes:1: databytes is '10M', not a number; the last value stays";
-        let seen = poll(PATIENCE, || {
+        let seen = poll(TIMEOUT, || {
             assert!(offers(&server).contains("SIZE 10000"));
             server.log().text().contains(why).then_some(())
         });

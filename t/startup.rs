@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 
 use crate::harness::daemon::addresses;
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, Server, poll};
+use crate::harness::{Client, Config, Log, Model, Process, Server, TIMEOUT, poll};
 
 /// What each program says, and that it ends with an error, when the configuration is broken.
 fn refused(config: &Config) -> Vec<String> {
@@ -180,7 +180,7 @@ fn titles_show_peer_and_state() {
         let name = program(model);
         let wanted = format!("{name}: 127.0.0.1 DATA");
         let children = server.parent().children();
-        let shown = poll(PATIENCE, || children.iter().find(|pid| title(**pid) == wanted));
+        let shown = poll(TIMEOUT, || children.iter().find(|pid| title(**pid) == wanted));
         let titles: Vec<String> = children.iter().map(|pid| title(*pid)).collect();
         assert!(shown.is_some(), "{model}: {titles:?}");
         let parent = title(server.parent().pid());
@@ -207,7 +207,7 @@ fn systemd_passes_the_socket_and_learns_when_we_are_ready() {
         let notify = config.path("notify");
         let told = UnixDatagram::bind(&notify).unwrap();
         fs::set_permissions(&notify, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        told.set_read_timeout(Some(PATIENCE)).unwrap();
+        told.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut command = config.command("/bin/sh");
         let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
         command.args(["-c", script, "sh", model.program()]);
@@ -288,7 +288,7 @@ fn a_refused_fork_is_survived() {
 
 /// A server that ran out of something serves again, and ends well.
 fn recovers(parent: &mut Process, address: SocketAddr, log: &Log) {
-    let served = poll(PATIENCE, || {
+    let served = poll(TIMEOUT, || {
         let mut client = Client::connect(address, log);
         let greeted = matches!(client.try_reply(), Ok(Some(reply)) if reply.code == "220");
         greeted.then(|| client.ask("QUIT", "221"))

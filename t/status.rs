@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Client, Config, Model, PATIENCE, Server, free_port, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, free_port, poll};
 
 const PLUGINS: &str = "auth/auth_flat_file\nrcpt_ok\nqueue/maildir {work}/Maildir";
 
@@ -53,12 +53,12 @@ fn get(config: &Config, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let asked = || {
         let stream = UnixStream::connect(config.path("status")).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let answer = exchange(stream, &request);
         let (head, content) = answer.split_once("\r\n\r\n")?;
         head.starts_with("HTTP/1.1 200 OK").then(|| content.to_owned())
     };
-    poll(PATIENCE, asked).unwrap_or_else(|| panic!("{path} is not served"))
+    poll(TIMEOUT, asked).unwrap_or_else(|| panic!("{path} is not served"))
 }
 
 fn json(config: &Config) -> Value {
@@ -68,7 +68,7 @@ fn json(config: &Config) -> Value {
 /// The status as soon as something is to be seen there.
 fn wait(config: &Config, is_so: impl Fn(&Value) -> bool) -> Value {
     let seen = || Some(json(config)).filter(&is_so);
-    poll(PATIENCE, seen).unwrap_or_else(|| panic!("{:#}", json(config)))
+    poll(TIMEOUT, seen).unwrap_or_else(|| panic!("{:#}", json(config)))
 }
 
 /// The value of a series.
@@ -140,7 +140,7 @@ fn what_happens_is_counted_and_shown() {
         staying.ask("RCPT TO:<b@example.com>", "250");
         let mut server = server;
         server.parent().signal(Signal::SIGTERM);
-        poll(PATIENCE, || (!config.path("status").exists()).then_some(())).unwrap();
+        poll(TIMEOUT, || (!config.path("status").exists()).then_some(())).unwrap();
         assert_eq!(server.parent().ended(), None);
         drop(staying);
         server.stop().unwrap();
@@ -164,10 +164,10 @@ fn it_is_served_after_a_reload_and_after_a_death() {
     assert!(!status["history"].as_array().unwrap().is_empty());
     assert_eq!(value(&status, "qpsmtpd_reloads_total", &["ok"]), 1);
 
-    let second = poll(PATIENCE, || server_of(&mut server).filter(|pid| *pid != first)).unwrap();
+    let second = poll(TIMEOUT, || server_of(&mut server).filter(|pid| *pid != first)).unwrap();
     kill(second, Signal::SIGKILL).unwrap();
     server.log().wait_for("serving the status, was killed by SIGKILL");
-    let third = poll(PATIENCE, || server_of(&mut server).filter(|pid| *pid != second)).unwrap();
+    let third = poll(TIMEOUT, || server_of(&mut server).filter(|pid| *pid != second)).unwrap();
     assert_ne!(third, second);
     assert_eq!(value(&json(&config), "qpsmtpd_messages_total", &["accepted"]), 1);
 
@@ -178,7 +178,7 @@ fn it_is_served_after_a_reload_and_after_a_death() {
     get(&config, "/");
     fs::remove_file(config.path("config").join("status_listen")).unwrap();
     server.parent().signal(Signal::SIGHUP);
-    poll(PATIENCE, || (!config.path("status").exists()).then_some(())).unwrap();
+    poll(TIMEOUT, || (!config.path("status").exists()).then_some(())).unwrap();
     session(server.connect());
     server.stop().unwrap();
     config.nothing_left().unwrap();
@@ -208,8 +208,8 @@ fn strangers_and_garbage_get_nothing() {
     let config = with_status(&format!("127.0.0.1:{port}"));
     let server = Server::start(&config, Model::Prefork);
     let connect = || {
-        let stream = poll(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).ok()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = poll(TIMEOUT, || TcpStream::connect(("127.0.0.1", port)).ok()).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     };
     for (request, status) in [
@@ -230,7 +230,7 @@ fn strangers_and_garbage_get_nothing() {
         let answer = exchange(connect(), "HEAD / HTTP/1.1\r\nHost: [::1]\r\n\r\n");
         (!answer.is_empty()).then_some(answer)
     };
-    let answer = poll(PATIENCE, head).unwrap();
+    let answer = poll(TIMEOUT, head).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     drop(silent);
     session(server.connect());

@@ -21,7 +21,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Server, cargo, poll, say};
+use crate::harness::{Config, Model, Server, TIMEOUT, cargo, poll, say};
 
 /// The program, built as these tests were.
 pub(crate) fn program() -> PathBuf {
@@ -110,7 +110,7 @@ fn the_parent_knows_what_sessions_tell_it() {
             client.hello();
             client.quit();
         }
-        let refused = poll(PATIENCE, || {
+        let refused = poll(TIMEOUT, || {
             let mut client = server.connect();
             let reply = client.reply();
             client.say("QUIT");
@@ -143,7 +143,7 @@ fn sessions_without_a_parent_share_it() {
     assert!(log(), "{}", said(&config, &["list"]));
     let clocks = || fs::read(config.path("store/entries/data.mdb")).unwrap();
     let is_tended = || clocks().windows(6).any(|octets| octets == b"clocks").then_some(());
-    assert!(poll(PATIENCE, is_tended).is_some());
+    assert!(poll(TIMEOUT, is_tended).is_some());
     config.nothing_left().unwrap();
 }
 
@@ -169,7 +169,7 @@ fn killed_workers_leave_it_as_it_should_be() {
             // A test that fails ends them, too.
             let end = End(&is_over);
             let file = config.path("store/entries/data.mdb");
-            assert!(poll(PATIENCE, || file.exists().then_some(())).is_some());
+            assert!(poll(TIMEOUT, || file.exists().then_some(())).is_some());
             let mut killed = 0;
             while killed < kills {
                 for worker in server.parent().children() {
@@ -178,7 +178,7 @@ fn killed_workers_leave_it_as_it_should_be() {
                 // Others have taken their places.
                 let served = confirmed_so_far(&config);
                 let goes_on = || (confirmed_so_far(&config) > served).then_some(());
-                assert!(poll(PATIENCE, goes_on).is_some(), "{model}: {}", server.log().tail());
+                assert!(poll(TIMEOUT, goes_on).is_some(), "{model}: {}", server.log().tail());
             }
             drop(end);
             clients.into_iter().map(|client| client.join().unwrap()).sum()
@@ -208,7 +208,7 @@ impl Drop for End<'_> {
 /// A client counts as often as it can; how often that was confirmed.
 fn load(port: u16) -> u64 {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return 0 };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let mut is_said = |code: &str| matches!(lines.next(), Some(Ok(line)) if line.starts_with(code));
     if !is_said("220") {
@@ -318,7 +318,7 @@ fn a_damaged_file_is_replaced() {
         let answered = client.try_reply().is_ok();
         (answered && config.path("store/entries.bad").exists()).then_some(())
     };
-    assert!(poll(PATIENCE, is_replaced).is_some(), "{}", server.log().tail());
+    assert!(poll(TIMEOUT, is_replaced).is_some(), "{}", server.log().tail());
     server.stop().unwrap();
 }
 

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use crate::harness::{Config, Model, PATIENCE, Server, deb, free_port, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, deb, free_port, poll};
 
 /// A configuration with the plugin and a certificate for `mail.test`.
 pub(crate) fn config() -> Config {
@@ -56,7 +56,7 @@ pub(crate) struct Client(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 
 impl Client {
     pub(crate) fn new(stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(config.clone(), name).unwrap();
         Client(BufReader::new(StreamOwned::new(connection, stream)))
@@ -111,7 +111,7 @@ impl Client {
 
 /// Connects and says STARTTLS in the clear; `more` goes into the same packet.
 pub(crate) fn starttls(stream: &TcpStream, more: &str) {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut replies = BufReader::with_capacity(1, stream);
     let mut expect = |code: &str| loop {
         let mut line = String::new();
@@ -347,7 +347,7 @@ fn certificates_are_renewed_without_a_restart() {
         make(&config, "default", "mail.test");
         let renewed = believer(&config);
         // The parent looks once a second; then every process has the renewed one.
-        let renews = || poll(PATIENCE, || handshakes(&server, &renewed).then_some(()));
+        let renews = || poll(TIMEOUT, || handshakes(&server, &renewed).then_some(()));
         assert!(renews().is_some(), "{model}: {}", server.log().tail());
         // At the same time, so that each is another process.
         let all_have_it = || {
@@ -356,7 +356,7 @@ fn certificates_are_renewed_without_a_restart() {
         };
         assert!(all_have_it(), "{model}: {}", server.log().tail());
         fs::write(config.path("ssl/default.pem"), "rubbish").unwrap();
-        let said = poll(PATIENCE, || {
+        let said = poll(TIMEOUT, || {
             assert!(handshakes(&server, &renewed), "{model}: {}", server.log().tail());
             server.log().text().contains("certificates are broken, the old ones stay").then_some(())
         });

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use crate::backends::start;
-use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, free_port, poll, say};
+use crate::harness::{Config, Model, Process, Server, TIMEOUT, deb, free_port, poll, say};
 
 const CLAMD: &str = "\
 Foreground yes
@@ -119,7 +119,7 @@ pub(crate) fn spamd(keep: &Config) -> (Process, u16) {
         stream.read_to_string(&mut answer).ok()?;
         answer.contains("PONG").then_some(())
     };
-    poll(PATIENCE, ready).expect("spamd answers");
+    poll(TIMEOUT, ready).expect("spamd answers");
     (process, port)
 }
 

@@ -15,7 +15,7 @@ use nix::unistd::User;
 use super::{PASSWORD, USER, authenticate, config, is_temporary, knows_the_password};
 use crate::backends::start;
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Process, Server, deb, free_port, poll};
+use crate::harness::{Config, Model, Process, Server, TIMEOUT, deb, free_port, poll};
 
 /// A hash of "right one" that `openssl passwd -6` has made.
 const HASH: &str = "{CRYPT}$6$abcdefgh$Nl/9arLGcPieL.zsePZiPUuu4d4RpmCqdHrD8Fz4lg.vTPwofcDIxZTJEjMzeU5at//RVxv7HP9mc1jgsBxJo/";
@@ -150,7 +150,7 @@ impl Postgresql {
         let process = start(command, self.port);
         // It listens before it is ready.
         let ready = || self.psql("SELECT 1").output().unwrap().status.success().then_some(());
-        poll(PATIENCE, ready).expect("it is ready");
+        poll(TIMEOUT, ready).expect("it is ready");
         process
     }
 
@@ -203,7 +203,7 @@ fn postgresql_is_asked_and_asked_again() {
         (authenticate(&daemon, "PLAIN", "eve@example.com", "right one").code == "235").then_some(())
     };
     // A changed file is seen within a second.
-    assert!(poll(PATIENCE, is_right).is_some(), "{}", daemon.log().tail());
+    assert!(poll(TIMEOUT, is_right).is_some(), "{}", daemon.log().tail());
     // The connection that the worker keeps is lost, and so is the server, for a while.
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'asker'");
     assert_eq!(authenticate(&daemon, "PLAIN", "eve@example.com", "right one").code, "235");

@@ -146,7 +146,7 @@ fn each_recipient_goes_its_way() {
     front.write("smtproutes", &format!("x.test:[127.0.0.1]:{}", first.port()));
     let moved =
         || (send(&forwarding, &["b@x.test"]).code == "250" && one.mails().len() == 1).then_some(());
-    crate::harness::poll(crate::harness::PATIENCE, moved).expect("the new route");
+    crate::harness::poll(crate::harness::TIMEOUT, moved).expect("the new route");
     forwarding.stop().unwrap();
     first.stop().unwrap();
     second.stop().unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::deliver;
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Model, PATIENCE, Server, deb, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, deb, poll};
 
 fn set_limit(pid: nix::unistd::Pid, limit: &str) {
     let pid = pid.to_string();
@@ -29,7 +29,7 @@ fn is_over(server: &Server<'_>, mut waiting: Vec<Client>) {
         let mut client = server.connect();
         client.try_reply().ok()??.code.eq("220").then_some(client)
     };
-    let last = poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
+    let last = poll(TIMEOUT, served).unwrap_or_else(|| panic!("{}", server.log().tail()));
     last.quit();
 }
 

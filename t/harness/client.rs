@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 
-use super::{Log, PATIENCE};
+use super::{Log, TIMEOUT};
 
 /// How many lines of one write are shown in the dialogue.
 const SHOWN: usize = 20;
@@ -33,7 +33,7 @@ impl Client {
 
     /// Speaks on `stream`; `log` is shown when something goes wrong.
     pub(crate) fn new(stream: TcpStream, log: &Log) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { reader: BufReader::new(stream), dialogue: String::new(), log: log.clone() }
     }
@@ -137,12 +137,12 @@ impl Client {
         self.closed();
     }
 
-    /// Whether the server has something to say already; waits for it at most `patience`.
-    pub(crate) fn has_input(&mut self, patience: Duration) -> bool {
+    /// Whether the server has something to say already; waits for it at most `timeout`.
+    pub(crate) fn has_input(&mut self, timeout: Duration) -> bool {
         let stream = self.reader.get_ref();
-        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.set_read_timeout(Some(timeout)).unwrap();
         let seen = stream.peek(&mut [0]);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         !self.reader.buffer().is_empty() || seen.is_ok()
     }
 

@@ -161,7 +161,7 @@ impl Config {
     /// what is left.
     pub(crate) fn nothing_left(&self) -> Result<(), String> {
         let empty = || (self.processes().is_empty() && self.spool_left().is_empty()).then_some(());
-        super::poll(super::PATIENCE, empty).ok_or_else(|| {
+        super::poll(super::TIMEOUT, empty).ok_or_else(|| {
             format!("left behind: processes {:?}, spool {:?}", self.processes(), self.spool_left())
         })
     }

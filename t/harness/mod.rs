@@ -30,11 +30,11 @@ pub(crate) mod deb;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that has to happen. Generous: it only ends tests that fail.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asks again and again until there is an answer, or `None` when `patience` is used up.
-pub(crate) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + patience;
+/// Asks again and again until there is an answer, or `None` when `timeout` is used up.
+pub(crate) fn poll<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + timeout;
     loop {
         if let Some(answer) = ask() {
             return Some(answer);

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{PATIENCE, poll};
+use super::{TIMEOUT, poll};
 
 /// How long a process may take to end before it is killed, when nobody waits for its status.
 const LAST_WORDS: Duration = Duration::from_secs(20);
@@ -53,7 +53,7 @@ impl Process {
 
     /// Waits for its end; an error when it does not come.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, String> {
-        let status = poll(PATIENCE, || self.ended());
+        let status = poll(TIMEOUT, || self.ended());
         status.ok_or_else(|| format!("process {} does not end:\n{}", self.pid(), self.log.tail()))
     }
 
@@ -174,7 +174,7 @@ impl Log {
     /// Waits until `find` sees in the text what it looks for. `None`: nobody can write any more,
     /// or it took too long.
     pub(crate) fn wait_until<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         let mut written = self.0.0.lock().unwrap();
         loop {
             written.take();

@@ -4,7 +4,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use qpsmtpd::testing::Trial;
 
 use super::*;
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, poll};
 use crate::smuggling::{answers, codes};
 
 const PLUGINS: &str =
@@ -188,7 +188,7 @@ fn what_clients_say_is_harmless_in_logs_and_titles() {
             let (_, last) = text.rsplit_once("disconnect from")?;
             last.ends_with('\n').then_some(())
         };
-        poll(PATIENCE, is_whole).expect("the file has the end of the session");
+        poll(TIMEOUT, is_whole).expect("the file has the end of the session");
     }
     let text = std::fs::read_to_string(config.path("spool/text")).unwrap();
     check_log(&text);

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{Client, Log, PATIENCE, poll};
+use crate::harness::{Client, Log, TIMEOUT, poll};
 
 /// Clients that deliver at the same time.
 const CLIENTS: usize = 8;
@@ -42,7 +42,7 @@ impl Load {
             count += 1;
             self.deliver(&mut client, &format!("{name}, {count}"), 10).ok()?.then_some(())
         };
-        poll(PATIENCE, deliver).expect("a message is accepted");
+        poll(TIMEOUT, deliver).expect("a message is accepted");
     }
 
     /// Waits until so many more messages were tried, and some accepted.
@@ -51,7 +51,7 @@ impl Load {
         let (tried, stored) = (self.tried.load(Ordering::Relaxed) + count, accepted() + count / 8);
         let enough =
             || (self.tried.load(Ordering::Relaxed) >= tried && accepted() >= stored).then_some(());
-        poll(PATIENCE, enough).expect("messages are accepted");
+        poll(TIMEOUT, enough).expect("messages are accepted");
     }
 
     /// Everything that was acknowledged is there once and whole.  Says how many there were.
@@ -82,7 +82,7 @@ impl Load {
         let mut session = None;
         for message in 0.. {
             let open = session.take().map(Some).or_else(|| {
-                poll(PATIENCE, || match stop.load(Ordering::Relaxed) {
+                poll(TIMEOUT, || match stop.load(Ordering::Relaxed) {
                     true => Some(None),
                     false => greeted(TcpStream::connect(to).ok()?, log).map(Some),
                 })

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 
 use crate::backends::start;
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, free_port, poll, say};
+use crate::harness::{Config, Log, Model, Process, Server, TIMEOUT, deb, free_port, poll, say};
 use crate::programs::postfix::Postfix;
 use crate::virus;
 
@@ -328,7 +328,7 @@ fn rspamd_proxy_is_asked() {
     let log = Log::default();
     let _rspamd = Process::spawn(command, &log);
     let listens = || TcpStream::connect(("127.0.0.1", port)).ok();
-    assert!(poll(5 * PATIENCE, listens).is_some(), "rspamd does not listen:\n{}", log.tail());
+    assert!(poll(5 * TIMEOUT, listens).is_some(), "rspamd does not listen:\n{}", log.tail());
     let config = with_filter(port, "keep yes");
     let server = Server::start(&config, Model::Prefork);
     // It listens before its workers are ready.
@@ -336,7 +336,7 @@ fn rspamd_proxy_is_asked() {
         let (reply, mail) = send(&server, &config, &["text"]).remove(0);
         (reply.starts_with("250 ") && mail.unwrap().contains("X-Spamd-Bar: ")).then_some(())
     };
-    assert!(poll(5 * PATIENCE, is_ready).is_some(), "{}", server.log().tail());
+    assert!(poll(5 * TIMEOUT, is_ready).is_some(), "{}", server.log().tail());
     for (reply, mail) in send(&server, &config, &["text", "more"]) {
         assert!(reply.starts_with("250 "), "{reply} {}", server.log().tail());
         assert!(mail.unwrap().contains("\nX-Spamd-Bar: "));

@@ -209,7 +209,7 @@ fn a_session_waits_for_the_domain_name_system_four_times() {
     signer.stop().unwrap();
     // What a start asks of the lists is no session's.
     let is_asked = || (names.waits() > 0).then_some(());
-    crate::harness::poll(crate::harness::PATIENCE, is_asked).expect("the lists are checked");
+    crate::harness::poll(crate::harness::TIMEOUT, is_asked).expect("the lists are checked");
     let before = (names.waits(), names.heard().len());
 
     let mut client = receiving.connect();

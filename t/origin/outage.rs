@@ -155,7 +155,7 @@ fn a_start_says_which_lists_do_not_answer_and_waits_for_none() {
         server.parent().signal(nix::sys::signal::Signal::SIGHUP);
         server.log().wait_for("was read again");
         let asked = || names.heard().iter().any(|name| name.ends_with("silent.test")).then_some(());
-        crate::harness::poll(crate::harness::PATIENCE, asked).expect("the list is asked");
+        crate::harness::poll(crate::harness::TIMEOUT, asked).expect("the list is asked");
         let mut client = server.connect();
         client.hello();
         client.quit();

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Server, daemon, poll, say};
+use crate::harness::{Client, Config, Log, Model, Server, TIMEOUT, daemon, poll, say};
 
 const INSTALLED: &str = "/etc/qpsmtpd";
 
@@ -93,7 +93,7 @@ fn debians_script_starts_and_stops_the_daemons() {
             assert!(command.status().unwrap().success(), "{what}: {}", said(&config));
         };
         run("start");
-        let found = poll(PATIENCE, || daemon::addresses(&said(&config)).first().copied());
+        let found = poll(TIMEOUT, || daemon::addresses(&said(&config)).first().copied());
         let address: SocketAddr = found.unwrap_or_else(|| panic!("{}", said(&config)));
         send(Client::connect(address, &Log::default()), "250");
         assert_eq!(config.mails().len(), 1);

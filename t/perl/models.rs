@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::config::unprivileged;
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, poll};
 
 /// Reads what it is given as a checkpassword program does, and lets one password pass.
 const CHECKPASSWORD: &str = "#!/bin/sh
@@ -54,7 +54,7 @@ fn perl_plugins_work_in_every_model() {
             let envelope = fs::read_to_string(format!("{queue}.envelope")).unwrap();
             assert_eq!(envelope, "Fa@example.net\nTb@elsewhere.test\n\n");
             // Plugins run as the user of the sessions.
-            let user = poll(PATIENCE, || {
+            let user = poll(TIMEOUT, || {
                 fs::read_to_string(format!("{queue}.user")).ok().filter(|text| !text.is_empty())
             });
             if let (Some(nobody), true) = (unprivileged(), model != Model::Inetd) {

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::{PROBE, ask, asks, config, helo, plugin};
 use crate::harness::config::unprivileged;
-use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, poll};
 
 /// Reads every field, as many plugins do.
 const READER: &str = r#"
@@ -82,7 +82,7 @@ fn lives(pid: Pid) -> bool {
 }
 
 fn wait_for_end(pid: Pid) {
-    let ended = poll(PATIENCE, || (!lives(pid)).then_some(()));
+    let ended = poll(TIMEOUT, || (!lives(pid)).then_some(()));
     assert!(ended.is_some(), "process {pid} does not end");
 }
 
@@ -105,7 +105,7 @@ fn a_perl_process_that_is_killed_is_replaced() {
         let before = open();
         kill(first, Signal::SIGKILL).unwrap();
         match before {
-            Some(_) => poll(PATIENCE, || (open() < before).then_some(())).expect("it is missed"),
+            Some(_) => poll(TIMEOUT, || (open() < before).then_some(())).expect("it is missed"),
             // Whether it is missed already cannot be seen; the next call is made then.
             None => {
                 wait_for_end(first);
@@ -179,7 +179,7 @@ fn the_process_that_loads_plugins_comes_back() {
         kill(nursery, Signal::SIGKILL).unwrap();
         wait_for_end(nursery);
         assert_eq!(perl(&mut client), child);
-        let mut again = poll(PATIENCE, || {
+        let mut again = poll(TIMEOUT, || {
             let mut client = connect(&server);
             (ask(&mut client, "NOOP word") == "250 old").then_some(client)
         });
@@ -239,7 +239,7 @@ fn term_ends_all_and_hup_loads_what_has_changed() {
         let text = [PROBE, TROUBLE].concat().replace("'old'", "'new'");
         plugin(&config, "trouble", &text);
         server.parent().signal(Signal::SIGHUP);
-        let mut new = poll(PATIENCE, || {
+        let mut new = poll(TIMEOUT, || {
             let mut client = connect(&server);
             (ask(&mut client, "NOOP word") == "250 new").then_some(client)
         })

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{PROBE, ask, asks, config, helo};
-use crate::harness::{Client, Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Client, Config, Model, Server, TIMEOUT, poll};
 
 /// Writes down every hook that it is asked at, with its arguments; `name=` for names with values.
 const TRACER: &str = r#"
@@ -65,7 +65,7 @@ fn every_hook_is_run_with_its_arguments() {
     }
     client.closed();
     let ended = || trace(&config).contains(&"post-connection".to_owned()).then_some(());
-    poll(PATIENCE, ended).unwrap_or_else(|| panic!("{:?}", trace(&config)));
+    poll(TIMEOUT, ended).unwrap_or_else(|| panic!("{:?}", trace(&config)));
     server.stop().unwrap();
     let want = "\
         pre-connection 'remote_ip=' 'remote_port=' 'local_ip=' 'local_port=' 'max_conn_ip=' 'child_addrs='

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{asks, config, helo};
-use crate::harness::{Config, Model, PATIENCE, Server, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, poll};
 
 const QUEUE: &str = "rcpt_ok\nqueue/maildir {work}/Maildir";
 const FAILED: &str = "451 Internal error - try again later";
@@ -279,9 +279,8 @@ sub hook_quit { $guard = bless {file => $file}, 'Own::Guard'; return DECLINED }
         helo(&mut client);
         client.quit();
         let log = config.path("Maildir/log");
-        let written = poll(PATIENCE, || {
-            fs::read_to_string(&log).ok().filter(|text| text.len() >= done.len())
-        });
+        let written =
+            poll(TIMEOUT, || fs::read_to_string(&log).ok().filter(|text| text.len() >= done.len()));
         assert_eq!(written.as_deref(), Some(done));
         server.stop().unwrap();
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, deb, poll};
 use crate::perl_host;
 
 /// How long a client is looked at that has to hear nothing.
@@ -30,7 +30,7 @@ fn an_address_has_so_many_sessions() {
             let mut client = server.connect();
             (client.reply().code == "220").then_some(client)
         };
-        let fourth = poll(PATIENCE, served).unwrap_or_else(|| panic!("{model} does not forget"));
+        let fourth = poll(TIMEOUT, served).unwrap_or_else(|| panic!("{model} does not forget"));
         fourth.quit();
         second.quit();
         server.stop().unwrap();
@@ -77,7 +77,7 @@ fn who_has_left_does_not_count() {
         client.expect("501");
         drop(client);
         let serves = || server.connect().reply().code == "220";
-        assert!(poll(PATIENCE, || serves().then_some(())).is_some());
+        assert!(poll(TIMEOUT, || serves().then_some(())).is_some());
         server.stop().unwrap();
     }
 }

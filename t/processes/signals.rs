@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Config, Model, PATIENCE, Server, deb, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, deb, poll};
 use crate::perl_host;
 
 /// A message is on its way and another client is idle.
@@ -98,7 +98,7 @@ fn term_is_heard_in_a_flood() {
         let address = server.addresses(1)[0];
         let (came, many) = mpsc::channel();
         let flood = thread::spawn(move || {
-            let end = Instant::now() + 2 * PATIENCE;
+            let end = Instant::now() + 2 * TIMEOUT;
             for count in 0.. {
                 let client = TcpStream::connect_timeout(&address, Duration::from_millis(100));
                 let is_over =
@@ -161,7 +161,7 @@ fn hup_serves_the_new_configuration() {
             client.say("RCPT TO:<b@new.example>");
             (client.reply().code == "250").then_some(client)
         };
-        poll(PATIENCE, accepts).unwrap_or_else(|| panic!("{model} does not see the new rcpthosts"));
+        poll(TIMEOUT, accepts).unwrap_or_else(|| panic!("{model} does not see the new rcpthosts"));
         for _ in 0..10 {
             let mut client = accepts().expect("once new, always new");
             client.ask("RCPT TO:<b@example.com>", "550");

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Client, Config, Log, Model, PATIENCE, Process, daemon, deb, poll};
+use crate::harness::{Client, Config, Log, Model, Process, TIMEOUT, daemon, deb, poll};
 
 #[test]
 fn supervise_runs_the_run_script() {
@@ -61,7 +61,7 @@ fn service(model: Model, supervisor: &str, control: &str, down: &[&str], exit: &
     run(down);
     idle.expect("421");
     idle.closed();
-    poll(PATIENCE, || supervisor.children().is_empty().then_some(()))
+    poll(TIMEOUT, || supervisor.children().is_empty().then_some(()))
         .unwrap_or_else(|| panic!("the daemon does not end:\n{}", log.tail()));
     run(exit);
     let status = supervisor.wait().unwrap();

@@ -13,7 +13,7 @@ use regex::Regex;
 
 use super::{is_below_added_lines, large, send, tricky};
 use crate::harness::client::Reply;
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, free_port, poll, say};
+use crate::harness::{Config, Log, Model, Process, Server, TIMEOUT, deb, free_port, poll, say};
 use crate::messages::stored;
 use crate::smuggling::matrix::{EVIL, neighbourhoods};
 
@@ -69,7 +69,7 @@ impl Postfix {
         let postfix = Postfix { master: Process::spawn(command, &log), dir, port };
         let public = postfix.dir.join("spool/public");
         let is_up = || public.join("cleanup").exists().then_some(());
-        assert!(poll(PATIENCE, is_up).is_some(), "Postfix does not start:\n{}", log.tail());
+        assert!(poll(TIMEOUT, is_up).is_some(), "Postfix does not start:\n{}", log.tail());
         // On a real system the daemon's user is in the group postdrop instead.
         fs::set_permissions(public, fs::Permissions::from_mode(0o755)).unwrap();
         Some(postfix)
@@ -382,7 +382,7 @@ fn postfix_delivers_by_lmtp() {
             ("c", "deferred ("),
             ("d", "sent (250 2.0.0 Queued! <1@a.test>)"),
         ] {
-            let found = poll(PATIENCE, || status(user)).unwrap_or_else(|| panic!("{}", log()));
+            let found = poll(TIMEOUT, || status(user)).unwrap_or_else(|| panic!("{}", log()));
             assert!(found.starts_with(want), "{model} {user}: {found}");
             let is_ours = found.contains("451 4.3.0 queue error (open)");
             assert_eq!(is_ours, user == "c", "{model} {user}: {found}");
@@ -430,7 +430,7 @@ fn no_recipient_is_a_way_to_elsewhere() {
             log().lines().filter(is_it).count()
         };
         let deferred = |place: &str, most: usize| {
-            let found = poll(PATIENCE, || (count(place) >= most).then_some(()));
+            let found = poll(TIMEOUT, || (count(place) >= most).then_some(()));
             assert!(found.is_some(), "{queue}: {most} {place}\n{}", log());
         };
         let server = Server::start(&config, Model::Prefork);

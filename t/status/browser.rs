@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::{session, with_status};
-use crate::harness::{Config, Model, PATIENCE, Server, deb, free_port, poll};
+use crate::harness::{Config, Model, Server, TIMEOUT, deb, free_port, poll};
 
 /// The page as those see it who like it dark.
 const DARK: &str = "--blink-settings=preferredColorScheme=0";
@@ -52,7 +52,7 @@ fn the_page_works_in_chromium() {
     evil.hello();
     evil.ask("MAIL FROM:<\"<script>document.title=1</script>\"@example.net>", "250");
     evil.ask("RCPT TO:<\"<img/src=x/onerror=document.title=1>\"@elsewhere.test>", "550");
-    poll(PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", port)).ok()).unwrap();
+    poll(TIMEOUT, || std::net::TcpStream::connect(("127.0.0.1", port)).ok()).unwrap();
 
     let log = ["--enable-logging=stderr", "--dump-dom"];
     let output = chromium(port, &config, &log);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{ask, config, start, tool};
 use crate::faults::disk::disk;
-use crate::harness::{Model, PATIENCE, Server, poll};
+use crate::harness::{Model, Server, TIMEOUT, poll};
 
 fn mail_goes_on(server: &Server<'_>) {
     let mut client = server.connect();
@@ -46,7 +46,7 @@ fn a_full_disk_costs_what_is_new() {
         client.say("NOOP add first");
         client.reply().lines[0].starts_with("250").then_some(())
     };
-    assert!(poll(PATIENCE, counts).is_some(), "{}", server.log().tail());
+    assert!(poll(TIMEOUT, counts).is_some(), "{}", server.log().tail());
     assert!(!server.log().text().contains("killed"), "{}", server.log().tail());
     server.stop().unwrap();
 }
@@ -76,7 +76,7 @@ fn a_store_that_cannot_be_written_says_so() {
     assert_eq!(ask(&server, "NOOP add first"), 1);
     // Nobody has a file open.
     let is_alone = || server.parent().children().is_empty().then_some(());
-    assert!(poll(PATIENCE, is_alone).is_some());
+    assert!(poll(TIMEOUT, is_alone).is_some());
     disk.remount("ro");
     cannot_count(&server);
     mail_goes_on(&server);

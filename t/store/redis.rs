@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use redis::{Commands, Connection};
 
 use super::{ask, config, load, program, said, start};
-use crate::harness::{Config, Log, Model, PATIENCE, Process, Server, deb, free_port, poll};
+use crate::harness::{Config, Log, Model, Process, Server, TIMEOUT, deb, free_port, poll};
 
 /// A server for one test.
 pub(crate) struct Redis {
@@ -43,7 +43,7 @@ impl Redis {
 }
 
 fn client(url: &str) -> Connection {
-    let connected = poll(PATIENCE, || {
+    let connected = poll(TIMEOUT, || {
         let mut connection = redis::Client::open(url).unwrap().get_connection().ok()?;
         redis::cmd("PING").query::<String>(&mut connection).ok().map(|_| connection)
     });
@@ -118,7 +118,7 @@ fn a_server_that_does_not_answer_is_left_alone() {
         assert!(answers(&server, "NOOP add key", "451"));
         let redis = Redis::on(port, folder.path(), &[]);
         let is_back = || answers(&server, "NOOP add key", "250").then_some(());
-        assert!(poll(PATIENCE, is_back).is_some(), "{}", server.log().tail());
+        assert!(poll(TIMEOUT, is_back).is_some(), "{}", server.log().tail());
         server.log().wait_for("the store is available again");
         redis.process.signal(Signal::SIGSTOP);
         assert!(answers(&server, "NOOP add key", "451"));
@@ -126,7 +126,7 @@ fn a_server_that_does_not_answer_is_left_alone() {
         server.log().wait_for("no answer in time");
         server.log().wait_for("left alone for a moment");
         redis.process.signal(Signal::SIGCONT);
-        assert!(poll(PATIENCE, is_back).is_some(), "{}", server.log().tail());
+        assert!(poll(TIMEOUT, is_back).is_some(), "{}", server.log().tail());
         server.stop().unwrap();
     }
 }
@@ -277,7 +277,7 @@ fn a_server_is_replaced_by_its_copy() {
             |copy: &Vec<String>| copy.windows(2).any(|pair| pair == ["master-link-status", "ok"]);
         copies.iter().any(is_fit).then_some(())
     };
-    assert!(poll(PATIENCE, knows_copy).is_some());
+    assert!(poll(TIMEOUT, knows_copy).is_some());
 
     let config = with_url(&format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/one/2"));
     let server = start(&config, Model::Prefork, &[]);
@@ -288,9 +288,9 @@ fn a_server_is_replaced_by_its_copy() {
     assert_eq!(copied, 1);
     drop(master);
     let goes_on = || answers(&server, "NOOP get key", "250").then_some(());
-    assert!(poll(PATIENCE, goes_on).is_some(), "{}", server.log().tail());
+    assert!(poll(TIMEOUT, goes_on).is_some(), "{}", server.log().tail());
     let counts = || answers(&server, "NOOP add key", "250").then_some(());
-    assert!(poll(PATIENCE, counts).is_some(), "{}", server.log().tail());
+    assert!(poll(TIMEOUT, counts).is_some(), "{}", server.log().tail());
     assert_eq!(ask(&server, "NOOP get key"), 6);
     server.stop().unwrap();
     drop(replica);

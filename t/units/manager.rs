@@ -10,7 +10,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Config, Log, PATIENCE, Process, daemon, poll};
+use crate::harness::{Config, Log, Process, TIMEOUT, daemon, poll};
 
 /// `Type=` of a unit: when has it started, and which process is the main one?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Unit<'_> {
         fs::remove_file(&notify).ok();
         let told = UnixDatagram::bind(&notify).unwrap();
         fs::set_permissions(&notify, fs::Permissions::from_mode(0o777)).unwrap();
-        told.set_read_timeout(Some(PATIENCE)).unwrap();
+        told.set_read_timeout(Some(TIMEOUT)).unwrap();
 
         let mut command = self.config.command("prlimit");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8");
@@ -133,7 +133,7 @@ impl Started<'_> {
             }
         }
         let is_gone = || kill(self.main, None).is_err().then_some(());
-        poll(PATIENCE, is_gone).ok_or_else(|| format!("{} does not end", self.main))?;
+        poll(TIMEOUT, is_gone).ok_or_else(|| format!("{} does not end", self.main))?;
         self.unit.config.nothing_left()
     }
 }

@@ -10,7 +10,7 @@ use warnings;
 use Socket ();
 
 # How long a name server may take, in seconds, where nobody says otherwise.
-use constant PATIENCE => 5;
+use constant TIMEOUT => 5;
 
 sub new {
     my ($class) = @_;
@@ -61,7 +61,7 @@ sub _family {
 sub get_resolver {
     my ($self, %want) = @_;
     return $self->{_resolver} if $self->{_resolver};
-    my $seconds = defined $want{timeout} ? $want{timeout} : PATIENCE;
+    my $seconds = defined $want{timeout} ? $want{timeout} : TIMEOUT;
     my $resolver = _new_resolver();
     $resolver->$_($seconds) for qw(udp_timeout tcp_timeout);
     return $self->{_resolver} = $resolver;

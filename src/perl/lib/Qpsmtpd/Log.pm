@@ -12,7 +12,7 @@ use warnings;
 use Qpsmtpd::Constants;
 
 # How many seconds a logger may take for a line.
-use constant PATIENCE => 2;
+use constant TIMEOUT => 2;
 
 # For how many seconds it is not asked again then.
 use constant REST => 30;
@@ -80,7 +80,7 @@ sub ask {
         # A plugin that uses alarms keeps its own.
         return $run->() if $SIG{ALRM} && $SIG{ALRM} ne 'DEFAULT';
         local $SIG{ALRM} = sub { $is_late = 1; die "took too long\n" };
-        alarm PATIENCE;
+        alarm TIMEOUT;
         my $said = $run->();
         alarm 0;
         $said;

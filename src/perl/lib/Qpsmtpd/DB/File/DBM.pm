@@ -17,7 +17,7 @@ use Qpsmtpd::DB;
 our @ISA = ('Qpsmtpd::DB');
 
 # For a lock over NFS, in seconds: how long to wait for it, and when its holder is taken for dead.
-use constant { NFS_PATIENCE => 10, NFS_STALE => 30 * 60 };
+use constant { NFS_TIMEOUT => 10, NFS_STALE => 30 * 60 };
 
 sub new {
     my ($class, %arg) = @_;
@@ -48,7 +48,7 @@ sub nfs_file_lock {
     my $file = $self->path . '.lock';
     my $held = File::NFSLock->new({
         file => $file, lock_type => LOCK_EX | LOCK_NB,
-        blocking_timeout => NFS_PATIENCE, stale_lock_timeout => NFS_STALE,
+        blocking_timeout => NFS_TIMEOUT, stale_lock_timeout => NFS_STALE,
     });
     return $held ? $self->{lock} = $held : _cannot("lock $file");
 }
