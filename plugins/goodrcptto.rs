@@ -10,8 +10,8 @@
 //!     for servers that have no other way to know their recipients.  A recipient that is listed is
 //!     left to the next plugins, so place this plugin before rcpt_ok.
 //!
-//!     A client that may relay or is on a white list may send to every recipient, and a recipient without a
-//!     domain, such as postmaster, is never refused.
+//!     A client that may relay or is on a white list may send to every recipient, and a recipient
+//!     without a domain, such as postmaster, is never refused.
 //!
 //!     While both lists are empty nothing is decided, and on_error counts: a lost file neither
 //!     refuses all mail permanently nor lets all of it in.

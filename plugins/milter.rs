@@ -31,17 +31,18 @@
 //! ARGUMENTS
 //!     connect_timeout SECONDS   time limit for the connection; 30 by default
 //!     command_timeout SECONDS   time limit for each answer before the message; 30 by default
-//!     content_timeout SECONDS   time limit for each answer to the message; 300 by default.  Each time the
-//!                               filter says that it needs more time, the limit begins anew.
+//!     content_timeout SECONDS   time limit for each answer to the message; 300 by default.  Each time
+//!                               the filter says that it needs more time, the limit begins anew.
 //!     protocol VERSION          the highest version that is offered: 6, 4, 3 or 2; 6 by default
-//!     keep yes                  keep the connection for the next client, see CONNECTIONS; no by default
+//!     keep yes                  keep the connection for the next client, see CONNECTIONS; no by
+//!                               default
 //!     macro NAME=VALUE          a macro with that value, sent with the first ones
 //!     macros STAGE:NAME,NAME    send these macros, too; STAGE is connect, helo, mail, rcpt, data,
 //!                               end_of_header or end_of_message
-//!     timeout SECONDS           time limit for all that one command needs; 300 by default.  Raise it with
-//!                               content_timeout.
-//!     on_error tempfail         refuse the client temporarily if the filter is away, is too slow, or breaks
-//!                               the protocol; the default
+//!     timeout SECONDS           time limit for all that one command needs; 300 by default.  Raise it
+//!                               with content_timeout.
+//!     on_error tempfail         refuse the client temporarily if the filter is away, is too slow, or
+//!                               breaks the protocol; the default
 //!     on_error ignore           go on without the filter then
 //!     reject 1                  refuse what the filter refuses; the default
 //!     reject 0                  refuse nothing; write to the log what would be refused
@@ -65,9 +66,9 @@
 //!     the transaction, as in the log.
 //!
 //! REPLIES
-//!     550 Command rejected, 451 Service unavailable - try again later, or the filter's own reply.  A reply
-//!     421 or 521, and SHUTDOWN, close the connection.  If the filter cannot be asked the client gets 451,
-//!     unless on_error is ignore.
+//!     550 Command rejected, 451 Service unavailable - try again later, or the filter's own reply.  A
+//!     reply 421 or 521, and SHUTDOWN, close the connection.  If the filter cannot be asked the client
+//!     gets 451, unless on_error is ignore.
 //!
 //! CONNECTIONS
 //!     Each client has its own connection to the filter, as with Postfix: that is how the protocol

@@ -32,14 +32,15 @@
 //! ARGUMENTS
 //!     server HOST:PORT          where the daemon listens; 127.0.0.1:8998 by default
 //!     server smtproutes:HOST:PORT
-//!                               for a domain in /var/qmail/control/smtproutes, ask the daemon on the host
-//!                               named there, on the same port; for other domains ask HOST
+//!                               for a domain in /var/qmail/control/smtproutes, ask the daemon on the
+//!                               host named there, on the same port; for other domains ask HOST
 //!     server smtproutes:PORT    the same, but do not look up recipients in other domains
 //!     routes FILE               use this file instead, with lines DOMAIN:HOST.  .DOMAIN stands for all
 //!                               domains below it, an empty DOMAIN for all others; with an empty HOST
 //!                               nothing is looked up
-//!     vpopmail_ext 1            user-ext@example.org is delivered to user@example.org if the former is not
-//!                               deliverable and the part before a - is a mailbox of vpopmail; 0 by default
+//!     vpopmail_ext 1            user-ext@example.org is delivered to user@example.org if the former is
+//!                               not deliverable and the part before a - is a mailbox of vpopmail; 0 by
+//!                               default
 //!     timeout SECONDS           time limit for each look-up; 30 by default
 //!     reject 1                  refuse at once; the default
 //!     reject 0                  refuse nothing; write to the log what would be refused

@@ -35,9 +35,9 @@
 //!     ldap_timeout SECONDS          time limit for each wait for the server; 5 by default
 //!     ldap_auth_filter_attr NAME    the attribute that has the part of the user name before the @; uid
 //!                                   by default
-//!     ldap_filter FILTER            a filter to use instead, such as (&(mail=%u)(accountStatus=active)):
-//!                                   %u is the user name, %n the part before the @, %d the part after
-//!                                   it, and %% is %
+//!     ldap_filter FILTER            a filter to use instead, such as
+//!                                   (&(mail=%u)(accountStatus=active)): %u is the user name, %n the
+//!                                   part before the @, %d the part after it, and %% is %
 //!     ldap_bind_dn DN               search as this entry; by default the search is anonymous
 //!     ldap_bind_password_file FILE  the file whose first line is the password for ldap_bind_dn
 //!     ldap_tls must                 encrypt with StartTLS; the certificate must be valid

@@ -33,8 +33,8 @@
 //!     timeout SECONDS   time limit for each attempt; 300 by default
 //!
 //! CONFIG
-//!     vpopmail_mysql_dsn    the database, as in auth/auth_sql; dbi:mysql:dbname=vpopmail;host=127.0.0.1
-//!                           by default
+//!     vpopmail_mysql_dsn    the database, as in auth/auth_sql;
+//!                           dbi:mysql:dbname=vpopmail;host=127.0.0.1 by default
 //!     vpopmail_mysql_user   the database user; vpopmailuser by default
 //!     vpopmail_mysql_pass   that user's password; vpoppasswd by default.  Only the server should
 //!                           be able to read the file

@@ -3,8 +3,8 @@
 //!     ident/geoip - finds out in which country and network the client is
 //!
 //! SYNOPSIS
-//!     ident/geoip [db_dir FOLDER] [places FILE] [asn FILE] [distance IP|LATITUDE,LONGITUDE] [too_far KM]
-//!                 [add_headers true|false] [reject 0|1|naughty]
+//!     ident/geoip [db_dir FOLDER] [places FILE] [asn FILE] [distance IP|LATITUDE,LONGITUDE]
+//!                 [too_far KM] [add_headers true|false] [reject 0|1|naughty]
 //!
 //! DESCRIPTION
 //!     Looks the client's address up in databases in MaxMind's format (.mmdb), and keeps the
@@ -28,9 +28,9 @@
 //!     db_dir FOLDER         the folder of the databases; by default the first of
 //!                           /usr/local/share/GeoIP, /var/lib/GeoIP and /usr/share/GeoIP that has one.
 //!                           For places the first of GeoIP2-City, GeoLite2-City, dbip-city-lite,
-//!                           GeoIP2-Country, GeoLite2-Country and dbip-country-lite is used, for networks
-//!                           the first of GeoIP2-ISP, GeoLite2-ASN and dbip-asn-lite, each with .mmdb at
-//!                           its end
+//!                           GeoIP2-Country, GeoLite2-Country and dbip-country-lite is used, for
+//!                           networks the first of GeoIP2-ISP, GeoLite2-ASN and dbip-asn-lite, each
+//!                           with .mmdb at its end
 //!     places FILE           use this database for places instead
 //!     asn FILE              use this database for networks instead
 //!     distance IP           find out how far the client is from the place of this address
@@ -52,9 +52,9 @@
 //!                 deny asn 64511 AS64510
 //!                 karma -2 continent AN      2 are taken from its karma
 //!
-//!             WHAT is country (ISO 3166, two letters), continent (AF AN AS EU NA OC SA) or asn.  A line
-//!             that cannot be read stops the start; in a running server it is skipped, and reported in
-//!             the log.
+//!             WHAT is country (ISO 3166, two letters), continent (AF AN AS EU NA OC SA) or asn.  A
+//!             line that cannot be read stops the start; in a running server it is skipped, and
+//!             reported in the log.
 //!
 //! REPLIES
 //!     550 mail from your country is not accepted here, instead of the greeting; or "your continent",

@@ -48,8 +48,8 @@
 //! NOTES
 //!     p0f           on the connection: a table with p0f's answer: status, first_seen, last_seen,
 //!                   total_conn, uptime_min, up_mod_days, last_nat, last_chg, distance, bad_sw,
-//!                   os_match_q, os_name, os_flavor, http_name, http_flavor, link_type, language; and, if
-//!                   the system is known, genre, link and uptime, the names of version 2
+//!                   os_match_q, os_name, os_flavor, http_name, http_flavor, link_type, language; and,
+//!                   if the system is known, genre, link and uptime, the names of version 2
 //!     p0f_exclude   on the connection: true for a client that is not refused for its system
 //!
 //! DIFFERENCES

@@ -104,8 +104,8 @@
 //!                               DANE needs a trusted resolver that checks DNSSEC: one on this machine,
 //!                               or one that config/dns_servers or resolv.conf(5) calls trusted
 //!                               (docs/dns.md).
-//!         MTA-STS (RFC 8461)    applies if the domain has a policy in mode enforce, and the host has no
-//!                               DANE.  The host's name has to be in the policy, and its certificate
+//!         MTA-STS (RFC 8461)    applies if the domain has a policy in mode enforce, and the host has
+//!                               no DANE.  The host's name has to be in the policy, and its certificate
 //!                               has to be for that name and from a known authority.  In mode testing
 //!                               the log reports hosts that are not in the policy.  A policy is fetched
 //!                               when its record is new, and remembered in the store (docs/store.md)
@@ -169,9 +169,9 @@
 //!                      example.org::2525                   by MX, at that port
 //!                      :smarthost.example.net:587          for all others
 //!
-//!                  The line about the domain itself counts, else the line about its nearest parent, else
-//!                  the line without a domain, else the MX.  Of two lines about the same domain the
-//!                  last one counts.  SERVER is a name, whose MX is not looked up, or an address in
+//!                  The line about the domain itself counts, else the line about its nearest parent,
+//!                  else the line without a domain, else the MX.  Of two lines about the same domain
+//!                  the last one counts.  SERVER is a name, whose MX is not looked up, or an address in
 //!                  square brackets, such as [192.0.2.7] or [IPv6:2001:db8::1].  A line that cannot be
 //!                  read stops the start; in a running server it is reported in the log, and the lines
 //!                  of before stay in use.  Recipients without a domain are in the domain of config/me.

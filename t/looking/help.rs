@@ -1,4 +1,7 @@
-//! `--help` and the list of `--help-plugin`: as wide as the terminal, and never very wide.
+//! `--help` and the list of `--help-plugin`: as wide as the terminal, and never very wide.  No plugin's
+//! manual is very wide, either.
+
+use qpsmtpd::plugins::PLUGINS;
 
 use crate::harness::deb::need;
 use crate::harness::{Config, Model};
@@ -29,6 +32,18 @@ fn no_line_is_wide_and_a_narrow_terminal_is_heeded() {
             assert!(widest(&text) > most * 3 / 5, "{model} {option} {columns:?}: {text}");
         }
     }
+}
+
+#[test]
+fn no_line_of_a_plugin_s_manual_is_wide() {
+    let manuals = PLUGINS.iter().map(|plugin| (plugin.name, plugin.manual()));
+    let wide: Vec<String> = manuals
+        .flat_map(|(name, manual)| {
+            let lines = manual.lines().filter(|line| widest(line) > 100);
+            lines.map(|line| format!("{name}: {line}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wide.is_empty(), "{wide:#?}");
 }
 
 #[test]
