@@ -59,6 +59,8 @@ pub use lines::protocol_error;
 pub use network::{network, network_of, numbered};
 pub use security::verified;
 pub use tls::Tls;
+#[cfg(test)]
+pub(crate) use tls::tests::self_signed;
 pub use turns::{Servers, turns};
 pub use wire::Wire;
 

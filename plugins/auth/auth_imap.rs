@@ -185,6 +185,7 @@ mod tests {
     use super::*;
     use crate::auth::back_end::tests::{Peer, failed, has_the_common_behaviour, present, silent};
     use crate::hook::Hook;
+    use crate::net::self_signed;
     use crate::testing::Trial;
 
     const HELLO: (&str, &str) = ("", "* OK [CAPABILITY IMAP4rev1] ready\r\n");
@@ -277,8 +278,7 @@ mod tests {
             for (mode, turns) in [("may", &turns[..]), ("must", &turns[..2])] {
                 let peer = Peer::start(turns);
                 let ca = tempfile::NamedTempFile::new().unwrap();
-                let made = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap();
-                std::fs::write(ca.path(), made.cert.pem()).unwrap();
+                std::fs::write(ca.path(), self_signed("ca.test").1).unwrap();
                 let ca = match mode {
                     "must" => format!("ca {}", ca.path().display()),
                     _ => String::new(),

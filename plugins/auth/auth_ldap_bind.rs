@@ -276,6 +276,7 @@ mod tests {
     use super::*;
     use crate::auth::back_end::tests::{failed, has_the_common_behaviour, present, silent};
     use crate::hook::Hook;
+    use crate::net::self_signed;
     use crate::testing::Trial;
 
     fn directory(args: &str) -> Result<Directory> {
@@ -306,9 +307,8 @@ mod tests {
 
     #[test]
     fn ports_follow_from_tls() {
-        let certificate = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
         let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), certificate.cert.pem()).unwrap();
+        std::fs::write(ca.path(), self_signed("ca.test").1).unwrap();
         let ca = ca.path().display();
         for (args, endpoint) in [
             (String::new(), "127.0.0.1:389"),

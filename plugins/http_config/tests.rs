@@ -1,10 +1,9 @@
 use super::*;
+use crate::net::self_signed;
 use crate::testing::Trial;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+use rustls::{ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,17 +43,9 @@ fn served<S: Read + Write>(
 
 /// The same under TLS, and the file with its certificate.
 fn secure_server(answers: Vec<String>) -> (u16, JoinHandle<Vec<String>>, tempfile::NamedTempFile) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (config, certificate) = self_signed("localhost");
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), made.cert.pem()).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
+    std::fs::write(file.path(), certificate).unwrap();
     let (port, requests) = served(answers, move |stream| {
         let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
         Ok(StreamOwned::new(connection, stream))

@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::forward::Peer;
     use crate::hook::Hook;
+    use crate::net::self_signed;
     use crate::testing::Trial;
 
     const HELLO: &str = "+ 220 p\n- EHLO mx.test\n+ 250-p\n+ 250 STARTTLS\n";
@@ -238,8 +239,8 @@ mod tests {
     fn forward(script: &str, arguments: &str) -> (Verdict, String) {
         let peer = Peer::start(script);
         let line = format!("queue/smtp-forward 127.0.0.1 {} {arguments}", peer.port);
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let files = [("me", "mx.test"), ("ca.pem", &made.cert.pem())];
+        let (_, certificate) = self_signed("127.0.0.1");
+        let files = [("me", "mx.test"), ("ca.pem", &certificate)];
         let mut trial = Trial::new(&line, &files);
         trial.mail("<a@example.net>");
         trial.rcpt("<b@example.com>");

@@ -121,29 +121,21 @@ mod tests {
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
 
-    use rustls::pki_types::PrivateKeyDer;
-    use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+    use rustls::{ServerConnection, StreamOwned};
 
     use super::*;
     use crate::dns::{Resolver, Table};
     use crate::hook::Hook;
+    use crate::net::self_signed;
     use crate::testing::Trial;
 
     /// A web server for mta-sts.x.test that gives these answers, one a connection; and what believes in
     /// it.
     fn server(answers: &[&str]) -> (Sts, JoinHandle<()>) {
-        let made = rcgen::generate_simple_self_signed(vec!["mta-sts.x.test".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
+        let (config, certificate) = self_signed("mta-sts.x.test");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
-        let config = Arc::new(config);
         let server = thread::spawn(move || {
             for answer in answers {
                 let connection = ServerConnection::new(config.clone()).unwrap();
@@ -160,7 +152,7 @@ mod tests {
             }
         });
         let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), made.cert.pem()).unwrap();
+        std::fs::write(ca.path(), certificate).unwrap();
         let tls = crate::net::verified(Some(ca.path().into())).unwrap();
         (Sts { tls, port }, server)
     }

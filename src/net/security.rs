@@ -311,6 +311,7 @@ impl ServerCertVerifier for Anybody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::self_signed;
 
     fn security(line: &str) -> Result<(Security, String)> {
         let mut words = line.split_whitespace().collect();
@@ -321,8 +322,7 @@ mod tests {
     /// A file with the certificate of an authority.
     fn ca() -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let made = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap();
-        std::fs::write(file.path(), made.cert.pem()).unwrap();
+        std::fs::write(file.path(), self_signed("ca.test").1).unwrap();
         file
     }
 

@@ -120,7 +120,7 @@ fn is_again(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::TcpListener;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -131,9 +131,10 @@ mod tests {
     use super::*;
     use crate::net::{Endpoint, Wire, unverified};
 
-    /// A server that nobody knows, and its keys.
-    fn server() -> ServerConnection {
-        let made = rcgen::generate_simple_self_signed(vec!["mx.test".to_owned()]).unwrap();
+    /// The configuration of a server with a self-signed certificate for `name`, and that certificate as
+    /// PEM.
+    pub(crate) fn self_signed(name: &str) -> (Arc<ServerConfig>, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -141,7 +142,7 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-        ServerConnection::new(Arc::new(config)).unwrap()
+        (Arc::new(config), made.cert.pem())
     }
 
     /// Runs a client against what `serve` does with a connection.
@@ -153,7 +154,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            serve(Stream::new(&mut server(), &mut stream));
+            let mut connection = ServerConnection::new(self_signed("mx.test").0).unwrap();
+            serve(Stream::new(&mut connection, &mut stream));
         });
         let until = Instant::now() + Duration::from_secs(60);
         let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
