@@ -70,7 +70,7 @@ mod lists;
 
 use std::env;
 
-use self::lists::{Hosts, LISTS, has_address, own_list, reader};
+use self::lists::{Hosts, LISTS, has_address, own_list};
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
 use crate::log::Level;
@@ -93,8 +93,9 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
     args.only(&["per_recipient", "merge"])?;
     let hosts = hooks.derived_checked("whitelisthosts", Hosts::parse);
-    let [names, senders, recipients] = ["whitelisthelo", "whitelistsenders", "whitelistrcpt"]
-        .map(|name| hooks.derived_checked(name, reader(name)));
+    let names = hooks.derived_checked("whitelisthelo", lists::names);
+    let senders = hooks.derived_checked("whitelistsenders", lists::addresses);
+    let recipients = hooks.derived_checked("whitelistrcpt", lists::addresses);
     if args.flag("per_recipient", false) {
         let merge = args.flag("merge", true);
         let ours = Ours::new(hooks);

@@ -32,7 +32,7 @@ pub(super) const LISTS: [List; 4] = [
         found: Found::Name,
         has: |lines, session, _| {
             let name = host::canonical(&session.connection.hello_host);
-            reader("whitelisthelo")(lines, &mut vec![]).contains(&*name)
+            names(lines, &mut vec![]).contains(&*name)
         },
     },
     List {
@@ -40,16 +40,14 @@ pub(super) const LISTS: [List; 4] = [
         found: Found::Sender,
         has: |lines, session, _| {
             let sender = session.transaction.sender();
-            let words = reader("whitelistsenders")(lines, &mut vec![]);
+            let words = addresses(lines, &mut vec![]);
             sender.is_some_and(|sender| has_address(&words, sender))
         },
     },
     List {
         file: "whitelistrcpt",
         found: Found::Recipient,
-        has: |lines, _, recipient| {
-            has_address(&reader("whitelistrcpt")(lines, &mut vec![]), recipient)
-        },
+        has: |lines, _, recipient| has_address(&addresses(lines, &mut vec![]), recipient),
     },
 ];
 
@@ -67,12 +65,14 @@ pub(super) fn own_list(session: &mut Session, recipient: &Address, list: &List) 
     (lines, is_own)
 }
 
-/// What reads the list `name`, which is no list of clients' addresses.
-pub(super) fn reader(name: &str) -> fn(&Lines, &mut Vec<Error>) -> HashSet<String> {
-    match name {
-        "whitelisthelo" => |lines, problems| first_words(lines, problems, entries::single_host),
-        _ => |lines, problems| first_words(lines, problems, entries::address_or_host),
-    }
+/// The words of a list of names.
+pub(super) fn names(lines: &Lines, problems: &mut Vec<Error>) -> HashSet<String> {
+    first_words(lines, problems, entries::single_host)
+}
+
+/// The words of a list of senders or recipients.
+pub(super) fn addresses(lines: &Lines, problems: &mut Vec<Error>) -> HashSet<String> {
+    first_words(lines, problems, entries::address_or_host)
 }
 
 pub(super) fn has_address(words: &HashSet<String>, address: &Address) -> bool {
