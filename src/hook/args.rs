@@ -50,6 +50,18 @@ impl Args {
         found
     }
 
+    /// The universal argument that is the last word, so that no value follows.
+    pub(crate) fn lacks_value(&self) -> Option<&'static str> {
+        let mut rest = self.words.iter();
+        while let Some(word) = rest.next() {
+            let name = UNIVERSAL.iter().find(|name| name.eq_ignore_ascii_case(word));
+            if name.is_some() && rest.next().is_none() {
+                return name.copied();
+            }
+        }
+        None
+    }
+
     /// The word at `position` of [`Args::positional`].
     pub fn get(&self, position: usize) -> Option<&str> {
         self.positional().get(position).copied()

@@ -93,6 +93,9 @@ impl Settings {
     /// All values that have no meaning.
     pub fn from_args(args: &Args) -> Result<Settings> {
         let mut errors = vec![];
+        if let Some(name) = args.lacks_value() {
+            errors.push(Error::new(format!("argument {name} has no value")));
+        }
         let timeout = match args.parsed("timeout", DEFAULT_TIMEOUT.as_secs()) {
             Ok(0) => Err(Error::value("timeout", "0", "a number of seconds, at least 1")),
             timeout => timeout,
@@ -211,6 +214,11 @@ mod tests {
         {
             let error = settings(line).unwrap_err().to_string();
             assert!(error.contains(line.split(' ').next_back().unwrap()), "{line}: {error}");
+        }
+        for line in ["timeout", "reject", "reject 0 LOGLEVEL", "wait 2 on_error"] {
+            let name = line.split(' ').next_back().unwrap().to_lowercase();
+            let error = settings(line).unwrap_err().to_string();
+            assert_eq!(error, format!("argument {name} has no value"), "{line}");
         }
         let errors = settings("timeout 0 on_error ignroe reject_type x").unwrap_err().to_string();
         assert_eq!(errors.lines().count(), 3, "{errors}");
