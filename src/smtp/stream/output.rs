@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -121,7 +122,11 @@ impl Writer<'_> {
             }
         }
         loop {
-            self.wait_for_room()?;
+            // As to a socket, what it takes at once goes out whoever has to leave.
+            let has_room = poll_once(self.to, PollFlags::POLLOUT, Duration::ZERO);
+            if !has_room.map_err(|_| End::Closed)? {
+                self.wait_for_room()?;
+            }
             match write(self.to, &bytes[..bytes.len().min(PIPE)]) {
                 Ok(count) => return Ok(count),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}

@@ -193,6 +193,21 @@ fn only_an_idle_client_is_stopped() {
     assert_eq!(soon(&mut stream), Err(End::Timeout));
 }
 
+#[test]
+fn who_has_to_leave_is_told_through_a_pipe_too() {
+    static STOP: Stop = Stop::new();
+    let (read, write) = nix::unistd::pipe().unwrap();
+    let (_silent, input) = UnixStream::pair().unwrap();
+    let mut stream = Stream::pair(input.into(), write).until(&STOP);
+    STOP.demand();
+    stream.out().extend_from_slice(b"421 good bye\r\n");
+    stream.end();
+    drop(stream);
+    let mut text = String::new();
+    std::fs::File::from(read).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "421 good bye\r\n");
+}
+
 /// The request may come while the client is waited for, in the middle of a line, too.
 #[test]
 fn a_client_that_takes_its_time_is_stopped() {
