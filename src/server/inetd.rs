@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{stderr, stdin, stdout};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ pub(crate) fn run(shared: &Shared) -> Result<()> {
     let fail = |error: std::io::Error| Error::new(format!("standard input: {error}"));
     let input = stdin().as_fd().try_clone_to_owned().map_err(fail)?;
     let output = stdout().as_fd().try_clone_to_owned().map_err(fail)?;
-    let connection = connection(&input);
+    let connection = connection(&input)?;
     let stream = match is_same(&input, &output).map_err(fail)? {
         true => Stream::new(input),
         false => Stream::pair(input, output),
@@ -78,10 +78,19 @@ pub(crate) fn protect_client() {
 }
 
 /// Who the client is: what tcpserver says in the environment, else what the socket says.
-fn connection(input: &OwnedFd) -> Connection {
-    let (remote, local) = socket_peer(input).unwrap_or(Peer::Unix).ends();
+///
+/// # Errors
+/// Neither says it in words that can be read.  Such a client must not count as one of this machine.
+fn connection(input: &OwnedFd) -> Result<Connection> {
+    let peer = socket_peer(input);
+    if let (None, Some(text)) = (&peer, variable("TCPREMOTEIP"))
+        && address(&text).is_none()
+    {
+        return Err(Error::new(format!("TCPREMOTEIP is '{text}', not an address")));
+    }
+    let (remote, local) = peer.unwrap_or(Peer::Unix).ends();
     let end = |ip: &str, port: &str, known: End| {
-        let ip = variable(ip).and_then(|text| text.parse().ok());
+        let ip = variable(ip).and_then(|text| address(&text));
         let port = variable(port).and_then(|text| text.parse().ok());
         ip.map_or(known, |ip| (ip, port.unwrap_or(0)))
     };
@@ -90,11 +99,16 @@ fn connection(input: &OwnedFd) -> Connection {
     let mut connection = Connection::new(remote, local);
     connection.by_path = local.1 == 0 && has_path(input);
     let (host, user) = (variable("TCPREMOTEHOST"), variable("TCPREMOTEINFO"));
-    match (host, variable("TCPREMOTEIP")) {
+    Ok(match (host, variable("TCPREMOTEIP")) {
         (Some(host), _) => connection.with_look_up().with_remote(Some(host), user),
         (None, Some(_)) => connection.with_remote(Some("Unknown".into()), user),
         (None, None) => connection.with_look_up(),
-    }
+    })
+}
+
+/// An address, which may have a zone (RFC 4007 11): `fe80::1%eth0`.
+fn address(text: &str) -> Option<IpAddr> {
+    text.split_once('%').map_or(text, |(address, _)| address).parse().ok()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! tcpserver and xinetd run the program for one session.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 
@@ -46,6 +46,32 @@ fn xinetd_runs_a_session() {
     super::swaks(port);
     super::arrived(&config);
     says_only_replies(port, &log);
+}
+
+/// Where the client is no socket, as behind sslserver, only the environment says who it is.
+#[test]
+fn an_address_that_cannot_be_read_is_not_this_machine() {
+    let config = Config::new();
+    for (address, wanted) in
+        [("192.0.2.7", Some("[192.0.2.7]")), ("fe80::7%eth0", Some("[fe80::7]")), ("no", None)]
+    {
+        let mut program = config.command(Model::Inetd.program());
+        program.env("TCPREMOTEIP", address).env("TCPREMOTEHOST", "mail.test");
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut session = program.spawn().unwrap();
+        // It may have ended before.
+        let _ = session.stdin.take().unwrap().write_all(b"EHLO x\r\nQUIT\r\n");
+        let output = session.wait_with_output().unwrap();
+        let replies = String::from_utf8(output.stdout).unwrap();
+        match wanted {
+            Some(wanted) => assert!(replies.contains(wanted), "{replies}"),
+            None => {
+                let error = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(replies, "");
+                assert!(error.contains("TCPREMOTEIP is 'no', not an address"), "{error}");
+            }
+        }
+    }
 }
 
 /// The client gets replies and nothing else: xinetd makes stderr, too, a way to the client. And
