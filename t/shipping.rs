@@ -83,6 +83,7 @@ fn install_puts_everything_below_its_prefix() {
     for file in ["share/man/man7/qpsmtpd-queue-maildir.7", "share/qpsmtpd/config/plugins"] {
         assert!(root.join(file).is_file(), "{file}");
     }
+    links_lead_somewhere(&root.join("share/doc/qpsmtpd"));
     let unit = fs::read_to_string(root.join("lib/systemd/system/qpsmtpd.service")).unwrap();
     assert!(unit.contains("\nExecStart=/opt/mail/bin/qpsmtpd-prefork "), "{unit}");
     let top: Vec<PathBuf> = files(folder.path());
@@ -118,6 +119,24 @@ fn scripts_are_good_shell() {
     for script in ["t/install", "t/deb", "run"] {
         made(Command::new("sh").arg("-n").arg(Path::new(TOP).join(script)));
     }
+}
+
+/// The documents below a folder link only to what is there, too.
+fn links_lead_somewhere(folder: &Path) {
+    let documents = files(&folder.join("docs")).into_iter().chain(files(folder));
+    let documents = documents.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut count = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !link.starts_with("http") {
+                let place = document.parent().unwrap().join(link);
+                assert!(place.exists(), "{}: {link}", document.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 50, "{count}");
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
