@@ -9,6 +9,7 @@ mod words;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
 
+pub(super) use self::events::{clock, parties, told};
 pub(super) use self::words::span as words_span;
 use self::words::{escaped, number, span};
 use super::http::Answer;

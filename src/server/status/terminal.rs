@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::page::words_span as span;
+use super::page::{clock, parties, told, words_span as span};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log;
@@ -158,18 +158,23 @@ fn as_text(status: &Value) -> String {
     };
     let rows = hooks.iter().take(ROWS).map(row).collect();
     out += &section("Slowest hooks", &["plugin", "hook", "calls", "mean", "in all"], rows);
-    let row = |event: &Value| {
+    let events = list("events");
+    let mut rows = vec![["time", "from", "sender → about"].map(str::to_owned).to_vec()];
+    for event in told(&events).take(ROWS) {
         let reply = format!("{} {}", count(event, "code"), text(event, "text"));
-        vec![
-            text(event, "what"),
-            text(event, "ip"),
-            text(event, "sender"),
-            text(event, "plugin"),
-            reply,
-        ]
-    };
-    let rows = list("events").iter().take(ROWS).map(row).collect();
-    out + &section("Last events", &["what", "from", "sender", "decided by", "reply"], rows)
+        rows.push(vec![text(event, "what"), text(event, "plugin"), reply]);
+        let parties = match parties(event) {
+            ("", "") => String::new(),
+            (sender, "") => clean(sender),
+            (sender, about) => clean(&format!("{sender} → {about}")),
+        };
+        let time = clock(event["time"].as_i64().unwrap_or_default());
+        rows.push(vec![time, text(event, "ip"), parties]);
+    }
+    match rows.len() {
+        1 => out,
+        _ => out + &section("Last events", &["what", "decided by", "reply"], rows),
+    }
 }
 
 /// A table with a title; nothing where it has no rows.
@@ -210,7 +215,11 @@ mod tests {
                     {"labels": {"plugin": "dnsbl", "hook": "connect", "class": "5xx"}, "value": 20},
                 ],
             },
-            "events": [{"what": "refusal", "ip": "192.0.2.1", "code": 550, "text": "a\u{1b}[2Jb"}],
+            "events": [
+                {"what": "refused", "ip": "192.0.2.1", "code": 550, "text": "a\u{1b}[2Jb", "plugin": "rcpt_ok"},
+                {"what": "refusal", "ip": "192.0.2.1", "code": 550, "text": "a\u{1b}[2Jb", "plugin": "rcpt_ok",
+                 "hook": "rcpt", "sender": "<a@x.test>", "about": "<b@y.test>"},
+            ],
         });
         let text = as_text(&status);
         assert!(
@@ -222,7 +231,9 @@ mod tests {
             text.contains("  plugin   hook     class  count\n  dnsbl    connect  5xx    20\n"),
             "{text}"
         );
-        assert!(text.contains("550 a\\x1b[2Jb\n"), "{text}");
+        assert!(text.contains("  refusal   rcpt_ok     550 a\\x1b[2Jb\n"), "{text}");
+        assert!(text.contains("  192.0.2.1   <a@x.test> → <b@y.test>\n"), "{text}");
+        assert!(!text.contains("refused"), "{text}");
         assert!(as_text(&json!({})).contains("0 busy"));
     }
 }

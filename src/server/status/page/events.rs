@@ -13,10 +13,7 @@ const EVENTS: usize = 20;
 
 /// Its table: the newest first.
 pub(super) fn card_of(seen: &Snapshot) -> String {
-    let newest_first = seen.events.windows(2).map(|pair| (&pair[0], pair.get(1)));
-    let oldest = seen.events.last().map(|event| (event, None));
-    let rows = newest_first.chain(oldest).filter(|(event, before)| !is_told(event, *before));
-    let rows: Vec<_> = rows.take(EVENTS).map(|(event, _)| row_of(event)).collect();
+    let rows: Vec<_> = told(&seen.events).take(EVENTS).map(row_of).collect();
     let columns = [
         ("Time", "t"),
         ("What", "t"),
@@ -29,6 +26,24 @@ pub(super) fn card_of(seen: &Snapshot) -> String {
     card("wide events", "Last events", "", &table(&columns, &rows, "None yet."))
 }
 
+/// The events to show, of events that begin with the newest: each refused message once.
+pub(in super::super) fn told(events: &[Value]) -> impl Iterator<Item = &Value> {
+    let newest_first = events.windows(2).map(|pair| (&pair[0], pair.get(1)));
+    let oldest = events.last().map(|event| (event, None));
+    let shown = newest_first.chain(oldest).filter(|(event, before)| !is_told(event, *before));
+    shown.map(|(event, _)| event)
+}
+
+/// Who wrote to whom: the sender, and what else the event is about.
+pub(in super::super) fn parties(event: &Value) -> (&str, &str) {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    match (text("hook"), text("about")) {
+        (_, "") => (text("sender"), text("recipient")),
+        ("mail", about) => (about, text("recipient")),
+        (_, about) => (text("sender"), about),
+    }
+}
+
 /// Is this the end of a message of which the event before has told already that it was refused?
 fn is_told(event: &Value, before: Option<&Value>) -> bool {
     let same = |before: &Value| {
@@ -39,8 +54,7 @@ fn is_told(event: &Value, before: Option<&Value>) -> bool {
 
 fn row_of(event: &Value) -> Vec<String> {
     let text = |name: &str| escaped(event[name].as_str().unwrap_or_default());
-    let address = |name: &str| {
-        let address = event[name].as_str().unwrap_or_default();
+    let address = |address: &str| {
         let bare = address.strip_prefix('<').and_then(|address| address.strip_suffix('>'));
         // The null sender stays as it is.
         let bare = bare.filter(|bare| !bare.is_empty()).unwrap_or(address);
@@ -53,24 +67,20 @@ fn row_of(event: &Value) -> Vec<String> {
         400..500 => "mild",
         _ => "bad",
     };
-    let (sender, about) = match event["hook"].as_str() {
-        Some("mail") if !text("about").is_empty() => (address("about"), address("recipient")),
-        _ if text("about").is_empty() => (address("sender"), address("recipient")),
-        _ => (address("sender"), address("about")),
-    };
+    let (sender, about) = parties(event);
     vec![
         clock(event["time"].as_i64().unwrap_or_default()),
         format!("<span class=\"tag {class}\">{}</span>", escaped(what)),
         text("ip"),
-        sender,
-        about,
+        address(sender),
+        address(about),
         text("plugin"),
         format!("{code} {}", text("text")),
     ]
 }
 
 /// The time of day on this machine.
-fn clock(seconds: i64) -> String {
+pub(in super::super) fn clock(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or_default();
     time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
