@@ -122,7 +122,12 @@ pub enum Hook {
 pub const TABLE: [Row; 42] = [
     row(Hook::Logging, "logging", "the log record", "a log line is written"),
     row(Hook::Config, "config", "the file's name", "a configuration file is asked for"),
-    row(Hook::UserConfig, "user_config", "address, the file's name", "the same, for one recipient"),
+    row(
+        Hook::UserConfig,
+        "user_config",
+        "address, the file's name",
+        "a recipient's own file is asked for",
+    ),
     row(Hook::PostFork, "post-fork", "nothing", "a worker process has begun"),
     row(Hook::PreConnection, "pre-connection", "the client", "in the parent, after accept"),
     row(Hook::Connect, "connect", "nothing", "before the greeting"),
@@ -148,7 +153,7 @@ pub const TABLE: [Row; 42] = [
     row(Hook::DataHeadersEnd, "data_headers_end", "nothing", "when the header section is complete"),
     row(Hook::ReceivedLine, "received_line", "its parts", "to replace our Received line"),
     row(Hook::DataPostHeaders, "data_post_headers", "nothing", "the message is complete"),
-    row(Hook::DataPost, "data_post", "nothing", "the same, after the authentication results"),
+    row(Hook::DataPost, "data_post", "nothing", "the message has its authentication results"),
     row(Hook::QueuePre, "queue_pre", "nothing", "before the message is queued"),
     row(Hook::Queue, "queue", "nothing", "to take responsibility for the message"),
     row(Hook::QueuePost, "queue_post", "nothing", "after the message was queued or not"),
