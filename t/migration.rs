@@ -310,7 +310,7 @@ fn a_tree_for_tcpserver_with_plugins_of_its_own() {
             "Perl plugins are looked for in SITE/local, SITE/plugins.",
             "1 our_users Perl: SITE/plugins/our_users",
             &format!("loaded by user {user}"),
-            "2 dnsbl Perl: SITE/plugins/dnsbl This file is in no release: you wrote or changed it.",
+            "2 dnsbl Perl: SITE/plugins/dnsbl This file is in no release: it is your own, changed, or of a development version.",
             "plugins:3: talks: it calls rcpt_respond, which does not exist here; rewrite that part",
             "plugins:4: uses_much: its Perl file SITE/plugins/uses_much needs the Perl module Very::Much, which \
              is not installed; if Debian has it, its package is libvery-much-perl.",

@@ -101,7 +101,7 @@ fn of_perl(paper: &mut Paper, place: &str, name: &str, file: &Path) {
         paper.below(
             BELOW,
             &format!(
-                "This file is in no release: you wrote or changed it.  Without it the native {} is used.",
+                "This file is in no release: it is your own, changed, or of a development version.  Without it the native {} is used.",
                 native.name
             ),
         );
