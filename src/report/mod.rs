@@ -56,7 +56,7 @@ pub(crate) fn make(wanted: &Wanted) -> Result<String> {
     each_line(&wanted.files, |line| counts.line(line, wanted.time.as_deref()))?;
     if counts.events == 0 {
         return Err(Error::new(format!(
-            "no events in {} lines: events are in logs that are written with 'format json' (docs/events.md)",
+            "no events in {} lines: events need 'loglevel LOGINFO format json' in config/logging (docs/events.md)",
             counts.lines
         )));
     }
