@@ -43,7 +43,7 @@ use std::rc::Rc;
 
 use crate::config::{Derived, Lines};
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks, OK, Session, dsn};
+use crate::hook::{Args, Hook, Hooks, OK, Session, dsn};
 use crate::mail::entries::{self, first_words};
 use crate::mail::{Address, host};
 
@@ -51,6 +51,7 @@ use crate::mail::{Address, host};
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
     let ours = Ours::new(hooks);
+    hooks.always_decides(Hook::Rcpt);
     hooks.rcpt(move |session, recipient, _params| {
         if let Some(refused) = session.refused_route(recipient) {
             return refused;

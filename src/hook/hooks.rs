@@ -289,6 +289,12 @@ impl Hooks {
         self.registered.abilities.push(ability);
     }
 
+    /// Says that the plugin's handlers of `hook` decide about everything, unless they fail, so that no handler
+    /// behind them is asked.
+    pub fn always_decides(&mut self, hook: Hook) {
+        self.registered.decides.push(hook);
+    }
+
     /// Says that the plugin keeps entries in the table `name` of the store ([`Session::store`]), and how it
     /// explains one to people: whom it is about, what comes of it, until when.
     pub fn keeps(&mut self, name: &'static str, explain: impl Fn(&Kept) -> String + 'static) {

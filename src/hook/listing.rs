@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::hook::handler::Handler;
 use crate::hook::lists::List;
-use crate::hook::loaded::Origin;
+use crate::hook::loaded::{Loaded, Origin};
+use crate::hook::settings::OnError;
 use crate::hook::{Hook, PARENT_LIMIT, Plugins, TABLE};
 
 /// A handler, with what people want to know of it.
@@ -29,6 +30,8 @@ pub(crate) struct Listed {
     pub(crate) on_error: &'static str,
     /// The words of its line after the name, without what looks like a password.
     pub(crate) arguments: String,
+    /// The plugin in front of it that always decides, so that this handler is never asked.
+    pub(crate) behind: Option<String>,
 }
 
 impl Plugins {
@@ -38,13 +41,13 @@ impl Plugins {
         let has_lists = self.list_files().is_some();
         if has_lists {
             for hook in [Hook::Logging, Hook::PostFork] {
-                found.extend(self.asked(hook, List::Main).map(|id| self.listed(hook, "", id)));
+                found.extend(self.chain(hook, "", List::Main));
             }
         }
         for (list, file) in self.all_lists() {
             for hook in TABLE.iter().map(|row| row.hook) {
                 if !(has_lists && matches!(hook, Hook::Logging | Hook::PostFork)) {
-                    found.extend(self.asked(hook, list).map(|id| self.listed(hook, file, id)));
+                    found.extend(self.chain(hook, file, list));
                 }
             }
         }
@@ -53,7 +56,24 @@ impl Plugins {
 
     /// The handlers of a hook in that list, in the order in which they are asked.
     pub(crate) fn listed_in(&self, list: List, hook: Hook) -> Vec<Listed> {
-        self.asked(hook, list).map(|id| self.listed(hook, "", id)).collect()
+        self.chain(hook, "", list)
+    }
+
+    /// The handlers of a hook in a list, whose file that is.
+    fn chain(&self, hook: Hook, file: &str, list: List) -> Vec<Listed> {
+        let mut decisive: Option<String> = None;
+        let listed = self.asked(hook, list).map(|id| {
+            let mut one = self.listed(hook, file, id);
+            // Who looks at accepted recipients is asked after the decision.
+            let is_onward = self.onward.iter().any(|handler| handler.plugin == id);
+            one.behind = decisive.clone().filter(|_| !is_onward);
+            let Loaded { decides, settings, .. } = self.loaded(id);
+            if decides.contains(&hook) && settings.on_error == OnError::Tempfail {
+                decisive.get_or_insert(one.plugin.clone());
+            }
+            one
+        });
+        listed.collect()
     }
 
     /// Whose handlers are asked at a hook, in order.
@@ -94,6 +114,7 @@ impl Plugins {
             timeout,
             on_error: loaded.settings.on_error.word(),
             arguments: line.map(|line| without_secrets(line.word_and_rest().1)).unwrap_or_default(),
+            behind: None,
         }
     }
 }

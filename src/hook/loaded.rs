@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::config::Line;
-use crate::hook::Settings;
 use crate::hook::lists::List;
+use crate::hook::{Hook, Settings};
 
 /// One plugin as loaded: a name and its settings.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Loaded {
     pub(crate) name: Rc<str>,
     pub(crate) settings: Settings,
     pub(super) abilities: Vec<Ability>,
+    /// The hooks at which it always decides, unless it fails.
+    pub(super) decides: Vec<Hook>,
     pub(crate) origin: Origin,
     pub(super) list: List,
     /// The line that names it, where it comes from a file.

@@ -67,6 +67,8 @@ pub(crate) struct Registration {
     pub(crate) lists: Option<Lists>,
     /// What its `queue` handlers are able to do.
     pub(crate) abilities: Vec<Ability>,
+    /// The hooks at which it always decides, unless it fails.
+    pub(crate) decides: Vec<Hook>,
     /// The tables of the store that are the plugin's, with what explains their entries.
     pub(crate) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
     /// Commands for people: of which table, by which name.
@@ -94,13 +96,14 @@ impl Plugins {
     /// Adds a plugin with all that it registered.
     pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
         let plugin = self.loaded.len() as u16;
-        let abilities = registered.abilities;
+        let (abilities, decides) = (registered.abilities, registered.decides);
         let (origin, list) = (Origin::Native, self.loading);
         let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
         self.loaded.push(Loaded {
             name: name.into(),
             settings,
             abilities,
+            decides,
             origin,
             list,
             line: None,

@@ -51,13 +51,17 @@ fn as_text(config: &Config, listed: &[Listed]) -> String {
         }
         text += &format!("{} ({})\n", first.hook.name(), when(first.hook));
         for (at, one) in handlers.iter().enumerate() {
-            let Listed { plugin, timeout, on_error, arguments, .. } = one;
+            let Listed { plugin, timeout, on_error, arguments, behind, .. } = one;
             let line = format!(
-                "{:>4}  {plugin:<name$}  {:<place$}  {}, timeout {} s, on_error {on_error}  {arguments}",
+                "{:>4}  {plugin:<name$}  {:<place$}  {}, timeout {} s, on_error {on_error}{}  {arguments}",
                 at + 1,
                 place_of(one),
                 source(one),
                 timeout.as_secs(),
+                behind
+                    .as_ref()
+                    .map(|other| format!(", never asked: {other} decides"))
+                    .unwrap_or_default(),
             );
             text += line.trim_end();
             text.push('\n');
@@ -99,6 +103,7 @@ pub(super) fn as_value(config: &Config, listed: &[Listed]) -> Value {
             "timeout": one.timeout.as_secs(),
             "on_error": one.on_error,
             "arguments": one.arguments,
+            "behind": one.behind,
         })
     };
     let hook = |handlers: &[Listed]| {

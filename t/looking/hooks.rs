@@ -82,6 +82,28 @@ fn programs_get_the_same_as_json() {
     assert_eq!(handlers[1]["line"], "plugins:3");
 }
 
+/// Behind rcpt_ok only those are asked who look at accepted recipients, and everybody if its failures count
+/// for nothing.
+#[test]
+fn who_is_never_asked_is_marked() {
+    for (own, badrcptto) in [("rcpt_ok", Some("rcpt_ok")), ("rcpt_ok on_error ignore", None)] {
+        let plugins = format!("rcpt_regexp\n{own}\nbadrcptto\nqueue/smtp-forward smtproutes");
+        let config = Config::new().set("plugins", &plugins);
+        let (status, said, errors) = look(&config, Model::Inetd, &["--list-hooks=json"]);
+        assert_eq!(status, 0, "{errors}");
+        let all: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let hooks = all["hooks"].as_array().unwrap();
+        let rcpt = hooks.iter().find(|hook| hook["hook"] == "rcpt").unwrap();
+        let handlers = rcpt["handlers"].as_array().unwrap();
+        let behind: Vec<_> = handlers.iter().map(|one| one["behind"].as_str()).collect();
+        assert_eq!(behind, [None, None, badrcptto, None], "{said}");
+        let (_, said, _) = look(&config, Model::Inetd, &["--list-hooks"]);
+        let marked: Vec<&str> = said.lines().filter(|line| line.contains("never")).collect();
+        assert_eq!(marked.len(), usize::from(badrcptto.is_some()), "{said}");
+        assert!(marked.iter().all(|line| line.contains("never asked: rcpt_ok decides")), "{said}");
+    }
+}
+
 #[test]
 fn each_list_of_clients_is_shown() {
     let config = Config::new().set("plugins", "peers");
