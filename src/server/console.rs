@@ -7,6 +7,7 @@ use std::io::{Write, stderr, stdout};
 use terminal_size::{Width, terminal_size};
 
 use crate::cli::WIDEST;
+use crate::log::clean;
 
 /// The narrowest column of text beside names.
 const NARROWEST: usize = 20;
@@ -19,7 +20,14 @@ pub(super) fn say(text: &str) {
 
 /// Writes a line to standard error.
 pub(super) fn warn(line: impl Display) {
+    let line = tame(&line.to_string());
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The text with control characters made visible, but for ends of lines: what configuration files and
+/// plugins say may come from elsewhere, and must not steer the terminal.
+pub(super) fn tame(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
 }
 
 /// How wide text is to be, by the rule of `--help`: as the terminal, else as COLUMNS says, and not
@@ -91,6 +99,11 @@ mod tests {
         assert_eq!(listed(&rows, 1), narrow);
         assert!(listed(&rows, 35).starts_with("a       one two three four five six\n"));
         assert_eq!(listed(&[], 80), "");
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered() {
+        assert_eq!(tame("a\x1b[31m:\tb\n\nü\u{9b}\n"), "a\\x1b[31m:\tb\n\nü\\x9b\n");
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::perl;
 use crate::plugin;
 use crate::server::account;
 use crate::server::check;
-use crate::server::console::{say, warn};
+use crate::server::console::{say, tame, warn};
 use crate::smtp;
 use faults::Faults;
 use paper::Paper;
@@ -51,7 +51,7 @@ pub(super) fn run(folder: &Path, user: Option<&str>) -> ExitCode {
     match look(folder, user) {
         Ok(paper) => {
             let is_ready = paper.is_ready();
-            say(&paper.to_string());
+            say(&tame(&paper.to_string()));
             if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
