@@ -218,6 +218,10 @@ pub(crate) fn verdict_of(decision: &Decision) -> &Verdict {
 
 /// What a handler may return: a verdict, a result whose error is the plugin's failure, or nothing
 /// at all, which is DECLINED.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns a Verdict, a Result with one, or nothing, but here it is `{Self}`",
+    note = "`Verdict::deny(\"text\")` refuses with a text, and `Err(\"why\")` is a failure of the plugin"
+)]
 pub trait IntoVerdict {
     /// The verdict it stands for.
     fn into_verdict(self) -> Verdict;
