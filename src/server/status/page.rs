@@ -64,7 +64,8 @@ fn tiles(source: &Source, seen: &Snapshot) -> String {
     let accepted = seen.sum(Metric::Messages, |labels| labels[0] == "accepted");
     let refusals = seen.sum(Metric::Refusals, |_| true);
     let failures = seen.sum(Metric::Refusals, |labels| labels[2] == "failure")
-        + seen.sum(Metric::WorkerFailures, |_| true);
+        + seen.sum(Metric::WorkerFailures, |_| true)
+        + seen.sum(Metric::Reloads, |labels| labels[0] == "failed");
     let busy = format!("{} of {}", seen.busy, source.view.most());
     let tile = |figure: String, class: &str, text: &str| {
         format!("<div class=\"tile\"><b class=\"{class}\">{figure}</b><span>{text}</span></div>")

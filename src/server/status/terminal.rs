@@ -129,6 +129,7 @@ fn as_text(status: &Value) -> String {
         ("Refusals", "qpsmtpd_refusals_total", &["plugin", "hook", "class"]),
         ("Queues", "qpsmtpd_queue_total", &["plugin", "result"]),
         ("Other programs and servers", "qpsmtpd_outside_calls_total", &["call", "result"]),
+        ("The configuration was read again", "qpsmtpd_reloads_total", &["result"]),
     ] {
         let mut rows = status["metrics"][metric].as_array().cloned().unwrap_or_default();
         rows.sort_by_key(|row| std::cmp::Reverse(count(row, "value")));
@@ -210,6 +211,7 @@ mod tests {
             "workers": {"busy": 1, "waiting": 4, "limit": 15},
             "clients": [{"ip": "192.0.2.1", "seconds": 5, "does": "DATA", "asks": "virus/clamdscan"}],
             "metrics": {
+                "qpsmtpd_reloads_total": [{"labels": {"result": "failed"}, "value": 1}],
                 "qpsmtpd_refusals_total": [
                     {"labels": {"plugin": "rcpt_ok", "hook": "rcpt", "class": "5xx"}, "value": 1},
                     {"labels": {"plugin": "dnsbl", "hook": "connect", "class": "5xx"}, "value": 20},
@@ -234,6 +236,7 @@ mod tests {
         assert!(text.contains("  refusal   rcpt_ok     550 a\\x1b[2Jb\n"), "{text}");
         assert!(text.contains("  192.0.2.1   <a@x.test> → <b@y.test>\n"), "{text}");
         assert!(!text.contains("refused"), "{text}");
+        assert!(text.contains("read again\n  result  count\n  failed  1\n"), "{text}");
         assert!(as_text(&json!({})).contains("0 busy"));
     }
 }
