@@ -17,8 +17,8 @@ use super::{exchange, value};
 use crate::harness::{Client, Config, Model, Server, deb, free_port};
 use crate::origin::servers::NameServer;
 
-/// The width and height of the picture.
-const PICTURE: (u32, u32) = (1000, 1500);
+/// The width and height of the picture: at least five of the last events are in it.
+const PICTURE: (u32, u32) = (1000, 1820);
 
 /// How many clients come at a time, at most.
 const CLIENTS: u64 = 7;
