@@ -112,33 +112,36 @@ pub struct Daemon {
     pub common: Common,
 }
 
+/// The options that do something else than serve clients: one of them at a time.
+const TASK: &str = "task";
+
 /// What all programs have.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Show the manual of a plugin, or the list of plugins, and exit
-    #[arg(long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
+    #[arg(group = TASK, long, value_name = "PLUGIN", num_args = 0..=1, default_missing_value = "")]
     pub help_plugin: Option<String>,
     /// Make a self-signed certificate in this folder, to try out TLS, and exit
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(group = TASK, long, value_name = "FOLDER")]
     pub make_certificate: Option<PathBuf>,
     /// Write the manual pages and the completions for shells in this folder, and exit
-    #[arg(long, value_name = "FOLDER", hide = true)]
+    #[arg(group = TASK, long, value_name = "FOLDER", hide = true)]
     pub make_manuals: Option<PathBuf>,
     /// Make a key for signing mail, rsa or ed25519 [default: rsa], in dkim/DOMAIN of the
     /// configuration, print its DNS record, and exit
-    #[arg(long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
+    #[arg(group = TASK, long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
     pub make_dkim_key: Vec<String>,
     /// Show or change what plugins remember, and exit; ACTION is list, show, explain, clear, import or
     /// tend
-    #[arg(long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
+    #[arg(group = TASK, long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
     pub store: Vec<String>,
     /// Send the DMARC reports that are due, or all reports of past days, or only show these, and exit
     /// [default: send]
-    #[arg(long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
+    #[arg(group = TASK, long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
     pub dmarc_reports: Option<String>,
     /// Report on the mail in these logs, or on standard input if there is no FILE, and exit; the logs
     /// are written with 'format json'; files that end in `.gz` are read, too
-    #[arg(long, value_name = "FILE", num_args = 0..)]
+    #[arg(group = TASK, long, value_name = "FILE", num_args = 0..)]
     pub report: Option<Vec<PathBuf>>,
     /// With --report: write an HTML page
     #[arg(long, requires = "report")]
@@ -150,24 +153,24 @@ pub struct Common {
     #[arg(long, value_name = "N", requires = "report", default_value_t = 10)]
     pub top: usize,
     /// Show who is connected to the running daemon, what was counted and what happened last, and exit
-    #[arg(long)]
+    #[arg(group = TASK, long)]
     pub status: bool,
     /// With --status: repeat every two seconds
     #[arg(long, requires = "status")]
     pub watch: bool,
     /// Check the configuration and exit
-    #[arg(long)]
+    #[arg(group = TASK, long)]
     pub check: bool,
     /// Check a site of Perl qpsmtpd, given its folder or that of its configuration: show line by line what
     /// is native, what runs as Perl and what is different, then what there is to do, and exit: with 0 if
     /// there is nothing to do, with 2 if the folder is no site
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(group = TASK, long, value_name = "FOLDER")]
     pub migrate_check: Option<PathBuf>,
     /// Show every setting of the core as it is in effect, with file and line, and exit
-    #[arg(long)]
+    #[arg(group = TASK, long)]
     pub show_config: bool,
     /// Show for every hook which plugins are asked, in order, and exit [default: text]
-    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
+    #[arg(group = TASK, long, value_name = "text|json", num_args = 0..=1, require_equals = true,
         default_missing_value = "text", value_parser = ["text", "json"])]
     pub list_hooks: Option<String>,
     #[command(flatten)]
@@ -178,7 +181,7 @@ pub struct Common {
     pub only_set: bool,
     /// A handler was overdue, and this program takes the place of the process: writes that to the
     /// log and removes what is left of the session
-    #[arg(long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
+    #[arg(group = TASK, long, hide = true, num_args = 3, value_names = ["SESSION", "HOOK", "PLUGIN"])]
     pub overdue: Vec<String>,
 }
 
@@ -187,7 +190,7 @@ pub struct Common {
 pub struct Rehearsal {
     /// Play a session with the commands on standard input, show what each plugin answers, queue
     /// nothing, and exit
-    #[arg(long = "try")]
+    #[arg(group = TASK, long = "try")]
     pub is_wanted: bool,
     /// With --try: the client's address [default: 192.0.2.1]
     #[arg(long, value_name = "ADDRESS", requires = "is_wanted")]
@@ -213,6 +216,14 @@ mod tests {
         Inetd::command().debug_assert();
         Forkserver::command().debug_assert();
         Prefork::command().debug_assert();
+    }
+
+    #[test]
+    fn one_task_at_a_time() {
+        for line in ["--check --show-config", "--try --list-hooks", "--status --report"] {
+            let line = format!("qpsmtpd {line}");
+            assert!(Inetd::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]
