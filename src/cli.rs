@@ -131,8 +131,8 @@ pub struct Common {
     /// configuration, print its DNS record, and exit
     #[arg(group = TASK, long, num_args = 2..=3, value_names = ["DOMAIN", "SELECTOR", "KIND"])]
     pub make_dkim_key: Vec<String>,
-    /// Show or change what plugins remember, and exit; ACTION is list, show, explain, clear, import or
-    /// tend
+    /// Show or change what plugins remember, and exit; ACTION is list, show, explain, clear, import,
+    /// tend, or one that the plugin adds
     #[arg(group = TASK, long, num_args = 1..=3, value_names = ["ACTION", "PLUGIN", "KEY"])]
     pub store: Vec<String>,
     /// Send the DMARC reports that are due, or all reports of past days, or only show these, and exit
