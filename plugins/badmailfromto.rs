@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(rcpt(&mut trial, "<ex@example.net>", "<victim@example.com>"), Code::Declined);
         assert!(trial.log().contains("skip, empty list"));
         assert!(trial.log().contains("pass, sender not listed"));
-        assert!(Trial::load("badmailfromto reject", &[]).is_ok());
+        assert!(Trial::load("badmailfromto reject 1", &[]).is_ok());
+        assert!(Trial::load("badmailfromto reject", &[]).is_err());
         assert!(Trial::load("badmailfromto strict", &[]).is_err());
     }
 

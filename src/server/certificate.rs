@@ -28,22 +28,27 @@ pub(super) fn make(folder: &Path) -> Result<()> {
         Some(account) => account.lend(name).map_err(|error| fail(&error))?,
         None => name(),
     };
-    let names = [name.clone(), "localhost".into()];
+    make_in(folder, &name, account.as_ref())?;
+    say(&format!("a certificate for {name} and its key are in {}\n", folder.display()));
+    Ok(())
+}
+
+fn make_in(folder: &Path, name: &str, account: Option<&Account>) -> Result<()> {
+    let fail = |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", folder.display()));
+    let names = [name.to_owned(), "localhost".into()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| fail(&error))?;
     let files = [
         ("qpsmtpd-server.crt", 0o644, made.cert.pem()),
         ("qpsmtpd-server.key", 0o600, made.signing_key.serialize_pem()),
     ];
-    rights::for_path(&folder.join("x"), account.as_ref(), || {
+    rights::for_path(&folder.join("x"), account, || {
         fs::create_dir_all(folder)?;
         files.iter().try_for_each(|(file, mode, text)| {
-            write(&folder.join(file), *mode, text, account.as_ref())
+            write(&folder.join(file), *mode, text, account)
                 .map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
         })
     })
-    .map_err(|error| fail(&error))?;
-    say(&format!("a certificate for {name} and its key are in {}\n", folder.display()));
-    Ok(())
+    .map_err(|error| fail(&error))
 }
 
 /// Writes a new file.  What root writes becomes the account's.
@@ -68,9 +73,11 @@ mod tests {
     #[test]
     fn both_files_are_made_once() {
         let dir = tempfile::tempdir().unwrap();
-        make(dir.path()).unwrap();
+        make_in(dir.path(), "mx.example.com", None).unwrap();
         let key = fs::read_to_string(dir.path().join("qpsmtpd-server.key")).unwrap();
         assert!(key.contains("PRIVATE KEY"));
-        assert!(make(dir.path()).unwrap_err().to_string().contains("exists"));
+        assert!(
+            make_in(dir.path(), "mx.example.com", None).unwrap_err().to_string().contains("exists")
+        );
     }
 }

@@ -116,6 +116,13 @@ impl Config {
         self.work.path().join(name)
     }
 
+    /// `--check` by the account that the daemons of tests have.
+    pub(crate) fn check(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.command(program);
+        command.arg("--check").args(unprivileged().map(|user| format!("--user={}", user.name)));
+        command
+    }
+
     /// A command that runs in the temporary folder and knows where the configuration is.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -53,7 +53,7 @@ fn only_known_files_give_way() {
             Some(name) => name,
         };
         fs::write(config.path("plugins").join(file), text).unwrap();
-        let output = config.command(Model::Inetd.program()).arg("--check").output().unwrap();
+        let output = config.check(Model::Inetd.program()).output().unwrap();
         let log = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
         assert!(output.status.success(), "{case:?}: {log}");
         assert!(log.contains(&format!("\n{what}: {name}\n")), "{case:?}: {log}");

@@ -286,7 +286,7 @@ fn there<'a>(
 /// Checks a configuration with these plugins: is it good, and what was logged?
 fn check(config: &Config, plugins: &str) -> (bool, String) {
     config.write("plugins", plugins);
-    let output = config.command(Model::Inetd.program()).arg("--check").output().unwrap();
+    let output = config.check(Model::Inetd.program()).output().unwrap();
     let log = [output.stderr, output.stdout].concat();
     (output.status.success(), String::from_utf8_lossy(&log).into_owned())
 }
