@@ -9,7 +9,7 @@ mod stderr;
 pub(crate) mod stall;
 
 pub use clean::clean;
-pub(crate) use clean::is_plain;
+pub(crate) use clean::{beginning, is_plain};
 pub use level::{LEVELS, Level};
 pub use record::{Format, Record};
 pub use stderr::{line_to_stderr, to_stderr};

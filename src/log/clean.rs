@@ -29,6 +29,12 @@ pub(crate) fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |all, octet| all & matches!(octet, b' '..=b'~' | b'\t'))
 }
 
+/// As many whole characters from the beginning of a text as `most` octets hold.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
 /// LINE SEPARATOR and PARAGRAPH SEPARATOR, at which some programs end a line, and the characters with
 /// which a text is shown in another order than it is written (UAX 9).
 fn is_format(c: char) -> bool {
@@ -38,6 +44,15 @@ fn is_format(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beginning_has_whole_characters() {
+        for (text, most, want) in
+            [("abc", 2, "ab"), ("abc", 9, "abc"), ("a\u{fc}b", 2, "a"), ("\u{fc}", 0, "")]
+        {
+            assert_eq!(beginning(text, most), want);
+        }
+    }
 
     #[test]
     fn a_client_cannot_forge_a_line() {

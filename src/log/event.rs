@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use super::beginning;
+
 /// The version of the schema.
 pub const VERSION: u64 = 1;
 
@@ -238,10 +240,7 @@ pub(crate) fn seconds(time: std::time::Duration) -> Value {
 fn shortened(value: Value) -> Value {
     match value {
         Value::String(mut text) => {
-            if text.len() > LONGEST {
-                let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at));
-                text.truncate(end.unwrap_or(0));
-            }
+            text.truncate(beginning(&text, LONGEST).len());
             Value::String(text)
         }
         Value::Array(all) => all.into_iter().take(MOST).map(shortened).collect(),

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::hook::{Call, Code, Decision, Heard, Hook, Session, Shared};
-use crate::log::{Level, is_plain};
+use crate::log::{Level, beginning, is_plain};
 use crate::metrics::{self, Metric};
 use crate::settings::JUNK_COMMANDS;
 use crate::smtp::command::{self, Command, Flag};
@@ -206,7 +206,7 @@ fn log_command(dialogue: &mut Dialogue, command: &Command, line: &str, argument:
     } else if may_be_secret || command.is(Flag::SecretArgument) {
         dialogue.log(Level::Info, format_args!("dispatching {verb}"));
     } else {
-        dialogue.log(Level::Info, format_args!("dispatching {}", beginning(line)));
+        dialogue.log(Level::Info, format_args!("dispatching {}", beginning(line, SHOWN)));
     }
     if dialogue.session.plugins().listens() {
         let shown = shown(command, line, argument, may_be_secret);
@@ -271,15 +271,6 @@ fn send_away(dialogue: &mut Dialogue) {
     dialogue.disconnect();
 }
 
-/// As much of a line as a log needs of it.
-fn beginning(line: &str) -> &str {
-    let mut end = line.len().min(SHOWN);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    &line[..end]
-}
-
 /// An id that no other session of this host has: time, process, count.
 fn new_id() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -299,9 +290,9 @@ mod tests {
 
     #[test]
     fn a_log_shows_the_beginning_of_a_line() {
-        assert_eq!(beginning("NOOP"), "NOOP");
+        assert_eq!(beginning("NOOP", SHOWN), "NOOP");
         let line = format!("NOOP {}", "\u{fc}".repeat(SHOWN));
-        assert!((SHOWN - 1..=SHOWN).contains(&beginning(&line).len()));
+        assert!((SHOWN - 1..=SHOWN).contains(&beginning(&line, SHOWN).len()));
     }
 
     #[test]

@@ -99,10 +99,7 @@ impl Session {
         let decided = self.ledger.decided.as_ref().filter(|decided| is_at(decided.hook, hook));
         let short = |text: &str, most: usize| {
             let mut text = log::clean(&self.discreet(text.to_owned())).into_owned();
-            if text.len() > most {
-                let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-                text.truncate(end.unwrap_or(0));
-            }
+            text.truncate(log::beginning(&text, most).len());
             text
         };
         let of =

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::log::is_plain;
+use crate::log::{beginning, is_plain};
 
 /// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
 const LONGEST: usize = 512;
@@ -127,7 +127,7 @@ fn cut(line: &str, room: usize) -> (&str, Option<&str>) {
     if line.len() <= room {
         return (line, None);
     }
-    let fits = (0..=room).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(room);
+    let fits = beginning(line, room).len();
     let end = line[..fits].rfind(' ').filter(|at| *at > 0).unwrap_or(fits);
     (&line[..end], Some(line[end..].trim_start()))
 }
