@@ -42,8 +42,9 @@ fn rows(heading: &str) -> impl Iterator<Item = Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::Plugins;
     use crate::plugin;
-    use crate::server::migrate::files;
+    use crate::server::migrate::files::Readers;
     use crate::settings;
 
     /// A row whose name nobody has would never be shown.
@@ -56,9 +57,11 @@ mod tests {
                 assert!(of_plugin(name).any(|found| found == row), "{name}");
             }
         }
+        let plugins = Plugins::that_keep_lines();
+        let readers = Readers::new(&plugins);
         for row in rows(FILES) {
             for name in row.names.split(", ").map(|name| name.trim_matches('`')) {
-                let is_read = files::readers(name).next().is_some();
+                let is_read = readers.native(name).next().is_some();
                 assert!(is_read || settings::find(name).is_some(), "{name}");
             }
         }

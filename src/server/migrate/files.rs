@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::{Config, has_byte_order_mark, is_leftover};
 use crate::error::meant;
-use crate::hook::{Origin, Plugins};
+use crate::hook::{Loaded, Origin, Plugins};
 use crate::perl;
 use crate::plugin::{self, Plugin};
 use crate::server::lists;
@@ -50,6 +50,7 @@ pub(super) fn tell(paper: &mut Paper, config: &Config, plugins: &Plugins, faults
         .filter(|name| !lists.contains(&name.as_str()))
         .collect();
     names.sort_unstable();
+    let readers = Readers::new(plugins);
     paper.heading("The other files");
     for name in names {
         let path = folder.join(&name);
@@ -59,7 +60,7 @@ pub(super) fn tell(paper: &mut Paper, config: &Config, plugins: &Plugins, faults
         }
         let (what, has_to_change) = match is_leftover(name.as_ref()) {
             true => ("ignored: left by an editor or a package manager".to_owned(), false),
-            false => fate(&name, plugins, read.contains(&path)),
+            false => fate(&name, plugins, &readers, read.contains(&path)),
         };
         paper.row(&name, WIDTH, &what);
         if has_to_change {
@@ -77,14 +78,14 @@ pub(super) fn tell(paper: &mut Paper, config: &Config, plugins: &Plugins, faults
 }
 
 /// Who reads a file, and whether something has to be done.
-fn fate(name: &str, plugins: &Plugins, is_included: bool) -> (String, bool) {
+fn fate(name: &str, plugins: &Plugins, readers: &Readers<'_>, is_included: bool) -> (String, bool) {
     let plain = name.strip_suffix(".cdb").unwrap_or(name);
     if settings::find(plain).is_some() {
         return ("a setting of the server".to_owned(), false);
     }
-    let native = readers(plain).map(|plugin| plugin.name);
+    let native = readers.native(plain).map(|plugin| plugin.name);
     let (loaded, idle): (Vec<&str>, Vec<&str>) = native.partition(|name| is_loaded(plugins, name));
-    let in_perl: Vec<&str> = perl_readers(plugins, plain).collect();
+    let in_perl: Vec<&str> = readers.perl(plain).collect();
     let all = [loaded, in_perl].concat();
     if !all.is_empty() {
         return (format!("read by {}", all.join(", ")), false);
@@ -135,36 +136,60 @@ fn is_loaded(plugins: &Plugins, name: &str) -> bool {
     plugins.all().iter().any(|loaded| loaded.native == Some(name))
 }
 
-/// Native plugins whose manual has the file among those of the configuration or, where none has, in whose
-/// source the name stands.
-pub(super) fn readers(name: &str) -> impl Iterator<Item = &'static Plugin> {
-    let has_it = plugin::all().any(|plugin| is_in_manual(plugin, name));
-    let quoted = format!("\"{name}\"");
-    let name = name.to_owned();
-    plugin::all().filter(move |plugin| match has_it {
-        true => is_in_manual(plugin, &name),
-        false => plugin.source.contains(&quoted),
-    })
+/// Which plugins read which files of the configuration.
+pub(super) struct Readers<'a> {
+    /// Every native plugin, with the files that its manual has.
+    native: Vec<(&'static Plugin, Vec<String>)>,
+    /// The loaded Perl plugins, with the files that theirs name.
+    perl: Vec<(&'a str, Vec<String>)>,
 }
 
-fn is_in_manual(plugin: &Plugin, name: &str) -> bool {
+impl<'a> Readers<'a> {
+    /// Reads the manuals, and the files of the loaded Perl plugins.
+    pub(super) fn new(plugins: &'a Plugins) -> Readers<'a> {
+        let perl = plugins.all().iter().filter(|loaded| loaded.origin == Origin::Perl);
+        let files = |loaded: &'a Loaded| {
+            let file = loaded.perl.as_deref().unwrap_or_default();
+            (&*loaded.name, perl::config_files(Path::new(file)))
+        };
+        Readers {
+            native: plugin::all().map(|plugin| (plugin, files_in_manual(plugin))).collect(),
+            perl: perl.map(files).collect(),
+        }
+    }
+
+    /// Native plugins whose manual has the file among those of the configuration or, where none has, in
+    /// whose source the name stands.
+    pub(super) fn native(&self, name: &str) -> impl Iterator<Item = &'static Plugin> {
+        let has_it = move |files: &[String]| files.iter().any(|file| file == name);
+        let is_in_manual = self.native.iter().any(|(_, files)| has_it(files));
+        let quoted = format!("\"{name}\"");
+        self.native.iter().filter_map(move |(plugin, files)| {
+            let reads = match is_in_manual {
+                true => has_it(files),
+                false => plugin.source.contains(&quoted),
+            };
+            reads.then_some(*plugin)
+        })
+    }
+
+    /// Perl plugins whose files name the file of the configuration.
+    fn perl(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let readers =
+            self.perl.iter().filter(move |(_, files)| files.iter().any(|file| file == name));
+        readers.map(|(plugin, _)| *plugin)
+    }
+}
+
+/// The files of the configuration in a plugin's manual.
+fn files_in_manual(plugin: &Plugin) -> Vec<String> {
     let manual = plugin.manual();
     let part = manual.split_once("\nCONFIG\n").map_or("", |(_, part)| part);
     part.lines()
         .take_while(|line| line.is_empty() || line.starts_with(' '))
-        .filter_map(|line| line.strip_prefix("    "))
-        .any(|line| line.split(' ').next() == Some(name))
-}
-
-/// Perl plugins whose files name the file of the configuration.
-fn perl_readers<'a>(plugins: &'a Plugins, name: &str) -> impl Iterator<Item = &'a str> {
-    let name = name.to_owned();
-    let perl = plugins.all().iter().filter(|loaded| loaded.origin == Origin::Perl);
-    perl.filter(move |loaded| {
-        let file = loaded.perl.as_deref().unwrap_or_default();
-        perl::config_files(Path::new(file)).contains(&name)
-    })
-    .map(|loaded| &*loaded.name)
+        .filter_map(|line| line.strip_prefix("    ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A file of a database that Perl qpsmtpd keeps.
@@ -178,6 +203,8 @@ mod tests {
 
     #[test]
     fn files_have_their_readers() {
+        let plugins = Plugins::that_keep_lines();
+        let readers = Readers::new(&plugins);
         for (name, reader) in [
             ("dnsbl_zones", "dnsbl"),
             ("badhelo", "helo"),
@@ -185,9 +212,9 @@ mod tests {
             ("relayclients", "relay"),
             ("flat_auth_pw", "auth/auth_flat_file"),
         ] {
-            assert!(readers(name).any(|plugin| plugin.name == reader), "{name}");
+            assert!(readers.native(name).any(|plugin| plugin.name == reader), "{name}");
         }
-        assert_eq!(readers("databyte").count(), 0);
+        assert_eq!(readers.native("databyte").count(), 0);
     }
 
     /// What is in the table for want of a reader has none.
@@ -195,7 +222,8 @@ mod tests {
     fn nobody_reads_the_others() {
         for (name, ..) in OTHERS {
             assert!(settings::find(name).is_none(), "{name}");
-            assert!(!plugin::all().any(|plugin| is_in_manual(plugin, name)), "{name}");
+            let has_it = |plugin| files_in_manual(plugin).iter().any(|file| file == name);
+            assert!(!plugin::all().any(has_it), "{name}");
         }
     }
 }
