@@ -2,12 +2,15 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::server::migrate::shell::Script;
+
+/// How many octets of a script's first line count.
+const SHEBANG: u64 = 256;
 
 /// The folders of a site.
 pub(super) struct Site {
@@ -93,6 +96,17 @@ fn opened(path: &Path) -> io::Result<bool> {
     Ok(is_plain)
 }
 
+/// The first line of a plain file that can be read, as far as the kernel looks at it: a program may be large.
+pub(super) fn first_line_of(path: &Path) -> Option<String> {
+    if !opened(path).ok()? {
+        return None;
+    }
+    let mut first = vec![];
+    let file = fs::File::open(path).ok()?;
+    BufReader::new(file).take(SHEBANG).read_until(b'\n', &mut first).ok()?;
+    Some(String::from_utf8_lossy(&first).into_owned())
+}
+
 /// The text of a plain file that can be read.
 pub(super) fn text_of(path: &Path) -> Option<String> {
     let is_plain = opened(path).unwrap_or(false);
@@ -119,6 +133,20 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_plain_files_are_read_and_of_programs_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let [fifo, program, script] =
+            ["fifo", "program", "script"].map(|name| dir.path().join(name));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::write(&program, vec![b'x'; 100_000]).unwrap();
+        fs::write(&script, "#!/usr/bin/perl -T\nuse strict;\n").unwrap();
+        assert_eq!((first_line_of(&fifo), text_of(&fifo)), (None, None));
+        assert_eq!(first_line_of(&program).map(|line| line.len()), Some(256));
+        assert_eq!(first_line_of(&script).as_deref(), Some("#!/usr/bin/perl -T\n"));
+        assert_eq!(first_line_of(&dir.path().join("nowhere")), None);
+    }
 
     #[test]
     fn the_configuration_is_found_from_the_site_or_itself() {

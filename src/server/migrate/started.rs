@@ -11,7 +11,7 @@ use crate::hook::Plugins;
 use crate::server::account;
 use crate::server::migrate::paper::Paper;
 use crate::server::migrate::shell::{self, Script};
-use crate::server::migrate::site::{Site, text_of};
+use crate::server::migrate::site::{Site, first_line_of, text_of};
 use crate::server::migrate::{limits, options};
 use crate::server::{environment, listener};
 
@@ -162,11 +162,10 @@ fn is_of_perl(site: &Site, word: &str) -> bool {
             std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| file.is_file())
         }
     };
-    let Some(text) = found.and_then(|file| fs::read(file).ok()) else {
+    let Some(first) = found.and_then(|file| first_line_of(&file)) else {
         return word.starts_with('.');
     };
-    let first = text.split(|octet| *octet == b'\n').next().unwrap_or_default();
-    first.starts_with(b"#!") && String::from_utf8_lossy(first).contains("perl")
+    first.starts_with("#!") && first.contains("perl")
 }
 
 /// Whom sessions run as.
