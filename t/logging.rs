@@ -318,7 +318,7 @@ fn auth_that_is_not_offered_counts() {
 #[test]
 fn check_says_that_auth_is_not_offered() {
     let config = with_log("").set("tls_before_auth", "1");
-    let output = config.command(Model::Prefork.program()).arg("--check").output().unwrap();
+    let output = config.check(Model::Prefork.program()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("AUTH is not offered: tls_before_auth wants TLS first"), "{text}");
 }

@@ -236,9 +236,7 @@ fn confirmed_so_far(config: &Config) -> u64 {
 fn what_is_wrong_with_it_is_said() {
     let config = config("remembers");
     let check = || {
-        let mut check = config.command(program());
-        check.arg("--check").args(unprivileged().map(|user| format!("--user={}", user.name)));
-        let Output { status, stderr, .. } = check.output().unwrap();
+        let Output { status, stderr, .. } = config.check(program()).output().unwrap();
         (status.success(), String::from_utf8(stderr).unwrap())
     };
     assert_eq!(check(), (true, String::new()));

@@ -197,7 +197,7 @@ fn what_a_server_refuses_is_said_without_the_password() {
         server.stop().unwrap();
     }
     let config = with_url("redis://mail:s3cret@127.0.0.1:x/1");
-    let check = config.command(program()).arg("--check").output().unwrap();
+    let check = config.check(program()).output().unwrap();
     let why = String::from_utf8(check.stderr).unwrap();
     assert!(
         !check.status.success() && why.contains("store is ") && !why.contains("s3cret"),
