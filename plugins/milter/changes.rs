@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::hook::{Ability, Session};
+use crate::hook::{Extension, Session};
 use crate::log::Level;
 use crate::mail::{Address, Header, notify};
 use crate::state::{Body, Params};
@@ -255,7 +255,7 @@ fn known_params(session: &Session, params: &[u8]) -> Params {
         if !is_kept {
             session.log(Level::Notice, format_args!("the parameter {name}={value} is left out"));
         }
-        is_kept && session.can(Ability::Dsn)
+        is_kept && session.supports(Extension::Dsn)
     });
     params
 }

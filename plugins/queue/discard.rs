@@ -19,7 +19,7 @@
 //! ```
 
 use crate::error::Result;
-use crate::hook::{Ability, Args, DECLINED, Hooks};
+use crate::hook::{Args, DECLINED, Extension, Hooks};
 use crate::log::Level;
 use crate::plugins::queue::queued;
 use crate::state::Value;
@@ -28,8 +28,8 @@ use crate::state::Value;
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["note"])?;
     let note = args.named("note").map(str::to_owned);
-    hooks.can(Ability::Smtputf8);
-    hooks.can(Ability::Dsn);
+    hooks.supports(Extension::Smtputf8);
+    hooks.supports(Extension::Dsn);
     hooks.queue(move |session| {
         if let Some(name) = &note
             && !session.transaction.notes.value(name).is_some_and(Value::is_true)

@@ -63,7 +63,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::forward::{Backend, Kept, Protocol};
-use crate::hook::{Ability, Args, Hooks};
+use crate::hook::{Args, Extension, Hooks};
 use crate::net::{Endpoint, Security};
 
 /// Registers the plugin; see its manual above.
@@ -85,7 +85,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let (protocol, xclient) = (Protocol::Lmtp, false);
     let backend = Rc::new(Backend { endpoints, protocol, xclient, dsn, security, kept });
     if dsn {
-        hooks.can(Ability::Dsn);
+        hooks.supports(Extension::Dsn);
     }
     let own = backend.clone();
     hooks.rests(move |rest| own.rest(rest));

@@ -60,7 +60,7 @@ use std::path::PathBuf;
 
 use self::store::{Failure, Stored};
 use crate::error::{Error, Result};
-use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Extension, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::plugins::host_name;
@@ -69,7 +69,7 @@ use crate::plugins::queue::queued;
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let maildir = Maildir::from_args(args)?;
-    hooks.can(Ability::Smtputf8);
+    hooks.supports(Extension::Smtputf8);
     hooks.queue(move |session| maildir.deliver(session));
     Ok(())
 }

@@ -78,7 +78,7 @@ use std::io;
 use self::cleanup::Cleanup;
 use crate::error::Result;
 use crate::forward::Reply;
-use crate::hook::{Ability, Args, Code, DECLINED, Hooks, Outside, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Extension, Hooks, Outside, Session, Verdict};
 use crate::log::Level;
 use crate::net::turns;
 use crate::plugins::queue::message_id;
@@ -141,7 +141,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
     }
     let variable = std::env::var("POSTFIXQUEUE").ok().filter(|value| !value.is_empty());
-    hooks.can(Ability::Dsn);
+    hooks.supports(Extension::Dsn);
     hooks.queue(move |session| {
         let endpoints = endpoints(variable.as_deref(), session, &socket);
         let hold = session.quarantined().map_or(0, |_| HOLD);

@@ -188,7 +188,7 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::forward::{Backend, ByDomain, Kept, Protocol, STS_TABLE, Sts, explain_sts};
-use crate::hook::{Ability, Args, Hooks};
+use crate::hook::{Args, Extension, Hooks};
 use crate::net::{Endpoint, Mode, Security};
 
 /// In the place of a server: each recipient's way by its domain.
@@ -201,7 +201,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     let backend = Rc::new(backend(args, hooks.config())?);
     if backend.dsn {
-        hooks.can(Ability::Dsn);
+        hooks.supports(Extension::Dsn);
     }
     let own = backend.clone();
     hooks.rests(move |rest| own.rest(rest));
@@ -229,7 +229,7 @@ fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
         return Err(Error::new(format!("unexpected argument '{word}' with smtproutes")));
     }
     if dsn {
-        hooks.can(Ability::Dsn);
+        hooks.supports(Extension::Dsn);
     }
     let is_off = security.is_off();
     let tls = security.config(Mode::Must).filter(|_| sts && !is_off);

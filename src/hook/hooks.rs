@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, Registration};
 use crate::hook::{
-    Ability, Args, Call, Credentials, DECLINED, Heard, Hook, HookResult, Incoming, IntoVerdict,
+    Args, Call, Credentials, DECLINED, Extension, Heard, Hook, HookResult, Incoming, IntoVerdict,
     LateHooks, Parent, Parsed, Received, Rest, Scram, Session, Verdict,
 };
 use crate::log::{Level, Record};
@@ -283,10 +283,10 @@ impl Hooks {
         self.registered.lists = Some(Lists { files, choose: Rc::new(choose) });
     }
 
-    /// Says what the `queue` handlers of this plugin are able to do.  The core offers an extension
-    /// only if all plugins that queue are.
-    pub fn can(&mut self, ability: Ability) {
-        self.registered.abilities.push(ability);
+    /// Says that the `queue` handlers of this plugin support an extension.  The core offers it only if
+    /// all plugins that queue do.
+    pub fn supports(&mut self, extension: Extension) {
+        self.registered.extensions.push(extension);
     }
 
     /// Says that the plugin's handlers of `hook` decide about everything, unless they fail, so that no handler

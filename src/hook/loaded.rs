@@ -1,4 +1,4 @@
-//! A plugin that is loaded: who it is, and what it is able to do.
+//! A plugin that is loaded: who it is, and which extensions it supports.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::hook::{Hook, Settings};
 pub(crate) struct Loaded {
     pub(crate) name: Rc<str>,
     pub(crate) settings: Settings,
-    pub(super) abilities: Vec<Ability>,
+    pub(super) extensions: Vec<Extension>,
     /// The hooks at which it always decides, unless it fails.
     pub(super) decides: Vec<Hook>,
     pub(crate) origin: Origin,
@@ -35,9 +35,9 @@ pub enum Origin {
     Perl,
 }
 
-/// What a plugin that queues may be able to do, beyond taking mail as RFC 5321 has it.
+/// A service extension (RFC 5321 2.2) that the core offers only where what queues supports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ability {
+pub enum Extension {
     /// Takes addresses and header sections in UTF-8, and hands them on as they are (RFC 6531).
     Smtputf8,
     /// Hands on what senders ask about delivery status notifications (RFC 3461), to whom it hands

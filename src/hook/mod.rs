@@ -33,7 +33,7 @@ pub(crate) use args::UNIVERSAL;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use code::Code;
 pub use hooks::{Hooks, Register};
-pub use loaded::{Ability, Origin};
+pub use loaded::{Extension, Origin};
 pub use parent::Parent;
 pub use policy::*;
 pub use scram::{Scram, ScramKeys};
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ability_is_there_where_all_that_queue_have_it() {
+    fn an_extension_is_supported_where_all_that_queue_support_it() {
         use crate::testing::Trial;
         for (plugins, smtputf8, dsn) in [
             ("", false, false),
@@ -252,15 +252,15 @@ mod tests {
             ("queue/qmqp-forward 127.0.0.1", false, false),
         ] {
             let trial = Trial::new(plugins, &[]);
-            let can = |ability| trial.session.can(ability);
-            let found = (can(Ability::Smtputf8), can(Ability::Dsn));
+            let supports = |extension| trial.session.supports(extension);
+            let found = (supports(Extension::Smtputf8), supports(Extension::Dsn));
             assert_eq!(found, (smtputf8, dsn), "{plugins}");
         }
     }
 
-    /// A child is able to do what its parent is as long as the parent's handler does the work.
+    /// A child supports what its parent supports as long as the parent's handler does the work.
     #[test]
-    fn an_ability_is_inherited_with_its_handler() {
+    fn an_extension_is_inherited_with_its_handler() {
         use crate::error::Result;
         use crate::testing::Trial;
         fn child(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -278,9 +278,9 @@ mod tests {
             }
             Ok(())
         }
-        for (args, can) in [("", true), ("own", false), ("left_out", false), ("both", false)] {
+        for (args, supports) in [("", true), ("own", false), ("left_out", false), ("both", false)] {
             let trial = Trial::with(child, args, &[]);
-            assert_eq!(trial.session.can(Ability::Smtputf8), can, "{args}");
+            assert_eq!(trial.session.supports(Extension::Smtputf8), supports, "{args}");
         }
     }
 

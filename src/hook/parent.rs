@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::hook::registration::{Handlers, Kind};
-use crate::hook::{Ability, Call, DECLINED, Hook, Session, TABLE, Verdict};
+use crate::hook::{Call, DECLINED, Extension, Hook, Session, TABLE, Verdict};
 use crate::mail::Address;
 use crate::state::Params;
 
@@ -15,13 +15,13 @@ pub struct Parent(Rc<Inherited>);
 
 struct Inherited {
     handlers: Handlers,
-    abilities: Vec<Ability>,
+    extensions: Vec<Extension>,
     left_out: RefCell<HashSet<Hook>>,
 }
 
 impl Parent {
-    pub(super) fn new(handlers: Handlers, abilities: Vec<Ability>) -> Parent {
-        Parent(Rc::new(Inherited { handlers, abilities, left_out: RefCell::default() }))
+    pub(super) fn new(handlers: Handlers, extensions: Vec<Extension>) -> Parent {
+        Parent(Rc::new(Inherited { handlers, extensions, left_out: RefCell::default() }))
     }
 
     /// Asks the parent's handlers of any hook.
@@ -78,10 +78,10 @@ impl Parent {
         all.filter(|(hook, _)| !own.contains(hook) && !left_out.contains(hook)).cloned().collect()
     }
 
-    /// What its `queue` handlers are able to do; None where a child does not inherit any.
-    pub(super) fn abilities(&self) -> Option<&[Ability]> {
+    /// The extensions that its `queue` handlers support; None where a child does not inherit any.
+    pub(super) fn extensions(&self) -> Option<&[Extension]> {
         let queues = self.0.handlers.iter().any(|(hook, _)| *hook == Hook::Queue);
         let inherits = queues && !self.0.left_out.borrow().contains(&Hook::Queue);
-        inherits.then_some(&self.0.abilities)
+        inherits.then_some(&self.0.extensions)
     }
 }

@@ -9,7 +9,7 @@ use crate::hook::handler::{
     LetGo, LogFn, MaxFn, RestFn,
 };
 use crate::hook::lists::{List, Lists};
-use crate::hook::loaded::{Ability, Loaded, Origin};
+use crate::hook::loaded::{Extension, Loaded, Origin};
 use crate::hook::session::{HearFn, JobFn, SessionFn, TlsFn};
 use crate::hook::{Hook, Plugins, Settings};
 use crate::log::Level;
@@ -65,8 +65,8 @@ pub(crate) struct Registration {
     pub(crate) tls: Option<Rc<TlsFn>>,
     /// The lists of plugins that it gives clients.
     pub(crate) lists: Option<Lists>,
-    /// What its `queue` handlers are able to do.
-    pub(crate) abilities: Vec<Ability>,
+    /// The extensions that its `queue` handlers support.
+    pub(crate) extensions: Vec<Extension>,
     /// The hooks at which it always decides, unless it fails.
     pub(crate) decides: Vec<Hook>,
     /// The tables of the store that are the plugin's, with what explains their entries.
@@ -96,13 +96,13 @@ impl Plugins {
     /// Adds a plugin with all that it registered.
     pub(crate) fn add(&mut self, name: &str, settings: Settings, registered: Registration) {
         let plugin = self.loaded.len() as u16;
-        let (abilities, decides) = (registered.abilities, registered.decides);
+        let (extensions, decides) = (registered.extensions, registered.decides);
         let (origin, list) = (Origin::Native, self.loading);
         let has_logger = self.loggers.iter().any(|(_, own)| &*self.loaded(own.plugin).name == name);
         self.loaded.push(Loaded {
             name: name.into(),
             settings,
-            abilities,
+            extensions,
             decides,
             origin,
             list,

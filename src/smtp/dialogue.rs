@@ -1,6 +1,6 @@
 //! A session with its client on the line: what the commands stand on.
 
-use crate::hook::{Ability, Call, Code, Decision, Heard, Hook, Outcome, Session, Verdict};
+use crate::hook::{Call, Code, Decision, Extension, Heard, Hook, Outcome, Session, Verdict};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::smtp::junk::Junk;
@@ -259,9 +259,9 @@ impl Dialogue {
         self.session.reset_transaction();
     }
 
-    /// Does this client get an extension?  Only where the plugins that queue can do it.
-    pub(crate) fn offers(&self, ability: Ability) -> bool {
-        self.session.connection.is_esmtp() && self.session.can(ability)
+    /// Is this client offered the extension?  Only where the plugins that queue support it.
+    pub(crate) fn offers(&self, extension: Extension) -> bool {
+        self.session.connection.is_esmtp() && self.session.supports(extension)
     }
 
     pub(crate) fn log(&self, level: Level, text: impl std::fmt::Display) {

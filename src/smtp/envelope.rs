@@ -1,6 +1,6 @@
 //! What MAIL and RCPT have in common.
 
-use crate::hook::{Ability, Call, Code, Hook};
+use crate::hook::{Call, Code, Extension, Hook};
 use crate::mail::Address;
 use crate::smtp::dialogue::{Answered, Dialogue};
 use crate::smtp::syntax::path::{DSN, Malformed, SMTPUTF8, parse};
@@ -72,6 +72,6 @@ pub(crate) fn is_readable(address: &Address, params: &Params) -> bool {
 
 /// The parameters without those that mean something only where the extension is offered.
 pub(crate) fn meant(dialogue: &Dialogue, params: Params) -> Params {
-    let unknown: &[&str] = if dialogue.offers(Ability::Dsn) { &[] } else { &DSN };
+    let unknown: &[&str] = if dialogue.offers(Extension::Dsn) { &[] } else { &DSN };
     params.without(unknown)
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Hooks;
 use crate::error::{Error, Result};
 use crate::hook::registration::Registration;
-use crate::hook::{Ability, Args, Hook, Parent};
+use crate::hook::{Args, Extension, Hook, Parent};
 
 impl Hooks {
     /// Makes this plugin a child of another: it has all the parent's handlers but those for hooks
@@ -30,7 +30,7 @@ impl Hooks {
         self.registered.before_fork.extend(registered.before_fork);
         self.registered.reads.extend(registered.reads);
         self.registered.lines.extend(registered.lines);
-        Ok(Parent::new(registered.handlers, registered.abilities))
+        Ok(Parent::new(registered.handlers, registered.extensions))
     }
 
     /// What the plugin's `register` has registered so far, without what it inherits.
@@ -48,7 +48,7 @@ impl Hooks {
         }
         let mut all = self.registered;
         if !all.has(Hook::Queue) {
-            all.abilities = inherited_abilities(&self.parents);
+            all.extensions = inherited_extensions(&self.parents);
         }
         let own: HashSet<Hook> = all.handlers.iter().map(|(hook, _)| *hook).collect();
         for parent in &self.parents {
@@ -58,9 +58,9 @@ impl Hooks {
     }
 }
 
-/// What all parents are able to do from whom a child inherits its `queue` handlers.
-fn inherited_abilities(parents: &[Parent]) -> Vec<Ability> {
-    let mut parents = parents.iter().filter_map(Parent::abilities);
+/// The extensions that all parents support from whom a child inherits its `queue` handlers.
+fn inherited_extensions(parents: &[Parent]) -> Vec<Extension> {
+    let mut parents = parents.iter().filter_map(Parent::extensions);
     let first = parents.next().unwrap_or_default().to_vec();
     parents.fold(first, |all, more| all.into_iter().filter(|own| more.contains(own)).collect())
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Current, Greeted, Session, TlsFn};
-use crate::hook::{Ability, Call, Code, Hook, KARMA, List, Plugins};
+use crate::hook::{Call, Code, Extension, Hook, KARMA, List, Plugins};
 use crate::log::{self, Level, Record};
 use crate::store::Store;
 
@@ -46,9 +46,9 @@ impl Session {
         self.shared.plugins.has_in(self.list(), hook)
     }
 
-    /// Can the plugins of this client's list that queue do this?
-    pub(crate) fn can(&self, ability: Ability) -> bool {
-        self.shared.plugins.can(self.list(), ability)
+    /// Do the plugins of this client's list that queue support the extension?
+    pub(crate) fn supports(&self, extension: Extension) -> bool {
+        self.shared.plugins.supports(self.list(), extension)
     }
 
     /// Who chooses certificates for this client, if it is offered TLS.

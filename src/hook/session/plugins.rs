@@ -11,7 +11,7 @@ use super::{KeptLine, Plugins, SessionFn, TlsFn};
 use crate::config::{Config, Line};
 use crate::hook::handler::{CommandFn, ExplainFn, Handler, Rest};
 use crate::hook::lists::List;
-use crate::hook::loaded::{Ability, Loaded, Origin};
+use crate::hook::loaded::{Extension, Loaded, Origin};
 use crate::hook::{Hook, TABLE};
 use crate::log::{self, Level};
 use crate::sys::confine;
@@ -146,13 +146,13 @@ impl Plugins {
         }
     }
 
-    /// Is there a plugin of that list that queues, and are all that do able to do this?
-    pub(crate) fn can(&self, list: List, ability: Ability) -> bool {
+    /// Is there a plugin of that list that queues, and do all that do support the extension?
+    pub(crate) fn supports(&self, list: List, extension: Extension) -> bool {
         let queues = self.handlers[Hook::Queue as usize].iter();
         let queues = || queues.clone().filter(|handler| self.is_in(handler.plugin, list));
-        let able = |plugin: u16| self.loaded(plugin).abilities.contains(&ability);
+        let supports = |plugin: u16| self.loaded(plugin).extensions.contains(&extension);
         queues().next().is_some()
-            && queues().all(|handler| able(handler.plugin))
+            && queues().all(|handler| supports(handler.plugin))
             && !self.is_late(Hook::Queue)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::hook::{Ability, CAPABILITIES, Call, Code, Hook};
+use crate::hook::{CAPABILITIES, Call, Code, Extension, Hook};
 use crate::settings::DATABYTES;
 use crate::smtp::dialogue::{Answer, Dialogue};
 use crate::smtp::service::may_use_xclient;
@@ -89,10 +89,10 @@ fn hi_with_offers(dialogue: &mut Dialogue) -> String {
 /// The extensions that this session offers.
 fn offers(dialogue: &mut Dialogue) -> Vec<String> {
     let mut offers = OFFERS.map(str::to_owned).to_vec();
-    if dialogue.offers(Ability::Smtputf8) {
+    if dialogue.offers(Extension::Smtputf8) {
         offers.push("SMTPUTF8".into());
     }
-    if dialogue.offers(Ability::Dsn) {
+    if dialogue.offers(Extension::Dsn) {
         offers.push("DSN".into());
     }
     offers.push(match dialogue.session.setting(DATABYTES) {

@@ -1,6 +1,6 @@
 //! MAIL (RFC 5321 4.1.1.2).
 
-use crate::hook::{Ability, Call, Code, ENVELOPE_FROM, Hook, Outcome, verdict_of};
+use crate::hook::{Call, Code, ENVELOPE_FROM, Extension, Hook, Outcome, verdict_of};
 use crate::log::Level;
 use crate::mail::{Address, notify};
 use crate::settings::DATABYTES;
@@ -73,12 +73,12 @@ fn wrong_param(dialogue: &mut Dialogue, params: &Params) -> Option<Reply> {
         return Some(malformed_params());
     }
     match params.get(SMTPUTF8) {
-        Some("") if dialogue.offers(Ability::Smtputf8) => {}
+        Some("") if dialogue.offers(Extension::Smtputf8) => {}
         Some("") => return Some(Reply::new(555, "5.6.7", "SMTPUTF8 is not supported")),
         Some(_) => return Some(malformed_params()),
         None => {}
     }
-    if dialogue.offers(Ability::Dsn) && !asks_well(params) {
+    if dialogue.offers(Extension::Dsn) && !asks_well(params) {
         return Some(malformed_params());
     }
     let size = params.get("size")?;

@@ -1,6 +1,6 @@
 //! RCPT (RFC 5321 4.1.1.3).
 
-use crate::hook::{Ability, Call, Code, ENVELOPE_RCPT, Hook, Outcome};
+use crate::hook::{Call, Code, ENVELOPE_RCPT, Extension, Hook, Outcome};
 use crate::mail::{Address, notify};
 use crate::settings::MAX_RECIPIENTS;
 use crate::smtp::dialogue::{Answer, Dialogue};
@@ -44,7 +44,7 @@ pub(crate) fn rcpt(dialogue: &mut Dialogue, argument: &str) -> Answer {
         _ => return Ok(Reply::new(501, "5.1.3", NO_PATH)),
     };
     let is_utf8 = dialogue.session.transaction.mail_params.get(SMTPUTF8).is_some();
-    if dialogue.offers(Ability::Dsn) && !asks_well(&params, is_utf8) {
+    if dialogue.offers(Extension::Dsn) && !asks_well(&params, is_utf8) {
         return Ok(malformed_params());
     }
     let Outcome { verdict: decision, said } =

@@ -1,6 +1,6 @@
 //! VRFY (RFC 5321 4.1.1.6).
 
-use crate::hook::{Ability, Call, Code, Hook};
+use crate::hook::{Call, Code, Extension, Hook};
 use crate::smtp::dialogue::{Answer, Dialogue};
 use crate::smtp::syntax::path::SMTPUTF8;
 use crate::smtp::syntax::reply::Reply;
@@ -9,7 +9,7 @@ pub(crate) fn vrfy(dialogue: &mut Dialogue, argument: &str) -> Answer {
     let mut words: Vec<&str> = argument.split_whitespace().collect();
     let is_utf8 = words.len() > 1
         && words.last().is_some_and(|word| word.eq_ignore_ascii_case(SMTPUTF8))
-        && dialogue.offers(Ability::Smtputf8);
+        && dialogue.offers(Extension::Smtputf8);
     if is_utf8 {
         words.pop();
         dialogue.takes_utf8 = true;
