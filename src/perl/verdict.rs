@@ -2,8 +2,8 @@
 
 use crate::hook::{Call, Code, DECLINED, Hook, Incoming, Verdict};
 use crate::log::Record;
+use crate::perl::items::address_item;
 use crate::perl::protocol::Reply;
-use crate::perl::replica::address_item;
 use crate::perl::wire::Item;
 use crate::state::Params;
 

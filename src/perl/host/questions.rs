@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use super::{Caller, Perl};
 use crate::hook::{Args, Call, Code, Hook, Session, verdict_of};
 use crate::log::Level;
 use crate::perl::file::{self, LfFile};
+use crate::perl::items;
 use crate::perl::protocol::Refused;
-use crate::perl::replica;
 use crate::perl::store;
 use crate::perl::verdict::{code_number, escaped, returned};
 use crate::perl::wire::Item;
-use crate::perl::{Caller, Perl};
 use crate::settings::SPOOL_DIR;
 use crate::state::Params;
 
@@ -150,7 +150,7 @@ fn config_file(perl: &Perl, _caller: &mut Caller<'_, '_>, args: &[Item]) -> Answ
 }
 
 fn user_config(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer {
-    let address = args.first().and_then(replica::address).unwrap_or_default();
+    let address = args.first().and_then(items::address).unwrap_or_default();
     Ok(Item::texts(session(caller)?.config_for(&address, &text(args, 1)).iter()))
 }
 
@@ -190,7 +190,7 @@ fn header(perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
     if let Some(serving) = &*perl.serving.borrow() {
         serving.replica.borrow_mut().wants_header();
     }
-    Ok(replica::header_item(&session(caller)?.transaction.header))
+    Ok(items::header_item(&session(caller)?.transaction.header))
 }
 
 fn body(perl: &Perl, caller: &mut Caller<'_, '_>, _args: &[Item]) -> Answer {
@@ -283,7 +283,7 @@ fn run_hooks(_perl: &Perl, caller: &mut Caller<'_, '_>, args: &[Item]) -> Answer
 /// will not do.
 fn with_call<R>(hook: Hook, given: &[Item], run: impl FnOnce(&Call<'_>) -> R) -> Option<R> {
     let words: Vec<String> = given.iter().map(Item::as_text).collect();
-    let address = || given.first().and_then(replica::address);
+    let address = || given.first().and_then(items::address);
     if matches!(hook, Hook::Mail | Hook::Rcpt) {
         let pair = |pair: &[String]| {
             (pair[0].clone(), pair.get(1).filter(|value| !value.is_empty()).cloned())

@@ -10,13 +10,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::hook::{DECLINED, Hook, Hooks, OK, Verdict};
+use super::{Caller, Perl};
+use crate::hook::{DECLINED, Hook, Hooks, OK, PARENT_LIMIT, Verdict};
 use crate::log::stall::Stall;
 use crate::log::{Level, Record};
 use crate::perl::protocol::{Loggers, ToPerl};
 use crate::perl::verdict::{log_arguments, verdict};
 use crate::perl::wire::Item;
-use crate::perl::{Caller, PARENT_LIMIT, Perl};
 
 /// For how long a `logging` handler that took too long is not called again.
 const REST: Duration = Duration::from_secs(30);
