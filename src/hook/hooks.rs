@@ -1,29 +1,25 @@
 //! What a plugin's `register` function fills: its handlers.
 
 mod inheritance;
+mod instead;
+mod offers;
+mod process;
 mod values;
 
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
-use rustls::ServerConfig;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-use crate::hook::lists::Lists;
 use crate::hook::registration::{Kind, Registration};
 use crate::hook::{
-    Args, Call, Credentials, DECLINED, Extension, Heard, Hook, HookResult, Incoming, IntoVerdict,
-    LateHooks, Parent, Parsed, Received, Rest, Scram, Session, Verdict,
+    Args, Call, Credentials, DECLINED, Heard, Hook, HookResult, IntoVerdict, LateHooks, Parent,
+    Scram, Session, Verdict,
 };
-use crate::log::{Level, Record};
+use crate::log::Level;
 use crate::mail::Address;
 use crate::state::Params;
-use crate::store::{Kept, Table};
 
 /// A plugin's one public function: reads the arguments and registers handlers.
 pub type Register = fn(&mut Hooks, &Args) -> Result<()>;
@@ -161,167 +157,6 @@ impl Hooks {
         self.ehlo(move |session, host| again(session, host));
     }
 
-    /// Parses the argument of HELO in the core's stead: Some is the client's name.
-    pub fn helo_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
-        self.host_parse(Hook::HeloParse, run);
-    }
-
-    /// Parses the argument of EHLO in the core's stead: Some is the client's name.
-    pub fn ehlo_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
-        self.host_parse(Hook::EhloParse, run);
-    }
-
-    /// Parses the argument of AUTH in the core's stead: Some is the mechanism, and the initial
-    /// response after a blank where there is one.
-    pub fn auth_parse(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
-        self.host_parse(Hook::AuthParse, run);
-    }
-
-    /// Parses the argument of MAIL, `FROM:<a@b> SIZE=1`, in the core's stead.
-    pub fn mail_parse(&mut self, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
-        self.path_parse(Hook::MailParse, run);
-    }
-
-    /// Parses the argument of RCPT in the core's stead.
-    pub fn rcpt_parse(&mut self, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
-        self.path_parse(Hook::RcptParse, run);
-    }
-
-    /// May rewrite a reverse-path before it is read: Some is the path with its brackets.
-    pub fn mail_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
-        self.path_pre(Hook::MailPre, run);
-    }
-
-    /// May rewrite a forward-path before it is read.
-    pub fn rcpt_pre(&mut self, run: impl Fn(&mut Session, &str) -> Option<String> + 'static) {
-        self.path_pre(Hook::RcptPre, run);
-    }
-
-    /// May give another Received line: Some is its value, folded with a newline and a blank.
-    pub fn received_line(
-        &mut self,
-        run: impl Fn(&mut Session, &Received<'_>) -> Option<String> + 'static,
-    ) {
-        self.on(Hook::ReceivedLine, move |session, call| match call {
-            Call::Received(parts) => run(session, parts).map_or(DECLINED, Verdict::ok),
-            _ => DECLINED,
-        });
-    }
-
-    /// Gives configuration from elsewhere: Some are the lines of the file of that name.
-    pub fn on_config(&mut self, run: impl Fn(&mut Session, &str) -> Option<Vec<String>> + 'static) {
-        self.on(Hook::Config, move |session, call| match call {
-            Call::Config(name) => run(session, name).map_or(DECLINED, Verdict::values),
-            _ => DECLINED,
-        });
-    }
-
-    /// Gives configuration for one recipient.
-    pub fn user_config(
-        &mut self,
-        run: impl Fn(&mut Session, &Address, &str) -> Option<Vec<String>> + 'static,
-    ) {
-        self.on(Hook::UserConfig, move |session, call| match call {
-            Call::UserConfig(address, name) => {
-                run(session, address, name).map_or(DECLINED, Verdict::values)
-            }
-            _ => DECLINED,
-        });
-    }
-
-    /// In the parent, after accept: may refuse a client before it costs a process.
-    pub fn pre_connection<R: IntoVerdict>(&mut self, run: impl Fn(&Incoming<'_>) -> R + 'static) {
-        let run = Rc::new(move |incoming: &Incoming<'_>| run(incoming).into_verdict());
-        self.registered.handlers.push((Hook::PreConnection, Kind::Incoming(run)));
-    }
-
-    /// In each new worker process: the place to open what must not be shared between processes.
-    pub fn post_fork<R: IntoVerdict>(&mut self, run: impl Fn(&Config) -> R + 'static) {
-        let run = Rc::new(move |config: &Config| run(config).into_verdict());
-        self.registered.handlers.push((Hook::PostFork, Kind::Fork(run)));
-    }
-
-    /// A log line up to `most` was written; OK keeps it from the logging plugins that follow.
-    pub fn logging<R: IntoVerdict>(
-        &mut self,
-        most: Level,
-        run: impl Fn(&Record<'_>) -> R + 'static,
-    ) {
-        let run = Rc::new(move |record: &Record<'_>| run(record).into_verdict());
-        self.registered.handlers.push((Hook::Logging, Kind::Log(most, run)));
-    }
-
-    /// Says whether the plugin writes the log as JSON: it gets the events in full then.
-    pub(crate) fn writes_json(&mut self, writes_json: bool) {
-        self.registered.writes_json = writes_json;
-    }
-
-    /// Offers TLS: `choose` gives certificates and parameters for each client, and the core does
-    /// STARTTLS, or TLS from the start on the ports of `config/tls_ports`.
-    pub fn tls(
-        &mut self,
-        choose: impl Fn(&mut Session) -> std::result::Result<Arc<ServerConfig>, String> + 'static,
-    ) {
-        self.registered.tls = Some(Rc::new(choose));
-    }
-
-    /// Runs in the parent, at most once a second, before a client gets a process: brings up to date
-    /// what processes inherit.  True: those that were made before are to serve no more clients.
-    pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {
-        self.registered.before_fork.push(Box::new(run));
-    }
-
-    /// Gives each client a list of plugins of its own in the place of `config/plugins`: that of one of
-    /// `files`, names of files of the configuration with lines as in `config/plugins`.  `choose`
-    /// says which, by its place in `files`, for the client's address and whether it has
-    /// authenticated; None: that client has only this plugin.
-    pub fn lists(
-        &mut self,
-        files: Vec<String>,
-        choose: impl Fn(IpAddr, bool) -> Option<usize> + 'static,
-    ) {
-        self.registered.lists = Some(Lists { files, choose: Rc::new(choose) });
-    }
-
-    /// Says that the `queue` handlers of this plugin support an extension.  The core offers it only if
-    /// all plugins that queue do.
-    pub fn supports(&mut self, extension: Extension) {
-        self.registered.extensions.push(extension);
-    }
-
-    /// Says that the plugin's handlers of `hook` decide about everything, unless they fail, so that no handler
-    /// behind them is asked.
-    pub fn always_decides(&mut self, hook: Hook) {
-        self.registered.decides.push(hook);
-    }
-
-    /// Says that the plugin keeps entries in the table `name` of the store ([`Session::store`]), and how it
-    /// explains one to people: whom it is about, what comes of it, until when.
-    pub fn keeps(&mut self, name: &'static str, explain: impl Fn(&Kept) -> String + 'static) {
-        self.registered.keeps.push((name, Rc::new(explain)));
-    }
-
-    /// Adds a command for people, `qpsmtpd --store NAME TABLE WORD`: it gets the table and the word, and
-    /// returns a line that says what was done.
-    pub fn store_command(
-        &mut self,
-        table: &'static str,
-        name: &'static str,
-        run: impl Fn(&Table, &str) -> Result<String> + 'static,
-    ) {
-        self.registered.commands.push((table, name, Rc::new(run)));
-    }
-
-    /// Adds what the plugin does without a client, at an option of the program: it gets a session whose
-    /// transaction it may fill, and the word behind the option, and returns a text for people.
-    pub(crate) fn job(
-        &mut self,
-        name: &'static str,
-        run: impl Fn(&mut Session, &str) -> Result<String> + 'static,
-    ) {
-        self.registered.jobs.push((name, Rc::new(run)));
-    }
-
     /// Runs for all that goes over the line in a session; see [`Heard`].  Only what a command is answered
     /// by it may take its time.
     pub(crate) fn listen<R: IntoVerdict>(
@@ -332,13 +167,6 @@ impl Hooks {
             run(session, heard).into_verdict()
         });
         self.registered.listeners.push(run);
-    }
-
-    /// Changes how many connections an address may have at once (an IPv6 address: its /64), where the
-    /// option `--max-from-ip` limits that: `max` is given the address and the number so far, and returns
-    /// another; at least one is allowed.  It runs in the parent for each client and must not wait.
-    pub fn max_from_ip(&mut self, max: impl Fn(IpAddr, usize) -> usize + 'static) {
-        self.registered.max_from_ip = Some(Rc::new(max));
     }
 
     /// The handler registered last is to run before those of the plugins loaded so far.
@@ -354,19 +182,6 @@ impl Hooks {
         self.registered.numbers.extend(last.map(|place| (place, number)));
     }
 
-    /// Runs when a process begins to wait for a client, and when it is done with it: the place to send
-    /// what could wait until then.  The argument says whether the client keeps it waiting.
-    pub(crate) fn before_wait(&mut self, run: impl Fn(&dyn Fn() -> bool) + 'static) {
-        self.registered.before_wait.push(Box::new(run));
-    }
-
-    /// Runs in a worker of a pool that waits for its next client, and in every process that has served
-    /// its last one: the place to close connections that were kept.  Returns how long it need not be
-    /// asked again; None: not until there was a client.
-    pub(crate) fn rests(&mut self, run: impl Fn(Rest) -> Option<Duration> + 'static) {
-        self.registered.rests.push(Box::new(run));
-    }
-
     /// Asks the plugin, which queues, about each recipient that a handler of `rcpt` has accepted: can the
     /// message go on to it together with those that the transaction has?  A refusal takes the place of
     /// the OK; every other verdict leaves it.
@@ -375,16 +190,6 @@ impl Hooks {
             Call::Address(address, _) => run(session, address),
             _ => DECLINED,
         }));
-    }
-
-    /// Runs in each new process before anything else: the place to let go of what is the parent's.
-    pub(crate) fn at_fork(&mut self, run: impl Fn() + 'static) {
-        self.registered.at_fork.push(Box::new(run));
-    }
-
-    /// Runs in a worker after a session with a lot of mail: the place to let go of what has grown.
-    pub(crate) fn after_much_mail(&mut self, run: impl Fn() + 'static) {
-        self.registered.after_much_mail.push(Box::new(run));
     }
 
     /// Runs at the end of the chains of `hooks`, which may become others at any time.
@@ -412,42 +217,6 @@ impl Hooks {
     pub fn log(&mut self, level: Level, text: impl Display) {
         self.registered.lines.push((level, text.to_string()));
     }
-
-    fn host_parse(
-        &mut self,
-        hook: Hook,
-        run: impl Fn(&mut Session, &str) -> Option<String> + 'static,
-    ) {
-        self.on(hook, move |session, call| match call {
-            Call::Line(line) => run(session, line).map_or(DECLINED, Verdict::ok),
-            _ => DECLINED,
-        });
-    }
-
-    fn path_parse(&mut self, hook: Hook, run: impl Fn(&mut Session, &str) -> Parsed + 'static) {
-        self.on(hook, move |session, call| match call {
-            Call::Line(line) => match run(session, line) {
-                Parsed::Declined => DECLINED,
-                Parsed::Refused(text) => Verdict::deny(text),
-                Parsed::Path(path, mut params) => {
-                    params.0.iter_mut().for_each(|(key, _)| key.make_ascii_lowercase());
-                    Verdict::path(path, params)
-                }
-            },
-            _ => DECLINED,
-        });
-    }
-
-    fn path_pre(
-        &mut self,
-        hook: Hook,
-        run: impl Fn(&mut Session, &str) -> Option<String> + 'static,
-    ) {
-        self.on(hook, move |session, call| match call {
-            Call::Path(path, _) => run(session, path).map_or(DECLINED, Verdict::ok),
-            _ => DECLINED,
-        });
-    }
 }
 
 /// The method that registers handlers of a hook that runs outside of sessions.
@@ -457,5 +226,31 @@ fn outside_sessions(hook: Hook) -> Option<&'static str> {
         Hook::PostFork => Some("post_fork"),
         Hook::PreConnection => Some("pre_connection"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hook::{OK, TABLE};
+    use crate::testing::Trial;
+    use std::panic::catch_unwind;
+
+    /// Whatever hook a plugin names in `on`, its handler is run or the plugin is not loaded.
+    #[test]
+    fn a_handler_that_would_never_run_cannot_be_registered() {
+        fn any(hooks: &mut Hooks, args: &Args) -> Result<()> {
+            let hook = Hook::from_name(args.required(0, "a hook")?);
+            hooks.on(hook.ok_or("no such hook")?, |_, _| OK);
+            Ok(())
+        }
+        for row in &TABLE {
+            let loaded = catch_unwind(|| {
+                let mut trial = Trial::with(any, row.name, &[]);
+                assert_eq!(trial.call(row.hook, &Call::Nothing), OK, "{}", row.name);
+            });
+            let is_outside = ["logging", "post-fork", "pre-connection"].contains(&row.name);
+            assert_eq!(loaded.is_err(), is_outside, "{}", row.name);
+        }
     }
 }

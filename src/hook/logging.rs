@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::hook::guarded::guarded;
 use crate::hook::handler::{Handler, LogFn};
-use crate::hook::run::guarded;
 use crate::hook::{Code, Failure, Hook, Plugins};
 use crate::log::{self, Level, Record};
 use crate::sys::deadline;

@@ -1,73 +1,16 @@
-//! How handlers are run.
+//! How the handlers of a session are run.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::hook::guarded::guarded;
 use crate::hook::handler::Handler;
-use crate::hook::loaded::Loaded;
 use crate::hook::session::SessionFn;
 use crate::hook::{
-    Call, Code, DECLINED, Decision, Failure, Heard, Hook, HookResult, Incoming, List, Outcome,
-    Plugins, Said, Session, Settings, Verdict, count, verdict_of,
+    Call, Code, DECLINED, Decision, Failure, Hook, HookResult, Outcome, Plugins, Said, Session,
+    Settings, Verdict, count, verdict_of,
 };
 use crate::log::Level;
-use crate::sys::{deadline, panics, title};
-
-impl Plugins {
-    /// Asks the `pre-connection` handlers, in the parent.
-    pub(crate) fn pre_connection(&self, incoming: &Incoming<'_>) -> Decision {
-        let list = self.list_of(incoming.remote_ip, false);
-        for handler in &self.incoming {
-            if !self.is_in(handler.plugin, list) && !self.is_in(handler.plugin, List::Main) {
-                continue;
-            }
-            let done = guarded(self.loaded(handler.plugin), Hook::PreConnection, || {
-                (handler.run)(incoming)
-            });
-            for (level, text) in incoming.take_lines() {
-                let level = self.loaded(handler.plugin).settings.adjust(level);
-                self.log_as(Some(handler.plugin), Some(Hook::PreConnection), level, &text);
-            }
-            let decision = self.judged(handler.plugin, Hook::PreConnection, done);
-            count::decision(Hook::PreConnection, &self.loaded(handler.plugin).name, &decision);
-            self.watched(handler.plugin, Hook::PreConnection, &decision);
-            let verdict = decision?;
-            if verdict.ends_chain() {
-                return Ok(verdict);
-            }
-        }
-        Ok(DECLINED)
-    }
-
-    /// Runs the `post-fork` handlers, in a new worker process.
-    pub fn post_fork(&self, config: &Config) {
-        for handler in &self.forks {
-            let plugin = self.loaded(handler.plugin);
-            let done = guarded(plugin, Hook::PostFork, || (handler.run)(config));
-            // There is nobody to refuse yet.
-            let _ = self.judged(handler.plugin, Hook::PostFork, done);
-        }
-    }
-
-    /// A failure outside of sessions is logged and, by `on_error`, refuses.
-    fn judged(&self, plugin: u16, hook: Hook, done: Decision) -> Decision {
-        done.or_else(|failure| {
-            self.log_as(Some(plugin), Some(hook), Level::Crit, &failure.to_string());
-            self.loaded(plugin).settings.on_failure(failure)
-        })
-    }
-}
-
-/// Runs a handler of any hook.  A process that serves clients ends when the handler is overdue.
-///
-/// # Errors
-/// The handler says so, or it panicked.
-pub(super) fn guarded(plugin: &Loaded, hook: Hook, run: impl FnOnce() -> Verdict) -> Decision {
-    let _alarm = deadline::arm(&plugin.name, hook.name(), plugin.settings.limit());
-    let verdict = catch_unwind(AssertUnwindSafe(run)).map_err(|_| Failure::new(panics::last()))?;
-    verdict.decided()
-}
+use crate::sys::title;
 
 impl Session {
     /// Asks the handlers of `hook` in order until one decides or fails, and tells the `deny` and
@@ -167,31 +110,6 @@ impl Session {
         Ok(accepted)
     }
 
-    /// Tells those who listen what goes over the line, in order, until one of them decides.
-    pub(crate) fn overhear(&mut self, heard: &Heard<'_>) -> Decision {
-        if self.plugins().listeners.is_empty() {
-            return Ok(DECLINED);
-        }
-        let (plugins, list) = (self.plugins().clone(), self.list());
-        for (plugin, run) in &plugins.listeners {
-            if !plugins.is_in(*plugin, list) {
-                continue;
-            }
-            let loaded = plugins.loaded(*plugin);
-            let limit = loaded.settings.limit();
-            let outer = self.enter(*plugin, heard.hook(), Instant::now(), limit);
-            let before = self.said.clone();
-            let done = guarded(loaded, heard.hook(), || run(self, heard));
-            let decision = self.judged(done, &loaded.settings, before);
-            self.leave(outer);
-            let verdict = decision?;
-            if verdict.ends_chain() {
-                return Ok(verdict);
-            }
-        }
-        Ok(DECLINED)
-    }
-
     /// Runs a handler; `clock` says what time it is, before and after that.
     fn run_handler(
         &mut self,
@@ -237,7 +155,7 @@ impl Session {
     /// A failure is logged here, and the handler loses all that it has said: what is said is what it
     /// was `before`.  So it is where the handler did not get a value that it asked for: what it
     /// decided without that value is not to be trusted.  The log says already why there was none.
-    fn judged(
+    pub(super) fn judged(
         &mut self,
         done: Decision,
         settings: &Settings,
@@ -295,7 +213,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use crate::hook::{Args, Call, Code, DECLINED, Hook, Hooks, OK, Verdict};
+    use crate::hook::{Args, Call, DECLINED, Hook, Hooks, OK, Verdict};
     use crate::mail::Address;
     use crate::settings::DATABYTES;
     use crate::testing::Trial;
@@ -358,26 +276,5 @@ mod tests {
         assert_eq!(trial.rcpt("<a@sound>"), OK);
         let mut trial = Trial::with(lacks, "on_error ignore", &[]);
         assert_eq!(trial.rcpt("<a@broken>"), OK);
-    }
-
-    /// Handlers that see no session are run as all others are.
-    #[test]
-    fn a_failure_outside_of_sessions_is_logged_and_refuses_as_within() {
-        fn fails(hooks: &mut Hooks, _args: &Args) -> crate::error::Result<()> {
-            hooks.pre_connection(|_| -> Verdict { panic!("before") });
-            hooks.post_fork(|_| Err::<Verdict, _>("after"));
-            hooks.connect(|_| Err::<Verdict, _>("within"));
-            Ok(())
-        }
-        for (args, code) in [("", Code::DenySoft), ("on_error ignore", Code::Declined)] {
-            let mut trial = Trial::with(fails, args, &[]);
-            trial.take_log();
-            assert_eq!(trial.pre_connection("192.0.2.1", &[], 0).code(), code, "{args}");
-            trial.post_fork();
-            assert_eq!(trial.call(Hook::Connect, &Call::Nothing).code(), code, "{args}");
-            let log = trial.log();
-            let failures = log.lines().filter(|line| line.contains("trial: FATAL PLUGIN ERROR: "));
-            assert_eq!(failures.count(), 3, "{log}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! A session as plugins see it, and the plugins that it asks.
+//! A session as plugins see it.
 
 mod answers;
 mod config;
@@ -10,17 +10,20 @@ mod origin;
 mod outside;
 mod plugins;
 mod quarantine;
+mod running;
+mod secrets;
 mod spam_fields;
 
+pub use plugins::Plugins;
 pub use quarantine::QUARANTINE;
+
+pub(in crate::hook) use ledger::Ledger;
+pub(crate) use plugins::KeptLine;
+pub(in crate::hook) use plugins::{DecisionFn, Watch};
 pub(crate) use spam_fields::OldFields;
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,17 +31,10 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
-pub(in crate::hook) use self::ledger::Ledger;
+use self::running::Current;
 use crate::config::Config;
 use crate::dns::Resolver;
-use crate::hook::handler::{
-    BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo,
-    LogFn, MaxFn, RestFn,
-};
-use crate::hook::lists::{List, Lists};
-use crate::hook::loaded::Loaded;
-use crate::hook::{Call, Code, Decision, Heard, Hook, Said, Settings, Verdict};
-use crate::log::Level;
+use crate::hook::{Call, Code, Heard, Hook, Said, Verdict};
 use crate::settings::{DNS_SERVERS, DNS_TIMEOUT, SIZE_THRESHOLD};
 use crate::state::{Connection, Notes, Spool, Transaction};
 use crate::store::{Store, Table};
@@ -83,50 +79,6 @@ pub struct Session {
     may_send: bool,
 }
 
-/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
-/// process.
-#[derive(Default)]
-pub struct Plugins {
-    pub(super) loaded: Vec<Loaded>,
-    pub(super) handlers: Vec<Vec<Handler<SessionFn>>>,
-    pub(super) incoming: Vec<Handler<IncomingFn>>,
-    pub(super) forks: Vec<Handler<ForkFn>>,
-    pub(super) loggers: Vec<(Level, Handler<LogFn>)>,
-    /// Who of them writes events in full.
-    pub(super) json_loggers: HashSet<u16>,
-    pub(super) before_fork: Vec<BeforeFork>,
-    pub(super) at_fork: Vec<LetGo>,
-    pub(super) after_much_mail: Vec<LetGo>,
-    pub(super) before_wait: Vec<BeforeWait>,
-    pub(super) rests: Vec<Box<RestFn>>,
-    pub(super) onward: Vec<Handler<SessionFn>>,
-    pub(super) tls: Vec<(u16, Rc<TlsFn>)>,
-    /// The lists that clients have, and whose plugin chooses them.
-    pub(super) lists: Option<(u16, Lists)>,
-    /// The list that is being loaded.
-    pub(super) loading: List,
-    pub(super) files: BTreeSet<Cow<'static, str>>,
-    pub(super) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
-    pub(super) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
-    pub(super) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
-    pub(super) jobs: Vec<(&'static str, u16, Rc<JobFn>)>,
-    pub(super) listeners: Vec<(u16, Rc<HearFn>)>,
-    pub(super) max_from_ip: Vec<Rc<MaxFn>>,
-    pub(super) count: u16,
-    pub(super) stderr_level: Cell<Option<Level>>,
-    pub(super) logging: Cell<bool>,
-    pub(super) is_check: bool,
-    /// The lines of the log, with who says them, where these are to be shown later.
-    pub(super) kept: Option<RefCell<Vec<KeptLine>>>,
-    /// Who watches, where sessions are only played.
-    pub(super) watch: Option<Rc<Watch>>,
-    confined: Cell<bool>,
-    pub(super) broken_loggers: RefCell<HashSet<u16>>,
-}
-
-/// A line of the log that is to be shown later, with the plugin that says it.
-pub(crate) type KeptLine = (Option<String>, String);
-
 /// A handler that is asked within a session.
 pub(crate) type SessionFn = dyn Fn(&mut Session, &Call<'_>) -> Verdict;
 
@@ -139,17 +91,6 @@ pub(crate) type JobFn = dyn Fn(&mut Session, &str) -> crate::error::Result<Strin
 /// Chooses certificates and parameters for a client that wants TLS.
 pub(crate) type TlsFn = dyn Fn(&mut Session) -> Result<Arc<ServerConfig>, String>;
 
-/// Who watches sessions that are only played.
-pub(super) struct Watch {
-    /// Is told what a handler has decided: the hook, its plugin, the decision.
-    pub(super) said: Box<DecisionFn>,
-    /// Gets the session in which a message would be queued.
-    pub(super) queue: Box<dyn Fn(&Session)>,
-}
-
-/// Is told what a handler has decided: the hook, its plugin, the decision.
-pub(crate) type DecisionFn = dyn Fn(Hook, &str, &Decision);
-
 /// Tells whether the client sends something within a time.
 type EarlyCheck = Box<dyn Fn(Duration) -> bool>;
 
@@ -159,16 +100,6 @@ struct Greeted {
     notes: Notes,
     results: Vec<Option<Code>>,
     relay_client: bool,
-}
-
-/// Which handler is running.
-#[derive(Clone, Copy)]
-pub(crate) struct Current {
-    plugin: u16,
-    hook: Hook,
-    until: Instant,
-    /// It did not get what it asked for.
-    lacks_a_value: bool,
 }
 
 impl Session {
@@ -202,42 +133,6 @@ impl Session {
         }
     }
 
-    /// Writes to the log.
-    pub fn log(&self, level: Level, text: impl fmt::Display) {
-        self.log_at(self.adjusted(level), text);
-    }
-
-    /// Does somebody take lines of this level that the running plugin writes?
-    pub(super) fn logs(&self, level: Level) -> bool {
-        self.shared.plugins.wants(self.adjusted(level))
-    }
-
-    /// The level that the running plugin's argument `loglevel` makes of this one.
-    fn adjusted(&self, level: Level) -> Level {
-        let plugin = self.current.map(|current| self.shared.plugins.loaded(current.plugin));
-        plugin.map_or(level, |plugin| plugin.settings.adjust(level))
-    }
-
-    /// A TCP connection to another server.  Connecting, each read and each write fail when they
-    /// take longer than the running handler may still take now.
-    ///
-    /// # Errors
-    /// Looking up `host`, or connecting to the last of its addresses.
-    pub fn connect_to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let mut failed = io::Error::other(format!("{host} has no address"));
-        for address in (host, port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, self.time_left()) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(self.time_left()))?;
-                    stream.set_write_timeout(Some(self.time_left()))?;
-                    return Ok(stream);
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    }
-
     /// This session's id, which every line of its log carries.
     pub fn id(&self) -> &str {
         &self.id
@@ -248,33 +143,6 @@ impl Session {
     pub fn transaction_id(&self) -> String {
         let number = self.transactions + u32::from(self.transaction.sender().is_none());
         format!("{}.{number}", self.id)
-    }
-
-    /// The running plugin's name as in `config/plugins`; empty outside a handler.
-    pub fn plugin_name(&self) -> &str {
-        self.current.map_or("", |current| &self.shared.plugins.loaded(current.plugin).name)
-    }
-
-    /// The running hook; None outside a handler.
-    pub(crate) fn hook(&self) -> Option<Hook> {
-        self.current.map(|current| current.hook)
-    }
-
-    /// The running hook's name; empty outside a handler.
-    pub fn hook_name(&self) -> &'static str {
-        self.current.map_or("", |current| current.hook.name())
-    }
-
-    /// The running plugin's universal arguments; None outside a handler.
-    pub fn settings(&self) -> Option<&Settings> {
-        self.current.map(|current| &self.shared.plugins.loaded(current.plugin).settings)
-    }
-
-    /// How long the running handler may still take: the limit for anything it waits for.
-    pub fn time_left(&self) -> Duration {
-        self.current.map_or(Duration::ZERO, |current| {
-            current.until.saturating_duration_since(Instant::now())
-        })
     }
 
     /// How long the session lasts already.
@@ -421,45 +289,5 @@ mod tests {
         let said = trial.session.ask(Hook::Connect, &Call::Nothing).said;
         assert_eq!(said.unwrap().replies.len(), 2);
         assert!(trial.session.responses().is_empty());
-    }
-
-    #[test]
-    fn secrets_are_in_no_line_until_the_next_command() {
-        let mut trial = Trial::with(judge, "", &[]);
-        trial.take_log();
-        trial.session.keep_secret(" xY7/ab= no Two-words ");
-        for text in ["it is XY7/AB=.", "xy7/ab= no two-words", "no dots", "Two-wordsTwo-words"] {
-            trial.session.log(Level::Info, text);
-        }
-        trial.session.forget_secrets();
-        trial.session.log(Level::Info, "xY7/ab=");
-        assert_eq!(trial.log(), "it is ....\n...\nno dots\n......\nxY7/ab=");
-        trial.session.keep_password(b"password");
-        trial.session.keep_password(b"Pass word 1");
-        trial.session.log(Level::Info, "wrong password: pass word 1");
-        assert!(trial.log().ends_with("\nwrong password: ..."));
-        // Dots of the client's own come to an end as well.
-        trial.session.keep_secret("....");
-        trial.session.log(Level::Info, "...........");
-        assert!(trial.log().ends_with("\n..."));
-    }
-
-    #[test]
-    fn connections_have_limits_within_a_handler_and_none_are_made_outside() {
-        fn dial(hooks: &mut Hooks, args: &Args) -> Result<()> {
-            let port = args.parsed_at(0, 0u16)?;
-            hooks.connect(move |session| {
-                let stream = session.connect_to("127.0.0.1", port)?;
-                let limits = [stream.read_timeout()?, stream.write_timeout()?];
-                let is_limited = limits.iter().all(|limit| limit.is_some_and(|s| s.as_secs() < 9));
-                Ok::<_, io::Error>(if is_limited { OK } else { Verdict::deny("no limit") })
-            });
-            Ok(())
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut trial = Trial::with(dial, &format!("{port} timeout 8"), &[]);
-        assert_eq!(trial.plain(Hook::Connect), OK);
-        assert!(trial.session.connect_to("127.0.0.1", port).is_err());
     }
 }

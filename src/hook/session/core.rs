@@ -1,23 +1,11 @@
 //! What the core tells and asks a session, and plugins do not see.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Current, Greeted, Session, TlsFn};
-use crate::hook::{Call, Code, Extension, Hook, KARMA, List, Plugins};
-use crate::log::{self, Level, Record};
+use super::{Greeted, Session};
+use crate::hook::{Call, Code, Hook, KARMA};
 use crate::store::Store;
-
-/// A shorter word is part of others.
-const SHORTEST: usize = 4;
-
-/// "password" itself has 8 octets.
-const SHORTEST_PASSWORD: usize = 9;
-
-/// What the log shows in the place of a secret: shorter than one, and none.
-const HIDDEN: &str = "...";
 
 impl Session {
     /// Says how [`Session::client_is_talking`] finds out.
@@ -35,56 +23,8 @@ impl Session {
         self.may_send = may_send;
     }
 
-    /// The list of plugins that this client has now.
-    pub(crate) fn list(&self) -> List {
-        let connection = &self.connection;
-        self.shared.plugins.list_of(connection.remote_ip, connection.auth_user.is_some())
-    }
-
-    /// Has any plugin of this client's list a handler for `hook`?
-    pub(crate) fn has(&self, hook: Hook) -> bool {
-        self.shared.plugins.has_in(self.list(), hook)
-    }
-
-    /// Do the plugins of this client's list that queue support the extension?
-    pub(crate) fn supports(&self, extension: Extension) -> bool {
-        self.shared.plugins.supports(self.list(), extension)
-    }
-
-    /// Who chooses certificates for this client, if it is offered TLS.
-    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
-        self.shared.plugins.tls(self.list())
-    }
-
-    /// Is there a plugin of that name in this client's list?
-    pub(crate) fn has_plugin(&self, name: &str) -> bool {
-        self.shared.plugins.names_in(self.list()).any(|own| own == name)
-    }
-
-    /// Writes a line of the core about the running handler to the log: the plugin's argument
-    /// `loglevel` is for the plugin's own lines.
-    pub(crate) fn log_at(&self, level: Level, text: impl fmt::Display) {
-        if !self.shared.plugins.wants(level) {
-            return;
-        }
-        self.shared.plugins.write_log(&Record {
-            level,
-            hook: self.current.map(|current| current.hook.name()),
-            plugin: self.current.map(|current| &*self.shared.plugins.loaded(current.plugin).name),
-            session: &self.id,
-            transaction: self.transaction.sender().map_or(0, |_| self.transactions),
-            peer: Some(self.connection.remote_ip),
-            text: &log::clean(&self.discreet(text.to_string())),
-            event: None,
-        });
-    }
-
     pub(crate) fn shared_store(&self) -> &Store {
         &self.shared.store
-    }
-
-    pub(crate) fn plugins(&self) -> &Rc<Plugins> {
-        &self.shared.plugins
     }
 
     /// A transaction begins: its number, counted from 1.
@@ -121,37 +61,6 @@ impl Session {
         self.results.iter_mut().for_each(|results| results.fill(None));
     }
 
-    /// `text` and its words may be secrets: until [`Session::forget_secrets`] no line of the log shows
-    /// them, whoever writes it.
-    pub(crate) fn keep_secret(&mut self, text: &str) {
-        let words = std::iter::once(text.trim()).chain(text.split_whitespace());
-        let words = words.filter(|word| word.len() >= SHORTEST);
-        self.secrets.extend(words.map(str::to_ascii_lowercase));
-    }
-
-    /// The same for a password as a whole.  A short one may be a word of our own lines, and a gap
-    /// there would tell it.
-    pub(crate) fn keep_password(&mut self, password: &[u8]) {
-        if password.len() >= SHORTEST_PASSWORD {
-            self.secrets.push(String::from_utf8_lossy(password).to_ascii_lowercase());
-        }
-    }
-
-    /// Nothing is a secret any more: another command begins.
-    pub(crate) fn forget_secrets(&mut self) {
-        self.secrets.clear();
-    }
-
-    /// `text` with dots in the place of secrets, which plugins may have in another case.
-    pub(crate) fn discreet(&self, mut text: String) -> String {
-        for secret in &self.secrets {
-            while let Some(at) = text.to_ascii_lowercase().find(secret) {
-                text.replace_range(at..at + secret.len(), HIDDEN);
-            }
-        }
-        text
-    }
-
     /// The client has said nothing yet.
     pub(crate) fn remember_greeted(&mut self) {
         self.greeted = Some(Greeted {
@@ -180,87 +89,10 @@ impl Session {
         }
     }
 
-    /// A handler begins now, and may run for `limit`.
-    pub(crate) fn enter(
-        &mut self,
-        plugin: u16,
-        hook: Hook,
-        now: Instant,
-        limit: Duration,
-    ) -> Option<Current> {
-        let is_unread = self.shared.config.take_unread();
-        let lacks_a_value = match &mut self.current {
-            Some(outer) => {
-                outer.lacks_a_value |= is_unread;
-                false
-            }
-            // This handler is asked about a value, and decides nothing.
-            None if matches!(hook, Hook::Config | Hook::UserConfig) => false,
-            None => std::mem::take(&mut self.lacks_a_value),
-        };
-        let until = now + limit;
-        self.current.replace(Current { plugin, hook, until, lacks_a_value })
-    }
-
-    /// The running handler does not get what it asked for.  Where none is running the core has
-    /// asked, and the handler that comes next is not to decide.
-    pub(super) fn withhold_value(&mut self) {
-        match &mut self.current {
-            Some(current) => current.lacks_a_value = true,
-            None => self.lacks_a_value = true,
-        }
-    }
-
-    /// Has the running handler asked for something that cannot be read and never was, or that a
-    /// handler failed to give?  An empty list in its place must not decide.
-    pub(crate) fn lacks_a_value(&self) -> bool {
-        let is_unread = self.shared.config.take_unread();
-        is_unread || self.current.is_some_and(|current| current.lacks_a_value)
-    }
-
-    /// Has a plugin do its job `name`, within `limit`; None: no plugin has one of that name.  It runs as
-    /// a handler of the hook `queue` does.
-    pub(crate) fn run_job(
-        &mut self,
-        name: &str,
-        word: &str,
-        limit: Duration,
-    ) -> Option<crate::error::Result<String>> {
-        let plugins = self.shared.plugins.clone();
-        let (_, plugin, run) = plugins.jobs.iter().find(|(known, ..)| *known == name)?;
-        let outer = self.enter(*plugin, Hook::Queue, Instant::now(), limit);
-        let done = run(self, word);
-        self.leave(outer);
-        Some(done)
-    }
-
-    pub(crate) fn leave(&mut self, outer: Option<Current>) {
-        self.current = outer;
-    }
-
     /// MAIL begins a transaction, so what is said of it belongs there.
     pub(crate) fn keep_result(&mut self, hook: Hook, handler: usize, code: Code) {
         let begins = matches!(hook, Hook::MailParse | Hook::MailPre | Hook::Mail);
         let place = usize::from(begins || self.transaction.sender().is_some());
         self.results[place][handler] = Some(code);
-    }
-
-    /// May something that is said now be a secret?
-    pub(crate) fn has_secrets(&self) -> bool {
-        !self.secrets.is_empty()
-    }
-
-    /// The numbers of the handlers that follow the running one, see [`crate::hook::Hooks::number_last`].
-    pub(crate) fn take_following(&mut self) -> Vec<i64> {
-        std::mem::take(&mut self.following)
-    }
-
-    /// Will the running handler not have decided, whatever it says?
-    pub(crate) fn is_void(&mut self) -> bool {
-        let is_void = self.lacks_a_value();
-        if is_void {
-            self.withhold_value();
-        }
-        is_void
     }
 }

@@ -1,20 +1,111 @@
 //! Who is loaded, and what that means for all sessions.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::fmt;
-use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::Duration;
+mod of_list;
+mod process;
 
-use super::{KeptLine, Plugins, SessionFn, TlsFn};
-use crate::config::{Config, Line};
-use crate::hook::handler::{CommandFn, ExplainFn, Handler, Rest};
-use crate::hook::lists::List;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::rc::Rc;
+
+use super::{HearFn, JobFn, Session, SessionFn, TlsFn};
+use crate::config::Line;
+use crate::hook::handler::{
+    BeforeFork, BeforeWait, CommandFn, ExplainFn, ForkFn, Handler, IncomingFn, LateHooks, LetGo,
+    LogFn, MaxFn, RestFn,
+};
+use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Extension, Loaded, Origin};
-use crate::hook::{Hook, TABLE};
+use crate::hook::{Decision, Hook, TABLE};
 use crate::log::{self, Level};
-use crate::sys::confine;
+
+/// All loaded plugins with their handlers: what is built once at start-up and inherited by every
+/// process.
+#[derive(Default)]
+pub struct Plugins {
+    pub(in crate::hook) loaded: Vec<Loaded>,
+    pub(in crate::hook) handlers: Vec<Vec<Handler<SessionFn>>>,
+    pub(in crate::hook) incoming: Vec<Handler<IncomingFn>>,
+    pub(in crate::hook) forks: Vec<Handler<ForkFn>>,
+    pub(in crate::hook) loggers: Vec<(Level, Handler<LogFn>)>,
+    /// Who of them writes events in full.
+    pub(in crate::hook) json_loggers: HashSet<u16>,
+    pub(in crate::hook) before_fork: Vec<BeforeFork>,
+    pub(in crate::hook) at_fork: Vec<LetGo>,
+    pub(in crate::hook) after_much_mail: Vec<LetGo>,
+    pub(in crate::hook) before_wait: Vec<BeforeWait>,
+    pub(in crate::hook) rests: Vec<Box<RestFn>>,
+    pub(in crate::hook) onward: Vec<Handler<SessionFn>>,
+    pub(in crate::hook) tls: Vec<(u16, Rc<TlsFn>)>,
+    /// The lists that clients have, and whose plugin chooses them.
+    pub(in crate::hook) lists: Option<(u16, Lists)>,
+    /// The list that is being loaded.
+    pub(in crate::hook) loading: List,
+    pub(in crate::hook) files: BTreeSet<Cow<'static, str>>,
+    pub(in crate::hook) late: Vec<(Rc<LateHooks>, Handler<SessionFn>)>,
+    pub(in crate::hook) keeps: Vec<(&'static str, Rc<ExplainFn>)>,
+    pub(in crate::hook) commands: Vec<(&'static str, &'static str, Rc<CommandFn>)>,
+    pub(in crate::hook) jobs: Vec<(&'static str, u16, Rc<JobFn>)>,
+    pub(in crate::hook) listeners: Vec<(u16, Rc<HearFn>)>,
+    pub(in crate::hook) max_from_ip: Vec<Rc<MaxFn>>,
+    pub(in crate::hook) count: u16,
+    pub(in crate::hook) stderr_level: Cell<Option<Level>>,
+    pub(in crate::hook) logging: Cell<bool>,
+    pub(in crate::hook) is_check: bool,
+    /// The lines of the log, with who says them, where these are to be shown later.
+    pub(in crate::hook) kept: Option<RefCell<Vec<KeptLine>>>,
+    /// Who watches, where sessions are only played.
+    pub(in crate::hook) watch: Option<Rc<Watch>>,
+    confined: Cell<bool>,
+    pub(in crate::hook) broken_loggers: RefCell<HashSet<u16>>,
+}
+
+/// A line of the log that is to be shown later, with the plugin that says it.
+pub(crate) type KeptLine = (Option<String>, String);
+
+/// Who watches sessions that are only played.
+pub(in crate::hook) struct Watch {
+    /// Is told what a handler has decided: the hook, its plugin, the decision.
+    pub(in crate::hook) said: Box<DecisionFn>,
+    /// Gets the session in which a message would be queued.
+    pub(in crate::hook) queue: Box<dyn Fn(&Session)>,
+}
+
+/// Is told what a handler has decided: the hook, its plugin, the decision.
+pub(crate) type DecisionFn = dyn Fn(Hook, &str, &Decision);
+
+impl Session {
+    pub(crate) fn plugins(&self) -> &Rc<Plugins> {
+        &self.shared.plugins
+    }
+
+    /// The list of plugins that this client has now.
+    pub(crate) fn list(&self) -> List {
+        let connection = &self.connection;
+        self.shared.plugins.list_of(connection.remote_ip, connection.auth_user.is_some())
+    }
+
+    /// Has any plugin of this client's list a handler for `hook`?
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.shared.plugins.has_in(self.list(), hook)
+    }
+
+    /// Do the plugins of this client's list that queue support the extension?
+    pub(crate) fn supports(&self, extension: Extension) -> bool {
+        self.shared.plugins.supports(self.list(), extension)
+    }
+
+    /// Who chooses certificates for this client, if it is offered TLS.
+    pub(crate) fn tls(&self) -> Option<Rc<TlsFn>> {
+        self.shared.plugins.tls(self.list())
+    }
+
+    /// Is there a plugin of that name in this client's list?
+    pub(crate) fn has_plugin(&self, name: &str) -> bool {
+        self.shared.plugins.names_in(self.list()).any(|own| own == name)
+    }
+}
 
 impl Plugins {
     /// No plugins; the log goes to standard error up to `level`.
@@ -43,97 +134,10 @@ impl Plugins {
         self.kept.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
-    /// The files of the lists that clients have.  None: all have `config/plugins`.
-    pub(crate) fn list_files(&self) -> Option<&[String]> {
-        self.lists.as_ref().map(|(_, lists)| &*lists.files)
-    }
-
-    /// What is added from now on is in this list.
-    pub(crate) fn load_list(&mut self, list: List) {
-        self.loading = list;
-    }
-
-    /// The list that is being loaded.
-    pub(crate) fn loading(&self) -> List {
-        self.loading
-    }
-
-    /// All lists that a client can have, with the files that they are in.
-    pub(crate) fn all_lists(&self) -> impl Iterator<Item = (List, &str)> {
-        let files = self.list_files();
-        let main = files.is_none().then_some((List::Main, "plugins"));
-        let files = files.unwrap_or_default().iter().enumerate();
-        main.into_iter().chain(files.map(|(at, file)| (List::Of(at), &**file)))
-    }
-
-    /// The list that a client has.
-    pub(crate) fn list_of(&self, ip: IpAddr, has_authenticated: bool) -> List {
-        let lists = self.lists.as_ref();
-        lists.map_or(List::Main, |(_, lists)| lists.list_of(ip, has_authenticated))
-    }
-
-    /// Is a plugin asked in the sessions of clients that have this list?
-    pub(in crate::hook) fn is_in(&self, plugin: u16, list: List) -> bool {
-        self.loaded(plugin).list == list
-            || self.lists.as_ref().is_some_and(|(own, _)| *own == plugin)
-    }
-
-    /// The plugins of `config/plugins` that have handlers which no session asks, as clients have other
-    /// lists.
-    pub(crate) fn unasked(&self) -> Vec<&str> {
-        let main = self.handlers.iter().flatten().map(|handler| handler.plugin);
-        let unasked: BTreeSet<u16> = main
-            .filter(|plugin| self.loaded(*plugin).list == List::Main)
-            .filter(|plugin| !self.all_lists().any(|(list, _)| self.is_in(*plugin, list)))
-            .collect();
-        unasked.into_iter().map(|plugin| &*self.loaded(plugin).name).collect()
-    }
-
-    /// How many connections the address may have at once, where the option `--max-from-ip` says `max`.
-    pub(crate) fn max_from_ip(&self, ip: IpAddr, max: usize) -> usize {
-        self.max_from_ip.iter().fold(max, |max, change| change(ip, max).max(1))
-    }
-
-    /// The numbers of the handlers behind this one in a chain which can be run together with it.
-    pub(in crate::hook) fn following(
-        &self,
-        chain: &[Handler<SessionFn>],
-        place: usize,
-        list: List,
-    ) -> Vec<i64> {
-        let after = chain.get(place + 1..).unwrap_or_default().iter();
-        let asked = after.filter(|handler| self.is_in(handler.plugin, list));
-        asked.map_while(|handler| handler.number).collect()
-    }
-
-    /// The process begins to wait for a client; `waits_long` finds out whether that takes long.
-    pub(crate) fn before_wait(&self, waits_long: &dyn Fn() -> bool) {
-        self.before_wait.iter().for_each(|run| run(waits_long));
-    }
-
-    /// The worker has no client.  Returns after how long this is to be called again if there is none
-    /// by then.
-    pub(crate) fn rest(&self, rest: Rest) -> Option<Duration> {
-        self.rests.iter().filter_map(|run| run(rest)).min()
-    }
-
     /// Are all plugins that log written in Perl?
     pub(crate) fn all_loggers_are_perl(&self) -> bool {
         let is_perl = |plugin: u16| self.loaded(plugin).origin == Origin::Perl;
         self.loggers().iter().all(|(_, handler)| is_perl(handler.plugin))
-    }
-
-    /// Who chooses certificates for clients that have this list, if TLS is offered.  Where its own
-    /// plugins do not offer it, those of `config/plugins` may.
-    pub(crate) fn tls(&self, list: List) -> Option<Rc<TlsFn>> {
-        let of = |wanted| self.tls.iter().rfind(|(plugin, _)| self.loaded(*plugin).list == wanted);
-        of(list).or_else(|| of(List::Main)).map(|(_, choose)| choose.clone())
-    }
-
-    /// Has any plugin of that list a handler for a hook of sessions?
-    pub(crate) fn has_in(&self, list: List, hook: Hook) -> bool {
-        let own = &self.handlers[hook as usize];
-        own.iter().any(|handler| self.is_in(handler.plugin, list)) || self.is_late(hook)
     }
 
     /// Has any plugin of any list a handler for `hook`?
@@ -144,16 +148,6 @@ impl Plugins {
             Hook::Logging => !self.loggers.is_empty(),
             _ => !self.handlers[hook as usize].is_empty() || self.is_late(hook),
         }
-    }
-
-    /// Is there a plugin of that list that queues, and do all that do support the extension?
-    pub(crate) fn supports(&self, list: List, extension: Extension) -> bool {
-        let queues = self.handlers[Hook::Queue as usize].iter();
-        let queues = || queues.clone().filter(|handler| self.is_in(handler.plugin, list));
-        let supports = |plugin: u16| self.loaded(plugin).extensions.contains(&extension);
-        queues().next().is_some()
-            && queues().all(|handler| supports(handler.plugin))
-            && !self.is_late(Hook::Queue)
     }
 
     /// Have handlers for this hook come after all plugins were loaded?
@@ -211,12 +205,6 @@ impl Plugins {
         names
     }
 
-    /// The names of the plugins of a list, in order.
-    pub(crate) fn names_in(&self, list: List) -> impl Iterator<Item = &str> {
-        let plugins = self.loaded.iter().filter(move |plugin| plugin.list == list);
-        plugins.map(|plugin| &*plugin.name)
-    }
-
     /// The names of the loaded plugins, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.loaded.iter().map(|plugin| &*plugin.name)
@@ -242,40 +230,6 @@ impl Plugins {
         &self.keeps
     }
 
-    /// Reads what the plugins will want from the configuration now, so that processes made later
-    /// inherit it.  True: processes that were made before are out of date.
-    pub fn before_fork(&self, config: &Config) -> bool {
-        for name in &self.files {
-            config.list(name);
-        }
-        self.before_fork.iter().filter(|run| run(config)).count() > 0
-    }
-
-    /// In a new process: lets go of what is the parent's.
-    pub(crate) fn leave_parent(&self) {
-        self.at_fork.iter().for_each(|run| run());
-    }
-
-    /// No plugin starts programs that need more rights than the process that starts them.
-    pub(crate) fn need_no_privileges(&self) {
-        self.confined.set(true);
-    }
-
-    /// In a process that serves: what it starts gets no more rights than it has itself, unless a
-    /// plugin needs that.
-    pub(crate) fn confine(&self) {
-        if self.confined.get()
-            && let Err(error) = confine::no_new_privileges()
-        {
-            self.log(Level::Error, format_args!("no_new_privs: {error}"));
-        }
-    }
-
-    /// After a session with a lot of mail: lets go of what has grown.
-    pub(crate) fn let_go(&self) {
-        self.after_much_mail.iter().for_each(|run| run());
-    }
-
     pub(crate) fn loaded(&self, plugin: u16) -> &Loaded {
         &self.loaded[plugin as usize]
     }
@@ -283,13 +237,6 @@ impl Plugins {
     /// Handler ids are below this; one octet per handler holds its result.
     pub(crate) fn handler_count(&self) -> usize {
         self.count as usize
-    }
-
-    pub(crate) fn handler_of(&self, list: List, plugin: &str, hook: Hook) -> Option<usize> {
-        let named = |handler: &&Handler<_>| {
-            &*self.loaded(handler.plugin).name == plugin && self.is_in(handler.plugin, list)
-        };
-        self.handlers[hook as usize].iter().find(named).map(|handler| handler.id as usize)
     }
 }
 
