@@ -67,6 +67,35 @@ fn a_full_spool() {
     }
 }
 
+/// RFC 3030 2: 250 to a chunk says that it is kept, not that it will be tried.
+#[test]
+fn the_chunk_that_finds_a_full_spool_is_the_one_that_is_refused() {
+    let config = large();
+    let Some(_disk) = disk(&config, "spool") else { return };
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    client.hello();
+    let line = b"a line of the message, as long as lines are\r\n".repeat(10_000);
+    for last in ["BDAT 0 LAST", "RSET"] {
+        client.ask("MAIL FROM:<a@example.net>", "250");
+        client.ask("RCPT TO:<b@example.com>", "250");
+        let wire = |octets: usize| {
+            [format!("BDAT {octets}\r\n").as_bytes(), b"\r\n", &line[..octets - 2]].concat()
+        };
+        for (octets, code) in [(400_000, "250"), (60_000, "250"), (65_000, "451"), (10, "451")] {
+            client.send_raw(&wire(octets));
+            let reply = client.reply();
+            assert_eq!(reply.code, code, "{octets}: {reply:?}");
+        }
+        client.ask(last, if last == "RSET" { "250" } else { "451" });
+        server.log().wait_for("cannot keep the message");
+        assert_eq!(deliver(&mut client, "small", 20_000), "250");
+        assert_eq!(config.take_mails().len(), 1);
+    }
+    client.quit();
+    server.stop().unwrap();
+}
+
 #[test]
 fn a_full_maildir() {
     for model in Model::ALL {

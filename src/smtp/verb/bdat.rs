@@ -47,7 +47,8 @@ pub(crate) fn bdat(dialogue: &mut Dialogue, argument: &str) -> Answer {
         hand_on::conclude(dialogue, received);
         return Err(Answered);
     }
-    if let Err(reply) = receive::judge(dialogue, &message) {
+    // RFC 3030 2: 250 says that the chunk is kept.
+    if let Err(reply) = receive::keep(dialogue, &mut message) {
         dialogue.reply(&reply);
         refuse(dialogue, reply);
         return Err(Answered);

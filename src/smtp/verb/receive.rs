@@ -120,19 +120,19 @@ pub(super) fn complete(
     if !had_header {
         header_is_complete(dialogue, message)?;
     }
+    Ok(keep(dialogue, message))
+}
+
+/// Keeps what has come so far: of a message that has a file, the last octets are written to it.
+///
+/// # Errors
+/// The message cannot be taken; this reply says why.
+pub(super) fn keep(dialogue: &mut Dialogue, message: &mut Message) -> Result<(), Reply> {
     if !message.is_lost()
         && let Err(error) = dialogue.session.transaction.body.finish()
     {
         message.fail(error);
     }
-    Ok(judge(dialogue, message))
-}
-
-/// Is there anything so far for which the message cannot be taken?
-///
-/// # Errors
-/// The reply that says so.
-pub(super) fn judge(dialogue: &Dialogue, message: &Message) -> Result<(), Reply> {
     let Some(fault) = message.fault() else { return Ok(()) };
     Err(match fault {
         Fault::Store(error) => {
