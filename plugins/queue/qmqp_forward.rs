@@ -51,7 +51,10 @@ const CHUNK: usize = 64 * 1024;
 const ANSWER: Duration = Duration::from_secs(600);
 
 /// The longest answer, in octets.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 1 << 20;
+
+/// So many octets of it are kept.
+const KEPT: usize = 4096;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -152,7 +155,7 @@ fn receive(wire: &mut Wire) -> io::Result<Vec<u8>> {
     loop {
         match wire.octet(until)? {
             b':' if digits > 0 => break,
-            digit @ b'0'..=b'9' if digits < 5 => length = 10 * length + usize::from(digit - b'0'),
+            digit @ b'0'..=b'9' if digits < 7 => length = 10 * length + usize::from(digit - b'0'),
             _ => return Err(wrong()),
         }
         digits += 1;
@@ -160,7 +163,14 @@ fn receive(wire: &mut Wire) -> io::Result<Vec<u8>> {
     if length == 0 || length > LONGEST {
         return Err(wrong());
     }
-    let answer: Vec<u8> = (0..length).map(|_| wire.octet(until)).collect::<io::Result<_>>()?;
+    let mut answer = vec![];
+    for place in 0..length {
+        let octet = wire.octet(until)?;
+        // Whatever a server goes on to say, the first letter is its decision.
+        if place < KEPT {
+            answer.push(octet);
+        }
+    }
     if wire.octet(until)? == b',' { Ok(answer) } else { Err(wrong()) }
 }
 
@@ -215,13 +225,21 @@ mod tests {
             ("0:,", unable("the back end gave a wrong answer", "4.5.0")),
             ("1:Kx", unable("the back end gave a wrong answer", "4.5.0")),
             (":K,", unable("the back end gave a wrong answer", "4.5.0")),
-            ("99999:K", unable("the back end gave a wrong answer", "4.5.0")),
+            ("9999999:K", unable("the back end gave a wrong answer", "4.5.0")),
             ("220 hello", unable("the back end gave a wrong answer", "4.5.0")),
         ] {
             let (found, package) = answered(MESSAGE, PACKAGE.len(), answer);
             assert_eq!(found, verdict, "{answer}");
             assert_eq!(package, PACKAGE);
         }
+    }
+
+    #[test]
+    fn a_long_refusal_is_a_refusal() {
+        let text = "word ".repeat(5000);
+        let answer = format!("{}:D{text},", text.len() + 1);
+        let (verdict, _) = answered(MESSAGE, PACKAGE.len(), answer.leak());
+        assert_eq!(verdict, Verdict::deny(format!("Denied: {}", &text[..KEPT - 1])));
     }
 
     #[test]

@@ -4,10 +4,14 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crate::hook::{Code, Verdict};
+use crate::log::beginning;
 use crate::net::Wire;
 
 /// The longest reply, in octets.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 1 << 20;
+
+/// So many octets of its texts are kept: whatever a server goes on to say, its code decides.
+const KEPT: usize = 16 * 1024;
 
 /// A reply (RFC 5321 4.2): its code, and the texts of its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,7 @@ impl Reply {
     pub(crate) fn read(wire: &mut Wire, most: Duration) -> io::Result<Reply> {
         let until = wire.within(most);
         let (mut room, mut lines, mut first) = (LONGEST, vec![], None);
+        let mut kept = KEPT;
         loop {
             let line =
                 wire.up_to(b'\n', room, until)?.ok_or_else(|| none("a reply is too long"))?;
@@ -33,7 +38,11 @@ impl Reply {
             if *first.get_or_insert(code) != code {
                 return Err(none("a reply has two codes"));
             }
-            lines.push(text.to_owned());
+            if kept > 0 {
+                let text = beginning(text, kept);
+                lines.push(text.to_owned());
+                kept = kept.saturating_sub(text.len() + 1);
+            }
             if !more {
                 return Ok(Reply { code, lines });
             }
@@ -130,7 +139,13 @@ fn parts(line: &str) -> Option<(u16, bool, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::forward::Peer;
+    use crate::net::Endpoint;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn reply(code: u16, lines: &[&str]) -> Reply {
         Reply { code, lines: lines.iter().map(|line| line.to_string()).collect() }
@@ -144,6 +159,32 @@ mod tests {
         for line in ["", "25", "2x0 a", "+50 a", "250a", "150 a", "650 a", "2\u{e9}0"] {
             assert_eq!(parts(line), None, "{line}");
         }
+    }
+
+    /// The reply that is read where the server says this.
+    fn read(said: &str) -> io::Result<Reply> {
+        let peer = Peer::start(&format!("+ {said}"));
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: peer.port };
+        let mut wire = Wire::connect(&endpoint, Instant::now() + LONG).unwrap();
+        let reply = Reply::read(&mut wire, LONG);
+        drop(wire);
+        peer.end();
+        reply
+    }
+
+    #[test]
+    fn a_long_refusal_is_a_refusal() {
+        let words = "word ".repeat(5000);
+        let reply = read(&format!("550 5.1.1 {words}")).unwrap();
+        assert_eq!((reply.code, reply.status()), (550, Some("5.1.1")));
+        assert_eq!(reply.lines, [&format!("5.1.1 {words}")[..KEPT]]);
+        let lines = "552-5.3.4 a line\\n".repeat(1700);
+        let reply = read(&format!("{lines}552 5.3.4 the end")).unwrap();
+        assert_eq!((reply.code, reply.status()), (552, Some("5.3.4")));
+        assert!(reply.lines.iter().map(String::len).sum::<usize>() <= KEPT);
+        assert_eq!(read("550-").unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        let error = read(&format!("550 {}", "x".repeat(LONGEST))).unwrap_err();
+        assert_eq!(error.to_string(), "a reply is too long");
     }
 
     #[test]

@@ -7,6 +7,14 @@ use crate::log::{beginning, is_plain};
 /// The longest line of a reply in octets, CRLF included (RFC 5321 4.5.3.1.5).
 const LONGEST: usize = 512;
 
+/// How much text a reply has at most, in octets and in lines.  Who sends mail has room for so much of
+/// a reply, Exim for 4096 octets with the codes; a refusal that does not fit is tried again for days.
+const MOST: usize = 2000;
+const MOST_LINES: usize = 50;
+
+/// The replies that are for people, and are as long as they want to be.
+const HELP: u16 = 214;
+
 /// A reply: a code (RFC 5321 4.2), an enhanced status (RFC 2034) and lines of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -18,7 +26,7 @@ pub struct Reply {
 impl Reply {
     /// A reply whose text's lines are its lines.  `status` is `x.y.z`, or empty for replies that
     /// have none.  A status that ends the text, ` (#5.7.1)`, goes before it, with the class of the
-    /// code, as RFC 2034 4 wants it.
+    /// code, as RFC 2034 4 wants it.  Of a text that is too long for a client, the beginning is used.
     pub fn new(code: u16, status: &'static str, text: impl Into<Cow<'static, str>>) -> Reply {
         let text = text.into();
         let own = text.lines().next_back().and_then(split_status);
@@ -27,6 +35,7 @@ impl Reply {
             Some((_, own)) => Some(format!("{}{}", code / 100, &own[1..]).into()),
             None => Some(status.into()),
         };
+        let text = if code == HELP { text } else { shortened(text) };
         Reply { code, status, text }
     }
 
@@ -90,6 +99,15 @@ pub struct Form {
     /// UTF-8: it said SMTPUTF8 (RFC 6531 3.7.4).  Without this a reply is ASCII (RFC 5321 4.2), and
     /// `?` stands for any other character.
     pub utf8: bool,
+}
+
+/// As much of a text as a reply may have.
+fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
+    let lines = text.match_indices('\n').nth(MOST_LINES - 1).map_or(text.len(), |(end, _)| end);
+    match beginning(&text, lines.min(MOST)) {
+        all if all.len() == text.len() => text,
+        part => part.to_owned().into(),
+    }
 }
 
 fn digits(code: u16) -> [u8; 3] {
@@ -175,6 +193,22 @@ mod tests {
         for line in written(&long, Form { enhanced: true, utf8: true }).split_inclusive("\r\n") {
             assert!(line.len() <= LONGEST, "{line}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_keeps_its_status() {
+        let words = "word ".repeat(5000);
+        let lines = "a line\n".repeat(3000);
+        for text in [words, lines, "\u{fc}".repeat(9000), "\n".repeat(9000)] {
+            let reply = Reply::own(550, format!("{text} (#5.1.1)"));
+            let wire = wire(&reply, true);
+            assert!(wire.len() < 4000, "{}", wire.len());
+            assert!(wire.lines().all(|line| line[3..].starts_with(['-', ' '])), "{wire}");
+            assert!(wire.lines().all(|line| line[4..].starts_with("5.1.1 ")), "{wire}");
+            assert!(wire.lines().last().unwrap().starts_with("550 "), "{wire}");
+        }
+        let help = "a line\n".repeat(100);
+        assert_eq!(wire(&Reply::own(214, help), true).lines().count(), 100);
     }
 
     #[test]
