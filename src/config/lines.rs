@@ -1,5 +1,6 @@
 //! The lines of a configuration file, with everything that it includes.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -230,24 +231,30 @@ impl Reader<'_, '_> {
         let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         let path: Rc<Path> = Rc::from(path);
         self.open.push(Open { path: Rc::clone(&path), id: fingerprint.id, number: 0 });
-        for (at, text) in String::from_utf8_lossy(text).split('\n').enumerate() {
-            let text = text.trim_ascii();
+        for (at, octets) in text.split(|octet| *octet == b'\n').enumerate() {
+            let octets = octets.trim_ascii();
             let number = at + 1;
-            if text.is_empty() || text.starts_with('#') {
+            if octets.is_empty() || octets.starts_with(b"#") {
                 continue;
             }
-            if first_word(text) == Some("$include") {
+            let text = String::from_utf8_lossy(octets);
+            if matches!(text, Cow::Owned(_)) {
+                // Not the text itself, which may be a secret.
+                let problem = Error::at(&path, number, "not UTF-8, so that nothing matches it");
+                self.lookup.search.problems.note(problem.to_string());
+            }
+            if first_word(&text) == Some("$include") {
                 if let Some(open) = self.open.last_mut() {
                     open.number = number;
                 }
                 let depth = self.open.len();
-                if let Err(error) = self.include(text) {
+                if let Err(error) = self.include(&text) {
                     let Some(errors) = &mut self.errors else { return Err(error) };
                     errors.push(error);
                     self.open.truncate(depth);
                 }
             } else {
-                self.lines.push(Line { text: text.to_owned(), file: Rc::clone(&path), number });
+                self.lines.push(Line { text: text.into_owned(), file: Rc::clone(&path), number });
             }
         }
         self.open.pop();

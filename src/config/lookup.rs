@@ -158,8 +158,12 @@ impl<'a> Lookup<'a> {
 }
 
 impl Problems {
+    /// Notes what is wrong, once also where it is found by several reads.
     pub(super) fn note(&self, text: String) {
-        self.0.borrow_mut().push(text);
+        let mut all = self.0.borrow_mut();
+        if !all.contains(&text) {
+            all.push(text);
+        }
     }
 
     pub(super) fn take(&self) -> Vec<String> {

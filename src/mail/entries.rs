@@ -118,6 +118,8 @@ mod tests {
             (domain, "at.test:25", "not a host"),
             (domain, ".", "not a host"),
             (domain, "a..test", "not a host"),
+            // What is read of a line that is not UTF-8.
+            (domain, "b\u{fffd}cher.test", "not a host"),
             (domain, "\"at.test\"", "not a host"),
             (single_host, ".wild.test", "each subdomain of wild.test needs its own line"),
             (single_host, "*.wild.test", "each subdomain of wild.test needs its own line"),

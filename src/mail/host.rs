@@ -66,7 +66,7 @@ fn is_label(label: &str) -> bool {
     let allowed = |c: char| {
         c.is_ascii_alphanumeric()
             || matches!(c, '-' | '_')
-            || (is_international(c) && !c.is_whitespace())
+            || (is_international(c) && !c.is_whitespace() && c != char::REPLACEMENT_CHARACTER)
     };
     !label.is_empty()
         && !label.starts_with('-')

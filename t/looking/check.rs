@@ -110,7 +110,8 @@ fn lines_of_lists_that_fit_nothing_are_named() {
         .set("rcpthosts", "example.com\n*.wild.test\n@at.test")
         .set("relayclients", "192.0.2.7\n192.0.2.700")
         .set("databytes", "10485760 # ten MB");
-    fs::write(config.path("config/badmailfrom"), "\u{feff}bad@example.net\n").unwrap();
+    let octets = b"\xef\xbb\xbfbad@example.net\n# J\xfcrgen\nJ\xfcrgen@example.net\n";
+    fs::write(config.path("config/badmailfrom"), octets).unwrap();
     let (status, _, errors) = look(&config, Model::Prefork, &["--check"]);
     assert_eq!(status, 0, "{errors}");
     let faults: Vec<String> = errors.lines().map(str::to_owned).collect();
@@ -121,6 +122,7 @@ fn lines_of_lists_that_fit_nothing_are_named() {
             "rcpthosts:3: ",
             "relayclients:2: ",
             "badmailfrom: begins with a byte order",
+            "badmailfrom:3: not UTF-8",
         ],
     );
 }

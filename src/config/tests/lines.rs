@@ -35,9 +35,15 @@ fn a_byte_order_mark_is_left_out() {
 }
 
 #[test]
-fn bytes_that_are_no_utf_8_are_replaced() {
-    let setup = with("a/x", b"caf\xe9 au lait\nna\xc3\xafve\n");
-    assert_eq!(setup.list("x"), ["caf\u{fffd} au lait", "na\u{ef}ve"]);
+fn bytes_that_are_no_utf_8_are_replaced_and_their_line_is_named() {
+    let setup = with("a/x", b"# caf\xe9\ncaf\xe9 au lait\nna\xc3\xafve\n$include y\n");
+    setup.write("b/y", b"caf\xe9 cr\xe8me\n");
+    let texts = ["caf\u{fffd} au lait", "na\u{ef}ve", "caf\u{fffd} cr\u{fffd}me"];
+    assert_eq!(setup.list("x"), texts);
+    setup.config.load("x").unwrap();
+    let why = "not UTF-8, so that nothing matches it";
+    assert_eq!(setup.problems(), [format!("a/x:2: {why}"), format!("b/y:1: {why}")]);
+    assert_eq!(setup.list_now("x"), texts);
 }
 
 #[test]
