@@ -74,6 +74,12 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What stands for the name of a recipient in SUBDIR.
+const NAMES: [&str; 3] = ["%l", "%d", "%u"];
+
+/// What is wrong with a path that has one of them elsewhere.
+const NO_NAME: &str = "means no recipient by %l, %d or %u, as only a second argument does";
+
 /// Where messages go, and how.
 struct Maildir {
     dir: String,
@@ -100,8 +106,19 @@ impl Maildir {
         let quarantine = args.take_named("quarantine")?.map(|place| Quarantine::parse(&place));
         args.at_most(3)?;
         let subdir = args.get(1).map(|subdir| subdir.trim_matches('/').to_owned());
+        let dir = args.get(0).unwrap_or("~/Maildir");
+        if let Some(at) = of_recipients(dir) {
+            let (above, below) = dir.split_at(dir[..at].rfind('/').map_or(0, |slash| slash + 1));
+            let above = match above {
+                "" => ".",
+                "/" => "/",
+                above => above.trim_end_matches('/'),
+            };
+            let text = format!("'{dir}' {NO_NAME}: write {above} {below}");
+            return Err(Error::new(text));
+        }
         if let Some(subdir) = &subdir
-            && !["%l", "%d", "%u"].iter().any(|part| subdir.contains(part))
+            && of_recipients(subdir).is_none()
         {
             let text = format!("sub directory '{subdir}' does not contain %l, %d or %u");
             return Err(Error::new(text));
@@ -110,7 +127,7 @@ impl Maildir {
         let is_octal = mode.len() == 3 && mode.bytes().all(|b| matches!(b, b'0'..=b'7'));
         let bits = u32::from_str_radix(mode, 8).ok().filter(|_| is_octal);
         Ok(Maildir {
-            dir: args.get(0).unwrap_or("~/Maildir").to_owned(),
+            dir: dir.to_owned(),
             subdir,
             mode: bits.ok_or_else(|| format!("mode is not an octal number: '{mode}'"))?,
             quarantine: quarantine.transpose()?,
@@ -200,6 +217,9 @@ impl Maildir {
 
 impl Quarantine {
     fn parse(place: &str) -> Result<Quarantine> {
+        if of_recipients(place).is_some() {
+            return Err(Error::new(format!("quarantine '{place}' {NO_NAME}")));
+        }
         if place.starts_with(['/', '~']) {
             return Ok(Quarantine::Maildir(place.to_owned()));
         }
@@ -219,6 +239,11 @@ impl Quarantine {
 fn failed(session: &Session, failure: &Failure) -> Verdict {
     session.log(Level::Warn, &failure.text);
     Verdict::declined(format!("queue error ({})", failure.step))
+}
+
+/// Where the first of [`NAMES`] is in a path.
+fn of_recipients(path: &str) -> Option<usize> {
+    NAMES.iter().filter_map(|name| path.find(name)).min()
 }
 
 /// The Maildir of a recipient, as a path that stays below the one it is joined to.

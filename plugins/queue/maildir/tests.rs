@@ -211,10 +211,18 @@ fn arguments_are_checked() {
         ("/m %l 789", "mode is not an octal number: '789'"),
         ("/m %l +70", "mode is not an octal number: '+70'"),
         ("/m %l 700 more", "unexpected argument 'more'"),
+        ("/m/%d/%l", "as only a second argument does: write /m %d/%l"),
+        ("~/m/x-%u 770", "write ~/m x-%u"),
+        ("%d", "write . %d"),
+        ("/%d", "write / %d"),
+        ("/m/%d %l", "write /m %d"),
+        ("/m quarantine /q/%l", "quarantine '/q/%l' means no recipient"),
+        ("/m quarantine .%d", "quarantine '.%d' means no recipient"),
     ] {
         let error = Trial::load(&format!("queue/maildir {args}"), &[]).err().unwrap().to_string();
         assert!(error.contains(why), "{args}: {error}");
     }
+    Trial::new("queue/maildir ~/100%/%x", &[]);
 }
 
 #[test]
