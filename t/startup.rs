@@ -60,6 +60,32 @@ fn no_plugins_file_is_an_error_that_helps() {
     }
 }
 
+/// Scripts wait for these lines, wherever the log goes.
+#[test]
+fn standard_error_has_each_address_once() {
+    for (logging, loglevel) in [
+        ("", "4"),
+        ("", "6"),
+        ("logging/warn LOGINFO", "4"),
+        ("logging/warn LOGERROR", "6"),
+        ("logging/file loglevel LOGINFO {work}/log", "6"),
+        ("logging/file loglevel LOGINFO {work}/log\nlogging/warn LOGINFO", "6"),
+    ] {
+        let config = Config::new().set("logging", logging).set("loglevel", loglevel);
+        let listen = ["--listen-address", "127.0.0.1:0", "--listen-address", "127.0.0.2:0"];
+        let server = Server::start_with(&config, Model::Prefork, &listen);
+        let lines = server.addresses(2).into_iter().map(|at| format!("listening on {at}\n"));
+        let (lines, log) = (lines.collect::<Vec<_>>(), server.log().clone());
+        server.stop().unwrap();
+        for line in lines {
+            assert_eq!(log.text().matches(&line).count(), 1, "{logging} {loglevel}");
+            if logging.contains("logging/file") {
+                assert!(fs::read_to_string(config.path("log")).unwrap().contains(&line));
+            }
+        }
+    }
+}
+
 #[test]
 fn the_sample_configuration_is_good() {
     let config = Config::new();

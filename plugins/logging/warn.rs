@@ -32,7 +32,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(1)?;
     let level = args.get(0).or(args.named("loglevel"));
     let level = level.map_or(Ok(Level::Warn), str::parse)?;
-    hooks.writes_json(format == Format::Json);
+    match format {
+        Format::Json => hooks.writes_json(true),
+        Format::Text => hooks.writes_to_stderr(),
+    }
     hooks.logging(level, move |record| {
         match format {
             Format::Text => log::to_stderr(record),

@@ -240,7 +240,7 @@ impl Reader<'_, '_> {
             let text = String::from_utf8_lossy(octets);
             if matches!(text, Cow::Owned(_)) {
                 // Not the text itself, which may be a secret.
-                let problem = Error::at(&path, number, "not UTF-8, so that nothing matches it");
+                let problem = Error::at(&path, number, "not UTF-8: in a list, nothing matches it");
                 self.lookup.search.problems.note(problem.to_string());
             }
             if first_word(&text) == Some("$include") {

@@ -166,6 +166,11 @@ impl Problems {
         }
     }
 
+    /// Takes back what begins with `text`.
+    pub(super) fn forget(&self, text: &str) {
+        self.0.borrow_mut().retain(|noted| !noted.starts_with(text));
+    }
+
     pub(super) fn take(&self) -> Vec<String> {
         self.0.take()
     }

@@ -90,6 +90,10 @@ impl Config {
             }
             left.remove(at);
         }
+        // Who asked for the value before has noted the same.
+        for error in &errors {
+            self.0.search.problems.forget(&error.to_string());
+        }
         errors
     }
 

@@ -53,6 +53,15 @@ impl Plugins {
         self.loggers().iter().any(|(most, handler)| level <= *most && writes_json(handler))
     }
 
+    /// Would a line of that level be one of text on standard error?
+    pub(crate) fn tells_stderr(&self, level: Level) -> bool {
+        let tells = |handler: &Handler<LogFn>| self.stderr_loggers.contains(&handler.plugin);
+        match self.loggers() {
+            [] => self.wants(level),
+            loggers => loggers.iter().any(|(most, handler)| level <= *most && tells(handler)),
+        }
+    }
+
     /// Hands an event to the logging plugins that write JSON, or to all.
     pub(crate) fn write_event(&self, record: &Record<'_>, is_for_all: bool) {
         self.write(record, &|plugin| is_for_all || self.json_loggers.contains(&plugin));

@@ -81,6 +81,8 @@ pub(crate) struct Registration {
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
     /// Its handlers for the log write JSON.
     pub(crate) writes_json: bool,
+    /// They write lines of text to standard error.
+    pub(crate) writes_to_stderr: bool,
     /// Lines for the log.
     pub(crate) lines: Vec<(Level, String)>,
 }
@@ -111,6 +113,7 @@ impl Plugins {
             perl: None,
         });
         self.json_loggers.extend(registered.writes_json.then_some(plugin));
+        self.stderr_loggers.extend(registered.writes_to_stderr.then_some(plugin));
         self.at_fork.extend(registered.at_fork);
         self.before_fork.extend(registered.before_fork);
         self.after_much_mail.extend(registered.after_much_mail);

@@ -295,21 +295,21 @@ fn announce(setup: &Setup, listeners: &[Listener], shared: &Shared) {
     let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     let folder = shared.config.folder();
     let folder = folder.display();
-    if !setup.daemon.quiet {
-        warn(format_args!("{}: the configuration is in {folder}", setup.program));
+    let (program, who) = (setup.program, account::whoami());
+    let plugins = &shared.plugins;
+    // What the log says there is not said twice.
+    if !setup.daemon.quiet && !plugins.tells_stderr(Level::Notice) {
+        warn(format_args!("{program}: the configuration is in {folder}"));
         for address in &addresses {
-            warn(format_args!("{}: listening on {address}", setup.program));
+            warn(format_args!("{program}: listening on {address}"));
         }
     }
-    let (program, who) = (setup.program, account::whoami());
     let version = env!("CARGO_PKG_VERSION");
-    let addresses = addresses.join(", ");
-    shared.plugins.log(
-        Level::Notice,
-        format_args!(
-            "{program} {version} as {who}, configuration in {folder}, listening on {addresses}"
-        ),
-    );
+    let text = format!("{program} {version} as {who}, configuration in {folder}");
+    plugins.log(Level::Notice, text);
+    for address in addresses {
+        plugins.log(Level::Notice, format_args!("listening on {address}"));
+    }
 }
 
 fn finish(program: &str, result: Result<()>) -> ExitCode {

@@ -40,7 +40,9 @@ fn all_problems_of_all_files_are_named_with_line_and_the_word_that_was_meant() {
         .set("databytes", "10M")
         .set("store", "lmbd")
         .set("rcpthost", "example.net");
+    let config = config.set("loglevel", "LOGLOUD");
     let faults = faults(&config, &["--listen-address", "no.such.name.invalid:x"]);
+    assert_eq!(faults.iter().filter(|line| line.contains("LOGLOUD")).count(), 1);
     assert_named(
         &faults,
         &[

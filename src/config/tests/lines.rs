@@ -41,7 +41,7 @@ fn bytes_that_are_no_utf_8_are_replaced_and_their_line_is_named() {
     let texts = ["caf\u{fffd} au lait", "na\u{ef}ve", "caf\u{fffd} cr\u{fffd}me"];
     assert_eq!(setup.list("x"), texts);
     setup.config.load("x").unwrap();
-    let why = "not UTF-8, so that nothing matches it";
+    let why = "not UTF-8: in a list, nothing matches it";
     assert_eq!(setup.problems(), [format!("a/x:2: {why}"), format!("b/y:1: {why}")]);
     assert_eq!(setup.list_now("x"), texts);
 }

@@ -32,6 +32,17 @@ fn the_last_good_value_stays_and_is_said_once() {
     assert!(setup.problems().is_empty());
 }
 
+/// What a check returns is no problem to log as well.
+#[test]
+fn a_fault_is_named_once() {
+    let setup = with("a/databytes", "10M");
+    setup.write("a/timeout", "soon");
+    setup.config.setting(DATABYTES);
+    assert_eq!(setup.config.check_settings().len(), 2);
+    setup.config.setting(DATABYTES);
+    assert!(setup.problems().is_empty());
+}
+
 #[test]
 fn a_list_stays_whole_or_as_it_was() {
     let setup = with("a/proxy_from", "192.0.2.1\n");

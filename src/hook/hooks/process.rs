@@ -38,6 +38,11 @@ impl Hooks {
         self.registered.writes_json = writes_json;
     }
 
+    /// Says that the plugin writes the log to standard error, as lines of text.
+    pub(crate) fn writes_to_stderr(&mut self) {
+        self.registered.writes_to_stderr = true;
+    }
+
     /// Runs in the parent, at most once a second, before a client gets a process: brings up to date
     /// what processes inherit.  True: those that were made before are to serve no more clients.
     pub fn before_fork(&mut self, run: impl Fn(&Config) -> bool + 'static) {

@@ -31,6 +31,8 @@ pub struct Plugins {
     pub(in crate::hook) loggers: Vec<(Level, Handler<LogFn>)>,
     /// Who of them writes events in full.
     pub(in crate::hook) json_loggers: HashSet<u16>,
+    /// Who of them writes lines of text to standard error.
+    pub(in crate::hook) stderr_loggers: HashSet<u16>,
     pub(in crate::hook) before_fork: Vec<BeforeFork>,
     pub(in crate::hook) at_fork: Vec<LetGo>,
     pub(in crate::hook) after_much_mail: Vec<LetGo>,
