@@ -54,7 +54,7 @@
 //!     whitelistrcpt     one address or host per line
 //!
 //!     Case does not matter, and only the first word of a line counts.  A line that is none of
-//!     these is skipped, and reported in the log.
+//!     these is skipped, and reported in the log; of a recipient's own list only the first is.
 //!
 //! NOTES
 //!     whitelistclient, whitelisthost, whitelisthelo   on the connection: 1
@@ -70,11 +70,10 @@ mod lists;
 
 use std::env;
 
-use self::lists::{Hosts, LISTS, has_address, own_list};
+use self::lists::{Entries, List, lists};
 use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, OK, Session, Verdict, WHITELISTHOST, WHITELISTSENDER};
 use crate::log::Level;
-use crate::mail::host;
 use crate::plugins::rcpt_ok::Ours;
 use crate::state::Note;
 
@@ -92,57 +91,68 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
     args.only(&["per_recipient", "merge"])?;
-    let hosts = hooks.derived_checked("whitelisthosts", Hosts::parse);
-    let names = hooks.derived_checked("whitelisthelo", lists::names);
-    let senders = hooks.derived_checked("whitelistsenders", lists::addresses);
-    let recipients = hooks.derived_checked("whitelistrcpt", lists::addresses);
+    let lists = lists(hooks);
     if args.flag("per_recipient", false) {
-        let merge = args.flag("merge", true);
-        let ours = Ours::new(hooks);
-        hooks.rcpt(move |session, recipient, _params| {
-            let is_ours = ours.has(session, recipient).is_some();
-            if by_environment {
-                return accept_if(is_ours, session, Found::Client);
-            }
-            for list in &LISTS {
-                let (own, has_own) = own_list(session, recipient, list);
-                if is_ours && has_own && list.contains(&own, session, recipient) {
-                    session.pass(format_args!("{recipient} has it in {}", list.file));
-                    return OK;
-                }
-                let server = if has_own { session.config(list.file) } else { own };
-                if (merge || !has_own) && list.contains(&server, session, recipient) {
-                    return accept_if(is_ours, session, list.found);
-                }
-            }
-            DECLINED
-        });
-        return Ok(());
+        by_recipient(hooks, lists, args.flag("merge", true), by_environment);
+    } else {
+        by_hook(hooks, lists, by_environment);
     }
+    Ok(())
+}
+
+/// Each list counts at the hook where what it lists is known.
+fn by_hook(
+    hooks: &mut Hooks,
+    [hosts, names, senders, recipients]: [List; 4],
+    by_environment: bool,
+) {
     hooks.connect(move |session| {
         let ip = session.connection.remote_ip;
         if by_environment {
             return accept(session, Found::Client);
         }
-        if session.derived(&hosts).contain(ip) {
-            return accept(session, Found::Host);
+        if session.derived(&hosts.entries).have_ip(ip) {
+            return accept(session, hosts.found);
         }
         session.log(Level::Debug, format_args!("skip, {ip} is not whitelisted"));
         DECLINED
     });
     hooks.hello(move |session, host| {
-        let is_listed = session.derived(&names).contains(&*host::canonical(host));
-        if is_listed { accept(session, Found::Name) } else { DECLINED }
+        let is_listed = session.derived(&names.entries).have_host(host);
+        if is_listed { accept(session, names.found) } else { DECLINED }
     });
     hooks.mail(move |session, sender, _params| {
-        let is_listed = has_address(&session.derived(&senders), sender);
-        if is_listed { accept(session, Found::Sender) } else { DECLINED }
+        let is_listed = session.derived(&senders.entries).have_address(sender);
+        if is_listed { accept(session, senders.found) } else { DECLINED }
     });
     hooks.rcpt(move |session, recipient, _params| {
-        let is_listed = has_address(&session.derived(&recipients), recipient);
-        if is_listed { accept(session, Found::Recipient) } else { DECLINED }
+        let is_listed = session.derived(&recipients.entries).have_address(recipient);
+        if is_listed { accept(session, recipients.found) } else { DECLINED }
     });
-    Ok(())
+}
+
+/// All lists count at RCPT: the recipient's own, and with `merge` the server's as well.
+fn by_recipient(hooks: &mut Hooks, lists: [List; 4], merge: bool, by_environment: bool) {
+    let ours = Ours::new(hooks);
+    hooks.rcpt(move |session, recipient, _params| {
+        let is_ours = ours.has(session, recipient).is_some();
+        if by_environment {
+            return accept_if(is_ours, session, Found::Client);
+        }
+        for list in &lists {
+            let own = session.derived_own(recipient, &list.entries);
+            let is_listed =
+                |entries: &Entries, session: &Session| entries.have(list.found, session, recipient);
+            if is_ours && own.as_ref().is_some_and(|own| is_listed(own, session)) {
+                session.pass(format_args!("{recipient} has it in {}", list.entries.name()));
+                return OK;
+            }
+            if (merge || own.is_none()) && is_listed(&session.derived(&list.entries), session) {
+                return accept_if(is_ours, session, list.found);
+            }
+        }
+        DECLINED
+    });
 }
 
 /// What was found on a list.

@@ -2,96 +2,81 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::Found;
-use crate::config::{Lines, network};
+use crate::config::{Derived, Lines, network};
 use crate::error::Error;
-use crate::hook::Session;
+use crate::hook::{Hooks, Session};
 use crate::mail::entries::{self, first_words};
 use crate::mail::patterns::is_whole;
 use crate::mail::{Address, host};
 use crate::settings::Networks;
 
-/// One of the four lists, as it is searched for a recipient.
+/// One of the four lists.
 pub(super) struct List {
-    pub(super) file: &'static str,
     pub(super) found: Found,
-    has: fn(&Lines, &Session, &Address) -> bool,
+    pub(super) entries: Rc<Derived<Entries>>,
 }
 
-pub(super) const LISTS: [List; 4] = [
-    List {
-        file: "whitelisthosts",
-        found: Found::Host,
-        has: |lines, session, _| {
-            Hosts::parse(lines, &mut vec![]).contain(session.connection.remote_ip)
-        },
-    },
-    List {
-        file: "whitelisthelo",
-        found: Found::Name,
-        has: |lines, session, _| {
-            let name = host::canonical(&session.connection.hello_host);
-            names(lines, &mut vec![]).contains(&*name)
-        },
-    },
-    List {
-        file: "whitelistsenders",
-        found: Found::Sender,
-        has: |lines, session, _| {
-            let sender = session.transaction.sender();
-            let words = addresses(lines, &mut vec![]);
-            sender.is_some_and(|sender| has_address(&words, sender))
-        },
-    },
-    List {
-        file: "whitelistrcpt",
-        found: Found::Recipient,
-        has: |lines, _, recipient| has_address(&addresses(lines, &mut vec![]), recipient),
-    },
-];
-
-impl List {
-    pub(super) fn contains(&self, lines: &Lines, session: &Session, recipient: &Address) -> bool {
-        !lines.is_empty() && (self.has)(lines, session, recipient)
-    }
+/// The lists of clients, names, senders and recipients.
+pub(super) fn lists(hooks: &mut Hooks) -> [List; 4] {
+    let mut list = |found, name, parse: fn(&Lines, &mut Vec<Error>) -> Entries| List {
+        found,
+        entries: hooks.derived_checked(name, parse),
+    };
+    let addresses = Entries::of_addresses;
+    [
+        list(Found::Host, "whitelisthosts", Entries::of_clients),
+        list(Found::Name, "whitelisthelo", Entries::of_hosts),
+        list(Found::Sender, "whitelistsenders", addresses),
+        list(Found::Recipient, "whitelistrcpt", addresses),
+    ]
 }
 
-/// The list that counts for a recipient, and whether it is one of its own.
-pub(super) fn own_list(session: &mut Session, recipient: &Address, list: &List) -> (Lines, bool) {
-    let server = session.config(list.file);
-    let lines = session.config_for(recipient, list.file);
-    let is_own = !lines.same(&server) && !lines.iter().eq(server.iter());
-    (lines, is_own)
-}
-
-/// The words of a list of names.
-pub(super) fn names(lines: &Lines, problems: &mut Vec<Error>) -> HashSet<String> {
-    first_words(lines, problems, entries::single_host)
-}
-
-/// The words of a list of senders or recipients.
-pub(super) fn addresses(lines: &Lines, problems: &mut Vec<Error>) -> HashSet<String> {
-    first_words(lines, problems, entries::address_or_host)
-}
-
-pub(super) fn has_address(words: &HashSet<String>, address: &Address) -> bool {
-    is_whole(address)
-        && (words.contains(&address.key()) || words.contains(&*address.canonical_host()))
-}
-
-/// config/whitelisthosts.
-pub(super) struct Hosts {
+/// The entries of one list.
+#[derive(Default)]
+pub(super) struct Entries {
     networks: Networks,
-    /// Beginnings of addresses, in lower case, each with a dot or a colon at its end.
+    /// Beginnings of addresses of clients, in lower case, each with a dot or a colon at its end.
     beginnings: Vec<String>,
+    /// Hosts and addresses of mail, as they are looked up.
+    words: HashSet<String>,
 }
 
-impl Hosts {
-    pub(super) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Hosts {
+impl Entries {
+    /// Is what a session has under `found` among them?
+    pub(super) fn have(&self, found: Found, session: &Session, recipient: &Address) -> bool {
+        match found {
+            Found::Client => false,
+            Found::Host => self.have_ip(session.connection.remote_ip),
+            Found::Name => self.have_host(&session.connection.hello_host),
+            Found::Sender => session.transaction.sender().is_some_and(|it| self.have_address(it)),
+            Found::Recipient => self.have_address(recipient),
+        }
+    }
+
+    pub(super) fn have_ip(&self, ip: IpAddr) -> bool {
+        let text = ip.to_string();
+        self.networks.contains(ip)
+            || self.beginnings.iter().any(|beginning| text.starts_with(beginning))
+    }
+
+    pub(super) fn have_host(&self, name: &str) -> bool {
+        self.words.contains(&*host::canonical(name))
+    }
+
+    /// The address itself, or its host.
+    pub(super) fn have_address(&self, address: &Address) -> bool {
+        is_whole(address)
+            && (self.words.contains(&address.key())
+                || self.words.contains(&*address.canonical_host()))
+    }
+
+    fn of_clients(lines: &Lines, problems: &mut Vec<Error>) -> Entries {
         let (mut networks, mut beginnings) = (vec![], vec![]);
         for line in lines.entries() {
-            let word = line.text.split_whitespace().next().unwrap_or_default();
+            let word = line.word_and_rest().0;
             let in_address = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
             if let Some(network) = network(word) {
                 networks.push(network);
@@ -104,12 +89,16 @@ impl Hosts {
                 problems.push(Error::at(&line.file, line.number, text));
             }
         }
-        Hosts { networks: networks.into_iter().collect(), beginnings }
+        let networks = networks.into_iter().collect();
+        Entries { networks, beginnings, ..Entries::default() }
     }
 
-    pub(super) fn contain(&self, ip: IpAddr) -> bool {
-        let text = ip.to_string();
-        self.networks.contains(ip)
-            || self.beginnings.iter().any(|beginning| text.starts_with(beginning))
+    fn of_hosts(lines: &Lines, problems: &mut Vec<Error>) -> Entries {
+        Entries { words: first_words(lines, problems, entries::single_host), ..Entries::default() }
+    }
+
+    fn of_addresses(lines: &Lines, problems: &mut Vec<Error>) -> Entries {
+        let words = first_words(lines, problems, entries::address_or_host);
+        Entries { words, ..Entries::default() }
     }
 }

@@ -195,6 +195,23 @@ fn recipients_have_lists_of_their_own() {
 }
 
 #[test]
+fn lists_of_recipients_are_parsed_once_and_anew_when_they_change() {
+    let mut trial = personal("", "whitelistsenders", "@at.test\n@at.test\na@example.net", "");
+    trial.mail("<a@example.net>");
+    assert_eq!(trial.rcpt("<rich@example.com>"), OK);
+    let log = trial.take_log();
+    let why = "whitelistsenders of <rich@example.com>: config hook:1: not a host: '@at.test'";
+    assert_eq!((log.matches(why).count(), log.matches("'@at.test'").count()), (1, 1), "{log}");
+    assert_eq!(trial.rcpt("<poor@example.com>"), DECLINED);
+    assert_eq!(trial.rcpt("<rich@example.com>"), OK);
+    assert!(!trial.take_log().contains("at.test"));
+    let file = trial.dir().join("rich/whitelistsenders");
+    std::fs::write(file, "@dot.test\nb@example.net").unwrap();
+    assert_eq!(trial.rcpt("<rich@example.com>"), DECLINED);
+    assert!(trial.take_log().contains("not a host: '@dot.test'"));
+}
+
+#[test]
 fn a_list_of_its_own_is_good_for_that_recipient_only() {
     let mut trial = personal("", "whitelisthosts", "192.0.2.1", "");
     assert_eq!(trial.rcpt("<rich@example.com>"), OK);

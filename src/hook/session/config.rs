@@ -95,6 +95,22 @@ impl Session {
         value
     }
 
+    /// The same of the file that one recipient has of its own; None where it has none.  Of what is
+    /// wrong with it only the first is logged, because it is not the operator's.
+    pub fn derived_own<T: 'static>(
+        &mut self,
+        address: &Address,
+        derived: &Derived<T>,
+    ) -> Option<Rc<T>> {
+        let lines = self.own_config(address, derived.name())?;
+        self.log_config_problems();
+        let value = derived.of_own(&lines);
+        if let Some(problem) = self.shared.config.take_problems().into_iter().next() {
+            self.log(Level::Notice, format_args!("{} of {address}: {problem}", derived.name()));
+        }
+        Some(value)
+    }
+
     /// This server's name, `config/me`.
     pub fn me(&mut self) -> String {
         self.setting(ME)
