@@ -63,9 +63,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// By the argument `reject` where there is one, else by the action.
 fn refuse(session: &mut Session, action: Option<Code>, text: &'static str, why: &str) -> Verdict {
-    let is_told = session.settings().is_some_and(|settings| settings.reject.is_some());
     let action = action.filter(|code| code.is_deny());
-    if !is_told && action.is_none() {
+    if session.reject().is_none() && action.is_none() {
         return session.fail(format_args!("tolerated, {why}"));
     }
     let verdict = session.get_reject_logged(text, why);

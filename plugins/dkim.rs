@@ -95,8 +95,7 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
         "temperror" => session.fail(format_args!("tolerated, {detail}")),
         _ => {
             session.adjust_karma(-1);
-            let asked = session.settings().and_then(|settings| settings.reject.clone());
-            match asked {
+            match session.reject() {
                 None => session.fail(format_args!("tolerated, {detail}")),
                 // They count for nothing while the domain tries keys out (RFC 6376 3.6.1).
                 Some(_) if findings.iter().all(|finding| finding.testing) => {

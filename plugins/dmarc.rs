@@ -95,7 +95,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Settings, Verdict};
+use crate::hook::{Args, Code, DECLINED, Hooks, Reject, Session, Verdict};
 use crate::mail::Address;
 use crate::mail::suffixes::{self, Suffixes};
 use crate::origin::dmarc::{Discovery, Finding, MOST_AUTHORS, Outcome, Policy};
@@ -173,7 +173,10 @@ fn reporter(args: &Args) -> Result<Option<Reporter>> {
         let address = Address::parse(&format!("<{text}>")).ok().filter(Address::is_ascii);
         address.ok_or_else(|| Error::value(name, text, "an address"))
     };
-    let Some(text) = args.named("reports") else { return Ok(None) };
+    let Some(text) = args.named("reports") else {
+        let alone = args.named("reports_sender");
+        return alone.map_or(Ok(None), |_| Err("argument reports_sender needs reports".into()));
+    };
     let address = parsed("reports", text)?;
     if address.host().is_empty() {
         return Err(Error::value("reports", text, "an address"));
@@ -188,22 +191,16 @@ fn reporter(args: &Args) -> Result<Option<Reporter>> {
 
 /// Will the plugin naughty refuse the client because of the message?
 fn is_refused_later(session: &Session, finding: &Finding) -> bool {
-    let is_later = |settings: &Settings| settings.reject.as_deref() == Some("naughty");
     (finding.outcome, finding.policy) == (Outcome::Fail, Policy::Reject)
-        && session.settings().is_some_and(is_later)
+        && session.reject() == Some(Reject::Later)
         && session.has_plugin("naughty")
 }
 
 /// The list by which organizations are found; None: by a walk.
 fn suffixes(args: &Args) -> Result<List> {
     let file = args.named("suffixes").unwrap_or(suffixes::FILE);
-    match args.named("discovery") {
-        None | Some("walk") => Ok(None),
-        Some("suffixes") => Suffixes::shared(Path::new(file)).map(Some),
-        Some(other) => Err(Error::new(format!(
-            "argument discovery has the value '{other}' (expected: walk, suffixes)"
-        ))),
-    }
+    let has_list = args.one_of("discovery", &[("walk", false), ("suffixes", true)], false)?;
+    has_list.then(|| Suffixes::shared(Path::new(file))).transpose()
 }
 
 /// A message with several authors is as good as the worst of their domains' results.
@@ -236,8 +233,7 @@ fn judge(session: &mut Session, findings: &[Finding]) -> Verdict {
             session.fail(format_args!("tolerated, {domain} p={policy}, {why}"))
         }
         Outcome::TempError => {
-            let rejects = session.settings().is_none_or(|settings| settings.rejects());
-            if worst.policy == Policy::Reject && rejects {
+            if worst.policy == Policy::Reject && session.reject() != Some(Reject::No) {
                 session.fail(format_args!("{domain} p={policy}, {why}"));
                 let text = "DMARC could not be checked, try again later";
                 return Verdict::new(Code::DenySoft, text.to_owned());

@@ -63,7 +63,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["wait", "check-at", "defer-reject", "action"])?;
     let rules = Rules::from_args(args)?;
     let (at_connect, at_data) = places(args)?;
-    let deferred = args.flag("defer-reject", false);
+    let deferred = args.flag("defer-reject", false)?;
     if at_connect {
         hooks.connect(move |session| before_greeting(session, &rules, deferred));
     }

@@ -79,7 +79,7 @@ fn judge(session: &mut Session, iprev: Iprev) -> Verdict {
         Iprev::PermError => "no name".to_owned(),
     };
     session.adjust_karma(-1);
-    if session.settings().is_none_or(|settings| settings.reject.is_none()) {
+    if session.reject().is_none() {
         return session.fail(format_args!("tolerated, {why}"));
     }
     session.get_reject_as(Code::DenySoft, "no name leads back to your address", &why)

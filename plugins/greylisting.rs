@@ -165,6 +165,7 @@ struct Greylisting {
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    hooks.reads_reject();
     let pairs = rules::pairs(args)?;
     let base = Rules::default().with(&pairs)?;
     let rules = hooks.derived_checked("denysoft_greylist", move |lines, problems| {
@@ -184,7 +185,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let greylisting = Rc::new(Greylisting {
         rules,
         excluded: excluded(hooks)?,
-        fails_closed: args.named("on_error").is_some_and(|word| word == "tempfail"),
+        fails_closed: args.fail_closed(),
     });
     let at_rcpt = greylisting.clone();
     hooks.mail(move |session, sender, _params| {

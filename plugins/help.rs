@@ -83,7 +83,7 @@ impl Files {
                 return Err(Error::new(format!("not a command: '{name}'")));
             }
             if name.eq_ignore_ascii_case("not_implemented") {
-                files.none = args.flag("not_implemented", false);
+                files.none = args.flag("not_implemented", false)?;
                 continue;
             }
             let in_path = |c: char| c.is_ascii_alphanumeric() || "_.-/~".contains(c);

@@ -133,7 +133,7 @@ use crate::config::Line;
 use crate::error::{Error, Result};
 use crate::hook::{
     Args, Code, DECLINED, ENVELOPE_FROM, ENVELOPE_RCPT, Hooks, KARMA, KARMA_HISTORY, NAUGHTY,
-    Session, Settings, Verdict, dsn,
+    Reject, Session, Settings, Verdict, dsn,
 };
 use crate::log::Level;
 use crate::mail::{Address, host};
@@ -279,8 +279,7 @@ fn greet(session: &mut Session, histories: &ByAddress, rules: &Rules) -> Verdict
 
 /// With `reject naughty` where there is no argument `reject`.
 fn refuse(session: &mut Session, text: &str, detail: String) -> Verdict {
-    let is_default = session.settings().is_none_or(|settings| settings.reject.is_none());
-    match is_default {
+    match session.reject().is_none() {
         true => session.get_reject_later(Code::DenyDisconnect, text, detail),
         false => session.get_reject_as(Code::DenyDisconnect, text, detail),
     }
@@ -332,7 +331,7 @@ fn limit_recipients(session: &mut Session, recipient: &Address) -> Verdict {
         return DECLINED;
     }
     let text = format!("too many recipients for karma {karma} (h: {history})");
-    if session.settings().is_some_and(|settings| !settings.rejects()) {
+    if session.reject() == Some(Reject::No) {
         return session.fail(format_args!("tolerated, {text}"));
     }
     session.fail(&text);

@@ -169,7 +169,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let limit = Rc::new(Limit {
         limits: hooks.derived_checked(NAME, parse),
         exempt: ByAddress::named(NAME)?,
-        is_strict: args.named("on_error").is_some_and(|word| word.eq_ignore_ascii_case("tempfail")),
+        is_strict: args.fail_closed(),
         is_dry: !Settings::from_args(args)?.rejects(),
     });
     hooks.keeps(NAME, explain);

@@ -99,7 +99,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::hook::{Args, DECLINED, DONE, Hooks, Session, Verdict};
+use crate::hook::{Args, DECLINED, DONE, Hooks, Reject, Session, Verdict};
 use crate::metrics::Outside;
 use crate::net::{Endpoint, parse_port};
 use crate::plugins::queue::queued;
@@ -185,7 +185,7 @@ fn filter(args: &Args) -> Result<Filter> {
     let known = VERSIONS.map(|version| (version.to_string(), version));
     let known: Vec<_> = known.iter().map(|(word, version)| (word.as_str(), *version)).collect();
     let version = rest.one_of("protocol", &known, 6)?;
-    let keeps = rest.flag("keep", false);
+    let keeps = rest.flag("keep", false)?;
     let mut wishes = Wishes::default();
     for word in args.all_named("macro") {
         wishes.set(word).map_err(|why| Error::value("macro", word, why))?;
@@ -292,8 +292,7 @@ impl Milter {
         let name = &self.filter.name;
         let code = verdict.code();
         let settings = session.settings();
-        let is_late = settings.is_some_and(|own| own.reject.as_deref() == Some("naughty"));
-        if is_late {
+        if session.reject() == Some(Reject::Later) {
             self.conversation.borrow_mut().let_pass();
             return session.get_reject_later(code, verdict.text(), format_args!("{name}"));
         }

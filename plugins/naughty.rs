@@ -38,6 +38,7 @@ const STAGES: [Hook; 5] = [Hook::Connect, Hook::Mail, Hook::Rcpt, Hook::Data, Ho
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    hooks.reads_reject();
     args.at_most(0)?;
     let stage = args.one_of("reject", &STAGES.map(|hook| (hook.name(), hook)), Hook::Rcpt)?;
     hooks.on(stage, |session, _call| refuse(session));

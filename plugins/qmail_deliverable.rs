@@ -134,7 +134,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let plugin = Plugin {
         daemon: Daemon::new(),
         place: place(hooks, args)?,
-        has_extensions: args.flag("vpopmail_ext", false),
+        has_extensions: args.flag("vpopmail_ext", false)?,
         timeout: Duration::from_secs(args.parsed("timeout", TIMEOUT)?),
     };
     hooks.rcpt(move |session, recipient, _params| plugin.judge(session, recipient));
@@ -144,7 +144,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn place(hooks: &mut Hooks, args: &Args) -> Result<Place> {
     let server = args.named("server").unwrap_or(SERVER);
     let Some(rest) = server.strip_prefix("smtproutes:") else {
-        return match Endpoint::parse(server, None)? {
+        return match Endpoint::parse(server, None).map_err(|why| why.within("argument server"))? {
             Endpoint::Unix(_) => Err(Error::value("server", server, "HOST:PORT")),
             tcp => Ok(Place::At(tcp)),
         };

@@ -63,15 +63,15 @@ fn read(args: &Args) -> Result<(f64, Option<u64>)> {
         [percent, "seed", seed] | ["seed", seed, percent] => (Some(percent), Some(seed)),
         _ => return Err("arguments are [PERCENT] [seed NUMBER]".into()),
     };
-    let wrong = |word: &str| Error::new(format!("not a number: '{word}'"));
+    let wrong = |name: &str, word: &str| Error::value(name, word, "a number");
     let percent = match percent {
         Some(word) => {
             let number = word.parse::<f64>().ok().filter(|number| number.is_finite());
-            number.ok_or_else(|| wrong(word))?
+            number.ok_or_else(|| wrong("1", word))?
         }
         None => 0.0,
     };
-    let seed = seed.map(|word| word.parse().map_err(|_| wrong(word))).transpose()?;
+    let seed = seed.map(|word| word.parse().map_err(|_| wrong("seed", word))).transpose()?;
     Ok((if percent == 0.0 { 1.0 } else { percent }, seed))
 }
 

@@ -92,7 +92,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result
             None => session.skip("no match"),
         }
     });
-    if args.flag("only", false) {
+    if args.flag("only", false)? {
         hooks.rcpt(|session, _recipient, _params| {
             if session.connection.relay_client { OK } else { Verdict::deny("relaying denied") }
         });

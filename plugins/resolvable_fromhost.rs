@@ -43,7 +43,7 @@ use std::net::IpAddr;
 use crate::config::Lines;
 use crate::dns::{Answer, Dns, Kind, Question, Record};
 use crate::error::{Error, Result};
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Hooks, Reject, Session, Verdict};
 use crate::settings::{Networks, network};
 use crate::state::Note;
 
@@ -117,8 +117,7 @@ fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {
         }
         Found::Unknown(why) => {
             session.transaction.notes.set(RESULT, why.clone());
-            let reject = session.settings().and_then(|settings| settings.reject.clone());
-            if matches!(reject.as_deref(), Some("0" | "naughty")) {
+            if matches!(session.reject(), Some(Reject::No | Reject::Later)) {
                 return session.fail(format_args!("tolerated, {why}"));
             }
             session.fail(&why);

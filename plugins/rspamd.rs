@@ -183,7 +183,7 @@ impl Scanner {
                 mta_tag: own("mta_tag"),
             },
             most: args.parsed("size_limit", 50_000_000)?,
-            defers: args.flag("soft_reject", true),
+            defers: args.flag("soft_reject", true)?,
             scans_relays: args.one_of("relayclient", &[("skip", false), ("scan", true)], false)?,
             changes_fields: args.one_of("headers", &[("none", false)], true)?,
             spam_field: own("spam_header").unwrap_or_else(|| "X-Spam".to_owned()),

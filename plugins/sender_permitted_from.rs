@@ -68,6 +68,7 @@ const MOST: u8 = 6;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    hooks.reads_reject();
     args.only(&["reject", "spf_deny"])?;
     let level = level(args)?;
     hooks.mail(move |session, sender, _params| {

@@ -125,15 +125,22 @@ enum Reject {
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    hooks.reads_reject();
     args.only(&KNOWN)?;
     hooks.uses_config(&["subject_prefix"]);
     let mut places: Vec<_> = args.all_named("spamd_socket").collect();
     if places.is_empty() {
         places.push("localhost:783");
     }
-    let places = places.into_iter().map(|place| Endpoint::parse(place, None));
+    let places = places.into_iter().map(|place| {
+        Endpoint::parse(place, None).map_err(|why| why.within("argument spamd_socket"))
+    });
     let adds_fields = args.one_of("headers", &[("none", false)], true)?;
-    let munge = args.parsed("munge_subject_threshold", 0.0)?;
+    args.one_of("relayclient", &[("skip", ())], ())?;
+    let munge = match args.parsed("munge_subject_threshold", 0.0)? {
+        score if f64::is_finite(score) => score,
+        score => return Err(Error::value("munge_subject_threshold", score, "a score")),
+    };
     let filter = Filter {
         servers: Servers::new(places.collect::<Result<_>>()?),
         fails: args.fail_closed(),
@@ -155,14 +162,15 @@ fn one_line(text: &str) -> String {
 }
 
 fn reject(args: &Args) -> Result<Reject> {
-    match args.named("reject").or(args.named("reject_threshold")) {
-        None => Ok(Reject::Never),
-        Some("userprefs") => Ok(Reject::Spam),
-        Some(word) => match word.parse() {
-            Ok(0.0) => Ok(Reject::Never),
-            Ok(score) if f64::is_finite(score) => Ok(Reject::From(score)),
-            _ => Err(Error::value("reject", word, "a score, userprefs")),
-        },
+    let names = ["reject", "reject_threshold"].into_iter();
+    let Some((name, word)) = names.filter_map(|name| Some((name, args.named(name)?))).next() else {
+        return Ok(Reject::Never);
+    };
+    match word.parse() {
+        _ if word == "userprefs" => Ok(Reject::Spam),
+        Ok(0.0) => Ok(Reject::Never),
+        Ok(score) if f64::is_finite(score) => Ok(Reject::From(score)),
+        _ => Err(Error::value(name, word, "a score, userprefs")),
     }
 }
 

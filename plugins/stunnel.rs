@@ -29,7 +29,7 @@ use crate::log::Level;
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["proxy"])?;
-    let wanted = args.named("proxy").is_some_and(|value| value.eq_ignore_ascii_case("on"));
+    let wanted = args.one_of("proxy", &[("on", true), ("off", false)], false)?;
     if wanted && hooks.config().list("proxy_from").is_empty() {
         hooks.log(Level::Warn, "PROXY is not accepted: no proxy is listed in config/proxy_from");
     } else {

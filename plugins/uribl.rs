@@ -113,11 +113,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let known = ["action", "scan-headers", "check-headers", "checkip", "max_names", "suffixes"];
     args.only(&known)?;
     hosts::prepare();
-    let scans = ["scan-headers", "check-headers"].map(|name| args.named(name));
     let uribl = Uribl {
         action: args.one_of("action", &ACTIONS, Action::AddHeader)?,
-        scans_headers: scans.into_iter().flatten().any(|value| value != "0" && value != "no"),
-        checks_addresses: !matches!(args.named("checkip"), Some("no" | "0")),
+        scans_headers: args.flag("scan-headers", false)? | args.flag("check-headers", false)?,
+        checks_addresses: args.flag("checkip", true)?,
         most_names: args.parsed("max_names", 50)?,
         suffixes: Suffixes::shared(Path::new(args.named("suffixes").unwrap_or(suffixes::FILE)))?,
     };

@@ -91,9 +91,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn register_with(hooks: &mut Hooks, args: &Args, by_environment: bool) -> Result<()> {
     args.only(&["per_recipient", "merge"])?;
+    let merge = args.flag("merge", true)?;
     let lists = lists(hooks);
-    if args.flag("per_recipient", false) {
-        by_recipient(hooks, lists, args.flag("merge", true), by_environment);
+    if args.flag("per_recipient", false)? {
+        by_recipient(hooks, lists, merge, by_environment);
     } else {
         by_hook(hooks, lists, by_environment);
     }

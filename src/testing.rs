@@ -103,7 +103,8 @@ impl Trial {
             let find = |name: &str| Some(plugin::find(name)?.0.register);
             let mut hooks = Hooks::new(config.clone(), find);
             register(&mut hooks, &args)?;
-            loaded.add("trial", Settings::from_args(&args)?, hooks.into_registration()?);
+            let settings = hooks.settings(&args)?;
+            loaded.add("trial", settings, hooks.into_registration()?);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"))

@@ -118,6 +118,9 @@ mod tables;
 // The manuals of the plugins against the plugins.
 mod manuals;
 
+// The arguments of plugins: what is refused, and what Perl configurations have.
+mod arguments;
+
 // No ring of files that use each other.
 mod rings;
 

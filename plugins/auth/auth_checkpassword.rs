@@ -90,7 +90,7 @@ const VPOPMAIL: u32 = 89;
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["checkpw", "true", "sudo"])?;
     let (checkpw, r#true) = programs(hooks, args)?;
-    let sudo = args.flag("sudo", true);
+    let sudo = args.flag("sudo", true)?;
     back_end::register(hooks, WRONG, move |session, clear| {
         let prefix = if sudo { prefix(&checkpw) } else { vec![] };
         let words = prefix.into_iter().chain([checkpw.clone(), r#true.clone()]);

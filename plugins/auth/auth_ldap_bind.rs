@@ -143,7 +143,7 @@ impl Directory {
         let settings = Settings::read(&KNOWN, lines, args)?;
         let tls = tls(&settings, config)?;
         let port = match (settings.get("ldap_port"), &tls) {
-            (Some(port), _) => parse_port(port)?,
+            (Some(port), _) => parse_port(port).map_err(|why| why.within("ldap_port"))?,
             (None, Some(Tls { is_first: true, .. })) => 636,
             (None, _) => 389,
         };
@@ -213,7 +213,7 @@ fn template(settings: &Settings) -> Result<String> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b';' | b'.');
         return match name.bytes().all(is_name) {
             true => Ok(format!("({name}=%n)")),
-            false => Err(Error::new(format!("not the name of an attribute: '{name}'"))),
+            false => Err(Error::new(format!("ldap_auth_filter_attr is no attribute: '{name}'"))),
         };
     };
     if attribute.is_some() {
@@ -329,13 +329,16 @@ mod tests {
     fn wrong_settings_stop_the_start() {
         for (args, error) in [
             ("", "setting missing: ldap_base"),
-            ("ldap_base x ldap_port 0", "not a port: '0'"),
+            ("ldap_base x ldap_port 0", "ldap_port: not a port: '0'"),
             ("ldap_base x ldap_host a@b", "Bad data in server: a@b"),
             ("ldap_base x ldap_timeout 0", "ldap_timeout is not a number of seconds: '0'"),
             ("ldap_base x ldap_tls yes", "ldap_tls is 'yes' (known: no, must, first)"),
             ("ldap_base x ldap_ca /f", "ldap_ca is for ldap_tls must and first"),
             ("ldap_base x ldap_tls must ldap_ca /no/such", "/no/such: "),
-            ("ldap_base x ldap_auth_filter_attr a=b", "not the name of an attribute: 'a=b'"),
+            (
+                "ldap_base x ldap_auth_filter_attr a=b",
+                "ldap_auth_filter_attr is no attribute: 'a=b'",
+            ),
             ("ldap_base x ldap_filter (a=b)", "ldap_filter needs one of"),
             ("ldap_base x ldap_filter (a=%u%x)", "ldap_filter needs one of"),
             ("ldap_base x ldap_filter (a=%u%)", "ldap_filter needs one of"),

@@ -69,7 +69,7 @@ const LONGEST: usize = 64;
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["many_domains"])?;
-    let many_domains = args.flag("many_domains", true);
+    let many_domains = args.flag("many_domains", true)?;
     database(|name| hooks.config().value(name)).map_err(|error| error.within(DSN.0))?;
     let kept = Rc::new(Kept::default());
     let decoy = Rc::new(Decoy::new(DECOY)?);

@@ -42,9 +42,10 @@ const WRONG: &str = "auth_vpopmaild - wrong password";
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["host", "port"])?;
     let host = args.named("host").unwrap_or("localhost");
-    let port = args.named("port").map_or(Ok(89), parse_port)?;
+    let port = args.named("port").map_or(Ok(89), parse_port);
+    let port = port.map_err(|why| why.within("argument port"))?;
     let Endpoint::Tcp { host, .. } = Endpoint::parse(host, Some(port))? else {
-        return Err(Error::new(format!("not a host: '{host}'")));
+        return Err(Error::value("host", host, "a host"));
     };
     let endpoint = Endpoint::Tcp { host, port };
     back_end::register(hooks, WRONG, move |session, clear| check(session, clear, &endpoint));
@@ -147,8 +148,11 @@ mod tests {
                 "unknown argument 'localhost' (known: host, port, loglevel, reject, \
                  reject_type, timeout, on_error)",
             ),
-            ("port 0", "not a port: '0'"),
-            ("host /run/vpopmaild", "not a host: '/run/vpopmaild'"),
+            ("port 0", "argument port: not a port: '0'"),
+            (
+                "host /run/vpopmaild",
+                "argument host has the value '/run/vpopmaild' (expected: a host)",
+            ),
             ("host a@b", "Bad data in server: a@b"),
         ] {
             let found = Trial::load(&format!("auth/auth_vpopmaild {args}"), &[]).err().unwrap();

@@ -143,6 +143,9 @@ enum From {
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["db_dir", "places", "asn", "distance", "too_far", "add_headers"])?;
+    let from = args.named("distance").map(From::parse).transpose()?;
+    let too_far = args.named("too_far").map(|_| args.parsed("too_far", 0)).transpose()?;
+    let adds_headers = args.flag("add_headers", true)?;
     let databases = Rc::new(Databases::open(args, hooks.config())?);
     let lines = hooks.config().load(rules::NAME)?;
     let mut problems = vec![];
@@ -157,10 +160,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     }
     let plugin = Plugin {
         databases: databases.clone(),
-        from: args.named("distance").map(From::parse).transpose()?,
-        too_far: args.named("too_far").map(|_| args.parsed("too_far", 0)).transpose()?,
+        from,
+        too_far,
         rules: hooks.derived_checked(rules::NAME, Rules::parse),
-        is_strict: args.named("on_error").is_some_and(|word| word.eq_ignore_ascii_case("tempfail")),
+        is_strict: args.fail_closed(),
     };
     hooks.before_fork(move |config| match databases.refresh() {
         Ok(are_new) => are_new,
@@ -170,7 +173,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         }
     });
     hooks.connect(move |session| plugin.at_connect(session));
-    if !args.named("add_headers").unwrap_or("true").contains("false") {
+    if adds_headers {
         hooks.data_post(add_headers);
     }
     Ok(())

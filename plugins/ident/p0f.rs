@@ -118,12 +118,12 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     if !socket.starts_with('/') {
         return Err(Error::new(format!("no path of a socket: '{socket}'")));
     }
-    let adds_headers = !args.named("add_headers").unwrap_or("true").contains("false");
+    let adds_headers = args.flag("add_headers", true)?;
     let plugin = Plugin {
         socket: Endpoint::parse(socket, None)?,
         smites: args.named("smite_os").map(compile).transpose()?,
         timeout: Duration::from_secs(args.parsed("timeout", TIMEOUT)?),
-        is_strict: args.named("on_error").is_some_and(|word| word.eq_ignore_ascii_case("tempfail")),
+        is_strict: args.fail_closed(),
     };
     let blocked = hooks.derived_checked("p0f_blocked_operating_systems", Blocked::parse);
     hooks.connect(move |session| plugin.at_connect(session));

@@ -47,6 +47,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 fn register_with(hooks: &mut Hooks, args: &Args, write: impl Fn(&str) + 'static) -> Result<()> {
+    hooks.reads_reject();
     args.only(&["accept", "prefix"])?;
     let accept = args.parsed("accept", Level::Error)?;
     let reject = args.parsed("reject", Level::Warn)?;

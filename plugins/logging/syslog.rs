@@ -224,7 +224,8 @@ fn priority_named(word: &str) -> Result<Level> {
         "ERR" => "ERROR",
         other => other,
     };
-    Ok(short.parse()?)
+    let wrong = || Error::value("priority", word, "LOG_DEBUG to LOG_EMERG, or 7 to 0");
+    short.parse().map_err(|_| wrong())
 }
 
 #[cfg(test)]

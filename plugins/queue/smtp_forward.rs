@@ -213,10 +213,9 @@ fn by_domain(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let mut args = args.clone();
     let dsn = args.take_flag("dsn");
     let kept = Kept::take(&mut args)?;
-    let mut switch = |name: &str| match args.take_named(name)?.as_deref() {
-        None | Some("yes") => Ok(true),
-        Some("no") => Ok(false),
-        Some(other) => Err(Error::value(name, other, "yes, no")),
+    let mut switch = |name: &str| {
+        let is_on = args.flag(name, true)?;
+        args.take_named(name).map(|_| is_on)
     };
     let (dane, sts) = (switch("dane")?, switch("mta_sts")?);
     let mut words = args.positional();

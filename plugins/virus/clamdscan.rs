@@ -95,10 +95,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let kilobytes: u64 = args.parsed("max_size", 1024)?;
     let scanner = Scanner {
         servers: Servers::new(endpoints(args)?),
-        denies: args.flag("deny_viruses", true),
-        defers: args.flag("defer_on_error", false) || args.fail_closed(),
+        denies: args.flag("deny_viruses", true)?,
+        defers: args.flag("defer_on_error", false)? || args.fail_closed(),
         most: if kilobytes == 0 { 1024 } else { kilobytes }.saturating_mul(1024),
-        scans_all: args.flag("scan_all", true),
+        scans_all: args.flag("scan_all", true)?,
     };
     hooks.data_post(move |session| scanner.check(session));
     Ok(())
@@ -110,10 +110,10 @@ fn endpoints(args: &Args) -> Result<Vec<Endpoint>> {
         if hosts.is_empty() {
             hosts.push("localhost");
         }
-        let port = parse_port(port)?;
+        let port = parse_port(port).map_err(|why| why.within("argument clamd_port"))?;
         let at = |host: &str| match Endpoint::parse(host, Some(port))? {
             endpoint @ Endpoint::Tcp { .. } => Ok(endpoint),
-            Endpoint::Unix(_) => Err(Error::new(format!("not a host: '{host}'"))),
+            Endpoint::Unix(_) => Err(Error::value("clamd_host", host, "a host")),
         };
         return hosts.into_iter().map(at).collect();
     }
@@ -123,7 +123,7 @@ fn endpoints(args: &Args) -> Result<Vec<Endpoint>> {
     }
     let at = |path: &str| match path.starts_with('/') {
         true => Ok(Endpoint::Unix(PathBuf::from(path))),
-        false => Err(Error::new(format!("not a path that begins with /: '{path}'"))),
+        false => Err(Error::value("clamd_socket", path, "a path that begins with /")),
     };
     paths.into_iter().map(at).collect()
 }

@@ -117,9 +117,13 @@ impl Args {
         read(&(position + 1).to_string(), self.get(position), default)
     }
 
-    /// The value after `name` as yes or no: 0, no, off and false are no.
-    pub fn flag(&self, name: &str, default: bool) -> bool {
-        self.named(name).map_or(default, is_yes)
+    /// The value after `name` as yes or no, or `default`: 1, yes, on and true, or 0, no, off and false.
+    ///
+    /// # Errors
+    /// Any other word.
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
+        let Some(word) = self.named(name) else { return Ok(default) };
+        yes_or_no(word).ok_or_else(|| Error::value(name, word, "0, 1"))
     }
 
     /// What the word after `name` stands for, or `default`.  Words do not depend on case.
@@ -253,7 +257,12 @@ mod tests {
         assert_eq!(args.parsed("wait", 1u32), Ok(2));
         assert_eq!(args.parsed("absent", 7u32), Ok(7));
         assert_eq!(args.all_named("check-at").collect::<Vec<_>>(), ["CONNECT", "DATA"]);
-        assert!(args.flag("only", false));
+        assert_eq!(args.flag("only", false), Ok(true));
+        assert_eq!(args.flag("absent", true), Ok(true));
+        assert_eq!(
+            args.flag("wait", true).unwrap_err().to_string(),
+            "argument wait has the value '2' (expected: 0, 1)"
+        );
         assert_eq!(
             args.parsed("check-at", 0u32).unwrap_err().to_string(),
             "argument check-at has the value 'DATA' (expected: a whole number)"

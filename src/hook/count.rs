@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn asks_outside(hooks: &mut Hooks, args: &Args) -> Result<()> {
-        let is_well = args.flag("well", true);
+        let is_well = args.flag("well", true)?;
         hooks.connect(move |session| {
             session.outside("friend", || if is_well { Ok(()) } else { Err("away") })?;
             session.outside_with("friend", |session| {

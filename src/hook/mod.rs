@@ -42,7 +42,7 @@ pub use parent::Parent;
 pub use policy::*;
 pub use scram::{Scram, ScramKeys};
 pub use session::{Plugins, QUARANTINE, Session, Shared};
-pub use settings::Settings;
+pub use settings::{Reject, Settings};
 pub use table::{Hook, Row, TABLE};
 pub use verdict::{DECLINED, DONE, IntoVerdict, OK, Verdict};
 

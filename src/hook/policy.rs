@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::hook::settings::reject_type;
-use crate::hook::{Code, DECLINED, Session, Verdict, dsn};
+use crate::hook::{Code, DECLINED, Reject, Session, Verdict, dsn};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::settings::RECIPIENT_ROUTES;
@@ -80,15 +80,19 @@ impl Session {
 
     /// The same for a plugin that refuses with `default` where it has no argument `reject_type`.
     pub fn get_reject_as(&mut self, default: Code, text: &str, detail: impl Display) -> Verdict {
-        let reject = self.settings().and_then(|settings| settings.reject.clone());
-        if self.settings().is_some_and(|settings| !settings.rejects()) {
-            return self.fail(format_args!("tolerated{}", behind_comma(detail)));
+        match self.reject() {
+            Some(Reject::No) => self.fail(format_args!("tolerated{}", behind_comma(detail))),
+            Some(Reject::Later) => self.get_reject_later(default, text, detail),
+            Some(Reject::Now) | None => {
+                self.log(Level::Info, format_args!("fail{}", behind_comma(detail)));
+                Verdict::new(self.get_reject_type(default), text.to_owned())
+            }
         }
-        if reject.as_deref() == Some("naughty") {
-            return self.get_reject_later(default, text, detail);
-        }
-        self.log(Level::Info, format_args!("fail{}", behind_comma(detail)));
-        Verdict::new(self.get_reject_type(default), text.to_owned())
+    }
+
+    /// What the running plugin's argument `reject` says; None where it is not given.
+    pub fn reject(&self) -> Option<Reject> {
+        self.settings().and_then(|settings| settings.reject)
     }
 
     /// The same as with `reject naughty`, for a plugin that does so where it has no argument `reject`.

@@ -79,6 +79,8 @@ pub(crate) struct Registration {
     pub(crate) listeners: Vec<Rc<HearFn>>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
+    /// It reads the argument `reject` itself.
+    pub(crate) reads_reject: bool,
     /// Its handlers for the log write JSON.
     pub(crate) writes_json: bool,
     /// They write lines of text to standard error.

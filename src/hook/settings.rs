@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, meant};
 use crate::hook::verdict::{Decision, Failure};
-use crate::hook::{Args, Code, DECLINED, args};
+use crate::hook::{Args, Code, DECLINED};
 use crate::log::Level;
 
 /// How long a handler may take where its plugin has no argument `timeout`.  Senders wait ten
@@ -14,8 +14,9 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 /// What the universal arguments of a plugin say.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `reject`: 0, 1, naughty, or what the plugin makes of it.
-    pub reject: Option<String>,
+    /// `reject`: whether to refuse; None where it is not given, or where the plugin reads it itself
+    /// ([`crate::hook::Hooks::reads_reject`]).
+    pub reject: Option<Reject>,
     /// `reject_type`: with what to refuse.
     pub reject_type: Option<Code>,
     /// `timeout SECONDS`: how long one handler may take.
@@ -25,6 +26,32 @@ pub struct Settings {
     pub(crate) loglevel: Option<Adjust>,
     pub(crate) on_error: OnError,
 }
+
+/// What `reject` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reject {
+    /// 0: refuse nothing.
+    No,
+    /// 1: refuse at once.
+    Now,
+    /// naughty: leave it to the plugin of that name.
+    Later,
+}
+
+/// The words of [`Reject`].
+const REJECTS: [(&str, Reject); 10] = [
+    ("0", Reject::No),
+    ("1", Reject::Now),
+    ("naughty", Reject::Later),
+    ("no", Reject::No),
+    ("off", Reject::No),
+    ("false", Reject::No),
+    ("yes", Reject::Now),
+    ("on", Reject::Now),
+    ("true", Reject::Now),
+    // As some Perl plugins say it.
+    ("connect", Reject::Now),
+];
 
 /// `loglevel N`, `loglevel +N`, `loglevel -N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +140,8 @@ impl Settings {
         });
         let loglevel = args.named("loglevel").map(adjustment);
         let loglevel = loglevel.and_then(|loglevel| or_note(loglevel, &mut errors));
-        let reject = args.named("reject").map(str::to_owned);
+        let reject = args.named("reject").map(reject);
+        let reject = reject.and_then(|reject| or_note(reject, &mut errors));
         let timeout = Duration::from_secs(timeout);
         let grace = Duration::ZERO;
         let settings = Settings { reject, reject_type, timeout, grace, loglevel, on_error };
@@ -127,7 +155,7 @@ impl Settings {
 
     /// May this plugin refuse anything?  True unless it has `reject 0`.
     pub fn rejects(&self) -> bool {
-        self.reject.as_deref().is_none_or(args::is_yes)
+        self.reject != Some(Reject::No)
     }
 
     /// Do handlers that fail count as if they had declined?
@@ -173,12 +201,20 @@ pub(crate) fn reject_type(word: &str) -> Option<Code> {
     known.map(|(_, code)| *code)
 }
 
+fn reject(word: &str) -> Result<Reject> {
+    let found = REJECTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
+    found.map(|(_, reject)| *reject).ok_or_else(|| {
+        let error = Error::value("reject", word, "0, 1, naughty");
+        Error::new(format!("{error}{}", meant(word, REJECTS.map(|(word, _)| word))))
+    })
+}
+
 fn adjustment(text: &str) -> Result<Adjust> {
     if let Some(by) = text.strip_prefix(['+', '-']) {
         let by: i64 = by.parse().map_err(|_| Error::value("loglevel", text, "N, +N, -N"))?;
         return Ok(Adjust::By(if text.starts_with('-') { -by } else { by }));
     }
-    text.parse().map(Adjust::To).map_err(Error::new)
+    text.parse().map(Adjust::To).map_err(|why: String| Error::new(why).within("argument loglevel"))
 }
 
 #[cfg(test)]
@@ -192,11 +228,19 @@ mod tests {
     #[test]
     fn universal_arguments_are_read() {
         let found = settings("reject naughty reject_type soft timeout 9 on_error ignore").unwrap();
-        assert_eq!(found.reject.as_deref(), Some("naughty"));
+        assert_eq!(found.reject, Some(Reject::Later));
         assert_eq!(found.reject_type, Some(Code::DenySoft));
         assert_eq!(found.timeout, Duration::from_secs(9));
         assert_eq!(found.on_error, OnError::Ignore);
         assert!(found.rejects() && !settings("reject 0").unwrap().rejects());
+        for (word, reject) in [
+            ("Naughty", Reject::Later),
+            ("connect", Reject::Now),
+            ("yes", Reject::Now),
+            ("OFF", Reject::No),
+        ] {
+            assert_eq!(settings(&format!("reject {word}")).unwrap().reject, Some(reject));
+        }
     }
 
     #[test]
@@ -210,8 +254,14 @@ mod tests {
 
     #[test]
     fn meaningless_values_are_refused() {
-        for line in ["timeout 0", "timeout soon", "on_error shrug", "reject_type no", "loglevel x"]
-        {
+        for line in [
+            "timeout 0",
+            "timeout soon",
+            "on_error shrug",
+            "reject maybe",
+            "reject_type no",
+            "loglevel x",
+        ] {
             let error = settings(line).unwrap_err().to_string();
             assert!(error.contains(line.split(' ').next_back().unwrap()), "{line}: {error}");
         }
@@ -223,5 +273,9 @@ mod tests {
         let errors = settings("timeout 0 on_error ignroe reject_type x").unwrap_err().to_string();
         assert_eq!(errors.lines().count(), 3, "{errors}");
         assert!(errors.contains("; did you mean 'ignore'?"), "{errors}");
+        assert_eq!(
+            settings("reject noughty").unwrap_err().to_string(),
+            "argument reject has the value 'noughty' (expected: 0, 1, naughty); did you mean 'naughty'?"
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::lookup::{
 use super::row::Plugin;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hook::{Args, Hooks, Origin, Plugins, Settings};
+use crate::hook::{Args, Hooks, Origin, Plugins};
 use crate::log::Level;
 use crate::perl::{self, Perl, Source};
 
@@ -82,9 +82,10 @@ fn load_native(
     plugin: &Plugin,
     args: &Args,
 ) -> Result<()> {
-    let settings = Settings::from_args(args);
     let mut hooks = Hooks::new(config.clone(), |name| Some(find(name)?.0.register));
-    let registered = (plugin.register)(&mut hooks, args).and_then(|()| hooks.into_registration());
+    let registered = (plugin.register)(&mut hooks, args);
+    let settings = hooks.settings(args);
+    let registered = registered.and_then(|()| hooks.into_registration());
     let (settings, registered) = match (settings, registered) {
         (Ok(settings), Ok(registered)) => (settings, registered),
         (Err(one), Err(other)) if one != other => return Err(one.and(other)),

@@ -92,7 +92,7 @@ fn priorities_have_several_spellings() {
 fn wrong_arguments_are_refused() {
     for (line, why) in [
         ("logging/syslog loglevel LOUD", "'LOUD' is not a log level"),
-        ("logging/syslog priority LOG_LOUD", "'LOUD' is not a log level"),
+        ("logging/syslog priority LOG_LOUD", "argument priority has the value 'LOG_LOUD'"),
         ("logging/syslog ident a/b", "argument ident has the value 'a/b'"),
         ("logging/syslog facility LOG_POST", "argument facility has the value 'LOG_POST'"),
         ("logging/syslog logsock udp,console", "'console' (expected: unix, stream, udp, tcp)"),

@@ -165,8 +165,14 @@ fn some_messages_are_not_looked_at() {
 fn wrong_arguments_stop_the_start() {
     for (args, error) in [
         ("clamd_port 0", "not a port: '0'"),
-        ("clamd_port 1 clamd_host /run", "not a host: '/run'"),
-        ("clamd_socket clamd", "not a path that begins with /: 'clamd'"),
+        (
+            "clamd_port 1 clamd_host /run",
+            "argument clamd_host has the value '/run' (expected: a host)",
+        ),
+        (
+            "clamd_socket clamd",
+            "argument clamd_socket has the value 'clamd' (expected: a path that begins with /)",
+        ),
         ("max_size x", "argument max_size has the value 'x'"),
         ("action reject", "unknown argument 'action'"),
     ] {

@@ -1,4 +1,4 @@
-//! What a plugin makes of configuration files.
+//! What a plugin makes of configuration files and of its arguments.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -6,11 +6,28 @@ use std::rc::Rc;
 use super::Hooks;
 use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
+use crate::hook::{Args, Settings};
 
 impl Hooks {
     /// The configuration, for what a plugin wants to know when it is loaded.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Says that the argument `reject` means something of this plugin's own, which reads it itself: no
+    /// word is refused for it, and [`crate::hook::Session::get_reject`] does not see it.
+    pub fn reads_reject(&mut self) {
+        self.registered.reads_reject = true;
+    }
+
+    /// What the universal arguments say for this plugin, after its `register`.
+    pub(crate) fn settings(&self, args: &Args) -> Result<Settings> {
+        let mut args = args.clone();
+        if self.registered.reads_reject {
+            // One without a value is refused for that.
+            let _ = args.take_named("reject");
+        }
+        Settings::from_args(&args)
     }
 
     /// Says that sessions will read these files, so that they are read before processes are made.
