@@ -40,6 +40,7 @@
 //! ```
 
 mod channel;
+mod connect;
 mod coprocess;
 mod dane;
 mod database;
@@ -51,20 +52,24 @@ mod network;
 mod program;
 mod security;
 mod tls;
+mod trust;
 mod turns;
+mod wait;
 mod wire;
 
 pub use endpoint::Endpoint;
 pub use lines::protocol_error;
 pub use network::{network, network_of, numbered};
-pub use security::verified;
 pub use tls::Tls;
 #[cfg(test)]
 pub(crate) use tls::tests::self_signed;
+pub use trust::verified;
 pub use turns::{Servers, turns};
 pub use wire::Wire;
 
 pub(crate) use channel::{Channel, wait_for};
+#[cfg(any(feature = "ldap", feature = "postgresql"))]
+pub(crate) use connect::{tcp, unix};
 pub(crate) use coprocess::Coprocess;
 pub(crate) use dane::{compare_any, described, is_usable};
 pub(crate) use database::Database;
@@ -74,7 +79,5 @@ pub(crate) use http::{Form, Http, Page, Place};
 pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;
-pub(crate) use security::unverified;
 pub(crate) use security::{Login, Mode, Security, file_named, password_in};
-#[cfg(any(feature = "ldap", feature = "postgresql"))]
-pub(crate) use wire::{tcp, unix};
+pub(crate) use trust::unverified;

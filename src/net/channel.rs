@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::wire::left;
+use super::wait::left;
 
 /// How much is read at a time, in octets.
 const PIECE: usize = 64 * 1024;

@@ -13,7 +13,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::security::Anybody;
+use super::trust::Anybody;
 use crate::dns::Tlsa;
 use crate::error::{Error, Result};
 

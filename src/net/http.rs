@@ -16,7 +16,7 @@ use ureq::{Agent, Error, SendBody};
 
 pub(crate) use self::place::Place;
 use self::spoken::{Dialer, Nowhere};
-use super::wire::left;
+use super::wait::left;
 
 /// Asks web servers, each time over a connection of its own, and follows no redirection.
 #[derive(Debug)]

@@ -2,21 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use memchr::memchr;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
 use super::Endpoint;
+use super::connect::{tcp, unix};
 use super::tls::Tls;
-
-/// The longest wait for a connection to be made.
-const CONNECT: Duration = Duration::from_secs(30);
+use super::wait::{is_again, left, wait};
 
 /// The longest wait until the peer takes more of what is written (RFC 5321 4.5.3.2.5).
 const WRITE: Duration = Duration::from_secs(180);
@@ -270,66 +265,6 @@ fn exchange(socket: &File, tls: &mut Tls, until: Instant) -> io::Result<()> {
         tls.receive(socket)?;
     }
     Ok(())
-}
-
-/// Waits for one of `events`; what there is of them.
-fn wait(socket: &File, events: PollFlags, until: Instant) -> io::Result<PollFlags> {
-    loop {
-        let left = left(until)?;
-        // A wait is rounded up, so that the last one does not spin.
-        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(socket.as_fd(), events)];
-        match poll(&mut fds, timeout) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn is_again(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// How long until `until`.
-///
-/// # Errors
-/// `TimedOut`: it is over.
-pub(super) fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// A connection that does not block to the first address of `host` that answers.
-///
-/// # Errors
-/// The host has no address, none of them answers, or time is over.
-pub(crate) fn tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
-    let mut failed = io::Error::other("the host has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(until)?.min(CONNECT)) {
-            Ok(stream) => {
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-/// The same to a socket in the file system.  This does not wait at all: a server whose queue of
-/// clients is full counts as one that is down.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn unix(path: &Path) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(socket)
 }
 
 #[cfg(test)]

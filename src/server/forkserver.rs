@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use crate::server::listener::Peer;
 use crate::server::parent::{Dispatch, Parent};
+use crate::server::peer::Peer;
 
 /// Forks for each client.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
 };
 
-use crate::server::listener::Peer;
+use crate::server::peer::Peer;
 use crate::sys::{deadline, descriptors};
 
 /// A client as octets: [`TCP`] or 0, and both ends: each an IPv6 (or mapped IPv4) address and a port.

@@ -14,7 +14,7 @@ use nix::unistd::dup2_stderr;
 use crate::error::{Error, Result};
 use crate::hook::{Rest, Shared};
 use crate::log::Level;
-use crate::server::listener::{End, Peer, has_path};
+use crate::server::peer::{End, Peer, has_path};
 use crate::smtp::stream::is_same;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;

@@ -2,6 +2,7 @@
 
 mod account;
 mod backoff;
+mod bind;
 mod certificate;
 mod check;
 mod console;
@@ -22,6 +23,7 @@ mod migrate;
 mod oneshot;
 mod overload;
 mod parent;
+mod peer;
 mod pid_file;
 mod pre_connection;
 mod prefork;

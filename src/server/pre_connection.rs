@@ -9,7 +9,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use crate::hook::{CORE, Hook, Incoming, Shared, Verdict};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
-use crate::server::listener::Peer;
+use crate::server::peer::Peer;
 use crate::server::scoreboard::Scoreboard;
 use crate::smtp::refusals::refusal;
 use crate::smtp::service;

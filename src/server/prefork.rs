@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::server::handoff;
-use crate::server::listener::Peer;
 use crate::server::parent::{Dispatch, Parent};
+use crate::server::peer::Peer;
 use crate::server::scoreboard::Slot;
 
 /// How long there must have been too many waiting processes before they are let go, one a second.

@@ -16,7 +16,7 @@ use self::row::Rows;
 pub(crate) use self::row::{Row, Seen};
 use crate::metrics::{Board, Cells};
 use crate::net::network;
-use crate::server::listener::Peer;
+use crate::server::peer::Peer;
 
 /// One worker, as the parent knows it.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use crate::server::signals::Signals;
 use crate::server::status::Status;
 use crate::server::worker::WorkerSettings;
 use crate::server::{
-    check, daemonize, environment, handoff, inetd, job, list_hooks, listener, migrate, oneshot,
+    bind, check, daemonize, environment, handoff, inetd, job, list_hooks, migrate, oneshot,
     rehearsal,
 };
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
@@ -183,7 +183,7 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     config.reachable()?;
     if setup.daemon.common.check {
         let account = account::for_sessions(setup.daemon.user.as_deref())?;
-        let wrong = listener::faults(&setup.addresses, &setup.ports);
+        let wrong = bind::faults(&setup.addresses, &setup.ports);
         return check::run(&config, account.as_ref(), wrong);
     }
     let most = dispatch.most();
@@ -193,7 +193,7 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
 
     let account = account::for_sessions(setup.daemon.user.as_deref())?;
     let account = account.as_ref();
-    let listeners = listener::bind_all(&setup.addresses, &setup.ports, account)?;
+    let listeners = bind::bind_all(&setup.addresses, &setup.ports, account)?;
     let pid_file = setup.daemon.pid_file.as_deref();
     let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
     let renice = descriptors::raise_priority(setup.renice);

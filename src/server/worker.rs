@@ -10,7 +10,7 @@ use crate::log::Level;
 use crate::metrics::{self, Cells};
 use crate::server::growth::{self, Growth};
 use crate::server::handoff;
-use crate::server::listener::{Peer, has_path};
+use crate::server::peer::{Peer, has_path};
 use crate::server::scoreboard::Row;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;

@@ -13,7 +13,7 @@ use crate::server::migrate::paper::Paper;
 use crate::server::migrate::shell::{self, Script};
 use crate::server::migrate::site::{Site, first_line_of, text_of};
 use crate::server::migrate::{limits, options};
-use crate::server::{environment, listener};
+use crate::server::{bind, environment};
 
 /// How far the text stands from the margin.
 const INDENT: usize = 2;
@@ -124,7 +124,7 @@ fn command_line(paper: &mut Paper, site: &Site, name: &str, script: &Script) {
     match options::parse(ours, options) {
         Ok(options) => {
             for address in &options.addresses {
-                let faults = listener::faults(std::slice::from_ref(address), &options.ports);
+                let faults = bind::faults(std::slice::from_ref(address), &options.ports);
                 for fault in faults {
                     paper.demand(INDENT, name, &fault.to_string());
                 }
