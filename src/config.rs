@@ -17,6 +17,8 @@
 mod cache;
 mod cdb;
 mod derived;
+mod fingerprint;
+mod folder;
 mod lines;
 mod lookup;
 mod map;
@@ -40,8 +42,8 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::settings::{self, Default};
 use cache::{Cache, Source};
+pub(crate) use folder::is_leftover;
 pub(crate) use lines::has_byte_order_mark;
-pub(crate) use lookup::is_leftover;
 use lookup::{Lookup, Search};
 use values::Values;
 

@@ -13,6 +13,7 @@ mod networks;
 mod redis;
 mod status;
 mod store;
+mod value;
 
 use std::any::Any;
 use std::fmt;
@@ -20,14 +21,15 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use kind::{BareNewline, Kind, Permissions, Value, Words, yes_or_no};
+pub use kind::Kind;
 pub use network::{leading_numbers, network};
 pub use networks::{NameServer, NameServers, Networks, Ports};
 pub use redis::RedisPlace;
 pub use status::StatusPlace;
 pub use store::StorePlace;
+pub use value::{BareNewline, Permissions, Value, Words, yes_or_no};
 
-pub(crate) use kind::number;
+pub(crate) use value::number;
 
 use crate::error::meant;
 use crate::log::Level;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::lookup::{Dependency, Lookup, Search};
+use super::fingerprint::Dependency;
+use super::lookup::{Lookup, Search};
 use crate::error::Error;
 
 /// How long an answer is given again without a look at the files.

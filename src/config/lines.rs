@@ -9,7 +9,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::cache::Source;
-use super::lookup::{Fingerprint, Kind, Lookup, Search};
+use super::fingerprint::{Fingerprint, Kind};
+use super::lookup::{Lookup, Search};
 use crate::error::Error;
 
 /// What editors of Windows put in front of a text; it is no part of the first line.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::cache::Source;
 use super::cdb::Cdb;
-use super::lookup::{Kind, Lookup, Problems};
+use super::fingerprint::Kind;
+use super::lookup::{Lookup, Problems};
 use crate::error::Error;
 
 /// The map in a file `NAME.cdb`; empty where there is no such file.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::dns::{Dns, Kind, Question};
 
+mod domain;
 mod evaluate;
 mod macros;
 mod record;

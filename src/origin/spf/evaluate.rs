@@ -1,9 +1,13 @@
 //! The function check_host() (RFC 7208 4).
 
+mod expand;
+mod look_ahead;
+
 use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 
-use super::macros::{Letter, Template, dotted};
+use super::domain::{is_below, is_domain};
+use super::macros::Template;
 use super::record::{self, Directive, Mechanism, Prefixes, Record};
 use super::{Finding, MOST_TERMS, MOST_VOIDS, Outcome, Query};
 use crate::dns::{Answer, Dns, Kind, Question, Record as DnsRecord};
@@ -11,9 +15,6 @@ use crate::dns::{Answer, Dns, Kind, Question, Record as DnsRecord};
 /// The most mail exchangers of a domain, and the most names of an address, that are looked at
 /// (RFC 7208 4.6.4).
 const MOST_NAMES: usize = 10;
-
-/// The longest explanation, in octets: it goes into a reply.
-const LONGEST_EXPLANATION: usize = 500;
 
 /// Checks `domain` for the client and the sender `local_part`@`domain`.
 pub(super) fn check(dns: &dyn Dns, query: &Query<'_>, local_part: &str, domain: &str) -> Finding {
@@ -103,52 +104,6 @@ impl Evaluation<'_> {
                 reason: "no mechanism matched".into(),
             }),
         }
-    }
-
-    /// Asks at once what the terms of a record are about to ask one after the other, up to the
-    /// first that matches without a question.  The answers are in the memory of the session then.
-    fn look_ahead(&self, record: &Record, domain: &str) {
-        let mut questions = Vec::new();
-        let left = MOST_TERMS.saturating_sub(self.terms.get()) as usize;
-        let mut redirected = true;
-        for directive in &record.directives {
-            if matches!(&directive.mechanism, Mechanism::All)
-                || matches!(&directive.mechanism, Mechanism::Ip(network, bits)
-                    if same_network(*network, self.ip, *bits))
-            {
-                redirected = false;
-                break;
-            }
-            questions.extend(self.question_of(&directive.mechanism, domain));
-        }
-        let redirect = record.redirect.as_ref().filter(|_| redirected);
-        if let Some(target) = redirect.filter(|target| !target.has(Letter::Name)) {
-            questions.push(Question::new(&self.expand(target, domain), Kind::Txt));
-        }
-        questions.truncate(left);
-        if questions.len() > 1 {
-            self.dns.ask(&questions);
-        }
-    }
-
-    /// The first question of a mechanism; None if it has none, or has to know the client's name.
-    fn question_of(&self, mechanism: &Mechanism, domain: &str) -> Option<Question> {
-        let name = |spec: &Template| {
-            Some(self.expand(spec, domain))
-                .filter(|name| !spec.has(Letter::Name) && is_domain(name))
-        };
-        let own = |spec: &Option<Template>| match spec {
-            Some(spec) => name(spec),
-            None => Some(domain.to_owned()),
-        };
-        Some(match mechanism {
-            Mechanism::Include(spec) => Question::new(&name(spec)?, Kind::Txt),
-            Mechanism::A(spec, _) => Question::address_like(&own(spec)?, self.ip),
-            Mechanism::Mx(spec, _) => Question::new(&own(spec)?, Kind::Mx),
-            Mechanism::Exists(spec) => Question::new(&name(spec)?, Kind::A),
-            Mechanism::Ptr(_) => Question::name_of(self.ip),
-            Mechanism::All | Mechanism::Ip(..) => return None,
-        })
     }
 
     /// What comes of a directive that matched.
@@ -300,63 +255,6 @@ impl Evaluation<'_> {
         }
         Ok(())
     }
-
-    fn expand(&self, spec: &Template, domain: &str) -> String {
-        spec.expand_domain(|letter| self.value(letter, domain))
-    }
-
-    /// The domain's own words about a failure; None if there are none that can be used.
-    fn explanation(&self, spec: &Template, domain: &str) -> Option<String> {
-        let answer = self.dns.ask_one(Question::new(&self.expand(spec, domain), Kind::Txt));
-        let mut texts = answer.texts();
-        let (Some(text), None) = (texts.next(), texts.next()) else { return None };
-        let template = Template::explanation(std::str::from_utf8(text).ok()?).ok()?;
-        let text = template.expand(|letter| self.value(letter, domain));
-        (text.len() <= LONGEST_EXPLANATION).then_some(text)
-    }
-
-    fn value(&self, letter: Letter, domain: &str) -> String {
-        match letter {
-            Letter::Sender => format!("{}@{}", self.local_part, self.sender_domain),
-            Letter::LocalPart => self.local_part.to_owned(),
-            Letter::SenderDomain => self.sender_domain.to_owned(),
-            Letter::Domain => domain.to_owned(),
-            Letter::Address => dotted(self.ip),
-            Letter::Name => self.name.get_or_init(|| self.name_like(domain)).clone(),
-            Letter::Family if self.ip.is_ipv4() => "in-addr".into(),
-            Letter::Family => "ip6".into(),
-            Letter::Helo => self.query.helo.to_owned(),
-            Letter::ReadableAddress => self.ip.to_string(),
-            Letter::Receiver => self.query.receiver.to_owned(),
-            Letter::Time => self.query.now.to_string(),
-        }
-    }
-
-    /// The client's name for the macro `p` (RFC 7208 7.3): the domain itself before a name below
-    /// it before any other.
-    fn name_like(&self, domain: &str) -> String {
-        let domain = domain.to_ascii_lowercase();
-        let names = self.names_of_client(false).unwrap_or_default();
-        let best = names.iter().min_by_key(|name| match **name == domain {
-            true => 0,
-            false => 1 + u8::from(!is_below(name, &domain)),
-        });
-        best.map_or("unknown".into(), String::clone)
-    }
-}
-
-/// Can a domain have a record: two labels at least, none empty or longer than 63 octets?
-fn is_domain(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    name.len() <= 253
-        && name.contains('.')
-        && !name.starts_with('[')
-        && name.split('.').all(|label| (1..=63).contains(&label.len()))
-}
-
-/// Is it the domain, or a name below it?
-fn is_below(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn same_network(network: IpAddr, ip: IpAddr, bits: u8) -> bool {
