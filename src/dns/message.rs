@@ -209,3 +209,12 @@ fn text_of(name: &Parsed<'_>) -> Option<String> {
     }
     Some(text)
 }
+
+/// For the fuzz target: any octets, read as an answer to a question, whatever their id.
+pub(crate) fn read_any(octets: &[u8], question: &Question) -> Option<Answer> {
+    let id = octets.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    match read(octets, question, id, false) {
+        Response::Answer(answer) => Some(answer),
+        _ => None,
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::dns::{Answer, Dns, Question, is_near};
+use crate::dns::{Answer, Dns, Question};
 
 /// The most names of an address that are looked up.
 const MOST_NAMES: usize = 10;
@@ -46,5 +46,15 @@ impl Iprev {
             Some(why) => Iprev::TempError(why),
             None => Iprev::Fail(format!("{} does not lead back", names.join(", "))),
         }
+    }
+}
+
+/// Are two addresses the same, or neighbours: in one /24, or for IPv6 in one /64?  Servers of one
+/// pool stand in one network, and are not always named one by one.
+pub fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
     }
 }

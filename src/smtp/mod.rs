@@ -1,6 +1,7 @@
 //! The core that speaks SMTP (RFC 5321).  From the top to the bottom:
 //!
 //! ```text
+//! start       what is done once, before there are sessions
 //! serve       one client from the greeting to post_connection: the loop
 //! command     THE command table
 //! verb        a file a command, which says what to answer; a message that comes, and is handed on
@@ -13,10 +14,6 @@
 //! syntax      what stands on the wire, read and written, without I/O
 //! ```
 
-use crate::config::Config;
-use crate::hook::Plugins;
-use crate::settings::TLS_BEFORE_AUTH;
-
 pub mod command;
 mod dialogue;
 mod envelope;
@@ -25,6 +22,7 @@ mod proxy;
 pub mod refusals;
 mod serve;
 pub(crate) mod service;
+mod start;
 pub mod stream;
 pub mod syntax;
 mod tls;
@@ -55,22 +53,4 @@ mod verb {
 pub use serve::serve;
 pub use stream::Stream;
 
-/// What the settings of the core do that nobody can want; for the log at the start, and `--check`.
-pub(crate) fn warnings(config: &Config, plugins: &Plugins) -> Vec<&'static str> {
-    let mut warnings = vec![];
-    let lacks_tls = |list| plugins.tls(list).is_none() && verb::auth::is_possible(plugins, list);
-    if config.setting(TLS_BEFORE_AUTH) && plugins.all_lists().any(|(list, _)| lacks_tls(list)) {
-        warnings
-            .push("AUTH is not offered: tls_before_auth wants TLS first, and no plugin offers TLS");
-    }
-    warnings
-}
-
-/// Does once, in the parent, what every new process would have to do again: reads the files that
-/// sessions look at and the time zone, and finds out what the processor can do.
-pub(crate) fn preload(config: &Config) {
-    config.preload();
-    trace::date();
-    std::hint::black_box(memchr::memchr2(b'\r', b'\n', &[b'x'; 64]));
-    std::hint::black_box(memchr::memchr(b'\n', &[b'x'; 64]));
-}
+pub(crate) use start::{preload, warnings};
