@@ -85,22 +85,25 @@
 
 mod answer;
 mod facts;
+mod fields;
+mod json;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::rc::Rc;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use self::answer::{Action, Answer, Edit};
+use self::answer::{Action, Answer};
 use self::facts::Facts;
+use self::server::Server;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::forward::Reply;
 use crate::hook::{Args, Code, DECLINED, DONE, Hooks, OldFields, Session, Verdict};
 use crate::log::{self, Level};
-use crate::net::{Endpoint, Form, Http, Place, Servers, file_named, verified};
+use crate::net::{Form, Servers};
 use crate::plugins::queue::queued;
 use crate::state::Note;
 
@@ -123,13 +126,6 @@ const NAMES: [&str; 12] = [
     "reject",
 ];
 
-/// Where rspamd is usually, and the port of its normal worker.
-const DEFAULT: &str = "127.0.0.1";
-const PORT: u16 = 11333;
-
-/// The largest answer in octets.
-const LARGEST: u64 = 4 << 20;
-
 /// The longest text for a client in characters, and how many symbols are logged.
 const LONGEST: usize = 300;
 const SHOWN: usize = 30;
@@ -146,14 +142,6 @@ struct Scanner {
     changes_fields: bool,
     spam_field: String,
     old: OldFields,
-}
-
-/// One server.
-struct Server {
-    http: Rc<Http>,
-    url: String,
-    /// For the log.
-    shown: String,
 }
 
 /// Registers the plugin; see its manual above.
@@ -278,107 +266,6 @@ impl Scanner {
             }
         }
     }
-
-    /// Changes the header section.
-    fn edit(&self, session: &mut Session, answer: &Answer) {
-        for edit in &answer.edits {
-            match edit {
-                Edit::Remove(name, number) => remove(session, name, *number),
-                Edit::Add { name, value, position } => {
-                    let value = session.readable(value.clone());
-                    add(session, name, &value, *position);
-                }
-            }
-        }
-        match (answer.action, &answer.subject) {
-            _ if answer.only_told => {}
-            (Action::RewriteSubject, Some(subject)) => {
-                let subject = session.readable(subject.clone());
-                session.transaction.header.replace("Subject", &subject);
-            }
-            (Action::RewriteSubject | Action::AddHeader | Action::Reject, _) => {
-                self.mark(session, answer);
-            }
-            _ => {}
-        }
-    }
-
-    /// Adds what says that it is spam.
-    fn mark(&self, session: &mut Session, answer: &Answer) {
-        let usual = [(String::new(), "Yes".to_owned())];
-        let fields = if answer.spam_fields.is_empty() { &usual[..] } else { &answer.spam_fields };
-        for (name, value) in fields {
-            let name = if name.is_empty() { &self.spam_field } else { name };
-            let value = session.readable(value.clone());
-            session.transaction.header.delete(name);
-            session.transaction.header.add_at(0, name, &value);
-        }
-    }
-}
-
-impl Server {
-    fn all(words: &[&str], args: &Args, config: &Config) -> Result<Vec<Server>> {
-        let words = if words.is_empty() { &[DEFAULT] } else { words };
-        let is_https = words.iter().any(|word| word.starts_with("https://"));
-        let ca = args.named("ca").map(|file| file_named(file, config));
-        if ca.is_some() && !is_https {
-            return Err(Error::new("argument ca is only for https://"));
-        }
-        let tls = if is_https { Some(verified(ca)?) } else { None };
-        let http = Rc::new(Http::new(tls));
-        let mut words = words.iter().copied().peekable();
-        let mut servers = vec![];
-        while let Some(word) = words.peek().copied() {
-            // Else a name of an argument that is misspelt would be one.
-            let is_server =
-                word.contains(['.', ':', '/']) || word.eq_ignore_ascii_case("localhost");
-            if !is_server {
-                let text =
-                    format!("unknown argument '{word}', or a server without a port or a dot");
-                return Err(Error::new(text));
-            }
-            servers.push(if word.contains("://") {
-                words.next();
-                Server::by_url(word, &http)?
-            } else {
-                let endpoint = Endpoint::take(&mut words, Some(PORT))?;
-                Server::by_endpoint(endpoint.expect("there is a word"), &http)?
-            });
-        }
-        Ok(servers)
-    }
-
-    /// What it says of a message.
-    fn ask(&self, form: Form<'_>, until: Instant) -> io::Result<Answer> {
-        let page = self.http.post(&self.url, form, LARGEST, until)?;
-        match page.status {
-            200 => Answer::read(&page.content).map_err(io::Error::other),
-            status => {
-                let reason = page.reason;
-                Err(io::Error::other(format!("the answer is '{status} {reason}'")))
-            }
-        }
-    }
-
-    fn by_url(url: &str, http: &Rc<Http>) -> Result<Server> {
-        let place = Place::parse(url)?;
-        if place.url.contains('?') {
-            return Err(Error::new(format!("a server of rspamd cannot have a '?': {url}")));
-        }
-        let url = format!("{}/checkv2", place.url.trim_end_matches('/'));
-        Ok(Server { http: http.clone(), url, shown: place.shown })
-    }
-
-    fn by_endpoint(endpoint: Endpoint, http: &Rc<Http>) -> Result<Server> {
-        let shown = endpoint.to_string();
-        match endpoint {
-            Endpoint::Unix(path) => {
-                let url = "http://localhost/checkv2".to_owned();
-                Ok(Server { http: Rc::new(Http::at(path)), url, shown })
-            }
-            Endpoint::Tcp { .. } => Server::by_url(&format!("http://{shown}"), http),
-        }
-    }
 }
 
 /// For a fuzz target: does what any octets say, if they say something.
@@ -404,33 +291,4 @@ fn text(answer: &Answer, code: u16, usual: &str) -> String {
     let lines = text.lines().map(|line| log::clean(line.trim()).into_owned()).collect();
     let text = Reply { code, lines }.text();
     if text.contains("(#") { text } else { format!("{text} (#{}.7.1)", code / 100) }
-}
-
-fn remove(session: &mut Session, name: &str, number: i64) {
-    let header = &mut session.transaction.header;
-    let count = header.count(name) as i64;
-    match number {
-        0 => {
-            header.delete(name);
-        }
-        _ => {
-            let index = if number > 0 { number - 1 } else { count.saturating_add(number) };
-            if let Ok(index) = usize::try_from(index) {
-                header.delete_nth(name, index);
-            }
-        }
-    }
-}
-
-fn add(session: &mut Session, name: &str, value: &str, position: i64) {
-    let header = &mut session.transaction.header;
-    match position {
-        -1 => header.add(name, value),
-        _ => {
-            let count = header.len() as i64;
-            let from_end = count.saturating_add(position).saturating_add(1).max(0);
-            let position = if position >= 0 { position } else { from_end };
-            header.add_at(usize::try_from(position).unwrap_or(usize::MAX), name, value);
-        }
-    }
 }
