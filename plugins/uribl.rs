@@ -50,55 +50,29 @@
 //! ```
 
 mod hosts;
+mod names;
+mod zones;
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::dns::lists::entries;
-use crate::dns::{Answer, Dns, Kind, Question, reversed};
-use crate::error::{Error, Result};
+use crate::dns::{Answer, Dns, Kind, Question};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::host;
 use crate::mail::suffixes::{self, Suffixes};
 use crate::mail::text::{self, Text};
 
-use self::hosts::Host;
+use self::zones::{ACTIONS, Action, Zone};
 
 /// The most octets of a message that are read.
 const MOST_OCTETS: usize = 2 * 1024 * 1024;
 
 /// The most characters of a list's text that are shown.
 const MOST_TEXT: usize = 200;
-
-/// With what some lists answer questions about addresses where they have none.
-const NO_ADDRESSES: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 255);
-
-/// What happens to a message with an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    AddHeader,
-    Deny,
-    DenySoft,
-    Log,
-}
-
-/// THE table of actions.
-const ACTIONS: [(&str, Action); 4] = [
-    ("add-header", Action::AddHeader),
-    ("deny", Action::Deny),
-    ("denysoft", Action::DenySoft),
-    ("log", Action::Log),
-];
-
-/// A line of uribl_zones.
-struct Zone {
-    name: String,
-    mask: u32,
-    action: Option<Action>,
-}
 
 struct Uribl {
     action: Action,
@@ -133,46 +107,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         uribl.check(session, &zones, &exempt)
     });
     Ok(())
-}
-
-fn action(word: &str) -> Result<Action> {
-    let found = ACTIONS.iter().find(|(known, _)| *known == word);
-    found.map(|(_, action)| *action).ok_or_else(|| {
-        let known = ACTIONS.map(|(known, _)| known).join(", ");
-        Error::new(format!("unknown action '{word}' (known: {known})"))
-    })
-}
-
-impl Zone {
-    fn parse(line: &str) -> Result<Zone> {
-        let mut words = line.split_whitespace();
-        let name = words.next().unwrap_or_default().trim_matches('.').to_ascii_lowercase();
-        if !name.contains('.') {
-            return Err(Error::new(format!("'{name}' is not the name of a list")));
-        }
-        let mut mask = 0;
-        for word in words.next().unwrap_or("-1").split(',') {
-            let number: i64 =
-                word.parse().map_err(|_| Error::new(format!("'{word}' is not a mask")))?;
-            // A negative number stands for all of a list's lists.
-            mask |= if number < 0 { u32::MAX >> 8 } else { u32::try_from(number).unwrap_or(0) };
-        }
-        let action = words.next().map(action).transpose()?;
-        Ok(Zone { name, mask, action })
-    }
-
-    /// An address that is an entry.
-    fn entry(&self, answer: &Answer) -> std::result::Result<Option<Ipv4Addr>, String> {
-        let (found, failed) = entries(answer);
-        if found.contains(&NO_ADDRESSES) {
-            return Err("the list has no addresses".into());
-        }
-        let entry = found.into_iter().find(|ip| u32::from(*ip) & self.mask != 0);
-        match (entry, failed) {
-            (None, Some(why)) => Err(why),
-            (entry, _) => Ok(entry),
-        }
-    }
 }
 
 impl Uribl {
@@ -230,36 +164,6 @@ impl Uribl {
         Ok(texts)
     }
 
-    /// What is looked up: the domains of organizations and reversed addresses, then the names below.
-    fn names(&self, hosts: &[Host], exempt: &[String]) -> Vec<String> {
-        let (mut first, mut more) = (Vec::new(), Vec::new());
-        for host in hosts {
-            match host {
-                Host::Address(ip) if self.checks_addresses => first.push(reversed(*ip)),
-                Host::Address(_) => {}
-                Host::Name(name) => {
-                    let Some(top) = self.suffixes.organization(name) else { continue };
-                    if exempt.iter().any(|own| is_at_or_below(name, own)) {
-                        continue;
-                    }
-                    let mut at = name.as_str();
-                    while at.len() > top.len() {
-                        more.push(at.to_owned());
-                        at = at.split_once('.').map_or("", |(_, above)| above);
-                    }
-                    first.push(top);
-                }
-            }
-        }
-        let mut names: Vec<String> = Vec::new();
-        for name in first.into_iter().chain(more) {
-            if names.len() < self.most_names && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    }
-
     /// What is listed: what is to be done, and why.
     fn look_up(
         &self,
@@ -308,11 +212,6 @@ fn shown(text: &[u8]) -> String {
         _ => '?',
     };
     text.iter().take(MOST_TEXT).map(shown).collect()
-}
-
-fn is_at_or_below(name: &str, above: &str) -> bool {
-    let rest = name.strip_suffix(above);
-    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
