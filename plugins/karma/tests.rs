@@ -1,8 +1,10 @@
 //! Dialogues whose end the record tells.
 
+use std::time::Duration;
+
 use super::people::{capture, explain, release, take_over};
 use super::*;
-use crate::hook::{Hook, WHITELISTHOST, WHITELISTSENDER};
+use crate::hook::{Hook, NAUGHTY, WHITELISTHOST, WHITELISTSENDER};
 use crate::testing::Trial;
 
 const NOW: u64 = 1_800_000_000;
@@ -352,7 +354,7 @@ fn people_capture_and_release_addresses() {
     let none = release(&table, "192.0.2.33", &rules).unwrap_err().to_string();
     assert_eq!(none, "nothing is known of 192.0.2.33");
     assert_eq!(capture(&table, "me", &rules).unwrap_err().to_string(), "not an IP: me");
-    table.put("192.0.2.33", "0:0:4:5", DAY).unwrap();
+    table.put("192.0.2.33", "0:0:4:5", Duration::from_secs(86400)).unwrap();
     let said = capture(&table, "192.0.2.33", &rules).unwrap();
     assert_eq!(said, "192.0.2.33: refused for 2.00 more days; 1 naughty, 4 nice, 5 connects");
     assert_eq!(known(&trial, "192.0.2.33"), Some(format!("{NOW}:1:4:5")));
