@@ -86,21 +86,22 @@
 //! ```
 
 mod elements;
+mod kept;
 mod mail;
+mod organization;
+mod recipients;
 mod rows;
 mod send;
 mod xml;
 
-use std::path::Path;
 use std::rc::Rc;
 
-use crate::error::{Error, Result};
+use self::organization::{discovery, organization};
+use self::send::Reporter;
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Reject, Session, Verdict};
-use crate::mail::Address;
-use crate::mail::suffixes::{self, Suffixes};
-use crate::origin::dmarc::{Discovery, Finding, MOST_AUTHORS, Outcome, Policy};
+use crate::origin::dmarc::{Finding, MOST_AUTHORS, Outcome, Policy};
 use crate::state::Note;
-use send::Reporter;
 
 const RESULT: Note<String> = Note::new("dmarc_result");
 
@@ -115,9 +116,8 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         "reports",
         "reports_sender",
     ])?;
-    let suffixes = suffixes(args)?;
-    let suffixes = Rc::new(suffixes);
-    let reporter = reporter(args)?;
+    let suffixes = Rc::new(organization::read(args)?);
+    let reporter = Reporter::from_args(args)?;
     let reports = reporter.is_some();
     if let Some(reporter) = reporter {
         rows::explain(hooks);
@@ -150,57 +150,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     Ok(())
 }
 
-type List = Option<Rc<Suffixes>>;
-
-/// Finds the domain of an organization by the list.
-fn organization(suffixes: &List) -> impl Fn(&str) -> String {
-    move |name| {
-        let found = suffixes.as_ref().and_then(|suffixes| suffixes.organization(name));
-        found.unwrap_or_else(|| name.to_owned())
-    }
-}
-
-fn discovery<'a>(suffixes: &List, organization: &'a dyn Fn(&str) -> String) -> Discovery<'a> {
-    match suffixes {
-        Some(_) => Discovery::Suffixes(organization),
-        None => Discovery::Walk,
-    }
-}
-
-/// Who reports; None: nobody does.
-fn reporter(args: &Args) -> Result<Option<Reporter>> {
-    let parsed = |name: &str, text: &str| {
-        let address = Address::parse(&format!("<{text}>")).ok().filter(Address::is_ascii);
-        address.ok_or_else(|| Error::value(name, text, "an address"))
-    };
-    let Some(text) = args.named("reports") else {
-        let alone = args.named("reports_sender");
-        return alone.map_or(Ok(None), |_| Err("argument reports_sender needs reports".into()));
-    };
-    let address = parsed("reports", text)?;
-    if address.host().is_empty() {
-        return Err(Error::value("reports", text, "an address"));
-    }
-    let envelope = match args.named("reports_sender") {
-        None => address.clone(),
-        Some("<>") => Address::null(),
-        Some(text) => parsed("reports_sender", text)?,
-    };
-    Ok(Some(Reporter { address, envelope }))
-}
-
 /// Will the plugin naughty refuse the client because of the message?
 fn is_refused_later(session: &Session, finding: &Finding) -> bool {
     (finding.outcome, finding.policy) == (Outcome::Fail, Policy::Reject)
         && session.reject() == Some(Reject::Later)
         && session.has_plugin("naughty")
-}
-
-/// The list by which organizations are found; None: by a walk.
-fn suffixes(args: &Args) -> Result<List> {
-    let file = args.named("suffixes").unwrap_or(suffixes::FILE);
-    let has_list = args.one_of("discovery", &[("walk", false), ("suffixes", true)], false)?;
-    has_list.then(|| Suffixes::shared(Path::new(file))).transpose()
 }
 
 /// A message with several authors is as good as the worst of their domains' results.
