@@ -8,7 +8,8 @@ use ldap3::{
     LdapConn, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions, StdStream,
 };
 
-use super::{Answer, Directory};
+use super::Answer;
+use super::settings::Directory;
 use crate::hook::Session;
 use crate::net::{Endpoint, password_in, tcp, unix};
 
