@@ -9,7 +9,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::state::Params;
 
-use super::Filter;
+use super::arguments::Filter;
 use super::link::Link;
 use super::macros::{Facts, host};
 use super::message;

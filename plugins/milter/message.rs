@@ -6,7 +6,7 @@ use crate::hook::Session;
 use crate::settings::DATABYTES;
 use crate::state::Transaction;
 
-use super::Filter;
+use super::arguments::Filter;
 use super::changes::Changes;
 use super::conversation::{Conversation, Step, at};
 use super::packet::{Answer, BODY_PIECE, Event, texts};
