@@ -93,26 +93,28 @@
 //!     spamassassin, virus/clamdscan
 //! ```
 
+mod asking;
 mod broker;
+mod decided;
 mod keeper;
 mod link;
 mod message;
 mod program;
 pub(crate) mod protocol;
 mod record;
+mod shared;
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use self::broker::Shared;
+use self::decided::Decided;
 use self::keeper::Keeper;
 use self::program::Program;
-use self::protocol::{Decision, Event, Line, PHASES, Phase, Request, VERSIONS, Version};
+use self::protocol::{Event, PHASES, Phase, VERSIONS, Version};
 use self::record::Record;
+use self::shared::{Shared, own_name};
 use crate::error::{Error, Result};
 use crate::hook::{
-    Args, Call, Code, DECLINED, Heard, Hook, Hooks, OldFields, Session, UNIVERSAL, Verdict,
+    Args, Call, DECLINED, Heard, Hook, Hooks, OldFields, Session, UNIVERSAL, Verdict,
 };
 use crate::log::Level;
 use crate::mail::Address;
@@ -133,14 +135,6 @@ struct Filter {
     record: RefCell<Option<Record>>,
     name: String,
     old: OldFields,
-}
-
-/// A decision, kept.
-enum Decided {
-    Proceed,
-    Junk,
-    Refuse(Verdict),
-    Rewrite(String),
 }
 
 /// What a handler answers, or why the filter could not decide.
@@ -175,14 +169,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     let old = OldFields::from_args(&options)?;
     hook(hooks, Filter { keeper, record: RefCell::default(), name, old });
     Ok(())
-}
-
-/// A name in the spool folder that no other filter of this host has.
-fn own_name() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("filter-{}-{:x}-{count}", std::process::id(), now.as_millis())
 }
 
 fn hook(hooks: &mut Hooks, filter: Filter) {
@@ -289,175 +275,6 @@ impl Filter {
         }
     }
 
-    /// Sends the message through the filter.
-    fn lines(&self, session: &mut Session) -> std::result::Result<(), String> {
-        if !self.begin(session, Phase::DataLine)? {
-            return Ok(());
-        }
-        session.distrust_spam_fields(self.old);
-        let (until, mut reports) = (session.deadline(), vec![]);
-        let mut keeper = self.keeper.borrow_mut();
-        let request = self.request(&mut keeper);
-        let version = keeper.program().version();
-        let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
-        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
-        let transaction = &session.transaction;
-        let done = session.outside("filter", || {
-            message::through(link, (version, request), transaction, until, report)
-        });
-        let done = done.map_err(|error| keeper.lose(&error, Some(request)));
-        drop(keeper);
-        self.reported(session, reports);
-        if let Some(message) = done? {
-            let replaced = session.transaction.replace_message(message);
-            replaced.map_err(|error| format!("{}: {error}", self.name))?;
-            session.log(Level::Debug, format_args!("{} has changed the message", self.name));
-        }
-        Ok(())
-    }
-
-    /// Asks about a phase, if the filter wants that.
-    fn ask(
-        &self,
-        session: &mut Session,
-        phase: Phase,
-        fields: &[&str],
-    ) -> std::result::Result<Decided, String> {
-        if !self.begin(session, phase)? {
-            return Ok(Decided::Proceed);
-        }
-        let (until, mut reports) = (session.deadline(), vec![]);
-        let mut keeper = self.keeper.borrow_mut();
-        let request = self.request(&mut keeper);
-        let line = protocol::ask(keeper.program().version(), phase, request, fields);
-        let Some((_, link)) = keeper.running() else { return Err(self.gone()) };
-        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
-        let is_in_transaction = session.transaction.sender().is_some();
-        let done = session.outside("filter", || {
-            link.send(&line)?;
-            link.await_answer(request, until, report, |line| match line {
-                Line::Result(_, decision) => Ok(Some(self.decide(session, decision, phase))),
-                _ => Err(std::io::Error::other("it answers with a line of a message")),
-            })
-        });
-        let done = done.map_err(|error| keeper.lose(&error, Some(request)));
-        drop(keeper);
-        self.reported(session, reports);
-        let (decided, response, parameter) = done?;
-        if response == "report" {
-            self.reported(session, vec![(request.session, parameter.clone().unwrap_or_default())]);
-        }
-        if matches!(decided, Decided::Junk) && is_in_transaction {
-            session.transaction.notes.set(JUNK, true);
-        }
-        self.tell(session, |record, keeper| {
-            record.is_junk |= matches!(decided, Decided::Junk) && !is_in_transaction;
-            let mut fields = vec![phase.told(), response];
-            fields.extend(parameter.as_deref());
-            record.say(keeper, Event::FilterResponse, &fields);
-        });
-        Ok(decided)
-    }
-
-    /// What comes of a decision, its name, and its parameter.
-    fn decide(
-        &self,
-        session: &Session,
-        decision: Decision<'_>,
-        phase: Phase,
-    ) -> (Decided, &'static str, Option<String>) {
-        let (name, parameter) = decision.words();
-        let decided = match decision {
-            Decision::Proceed | Decision::Report(_) => Decided::Proceed,
-            Decision::Junk => Decided::Junk,
-            Decision::Rewrite(text) => Decided::Rewrite(text.to_owned()),
-            Decision::Reject(text) | Decision::Disconnect(text) => {
-                if protocol::reply(text).is_none() {
-                    let phase = phase.row().name;
-                    let text = format_args!("{}: not a reply at {phase}: {text}", self.name);
-                    session.log(Level::Warn, text);
-                }
-                Decided::Refuse(refusal(text, name == "disconnect"))
-            }
-        };
-        (decided, name, parameter.map(str::to_owned))
-    }
-
-    /// Makes sure that the filter runs and knows the session, and says whether it wants the phase.  A
-    /// filter of which it is known that it does not want it need not run.
-    fn begin(&self, session: &mut Session, phase: Phase) -> std::result::Result<bool, String> {
-        if !self.wants(phase) && phase != Phase::Connect {
-            return Ok(false);
-        }
-        let until = session.deadline();
-        let mut keeper = self.keeper.borrow_mut();
-        self.listen(session, &mut keeper);
-        if let Err(why) = keeper.start(session, until) {
-            if keeper.wanted().is_none_or(|wanted| wanted.phase(phase)) {
-                return Err(why);
-            }
-            session.log(Level::Error, why);
-            return Ok(false);
-        }
-        let mut record = self.record.borrow_mut();
-        if !record.as_ref().is_some_and(|record| record.is_of(session)) {
-            *record = Some(Record::new(session.id(), 0));
-        }
-        if let Some(record) = &mut *record {
-            record.introduce(&mut keeper, session);
-        }
-        Ok(keeper.wanted().is_some_and(|wanted| wanted.phase(phase)))
-    }
-
-    /// Takes what the filter has said without being asked.
-    fn listen(&self, session: &mut Session, keeper: &mut Keeper) {
-        let mut reports = vec![];
-        let report = &mut |session, text: &str| reports.push((session, text.to_owned()));
-        if let Some((_, link)) = keeper.running()
-            && let Err(error) = link.listen(report)
-        {
-            let why = keeper.lose(&error, None);
-            session.log(Level::Error, why);
-        }
-        for (_, text) in reports {
-            session.log(Level::Info, format_args!("{} reports: {text}", self.name));
-        }
-    }
-
-    /// May the filter want to be asked about this?
-    fn wants(&self, phase: Phase) -> bool {
-        self.keeper.borrow().wanted().is_none_or(|wanted| wanted.phase(phase))
-    }
-
-    fn request(&self, keeper: &mut Keeper) -> Request {
-        let session = self.record.borrow().as_ref().map_or(0, |record| record.number);
-        Request { session, token: keeper.token() }
-    }
-
-    fn gone(&self) -> String {
-        format!("{}: it has ended", self.name)
-    }
-
-    /// What the filter reports goes to the log, and back to it.
-    fn reported(&self, session: &mut Session, reports: Vec<(u64, String)>) {
-        for (number, text) in reports {
-            session.log(Level::Info, format_args!("{} reports: {text}", self.name));
-            self.tell(session, |record, keeper| {
-                if record.number == number {
-                    record.say(keeper, Event::FilterReport, &["proc", &self.name, &text]);
-                }
-            });
-        }
-    }
-
-    /// Does something with what the filter is told of this session, if it is told anything.
-    fn tell(&self, session: &Session, tell: impl FnOnce(&mut Record, &mut Keeper)) {
-        let (mut record, mut keeper) = (self.record.borrow_mut(), self.keeper.borrow_mut());
-        if let Some(record) = record.as_mut().filter(|record| record.is_of(session)) {
-            tell(record, &mut keeper);
-        }
-    }
-
     /// Something has gone over the line.
     fn hear(&self, session: &mut Session, heard: &Heard<'_>) -> Answer {
         {
@@ -496,28 +313,6 @@ impl Filter {
             session.log(Level::Notice, format_args!("{}: {line}", self.name));
         }
     }
-}
-
-/// The refusal that a filter's reply stands for.
-fn refusal(text: &str, closes: bool) -> Verdict {
-    let (code, text) = protocol::reply(text).unwrap_or((421, "Internal server error"));
-    let kind = match (code / 100, closes || code == 421) {
-        (4, false) => Code::DenySoft,
-        (4, true) => Code::DenySoftDisconnect,
-        (_, false) => Code::Deny,
-        (_, true) => Code::DenyDisconnect,
-    };
-    Verdict::new(kind, with_status_behind(text)).with_reply(code)
-}
-
-/// A text with its enhanced status where replies of plugins have it: `no (#5.7.1)` for `5.7.1 no`.
-fn with_status_behind(text: &str) -> String {
-    let (status, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let mut numbers = status.split('.');
-    let is_class = matches!(numbers.next(), Some("4" | "5"));
-    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
-    let is_status = is_class && status.split('.').count() == 3 && numbers.all(is_number);
-    if is_status { format!("{rest} (#{status})") } else { text.to_owned() }
 }
 
 #[cfg(test)]

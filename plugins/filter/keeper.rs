@@ -3,10 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use super::broker::{Shared, overdue};
 use super::link::{Link, keep};
 use super::program::{Backoff, Program};
 use super::protocol::{Request, Wanted};
+use super::shared::{Shared, overdue};
 use crate::hook::Session;
 
 /// A filter, running or not.

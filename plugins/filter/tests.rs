@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use super::{refusal, with_status_behind};
+use super::decided::{refusal, with_status_behind};
 use crate::hook::{Code, DECLINED, Hook};
 use crate::net::script;
 use crate::testing::{Trial, queued};
