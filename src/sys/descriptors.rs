@@ -68,11 +68,15 @@ fn close_range(first: u32, last: u32) {
     }
 }
 
-/// Takes back what the starter did to signals: none is blocked, and the ends of children are told.
+/// Takes back what the starter did to signals: none is blocked, and the ends of children are told.  A
+/// file that may not grow further (RLIMIT_FSIZE) is an error of the write, as a full disk is.
 pub fn usual_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-    // SAFETY: SIG_DFL is a valid disposition.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    // SAFETY: SIG_DFL and SIG_IGN are valid dispositions.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
 }
 
 /// Raises this process's priority by `by`, if that is allowed.  Returns by how much it was raised.

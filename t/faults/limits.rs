@@ -1,5 +1,7 @@
-//! No more descriptors, no more processes.
+//! No more descriptors, no more processes, no larger files.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -74,6 +76,35 @@ fn no_processes_left() {
         server.log().wait_for("cannot make a process");
         set_limit(pid, "--nproc=10000:");
         is_over(&server, clients);
+        server.stop().unwrap();
+    }
+}
+
+/// A file may not grow further (`ulimit -f`): neither the log nor a message ends a process.
+#[test]
+fn no_larger_files() {
+    for model in Model::PARENTS {
+        let config = Config::new().set("databytes", "1000000").set("size_threshold", "1000").set(
+            "logging",
+            "logging/warn LOGINFO\nlogging/file loglevel LOGDEBUG {work}/store/log",
+        );
+        fs::create_dir_all(config.path("store")).unwrap();
+        fs::set_permissions(config.path("store"), fs::Permissions::from_mode(0o777)).unwrap();
+        let mut command = config.command("prlimit");
+        command.arg("--fsize=20000").arg(model.program()).args(model.arguments(&[]));
+        let server = Server::start_command(&config, model, command);
+        let mut client = server.connect();
+        client.hello();
+        assert_eq!(deliver(&mut client, "too large", 100_000), "451");
+        let log = || fs::metadata(config.path("store/log")).unwrap().len();
+        let mut delivered = 0;
+        while log() < 20_000 {
+            assert_eq!(deliver(&mut client, "small", 500), "250");
+            delivered += 1;
+        }
+        assert_eq!(deliver(&mut client, "without a log", 500), "250");
+        client.quit();
+        assert_eq!(config.take_mails().len(), delivered + 1);
         server.stop().unwrap();
     }
 }
