@@ -132,7 +132,8 @@ table! {
     STATUS_LISTEN: Option<StatusPlace> = "status_listen", Kind::Status, Default::Without("nowhere"), Reload,
         "where the status is served as a page, as JSON and for Prometheus: `ADDRESS:PORT` with a loopback address (127.0.0.1, ::1), or `/path`; an address that others can reach needs the word `public` after the port; see [operating.md](operating.md)";
     ME: String = "me", HostName, Default::Host, AtOnce,
-        "our name in greetings, Received lines and addresses without a domain";
+        "our name in greetings, Received lines and addresses without a domain; a name outside ASCII is \
+         sent as A-labels (xn--...)";
     ME_AUTH_RESULTS: String = "me-auth-results", HostName, Default::As(ME.0), AtOnce,
         "our name in Authentication-Results; `none`: such fields are neither added nor renamed";
     SMTPGREETING: Option<String> = "smtpgreeting", Text,

@@ -90,6 +90,9 @@ fn names_of_hosts_are_words() {
     assert_eq!(read(ME, &["mx_1.example.com # we"]).as_deref(), Ok("mx_1.example.com"));
     assert!(read(ME, &["mx.example.com,"]).is_err());
     assert!(read(ME, &["our server"]).is_err());
+    assert_eq!(read(ME, &["B\u{fc}cher.example"]).as_deref(), Ok("xn--bcher-kva.example"));
+    assert_eq!(read(ME, &["xn--bcher-kva.example"]).as_deref(), Ok("xn--bcher-kva.example"));
+    assert!(read(ME, &["a\u{fffd}b.example"]).is_err());
     let greeting = read(SMTPGREETING, &["hello # there"]).unwrap();
     assert_eq!(greeting.as_deref(), Some("hello # there"));
 }

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use idna::AsciiDenyList;
+
 use super::kind::{BARE_NEWLINES, Kind, MOST_SECONDS};
 use super::{NameServer, NameServers, Networks, Ports, StatusPlace, StorePlace};
 use crate::log::Level;
@@ -151,14 +153,23 @@ impl Value for BareNewline {
 
 impl Value for String {
     fn read(kind: &Kind, texts: &[&str]) -> Result<String, usize> {
-        let is_sound = |c: char| c.is_alphanumeric() || "._-:[]".contains(c);
         match kind {
-            Kind::HostName => {
-                single(texts, |word| word.chars().all(is_sound).then(|| word.to_owned()))
-            }
+            Kind::HostName => single(texts, host_name),
             _ => texts.first().map(|text| (*text).to_owned()).ok_or(0),
         }
     }
+}
+
+/// A host's name as it can be sent to anybody: A-labels in the place of U-labels (RFC 5890 2.3.2.4).
+fn host_name(word: &str) -> Option<String> {
+    let is_sound = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
+    let name = match word.is_ascii() {
+        true => word.to_owned(),
+        false => {
+            idna::domain_to_ascii_cow(word.as_bytes(), AsciiDenyList::EMPTY).ok()?.into_owned()
+        }
+    };
+    name.chars().all(is_sound).then_some(name)
 }
 
 impl Value for Option<String> {
