@@ -83,11 +83,15 @@ impl Replica {
         }
         if self.recipients != transaction.recipients() {
             // Recipients come one by one: those that are known already need not travel again.
-            let more = transaction.recipients().strip_prefix(&*self.recipients);
-            let key = if more.is_some() { "R" } else { "r" };
-            let items = more.unwrap_or(transaction.recipients()).iter().map(address_item);
-            out.push((key.into(), Item::List(items.collect())));
-            self.recipients = transaction.recipients().to_vec();
+            let (key, new) = match transaction.recipients().strip_prefix(&*self.recipients) {
+                Some(more) => ("R", more),
+                None => {
+                    self.recipients.clear();
+                    ("r", transaction.recipients())
+                }
+            };
+            out.push((key.into(), Item::List(new.iter().map(address_item).collect())));
+            self.recipients.extend_from_slice(new);
         }
         if self.header != transaction.header.revision() {
             self.header = transaction.header.revision();

@@ -28,6 +28,11 @@ sub hook_data_post {
 }
 "#;
 
+/// Changes the first recipient when the message has come, without a word to anybody.
+const FIRST: &str = r#"
+sub hook_data_post { my ($self, $t) = @_; ($t->recipients)[0]->{_user} = 'changed'; return DECLINED }
+"#;
+
 /// Clients at the same time, sessions of each, messages of a session.
 const LOAD: (usize, usize, usize) = (4, 8, 10);
 
@@ -66,6 +71,35 @@ fn many_messages_pass_through_three_perl_plugins() {
     server.stop().unwrap();
 }
 
+/// One more recipient costs little, however many there are already.
+#[test]
+fn a_message_may_have_thousands_of_recipients() {
+    const ALL: usize = 5000;
+    let lines = "count\nfirst\nmark\nrcpt_ok\nqueue/maildir {work}/Maildir";
+    let config = config(lines, &[("count", COUNT), ("first", FIRST), ("mark", MARK)]);
+    let config = config.set("logging", "logging/warn LOGWARN").set("max_recipients", "0");
+    let server = Server::start(&config, Model::Prefork);
+    let mut client = server.connect();
+    helo(&mut client);
+    client.ask("MAIL FROM:<a@example.net>", "250");
+    for hundred in 0..ALL / 100 {
+        let lines =
+            (0..100).map(|one| format!("RCPT TO:<u{}@example.com>\r\n", hundred * 100 + one));
+        client.send_raw(lines.collect::<String>().as_bytes());
+        (0..100).for_each(|_| drop(client.expect("250")));
+    }
+    let used = seconds_used(&config);
+    assert!(used < 12, "{used} s of processor time");
+    client.ask("DATA", "354");
+    client.ask("Subject: x\r\n\r\ntext\r\n.", "250");
+    client.quit();
+    let mail = String::from_utf8(config.take_mails().remove(0)).unwrap();
+    assert!(mail.contains(&format!("\nX-Asked: {ALL} of {ALL}\n")), "{mail}");
+    assert!(mail.contains("\nDelivered-To: changed@example.com\n"));
+    assert_eq!(mail.matches("\nDelivered-To: u").count(), ALL - 1);
+    server.stop().unwrap();
+}
+
 fn session(address: std::net::SocketAddr, log: &Log, number: usize) {
     let mut client = crate::harness::Client::connect(address, log);
     helo(&mut client);
@@ -80,6 +114,19 @@ fn session(address: std::net::SocketAddr, log: &Log, number: usize) {
         client.ask(&format!("Subject: {number}\r\n\r\n{lines}."), "250");
     }
     client.quit();
+}
+
+/// The processor time that all processes have used.
+fn seconds_used(config: &Config) -> i64 {
+    let ticks = |pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<i64> =
+            stat.rsplit_once(") ")?.1.split(' ').filter_map(|field| field.parse().ok()).collect();
+        // utime and stime, behind the state, which is no number.
+        Some(fields.get(10)? + fields.get(11)?)
+    };
+    let second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap();
+    config.processes().into_iter().filter_map(ticks).sum::<i64>() / second
 }
 
 /// No process has a file of the spool open that is gone.

@@ -81,10 +81,17 @@ sub update {
         $sender = $state->{f} ? summary($transaction->{_sender}) : q{};
     }
     if (my $list = $state->{r} || $state->{R}) {
-        $recent{ $_->format } = $_ for $state->{r} ? $transaction->recipients : ();
-        my @known = $state->{r} ? () : $transaction->recipients;
-        $transaction->{_recipients} = [@known, map { address($_) } @$list];
-        $recipients = summary(@{ $transaction->{_recipients} });
+        my @more = map { address($_) } @$list;
+        if ($state->{R}) {
+            # There may be very many, so those that are known are not looked at.
+            push @{ $transaction->{_recipients} }, @more;
+            $recipients .= summary(@more);
+        }
+        else {
+            $recent{ $_->format } = $_ for $transaction->recipients;
+            $transaction->{_recipients} = \@more;
+            $recipients = summary(@more);
+        }
     }
     $transaction->header_is(@{$state}{qw(h H)}) if defined $state->{h};
     $transaction->body_is($state->{b}) if defined $state->{b};
@@ -162,9 +169,17 @@ sub changes {
     return \%changed;
 }
 
-# Addresses as a text that is another one as soon as one of them is.
+# Addresses as a text that is another one as soon as one of them is.  It is made with every call, and
+# there may be very many addresses.
 sub summary {
-    return join "\0", map { my $parts = parts($_); map { defined $_ ? $_ : "\1" } @$parts } @_;
+    no warnings 'uninitialized';
+    my $text = q{};
+    for my $address (@_) {
+        $text .= ref $address eq 'Qpsmtpd::Address'
+            ? "$address->{_user}\0$address->{_host}\0"
+            : join "\0", @{ parts($address) }, q{};
+    }
+    return $text;
 }
 
 sub changed_notes {
