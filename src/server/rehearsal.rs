@@ -30,7 +30,7 @@ use crate::smtp::{self, Stream, serve};
 use crate::state::{Connection, Encryption, Note, Spool};
 use crate::store::Store;
 use crate::sys::fork::{Forked, exit, fork};
-use crate::sys::{deadline, descriptors};
+use crate::sys::{deadline, process};
 
 use terminal::{First, Terminal, shown};
 
@@ -64,7 +64,7 @@ pub(super) fn run(config: &Config, wanted: &cli::Rehearsal) -> Result<()> {
         }
         Ok(Forked::Parent(child)) => {
             // Whoever interrupts the session has its folder removed as well.
-            descriptors::ignore_group_signals();
+            process::ignore_group_signals();
             waitpid(child, None)
         }
         Err(errno) => Err(errno),

@@ -37,7 +37,7 @@ use crate::server::{
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
-use crate::sys::{confine, descriptors, panics, resolve, title};
+use crate::sys::{confine, descriptors, panics, process, resolve, title};
 
 /// Files that we make are nobody else's to change.
 const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
@@ -196,7 +196,7 @@ fn run_parent(setup: &Setup, dispatch: &mut dyn Dispatch) -> Result<()> {
     let listeners = bind::bind_all(&setup.addresses, &setup.ports, account)?;
     let pid_file = setup.daemon.pid_file.as_deref();
     let pid_file = pid_file.map(|path| PidFile::create(path, account)).transpose()?;
-    let renice = descriptors::raise_priority(setup.renice);
+    let renice = process::raise_priority(setup.renice);
     let manager = Manager::from_env();
     become_account_before_load(&config, account)?;
 
@@ -244,7 +244,7 @@ fn run_inetd(options: &cli::Inetd) -> Result<()> {
 /// Takes nothing from the starter that was not meant for us.
 fn prepare_process(program: &'static str, from_systemd: bool) {
     descriptors::close_others(from_systemd);
-    descriptors::usual_signals();
+    process::usual_signals();
     let usual = umask(OTHERS_WRITE);
     umask(usual | OTHERS_WRITE);
     panics::install();

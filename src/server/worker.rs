@@ -15,7 +15,7 @@ use crate::server::scoreboard::Row;
 use crate::smtp::{Stream, serve, stream};
 use crate::state::Connection;
 use crate::sys::fork::exit;
-use crate::sys::{deadline, descriptors, panics, stop, title};
+use crate::sys::{deadline, panics, process, stop, title};
 
 /// The exit status of a child in which the core itself failed.
 pub(super) const EXIT_BUG: i32 = 70;
@@ -86,8 +86,8 @@ impl Worker<'_> {
     }
 
     fn begin(&self) {
-        descriptors::raise_priority(-self.settings.renice);
-        descriptors::ignore_group_signals();
+        process::raise_priority(-self.settings.renice);
+        process::ignore_group_signals();
         stop::install(self.settings.parent);
         deadline::install(Some(self.settings.reports.as_raw_fd()));
         self.row.begins();

@@ -1,4 +1,4 @@
-//! Descriptors that this process was started with, and priorities.
+//! Descriptors: those that this process was started with, those that it is given, reading from one.
 #![allow(unsafe_code)]
 
 use std::io::IoSliceMut;
@@ -65,43 +65,6 @@ fn close_range(first: u32, last: u32) {
     for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
         // SAFETY: as above; the descriptor of the folder itself is closed already.
         unsafe { libc::close(fd as i32) };
-    }
-}
-
-/// Takes back what the starter did to signals: none is blocked, and the ends of children are told.  A
-/// file that may not grow further (RLIMIT_FSIZE) is an error of the write, as a full disk is.
-pub fn usual_signals() {
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-    // SAFETY: SIG_DFL and SIG_IGN are valid dispositions.
-    unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-    }
-}
-
-/// Raises this process's priority by `by`, if that is allowed.  Returns by how much it was raised.
-pub fn raise_priority(by: i32) -> i32 {
-    if by == 0 {
-        return 0;
-    }
-    // SAFETY: plain system calls without pointers.
-    let raised = unsafe {
-        let now = libc::getpriority(libc::PRIO_PROCESS, 0);
-        libc::setpriority(libc::PRIO_PROCESS, 0, now - by) == 0
-    };
-    if raised { by } else { 0 }
-}
-
-/// Ignores the signals that a terminal or a service manager sends to a whole group: a worker ends
-/// when its parent says so.  SIGCHLD gets its default meaning back.
-pub fn ignore_group_signals() {
-    let ignored = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
-    // SAFETY: SIG_IGN and SIG_DFL are valid dispositions for these signals.
-    unsafe {
-        for signal in ignored {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod lmdb;
 pub mod mapped;
 pub mod nowait;
 pub mod panics;
+pub mod process;
 pub mod resolve;
 pub mod shared;
 pub mod stop;

@@ -22,7 +22,7 @@ use crate::server::worker::{EXIT_BUG, Worker};
 use crate::smtp;
 use crate::sys::deadline::EXIT_OVERDUE;
 use crate::sys::fork::{Forked, exit, fork};
-use crate::sys::{descriptors, stop, title};
+use crate::sys::{process, stop, title};
 
 /// How long a session may take to say goodbye once the time of grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -102,7 +102,7 @@ impl Parent {
                     exit(0);
                 }
                 self.leave_behind();
-                descriptors::ignore_group_signals();
+                process::ignore_group_signals();
                 title::set(doing);
                 self.shared.plugins.confine();
                 let done = catch_unwind(AssertUnwindSafe(|| work(&self.shared)));
