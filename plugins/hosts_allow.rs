@@ -51,7 +51,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
     let rules = hooks.rows("hosts_allow", rule);
     hooks.pre_connection(move |client| {
-        let (ip, max) = (client.remote_ip, client.max_conn_ip);
+        let (ip, max) = (client.remote_ip, client.limit_per_address);
         let connections = client.connections_from(ip) + 1;
         if max > 0 && connections > max {
             let text = format!("too many connections from {ip}");

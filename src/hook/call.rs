@@ -150,9 +150,9 @@ pub struct Incoming<'a> {
     /// The port it connected to.
     pub local_port: u16,
     /// How many connections one address may have; 0 for any number.
-    pub max_conn_ip: usize,
+    pub limit_per_address: usize,
     /// The addresses of all clients that are being served.
-    pub child_addrs: &'a [IpAddr],
+    pub connected: &'a [IpAddr],
     /// Does it come on behalf of others, or from this machine?  It is a proxy, or came by a path in the
     /// file system: nothing that is about one address holds it.
     pub is_free: bool,
@@ -165,8 +165,8 @@ impl<'a> Incoming<'a> {
     pub fn new(
         remote: (IpAddr, u16),
         local: (IpAddr, u16),
-        max_conn_ip: usize,
-        child_addrs: &'a [IpAddr],
+        limit_per_address: usize,
+        connected: &'a [IpAddr],
         config: &'a Config,
     ) -> Incoming<'a> {
         Incoming {
@@ -174,8 +174,8 @@ impl<'a> Incoming<'a> {
             remote_port: remote.1,
             local_ip: local.0,
             local_port: local.1,
-            max_conn_ip,
-            child_addrs,
+            limit_per_address,
+            connected,
             is_free: false,
             config,
             lines: RefCell::default(),
@@ -184,7 +184,7 @@ impl<'a> Incoming<'a> {
 
     /// How many connections `ip` has already.
     pub fn connections_from(&self, ip: IpAddr) -> usize {
-        self.child_addrs.iter().filter(|known| **known == ip).count()
+        self.connected.iter().filter(|known| **known == ip).count()
     }
 
     /// A configuration file.

@@ -108,7 +108,7 @@ pub(super) fn arguments(call: &Call<'_>) -> Vec<Item> {
 
 /// The arguments of `pre-connection`, names with values; addresses as inet_aton gives them.
 pub(super) fn incoming_arguments(incoming: &Incoming<'_>) -> Vec<Item> {
-    let packed = incoming.child_addrs.iter().map(|ip| match ip {
+    let packed = incoming.connected.iter().map(|ip| match ip {
         std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
         std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
     });
@@ -122,7 +122,7 @@ pub(super) fn incoming_arguments(incoming: &Incoming<'_>) -> Vec<Item> {
         Item::text("local_port"),
         Item::number(incoming.local_port),
         Item::text("max_conn_ip"),
-        Item::number(incoming.max_conn_ip),
+        Item::number(incoming.limit_per_address),
         Item::text("child_addrs"),
         Item::texts(packed),
     ]
