@@ -1,8 +1,6 @@
 //! The handler that is running: whose it is, how long it may take, what it writes to the log.
 
 use std::fmt;
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::Session;
@@ -81,26 +79,6 @@ impl Session {
         })
     }
 
-    /// A TCP connection to another server.  Connecting, each read and each write fail when they
-    /// take longer than the running handler may still take now.
-    ///
-    /// # Errors
-    /// Looking up `host`, or connecting to the last of its addresses.
-    pub fn connect_to(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let mut failed = io::Error::other(format!("{host} has no address"));
-        for address in (host, port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, self.time_left()) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(self.time_left()))?;
-                    stream.set_write_timeout(Some(self.time_left()))?;
-                    return Ok(stream);
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    }
-
     /// A handler begins now, and may run for `limit`.
     pub(crate) fn enter(
         &mut self,
@@ -171,32 +149,5 @@ impl Session {
         let done = run(self, word);
         self.leave(outer);
         Some(done)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Result;
-    use crate::hook::{Args, Hooks, OK, Verdict};
-    use crate::testing::Trial;
-
-    #[test]
-    fn connections_have_limits_within_a_handler_and_none_are_made_outside() {
-        fn dial(hooks: &mut Hooks, args: &Args) -> Result<()> {
-            let port = args.parsed_at(0, 0u16)?;
-            hooks.connect(move |session| {
-                let stream = session.connect_to("127.0.0.1", port)?;
-                let limits = [stream.read_timeout()?, stream.write_timeout()?];
-                let is_limited = limits.iter().all(|limit| limit.is_some_and(|s| s.as_secs() < 9));
-                Ok::<_, io::Error>(if is_limited { OK } else { Verdict::deny("no limit") })
-            });
-            Ok(())
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut trial = Trial::with(dial, &format!("{port} timeout 8"), &[]);
-        assert_eq!(trial.plain(Hook::Connect), OK);
-        assert!(trial.session.connect_to("127.0.0.1", port).is_err());
     }
 }
