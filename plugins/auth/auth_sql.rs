@@ -62,9 +62,9 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::auth::database::{Database, Kept, Query, Secret};
+use crate::auth::database::{Database, Kept, PasswordFrom, Query};
 use crate::auth::passwords::{Decoy, Password, Texts, tell};
-use crate::auth::settings::Settings;
+use crate::auth::settings::BackEndSettings;
 use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::{Args, Call, Credentials, DECLINED, Hook, Hooks, IntoVerdict, Session, Verdict};
@@ -123,9 +123,9 @@ struct Users {
 
 impl Users {
     fn read(lines: &Lines, config: &Config) -> Result<Users> {
-        let settings = Settings::read(&KNOWN, lines, &Args::default())?;
+        let settings = BackEndSettings::read(&KNOWN, lines, &Args::default())?;
         let password = settings.get("password_file");
-        let password = password.map(|name| Secret::File(file_named(name, config)));
+        let password = password.map(|name| PasswordFrom::File(file_named(name, config)));
         let are_hashed = match settings.get("scheme").unwrap_or("plain") {
             "plain" => false,
             "crypt" => true,

@@ -46,7 +46,7 @@
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use crate::auth::database::{Database, Kept, Query, Row, Secret};
+use crate::auth::database::{Database, Kept, PasswordFrom, Query, Row};
 use crate::auth::passwords::{Decoy, Password, Texts, tell};
 use crate::error::Result;
 use crate::hook::{Args, Call, DECLINED, Hook, Hooks, IntoVerdict, Session};
@@ -92,7 +92,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 fn database(mut value: impl FnMut(&str) -> Option<String>) -> Result<Database> {
     let [dsn, user, password] =
         [DSN, USER, PASSWORD].map(|(name, default)| value(name).unwrap_or(default.to_owned()));
-    Database::new(&dsn, Some(&user), Some(Secret::Text(password)))
+    Database::new(&dsn, Some(&user), Some(PasswordFrom::Text(password)))
 }
 
 /// The passwords of a user; None without one.
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::auth::back_end::tests::present;
-    use crate::hook::{Credentials, Scram, Secret as Sent, Verdict};
+    use crate::hook::{Credentials, Scram, Secret, Verdict};
     use crate::testing::Trial;
 
     const HASH: &str = "$1$abcdefgh$RmHkirzYW/Ve3j6kdAK/H/";
@@ -221,7 +221,7 @@ mod tests {
     fn digests_need_the_password_itself() {
         let mut trial = trial();
         let mut cram = |user| {
-            let hash = Some(Sent::new(b"0123456789abcdef0123456789abcdef"));
+            let hash = Some(Secret::new(b"0123456789abcdef0123456789abcdef"));
             let (mechanism, ticket) = ("cram-md5", "<1@example>");
             let sent = Credentials { mechanism, user, password: None, hash, ticket };
             trial.call(Hook::AuthCramMd5, &Call::Credentials(&sent))

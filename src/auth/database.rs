@@ -18,7 +18,7 @@ mod table;
 #[cfg(any(feature = "mysql", feature = "postgresql"))]
 mod waiting;
 
-pub(crate) use self::driver::{Database, Row, Secret};
+pub(crate) use self::driver::{Database, PasswordFrom, Row};
 pub(crate) use self::query::Query;
 
 use std::cell::RefCell;

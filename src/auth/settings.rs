@@ -7,15 +7,15 @@ use crate::hook::Args;
 /// Names with their values.  Of a name that stands there twice the last value counts, and arguments
 /// count more than the file.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings(Vec<(String, String)>);
+pub(crate) struct BackEndSettings(Vec<(String, String)>);
 
-impl Settings {
+impl BackEndSettings {
     /// Reads `lines`, each a name, blanks, and a value in which blanks may be, and then `args`,
     /// names and values in turn.  Names are those of `known`, in any case.
     ///
     /// # Errors
     /// Another name, or one without a value.
-    pub(crate) fn read(known: &[&str], lines: &Lines, args: &Args) -> Result<Settings> {
+    pub(crate) fn read(known: &[&str], lines: &Lines, args: &Args) -> Result<BackEndSettings> {
         args.only(known)?;
         let mut pairs = vec![];
         for line in lines.entries() {
@@ -32,7 +32,7 @@ impl Settings {
         for pair in args.positional().chunks_exact(2) {
             pairs.push((pair[0].to_owned(), pair[1].to_owned()));
         }
-        Ok(Settings(pairs))
+        Ok(BackEndSettings(pairs))
     }
 
     /// The value of a name.
@@ -54,9 +54,9 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(lines: &[&str], args: &str) -> Result<Settings> {
+    fn settings(lines: &[&str], args: &str) -> Result<BackEndSettings> {
         let lines = Lines::from_values(lines.iter().map(|line| line.to_string()).collect());
-        Settings::read(&["base", "host"], &lines, &Args::new(args.split_whitespace()))
+        BackEndSettings::read(&["base", "host"], &lines, &Args::new(args.split_whitespace()))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use crate::auth::settings::Settings;
+use crate::auth::settings::BackEndSettings;
 use crate::config::{Config, Lines};
 use crate::error::{Error, Result};
 use crate::hook::Args;
@@ -45,7 +45,7 @@ pub(super) struct Tls {
 
 impl Directory {
     pub(super) fn read(lines: &Lines, args: &Args, config: &Config) -> Result<Directory> {
-        let settings = Settings::read(&KNOWN, lines, args)?;
+        let settings = BackEndSettings::read(&KNOWN, lines, args)?;
         let tls = tls(&settings, config)?;
         let port = match (settings.get("ldap_port"), &tls) {
             (Some(port), _) => parse_port(port).map_err(|why| why.within("ldap_port"))?,
@@ -98,7 +98,7 @@ impl Directory {
     }
 }
 
-fn tls(settings: &Settings, config: &Config) -> Result<Option<Tls>> {
+fn tls(settings: &BackEndSettings, config: &Config) -> Result<Option<Tls>> {
     let ca = settings.get("ldap_ca").map(|name| file_named(name, config));
     match settings.get("ldap_tls").unwrap_or("no") {
         "no" if ca.is_some() => Err(Error::new("ldap_ca is for ldap_tls must and first")),
@@ -111,7 +111,7 @@ fn tls(settings: &Settings, config: &Config) -> Result<Option<Tls>> {
 }
 
 /// The filter with its placeholders.
-fn template(settings: &Settings) -> Result<String> {
+fn template(settings: &BackEndSettings) -> Result<String> {
     let attribute = settings.get("ldap_auth_filter_attr");
     let Some(filter) = settings.get("ldap_filter") else {
         let name = attribute.unwrap_or("uid");

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::auth::back_end::tests::{failed, present};
 use crate::auth::passwords::computed;
-use crate::hook::{Code, Scram, Secret as Sent};
+use crate::hook::{Code, Scram, Secret};
 use crate::testing::Trial;
 
 const QUERY: &str = "query SELECT password, 1 FROM users WHERE name = :user OR alias = :name\n";
@@ -34,7 +34,7 @@ fn trial(settings: &str, args: &str) -> Trial {
 }
 
 fn cram(trial: &mut Trial, user: &str, digest: &str, ticket: &str) -> Verdict {
-    let hash = Some(Sent::new(digest.as_bytes()));
+    let hash = Some(Secret::new(digest.as_bytes()));
     let sent = Credentials { mechanism: "cram-md5", user, password: None, hash, ticket };
     trial.call(Hook::AuthCramMd5, &Call::Credentials(&sent))
 }

@@ -17,12 +17,12 @@ pub(crate) struct Database {
     /// Where its server is; None for SQLite.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) user: Option<String>,
-    pub(super) password: Option<Secret>,
+    pub(super) password: Option<PasswordFrom>,
 }
 
 /// Where a password is taken from.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Secret {
+pub(crate) enum PasswordFrom {
     /// The first line of a file.
     File(PathBuf),
     /// It is known.
@@ -46,8 +46,8 @@ impl Database {
     pub(super) fn password(&self) -> io::Result<Option<String>> {
         match &self.password {
             None => Ok(None),
-            Some(Secret::Text(text)) => Ok(Some(text.clone())),
-            Some(Secret::File(file)) => password_in(file)
+            Some(PasswordFrom::Text(text)) => Ok(Some(text.clone())),
+            Some(PasswordFrom::File(file)) => password_in(file)
                 .map(Some)
                 .map_err(|error| io::Error::other(format!("{}: {error}", file.display()))),
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::driver::{Database, Driver, Secret};
+use super::driver::{Database, Driver, PasswordFrom};
 use super::table::DRIVERS;
 use crate::error::{Error, Result};
 use crate::net::{Endpoint, parse_port};
@@ -24,12 +24,16 @@ impl Database {
     ///
     /// # Errors
     /// It is none, or one for a database that was not built.
-    pub(crate) fn new(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+    pub(crate) fn new(
+        dsn: &str,
+        user: Option<&str>,
+        password: Option<PasswordFrom>,
+    ) -> Result<Database> {
         parse(dsn, user, password)
     }
 }
 
-fn parse(dsn: &str, user: Option<&str>, password: Option<Secret>) -> Result<Database> {
+fn parse(dsn: &str, user: Option<&str>, password: Option<PasswordFrom>) -> Result<Database> {
     let wrong = |what: String| Error::new(format!("dsn: {what}"));
     let mut parts = dsn.splitn(3, ':');
     let (Some(dbi), Some(name), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
