@@ -18,12 +18,12 @@ use crate::hook::{Args, Hooks, Session};
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.at_most(0)?;
-    hooks.mail_pre(|session, path| mend(session, path, "MAIL"));
-    hooks.rcpt_pre(|session, path| mend(session, path, "RCPT"));
+    hooks.mail_pre(|session, path| with_brackets(session, path, "MAIL"));
+    hooks.rcpt_pre(|session, path| with_brackets(session, path, "RCPT"));
     Ok(())
 }
 
-fn mend(session: &mut Session, path: &str, command: &str) -> Option<String> {
+fn with_brackets(session: &mut Session, path: &str, command: &str) -> Option<String> {
     if path.is_empty() || (path.starts_with('<') && path.ends_with('>')) {
         return None;
     }

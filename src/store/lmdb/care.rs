@@ -130,7 +130,7 @@ impl LmdbEngine {
                 let mut writing = lmdb.env().write_txn()?;
                 let mut removed = 0;
                 for key in keys {
-                    removed += usize::from(mend(lmdb, &mut writing, key, clocks.wall)?);
+                    removed += usize::from(repair(lmdb, &mut writing, key, clocks.wall)?);
                 }
                 writing.commit().map(|()| removed)
             })?;
@@ -231,7 +231,7 @@ fn is_odd(record: &Record<'_>, now: Duration) -> bool {
 
 /// Removes an entry whose time is over, and lets the time of one begin now that would begin later: it
 /// was written before the clock was set back.  Was it removed?
-fn mend(lmdb: &Lmdb, writing: &mut RwTxn<'_>, key: &[u8], now: Duration) -> heed::Result<bool> {
+fn repair(lmdb: &Lmdb, writing: &mut RwTxn<'_>, key: &[u8], now: Duration) -> heed::Result<bool> {
     let Some(octets) = lmdb.get(writing, key)? else { return Ok(false) };
     let octets = octets.to_vec();
     match Record::read(&octets).filter(|record| is_odd(record, now)) {
