@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_file_is_not_settled() {
+    fn a_fresh_file_is_not_stable() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let fingerprint = Fingerprint::new(&file.as_file().metadata().unwrap());
         let changed = UNIX_EPOCH + Duration::from_secs(fingerprint.changed.0.try_into().unwrap());

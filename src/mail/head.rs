@@ -14,7 +14,7 @@ pub(crate) struct Head {
     /// Is there a field before it?  Lines of an mbox may only come before all fields.
     has_fields: bool,
     /// The first line that is neither a field nor the fold of one.
-    odd: Option<usize>,
+    first_text: Option<usize>,
 }
 
 /// The end of a header section.
@@ -46,7 +46,7 @@ impl Head {
     pub(crate) fn finish(&mut self) -> End {
         let all = self.octets.len();
         let last = (self.at < all).then(|| self.look(all)).flatten();
-        last.unwrap_or(End { at: self.odd.unwrap_or(all), is_fold: false })
+        last.unwrap_or(End { at: self.first_text.unwrap_or(all), is_fold: false })
     }
 
     /// All that was added.
@@ -61,8 +61,8 @@ impl Head {
             Line::Fold if self.at == 0 => return Some(End { at: 0, is_fold: true }),
             Line::Fold => {}
             Line::Field => self.has_fields = true,
-            Line::Mailbox if !self.has_fields && self.odd.is_none() => {}
-            Line::Mailbox | Line::Text => self.odd = self.odd.or(Some(self.at)),
+            Line::Mailbox if !self.has_fields && self.first_text.is_none() => {}
+            Line::Mailbox | Line::Text => self.first_text = self.first_text.or(Some(self.at)),
         }
         None
     }

@@ -207,10 +207,10 @@ impl Parent {
     }
 
     fn wait(&mut self, events: &mut Events) -> Result<()> {
-        let odd = !self.is_open || self.stopping.is_some();
+        let is_closing = !self.is_open || self.stopping.is_some();
         let Some(poll) = &mut self.poll else { return Ok(()) };
         let wait = match self.board.busy() {
-            _ if odd => SOON,
+            _ if is_closing => SOON,
             // Only what else has happened has its turn.
             _ if !self.ready.is_empty() => Duration::ZERO,
             0 => SELDOM,
