@@ -152,9 +152,9 @@ impl Session {
         }
     }
 
-    /// A failure is logged here, and the handler loses all that it has said: what is said is what it
-    /// was `before`.  So it is where the handler did not get a value that it asked for: what it
-    /// decided without that value is not to be trusted.  The log says already why there was none.
+    /// Logs a failure, and drops all that the failed handler has said; `before` is what was said when
+    /// it began.  A handler that did not get a value that it asked for has failed, too: what it decided
+    /// without the value cannot be trusted.  The log already says why there was none.
     pub(super) fn judged(
         &mut self,
         done: Decision,

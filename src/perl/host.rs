@@ -39,7 +39,7 @@ pub struct Perl {
     confined: bool,
     process: RefCell<Option<Process>>,
     /// What was loaded, for when it has to be loaded again.
-    loaded: RefCell<Vec<Loaded>>,
+    loaded: RefCell<Vec<LoadRequest>>,
     serving: RefCell<Option<Rc<Serving>>>,
     is_loading: Cell<bool>,
     /// Lines of the log on their way to loggers in Perl.
@@ -54,7 +54,7 @@ pub struct Perl {
     this: Weak<Perl>,
 }
 
-struct Loaded {
+struct LoadRequest {
     request: ToPerl,
     registered: Vec<Item>,
 }

@@ -39,7 +39,7 @@ impl Perl {
         let known = self.serving.borrow().clone().filter(|serving| serving.link.is_ours());
         match known {
             Some(serving) if !serving.is_running() => return Ok(serving),
-            // It runs handlers that nobody asks any more.
+            // Its last run was given up: nobody will ask for the handlers that it still calls.
             Some(serving) => serving.link.cut(),
             None => {}
         }

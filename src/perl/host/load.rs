@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{Caller, LOAD_LIMIT, Loaded, Perl};
+use super::{Caller, LOAD_LIMIT, LoadRequest, Perl};
 use crate::config::Config;
 use crate::error::{Error, Result, meant};
 use crate::hook::{Call, DECLINED, Hook, Hooks, List, PARENT_LIMIT, Session, TABLE, Verdict};
@@ -78,7 +78,7 @@ impl Perl {
                 hooks.put_first();
             }
         }
-        self.loaded.borrow_mut().push(Loaded { request, registered: reply.rest });
+        self.loaded.borrow_mut().push(LoadRequest { request, registered: reply.rest });
         if is_first {
             self.register_own(hooks);
         }
@@ -185,8 +185,8 @@ fn in_session(
     perl.keep_greeting(session, hook, reply.as_ref().ok());
     match reply.map(|reply| verdict(hook, reply)) {
         Ok(Ok(verdict)) => verdict,
-        Ok(Err(odd)) => {
-            session.log_at(Level::Error, odd);
+        Ok(Err(protocol_error)) => {
+            session.log_at(Level::Error, protocol_error);
             DECLINED
         }
         Err(failure) => Verdict::failure(failure.to_string()),

@@ -16,8 +16,8 @@ use crate::sys::stop::Stop;
 /// How much longer than asked for a read may wait.
 const LATE: Duration = Duration::from_secs(1);
 
-/// How long the kernel waits before it is looked whether the client was asked to leave: a signal
-/// that comes just before it begins to wait does not end its wait.
+/// The longest single wait in the kernel.  After each one the worker looks whether the client was asked
+/// to leave, because a signal that comes just before a wait does not end that wait.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 impl Stream {
