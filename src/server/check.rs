@@ -11,12 +11,13 @@ use crate::perl;
 use crate::plugin;
 use crate::server::account;
 use crate::server::console::{say, warn};
-use crate::server::{lists, privileges};
+use crate::server::{lists, privileges, status};
 use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS};
 use crate::smtp;
 use crate::state::Spool;
 use crate::store::Store;
 
+mod odd;
 mod typos;
 
 /// Checks the configuration as `account` would find it, and says on standard error all that is
@@ -45,6 +46,7 @@ pub(super) fn run(
         Ok(warning) => warning.iter().for_each(warn),
         Err(error) => errors.push(error),
     }
+    errors.extend(status::fault(config));
     match Store::new(config).map(|store| (store.fault(is_root), store)) {
         Ok((Some(fault), _)) if plugins.tables().is_empty() => warn(fault),
         Ok((Some(fault), _)) => errors.push(Error::new(fault)),
@@ -58,6 +60,7 @@ pub(super) fn run(
     plugins.perl_sources().filter_map(perl::misspelt_hook).for_each(warn);
     byte_order_marks(config).iter().for_each(warn);
     let known: Vec<&str> = plugins.files().collect();
+    odd::find(config).iter().for_each(warn);
     typos::find(config, &known).iter().for_each(warn);
     lists::faults(config, &names).iter().for_each(warn);
     all_but_last(errors)?;

@@ -46,7 +46,7 @@ pub enum Kind {
     NameServers,
     /// Any of these words, in any case.
     Words(&'static [&'static str]),
-    /// Names, one a line, which may end in a star.
+    /// Names of variables of the environment, one a line, which may end in a star.
     Names,
     /// Paths of folders, one a line.
     Folders,
@@ -104,7 +104,8 @@ impl Kind {
                 "ADDRESS:PORT of this machine's own, ADDRESS:PORT public, or /path".into()
             }
             Kind::Folder | Kind::Folders => "a folder".into(),
-            Kind::Text | Kind::Secret | Kind::Names | Kind::Plugins => "a line of text".into(),
+            Kind::Names => "NAME or NAME*".into(),
+            Kind::Text | Kind::Secret | Kind::Plugins => "a line of text".into(),
         }
     }
 }

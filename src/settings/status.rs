@@ -16,10 +16,10 @@ pub enum StatusPlace {
 }
 
 impl StatusPlace {
-    /// Reads `ADDRESS:PORT [public]` or `/path`.  An address that others can reach needs the word.
+    /// Reads `ADDRESS:PORT [public]`, `/path` or `~/path`.  An address that others can reach needs the word.
     pub(super) fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<StatusPlace> {
         let place = words.next()?;
-        if place.starts_with('/') {
+        if place.starts_with('/') || place.starts_with("~/") {
             return words.next().is_none().then(|| StatusPlace::Unix(place.into()));
         }
         let is_public = match words.next() {
@@ -48,7 +48,9 @@ mod tests {
         {
             assert!(matches!(parse(text), Some(StatusPlace::Tcp(_))), "{text}");
         }
-        assert_eq!(parse("/run/status"), Some(StatusPlace::Unix("/run/status".into())));
+        for path in ["/run/status", "~/status"] {
+            assert_eq!(parse(path), Some(StatusPlace::Unix(path.into())));
+        }
         for text in [
             "192.0.2.1:9225",
             "0.0.0.0:9225",

@@ -98,6 +98,16 @@ fn names_of_hosts_are_words() {
 }
 
 #[test]
+fn names_of_variables_may_end_in_a_star() {
+    let names = read(KEEP_ENVIRONMENT, &["MAILDIR # ours", "FAKETIME*"]).unwrap();
+    assert!(names.iter().eq(["MAILDIR", "FAKETIME*"]));
+    for text in ["MAILDIR MAILUSER", "MAILDIR=/var/mail", "*DIR"] {
+        let why = read(KEEP_ENVIRONMENT, &["TZ", text]).unwrap_err();
+        assert_eq!(why, format!("keep_environment is '{text}', not NAME or NAME*"));
+    }
+}
+
+#[test]
 fn addresses_and_networks_are_found() {
     let lines = ["192.0.2.1 198.51.100.7/24", "2001:db8::/32", "::ffff:203.0.113.1", "::1 # we"];
     let networks = read(PROXY_FROM, &lines).unwrap();

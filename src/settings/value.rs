@@ -81,6 +81,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_ascii_whitespace().take_while(|word| !word.starts_with('#'))
 }
 
+/// Is it the name of a variable, or how such names begin, with a star?
+fn is_variable(word: &str) -> bool {
+    !word.strip_suffix('*').unwrap_or(word).contains(['=', '*'])
+}
+
 /// The value that `parse` makes of the one word of the first line.
 fn single<T>(texts: &[&str], parse: impl Fn(&str) -> Option<T>) -> Result<T, usize> {
     texts.first().and_then(|text| word(text)).and_then(parse).ok_or(0)
@@ -214,8 +219,15 @@ impl Value for Option<StatusPlace> {
 
 impl Value for Words {
     fn read(kind: &Kind, texts: &[&str]) -> Result<Words, usize> {
-        let Kind::Words(known) = kind else {
-            return Ok(Words(texts.iter().map(|text| (*text).to_owned()).collect()));
+        let known = match kind {
+            Kind::Words(known) => known,
+            Kind::Names => {
+                let name = |(at, text): (usize, &&str)| {
+                    word(text).filter(|word| is_variable(word)).map(str::to_owned).ok_or(at)
+                };
+                return texts.iter().enumerate().map(name).collect::<Result<_, _>>().map(Words);
+            }
+            _ => return Ok(Words(texts.iter().map(|text| (*text).to_owned()).collect())),
         };
         let known = |word: &str| {
             let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(word));

@@ -2,6 +2,7 @@
 //! `config/status_listen` says so.
 //!
 //! ```text
+//! fault       why it could not be served where it is to be
 //! place       the parent's part: the socket, and the process that serves it
 //! serve       that process: clients, each in a thread, and a sample of the counts now and then
 //! http        requests and answers
@@ -15,6 +16,7 @@
 //! The process asks no other, and holds nothing that a session needs: when it dies, the parent makes
 //! another.
 
+mod fault;
 mod history;
 mod http;
 mod page;
@@ -24,5 +26,6 @@ mod serve;
 mod source;
 mod terminal;
 
+pub(super) use fault::fault;
 pub(super) use place::Status;
 pub(super) use terminal::show;

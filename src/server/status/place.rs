@@ -3,14 +3,15 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::fault::{cannot, is_socket, wanted};
 use super::history::History;
 use super::serve::{Listener, serve};
 use super::source::{Source, now};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::hook::Plugins;
 use crate::server::list_hooks;
 use crate::server::scoreboard::View;
-use crate::settings::{ME, STATUS_LISTEN, StatusPlace};
+use crate::settings::{ME, StatusPlace};
 
 /// How long there is no new process after one has died.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -138,10 +139,7 @@ impl Status {
     }
 
     fn listen(&mut self, config: &Config) -> Result<()> {
-        let wanted = config.setting(STATUS_LISTEN).map(|place| match place {
-            StatusPlace::Unix(path) => StatusPlace::Unix(config.expand(&path.to_string_lossy())),
-            place @ StatusPlace::Tcp(_) => place,
-        });
+        let wanted = wanted(config);
         if self.bound.as_ref().map(|(place, _)| place) == wanted.as_ref() {
             return Ok(());
         }
@@ -149,9 +147,7 @@ impl Status {
             self.release();
             return Ok(());
         };
-        let listener = bind(&place).map_err(|error| {
-            Error::new(format!("cannot listen for the status at {}: {error}", shown(&place)))
-        })?;
+        let listener = bind(&place).map_err(|error| cannot(config, &place, &error))?;
         self.release();
         self.bound = Some((place, listener));
         Ok(())
@@ -168,13 +164,6 @@ impl Service {
     /// Serves for ever.
     pub(in crate::server) fn run(self) -> ! {
         serve(&self.listener, self.source)
-    }
-}
-
-fn shown(place: &StatusPlace) -> String {
-    match place {
-        StatusPlace::Tcp(address) => address.to_string(),
-        StatusPlace::Unix(path) => path.display().to_string(),
     }
 }
 
@@ -198,8 +187,6 @@ fn bind(place: &StatusPlace) -> io::Result<Listener> {
 }
 
 /// Is there a socket of a process that is gone?
-fn is_left_over(path: &PathBuf) -> bool {
-    let is_socket =
-        |path: &Path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+fn is_left_over(path: &Path) -> bool {
     is_socket(path) && UnixStream::connect(path).is_err()
 }
