@@ -223,6 +223,19 @@ impl Config {
         self.0.places.expire();
     }
 
+    /// In a new process: its parent goes on looking at all that is known by now, and says what is wrong
+    /// with it.  Otherwise each of many processes would.
+    pub(crate) fn leave_parent(&self) {
+        self.0.lists.watch_all();
+        self.0.maps.watch_all();
+        self.0.places.watch_all();
+    }
+
+    /// Are these lines those of the file `name`, and another process says what is wrong with them?
+    pub(crate) fn is_watched(&self, name: &str, lines: &Lines) -> bool {
+        self.0.lists.is_watched(name) && self.list(name).same(lines)
+    }
+
     /// Adds a line to what [`Config::take_problems`] gives.
     pub(crate) fn note_problem(&self, problem: impl std::fmt::Display) {
         self.0.search.problems.note(problem.to_string());

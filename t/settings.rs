@@ -123,6 +123,9 @@ fn a_limit_stays_when_its_file_is_spoilt() {
             server.log().text().contains(why).then_some(())
         });
         assert!(seen.is_some(), "{model}: {}", server.log().tail());
+        // The parent says it; no worker does.
+        (0..5).for_each(|_| assert!(offers(&server).contains("SIZE 10000")));
+        assert_eq!(server.log().text().matches(why).count(), 1, "{model}");
         server.parent().signal(Signal::SIGHUP);
         server.log().wait_for("the new configuration is broken, the old one stays: ");
         assert!(offers(&server).contains("SIZE 10000"));

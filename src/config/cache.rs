@@ -31,6 +31,8 @@ struct Known<T> {
     entries: Vec<Entry<T>>,
     /// So few names that comparing costs less than hashing.
     slots: BTreeMap<String, Slot>,
+    /// How many of the entries another process looks at as well: what is wrong with them is its to say.
+    watched: usize,
 }
 
 /// Where the entry of a name is: who keeps it need not search for the name again.
@@ -83,8 +85,9 @@ impl<T: Source> Cache<T> {
             return use_it(entry.get(search));
         }
         drop(known);
-        let entry = &mut self.0.borrow_mut().entries[slot.0];
-        entry.check(search, now);
+        let Known { entries, watched, .. } = &mut *self.0.borrow_mut();
+        let entry = &mut entries[slot.0];
+        entry.check(search, now, slot.0 < *watched);
         use_it(entry.get(search))
     }
 
@@ -97,7 +100,7 @@ impl<T: Source> Cache<T> {
             ..Entry::default()
         });
         let (entries, slots) = (entries.collect(), known.slots.clone());
-        Cache(RefCell::new(Known { entries, slots }))
+        Cache(RefCell::new(Known { entries, slots, watched: 0 }))
     }
 
     /// The files that were read.
@@ -118,8 +121,20 @@ impl<T: Source> Cache<T> {
     /// Checks all that is known now.
     pub(super) fn refresh(&self, search: &Search, now: Instant) {
         for entry in &mut self.0.borrow_mut().entries {
-            entry.check(search, now);
+            entry.check(search, now, false);
         }
+    }
+
+    /// From now on another process looks at all that is known.
+    pub(super) fn watch_all(&self) {
+        let known = &mut *self.0.borrow_mut();
+        known.watched = known.entries.len();
+    }
+
+    /// Does another process look at this name as well?
+    pub(super) fn is_watched(&self, name: &str) -> bool {
+        let known = self.0.borrow();
+        known.slots.get(name).is_some_and(|slot| slot.0 < known.watched)
     }
 
     /// Makes the next look check.
@@ -155,12 +170,14 @@ impl<T: Source> Entry<T> {
         self.trusted.is_some_and(|until| now < until)
     }
 
-    fn check(&mut self, search: &Search, now: Instant) {
+    fn check(&mut self, search: &Search, now: Instant, is_watched: bool) {
         self.trusted = Some(now + TRUST);
         if self.is_stable && self.dependencies.iter().all(Dependency::unchanged) {
             return;
         }
-        if let Err((error, true)) = self.read(search) {
+        if let Err((error, true)) = self.read(search)
+            && !is_watched
+        {
             search.problems.note(error.to_string());
         }
     }

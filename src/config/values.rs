@@ -152,7 +152,9 @@ impl Config {
             let kept = self.0.values.kept.borrow();
             let last = kept[row.number].as_ref().map(|kept| Rc::clone(&kept.value));
             let stays = if last.is_some() { "last value" } else { "default" };
-            self.note_problem(format_args!("{error}; the {stays} stays"));
+            if row.effect != Effect::AtOnce || !self.0.lists.is_watched(row.name) {
+                self.note_problem(format_args!("{error}; the {stays} stays"));
+            }
             last.unwrap_or_else(|| self.default_of(row))
         })
     }

@@ -49,9 +49,7 @@ fn load_into(
     config: &Config,
     failed: &mut dyn FnMut(Error) -> Result<()>,
 ) -> Result<Plugins> {
-    let wrong = config.check_settings();
-    let said: Vec<String> = wrong.iter().map(Error::to_string).collect();
-    wrong.into_iter().try_for_each(&mut *failed)?;
+    config.check_settings().into_iter().try_for_each(&mut *failed)?;
     if !config.exists(settings::PLUGINS.row().name) {
         failed(Error::new("no file 'plugins' in the configuration (set QPSMTPD_CONFIG)"))?;
     }
@@ -80,8 +78,7 @@ fn load_into(
         config.load_what_can_be(name).1.into_iter().try_for_each(&mut *failed)?;
     }
     plugins.before_fork(config);
-    let is_said = |problem: &String| said.iter().any(|said| problem.starts_with(said));
-    for problem in config.take_problems().into_iter().filter(|problem| !is_said(problem)) {
+    for problem in config.take_problems() {
         plugins.log(Level::Error, problem);
     }
     for (list, file) in plugins.all_lists() {
@@ -193,18 +190,6 @@ mod tests {
                 "config/plugins:3: unknown plugin 'nothing'"
             ]
         );
-    }
-
-    #[test]
-    fn a_wrong_setting_is_an_error_and_no_problem_as_well() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [("plugins", "rcpt_ok\n"), ("no_new_privs", "maybe\n")] {
-            std::fs::write(dir.path().join(name), text).unwrap();
-        }
-        let (plugins, errors) = look(&Config::new(vec![dir.path().to_owned()]));
-        assert!(errors[0].to_string().contains("no_new_privs:1: no_new_privs is 'maybe'"));
-        let kept = format!("{:?}", plugins.take_kept());
-        assert!(!kept.contains("maybe"), "{kept}");
     }
 
     #[test]

@@ -43,6 +43,24 @@ fn a_fault_is_named_once() {
     assert!(setup.problems().is_empty());
 }
 
+/// Otherwise each of a hundred workers would say the same.
+#[test]
+fn what_the_parent_knows_it_says_itself() {
+    let setup = with("a/databytes", "1000");
+    assert_eq!(setup.config.setting(DATABYTES), 1000);
+    assert!(setup.list("known").is_empty());
+    setup.config.leave_parent();
+    setup.write("a/databytes", "10M");
+    setup.write("a/known", "$include nothing");
+    setup.config.expire();
+    assert_eq!(setup.config.setting(DATABYTES), 1000);
+    assert!(setup.list("known").is_empty());
+    assert!(setup.problems().is_empty());
+    setup.write("a/new", "$include nothing");
+    assert!(setup.list("new").is_empty());
+    assert_eq!(setup.problems(), ["a/new:1: $include nothing: no such file"]);
+}
+
 #[test]
 fn a_list_stays_whole_or_as_it_was() {
     let setup = with("a/proxy_from", "192.0.2.1\n");

@@ -60,11 +60,14 @@ impl Hooks {
         name: impl Into<Cow<'static, str>>,
         parse: impl Fn(&Lines, &mut Vec<Error>) -> T + 'static,
     ) -> Rc<Derived<T>> {
-        let config = self.config.clone();
+        let (config, name) = (self.config.clone(), name.into());
+        let of = name.clone();
         self.derived(name, move |lines| {
             let mut problems = vec![];
             let value = parse(lines, &mut problems);
-            problems.iter().for_each(|problem| config.note_problem(problem));
+            if !problems.is_empty() && !config.is_watched(&of, lines) {
+                problems.iter().for_each(|problem| config.note_problem(problem));
+            }
             value
         })
     }
@@ -81,5 +84,27 @@ impl Hooks {
             let rows = lines.entries().map(placed);
             rows.filter_map(|row| row.map_err(|problem| problems.push(problem)).ok()).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_leaves_it_to_its_parent_to_name_faulty_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::new(vec![dir.path().to_owned()]);
+        let mut hooks = Hooks::new(config.clone(), |_| None);
+        let rows = hooks.rows("rows", |_| Err::<(), _>("not so".into()));
+        rows.of(&config.list("rows"));
+        config.leave_parent();
+        std::fs::write(dir.path().join("rows"), "x\n").unwrap();
+        config.expire();
+        rows.of(&config.list("rows"));
+        assert!(config.take_problems().is_empty());
+        // The parent does not see what a `config` hook says.
+        rows.of(&Lines::from_values(vec!["y".into()]));
+        assert_eq!(config.take_problems(), ["config hook:1: not so"]);
     }
 }

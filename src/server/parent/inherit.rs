@@ -64,5 +64,6 @@ impl Parent {
             signals.leave();
         }
         self.shared.plugins.leave_parent();
+        self.shared.config.leave_parent();
     }
 }
