@@ -58,7 +58,7 @@ fn naughty_clients_are_refused_until_somebody_releases_them() {
         tool(&config, &["capture", "karma", "127.0.0.1"]);
         refused();
         let unknown = tool(&config, &["pardon", "karma", "127.0.0.1"]);
-        assert!(unknown.starts_with("qpsmtpd: no plugin has 'pardon karma'"), "{unknown}");
+        assert!(unknown.starts_with("qpsmtpd-prefork: no plugin has 'pardon karma'"), "{unknown}");
         server.stop().unwrap();
         config.nothing_left().unwrap();
     }

@@ -68,7 +68,8 @@ pub fn qpsmtpd(site: &'static [Plugin]) -> ExitCode {
 /// One session on standard input and output.
 fn session(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Inetd::parse();
-    if let Some(answered) = answer(site, &options.common, options.user.as_deref()) {
+    let (common, user) = (&options.common, options.user.as_deref());
+    if let Some(answered) = answer("qpsmtpd", site, common, user) {
         return answered;
     }
     inetd::protect_client();
@@ -78,11 +79,13 @@ fn session(site: &'static [Plugin]) -> ExitCode {
 /// The program `qpsmtpd-forkserver`, with the plugins that a site has besides.
 pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Forkserver::parse();
-    if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
+    let program = "qpsmtpd-forkserver";
+    let (common, user) = (&options.daemon.common, options.daemon.user.as_deref());
+    if let Some(answered) = answer(program, site, common, user) {
         return answered;
     }
     let setup = Setup {
-        program: "qpsmtpd-forkserver",
+        program,
         daemon: options.daemon,
         addresses: options.listen_address,
         ports: or_default(options.port, 2525),
@@ -97,11 +100,13 @@ pub fn forkserver(site: &'static [Plugin]) -> ExitCode {
 /// The program `qpsmtpd-prefork`, with the plugins that a site has besides.
 pub fn prefork(site: &'static [Plugin]) -> ExitCode {
     let options = cli::Prefork::parse();
-    if let Some(answered) = answer(site, &options.daemon.common, options.daemon.user.as_deref()) {
+    let program = "qpsmtpd-prefork";
+    let (common, user) = (&options.daemon.common, options.daemon.user.as_deref());
+    if let Some(answered) = answer(program, site, common, user) {
         return answered;
     }
     let setup = Setup {
-        program: "qpsmtpd-prefork",
+        program,
         daemon: options.daemon,
         addresses: options.listen_address,
         ports: or_default(options.port, 25),
@@ -119,15 +124,20 @@ fn or_default(ports: Vec<u16>, default: u16) -> Vec<u16> {
 }
 
 /// Answers what takes no session; the plugins of the site are known from here on.
-fn answer(site: &'static [Plugin], common: &cli::Common, user: Option<&str>) -> Option<ExitCode> {
+fn answer(
+    program: &str,
+    site: &'static [Plugin],
+    common: &cli::Common,
+    user: Option<&str>,
+) -> Option<ExitCode> {
     if let Err(error) = plugin::add(site) {
-        return Some(finish("qpsmtpd", Err(error)));
+        return Some(finish(program, Err(error)));
     }
     if let Some(folder) = &common.migrate_check {
         prepare_process("qpsmtpd", false);
         return Some(migrate::run(folder, user));
     }
-    answer_or_fail(common, user).map(|answered| finish("qpsmtpd", answered))
+    answer_or_fail(common, user).map(|answered| finish(program, answered))
 }
 
 fn answer_or_fail(common: &cli::Common, user: Option<&str>) -> Option<Result<()>> {
