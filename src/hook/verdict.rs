@@ -1,17 +1,17 @@
 //! What a handler answers.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::hook::code::Code;
 use crate::state::Params;
 
 /// A code with the text for the client, which replaces the default text of the reply.  Lines of
-/// the text become lines of the reply.
+/// the text become lines of the reply.  A text is anything that can be shown: a `&str`, a `String`,
+/// `format_args!(...)`, an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     code: Code,
-    text: Cow<'static, str>,
+    text: String,
     /// What it gives beside its text; most give nothing.
     given: Option<Box<Given>>,
     failed: bool,
@@ -35,8 +35,8 @@ pub const DONE: Verdict = Verdict::plain(Code::Done);
 
 impl Verdict {
     /// Any code with a text.
-    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Verdict {
-        Verdict { text: text.into(), ..Verdict::plain(code) }
+    pub fn new(code: Code, text: impl fmt::Display) -> Verdict {
+        Verdict { text: text.to_string(), ..Verdict::plain(code) }
     }
 
     /// The same to a client that authenticates, after `earlier` plugins have declined: where it is
@@ -50,7 +50,7 @@ impl Verdict {
     }
 
     /// DECLINED with a text, which is used where nobody else decides.
-    pub fn declined(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn declined(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::Declined, text)
     }
 
@@ -65,33 +65,33 @@ impl Verdict {
     }
 
     /// OK with a text.
-    pub fn ok(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn ok(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::Ok, text)
     }
 
     /// DENY: 5xx.
-    pub fn deny(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn deny(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::Deny, text)
     }
 
     /// DENYSOFT: 4xx.
-    pub fn denysoft(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn denysoft(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::DenySoft, text)
     }
 
     /// DENY_DISCONNECT: 5xx, then the connection is closed.
-    pub fn deny_disconnect(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn deny_disconnect(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::DenyDisconnect, text)
     }
 
     /// DENYSOFT_DISCONNECT: 4xx, then the connection is closed.
-    pub fn denysoft_disconnect(text: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn denysoft_disconnect(text: impl fmt::Display) -> Verdict {
         Verdict::new(Code::DenySoftDisconnect, text)
     }
 
     /// The plugin could not do its work.  It is logged with plugin and hook, and the client gets
     /// a temporary failure unless the plugin has the argument `on_error ignore`.
-    pub fn failure(why: impl Into<Cow<'static, str>>) -> Verdict {
+    pub fn failure(why: impl fmt::Display) -> Verdict {
         Verdict { failed: true, ..Verdict::new(Code::DenySoft, why) }
     }
 
@@ -126,8 +126,8 @@ impl Verdict {
     }
 
     /// The same code with another text.
-    pub fn with_text(self, text: impl Into<Cow<'static, str>>) -> Verdict {
-        Verdict { text: text.into(), ..self }
+    pub fn with_text(self, text: impl fmt::Display) -> Verdict {
+        Verdict { text: text.to_string(), ..self }
     }
 
     /// The same text with another code.
@@ -170,14 +170,7 @@ impl Verdict {
     }
 
     const fn plain(code: Code) -> Verdict {
-        Verdict {
-            code,
-            text: Cow::Borrowed(""),
-            given: None,
-            failed: false,
-            ends: false,
-            reply: None,
-        }
+        Verdict { code, text: String::new(), given: None, failed: false, ends: false, reply: None }
     }
 }
 
@@ -186,11 +179,11 @@ pub(crate) type Decision = Result<Verdict, Failure>;
 
 /// Why a handler has decided nothing.  Whoever runs the handlers has written it to the log.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure(Cow<'static, str>);
+pub(crate) struct Failure(String);
 
 impl Failure {
-    pub(crate) fn new(why: impl Into<Cow<'static, str>>) -> Failure {
-        Failure(why.into())
+    pub(crate) fn new(why: impl fmt::Display) -> Failure {
+        Failure(why.to_string())
     }
 
     pub(crate) fn why(&self) -> &str {
