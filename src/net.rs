@@ -60,6 +60,7 @@ mod wire;
 pub use endpoint::Endpoint;
 pub use lines::protocol_error;
 pub use network::{network, network_of, numbered};
+pub use program::{Ended, Program};
 pub use tls::Tls;
 #[cfg(test)]
 pub(crate) use tls::tests::self_signed;
@@ -76,7 +77,6 @@ pub(crate) use database::Database;
 pub(crate) use detached::detached;
 pub(crate) use endpoint::parse_port;
 pub(crate) use http::{Form, Http, Page, Place};
-pub(crate) use program::Program;
 #[cfg(test)]
 pub(crate) use program::tests::script;
 pub(crate) use security::{Login, Mode, Security, file_named, password_in};

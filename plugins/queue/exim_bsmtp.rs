@@ -44,7 +44,7 @@
 //! ```
 
 use std::fs;
-use std::io::{self, BufWriter, ErrorKind, Write, pipe};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -77,12 +77,10 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 }
 
 fn queue(session: &mut Session, exim: &Path, host: &str) -> io::Result<Verdict> {
-    let (stdin, message) = pipe()?;
-    let (output, stdout) = pipe()?;
     let mut command = Command::new(exim);
-    command.arg("-bS").stdin(stdin).stdout(stdout.try_clone()?).stderr(stdout);
+    command.arg("-bS");
     let call = Outside::begin("exim");
-    let mut program = match Program::start(command, message, output, session.deadline()) {
+    let mut program = match Program::run(command, session.deadline()) {
         Ok(program) => program,
         Err(error) => {
             session.end_outside(call, &Err::<(), _>(&error));

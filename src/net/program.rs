@@ -1,7 +1,7 @@
 //! Programs that take messages: what they read and say, and how they end, all in limited time.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -26,9 +26,22 @@ const LAST_WAIT: Duration = Duration::from_millis(200);
 /// A running program.  Dropped before it has ended, it is killed, with all that it has started,
 /// before it could see the end of its input and take what it has for a whole message.
 ///
-/// What is written goes to its current input.  While a write waits, what the program says is read,
-/// so that neither waits for the other.
-pub(crate) struct Program {
+/// What is written goes to its input.  While a write waits, what the program says is read, so that
+/// neither waits for the other.
+///
+/// ```
+/// use std::io::Write;
+/// use std::process::Command;
+/// use std::time::{Duration, Instant};
+/// use qpsmtpd::net::Program;
+///
+/// let mut command = Command::new("tr");
+/// command.args(["a-z", "A-Z"]);
+/// let program = Program::run(command, Instant::now() + Duration::from_secs(60)).unwrap();
+/// let ended = program.feed(|input| input.write_all(b"text\n")).unwrap();
+/// assert_eq!((ended.status().unwrap(), ended.lines), (0, vec!["TEXT".to_owned()]));
+/// ```
+pub struct Program {
     child: Child,
     input: Option<File>,
     output: Option<File>,
@@ -38,10 +51,11 @@ pub(crate) struct Program {
 }
 
 /// How a program ended.
-pub(crate) struct Ended {
+#[derive(Debug)]
+pub struct Ended {
     status: ExitStatus,
-    /// The lines that it said, without empty ones.
-    pub(crate) lines: Vec<String>,
+    /// The lines that it said, without empty ones; of the first 16 KiB.
+    pub lines: Vec<String>,
 }
 
 impl Ended {
@@ -49,13 +63,43 @@ impl Ended {
     ///
     /// # Errors
     /// It was ended by a signal.
-    pub(crate) fn status(&self) -> io::Result<i32> {
+    pub fn status(&self) -> io::Result<i32> {
         let signal = || io::Error::other(format!("it ended with {}", self.status));
         self.status.code().ok_or_else(signal)
     }
 }
 
 impl Program {
+    /// Starts `command`, which is killed if it has not ended by `until`.  What it says, on standard
+    /// output and standard error, is in [`Ended::lines`].
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run(mut command: Command, until: Instant) -> io::Result<Program> {
+        let (stdin, input) = pipe()?;
+        let (output, stdout) = pipe()?;
+        command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stdout);
+        Program::start(command, input, output, until)
+    }
+
+    /// Lets `write` write the program's input, ends the input, and waits for the program's end.  A
+    /// program that fails need not have read everything: then its exit status says more than the broken
+    /// pipe.
+    ///
+    /// # Errors
+    /// `TimedOut`; what `write` says; the program ended well, but has not read everything.
+    pub fn feed(mut self, write: impl FnOnce(&mut Program) -> io::Result<()>) -> io::Result<Ended> {
+        let written = match write(&mut self) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
+            written => written,
+        };
+        let ended = self.finish()?;
+        if ended.status.success() {
+            written?;
+        }
+        Ok(ended)
+    }
+
     /// Starts `command`, which has the other ends of `input` and `output`.
     ///
     /// # Errors
@@ -96,7 +140,7 @@ impl Program {
     ///
     /// # Errors
     /// `TimedOut`; what the system says.
-    pub(crate) fn finish(mut self) -> io::Result<Ended> {
+    pub fn finish(mut self) -> io::Result<Ended> {
         self.input = None;
         let mut nap = Duration::from_micros(200);
         let status = loop {
@@ -204,7 +248,6 @@ fn not_waiting(pipe: impl Into<OwnedFd>) -> io::Result<File> {
 pub(crate) mod tests {
     use super::*;
     use std::fs;
-    use std::io::pipe;
     use std::path::{Path, PathBuf};
 
     /// Makes an executable file.  Another process writes it: while this one does, what its other
@@ -274,6 +317,22 @@ pub(crate) mod tests {
         program.next_input(next).unwrap();
         program.write_all(b"second\n").unwrap();
         assert_eq!(program.finish().unwrap().lines, ["first", "second"]);
+    }
+
+    #[test]
+    fn one_that_ends_well_has_read_everything() {
+        let feed = |script: &str, input: &[u8]| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]);
+            let program = Program::run(command, Instant::now() + LONG).unwrap();
+            program.feed(|out| out.write_all(input))
+        };
+        let ended = feed("exec cat", b"text").unwrap();
+        assert_eq!((ended.status().unwrap(), ended.lines), (0, vec!["text".to_owned()]));
+        let much = vec![0; 1 << 20];
+        let ended = feed("exec <&-; echo full >&2; exit 3", &much).unwrap();
+        assert_eq!((ended.status().unwrap(), ended.lines), (3, vec!["full".to_owned()]));
+        assert_eq!(kind(feed("exec <&-; exit 0", &much)), ErrorKind::BrokenPipe);
     }
 
     #[test]
