@@ -9,7 +9,10 @@
 //! assert_eq!(trial.rcpt("<b@example.net>").code(), Code::Deny);
 //! ```
 
+mod auth;
+
 use std::cell::RefCell;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -93,13 +96,23 @@ impl Trial {
         })
     }
 
-    /// Loads a plugin that is in no table: its `register` function with the arguments `args`.
+    /// Loads a plugin that is in no table: its `register` function with the arguments `args`.  The text
+    /// `{dir}` is the temporary folder, as in [`Trial::new`].
     ///
     /// # Panics
     /// It cannot be loaded.
     pub fn with(register: Register, args: &str, files: &[(&str, &str)]) -> Trial {
-        let args = Args::new(args.split_whitespace());
-        Trial::build(files, |loaded, config, _| {
+        Trial::load_with(register, args, files).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, with the error where it cannot be loaded: for tests of arguments.
+    ///
+    /// # Errors
+    /// What `register` says.
+    pub fn load_with(register: Register, args: &str, files: &[(&str, &str)]) -> Result<Trial> {
+        Trial::build(files, |loaded, config, dir| {
+            let args = args.replace("{dir}", &dir.display().to_string());
+            let args = Args::new(args.split_whitespace());
             let find = |name: &str| Some(plugin::find(name)?.0.register);
             let mut hooks = Hooks::new(config.clone(), find);
             register(&mut hooks, &args)?;
@@ -107,7 +120,6 @@ impl Trial {
             loaded.add("trial", settings, hooks.into_registration()?);
             Ok(())
         })
-        .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The temporary folder; configuration is in `config/` there.
@@ -326,6 +338,15 @@ impl Drop for Trial {
             eprintln!("the log of the trial:\n{}", self.log());
         }
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial")
+            .field("dir", &self.dir)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
 

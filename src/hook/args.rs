@@ -172,6 +172,19 @@ impl Args {
         Ok(found)
     }
 
+    /// Takes out `name` with its value, and reads the value as [`Args::parsed`] does: for plugins that
+    /// have positional words, too.
+    ///
+    /// # Errors
+    /// There is no word after `name`, or one that cannot be read.
+    pub fn take_parsed<T>(&mut self, name: &str, default: T) -> Result<T, Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        read(name, self.take_named(name)?.as_deref(), default)
+    }
+
     /// The positional words as names with values, each of which must be one of `known`.
     ///
     /// # Errors
@@ -326,5 +339,17 @@ mod tests {
         assert_eq!(args.words().join(" "), "server reject dsn tls must");
         let error = args.take_named("must").unwrap_err();
         assert_eq!(error.to_string(), "argument must has no value");
+    }
+
+    #[test]
+    fn a_value_is_taken_out_and_read() {
+        let mut args = args("server wait 20 idle soon");
+        assert_eq!(args.take_parsed("wait", 5u64), Ok(20));
+        assert_eq!(args.take_parsed("wait", 5u64), Ok(5));
+        assert_eq!(
+            args.take_parsed("idle", 5u64).unwrap_err().to_string(),
+            "argument idle has the value 'soon' (expected: a whole number)"
+        );
+        assert!(args.at_most(1).is_ok());
     }
 }

@@ -221,8 +221,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// The digest of a challenge in hexadecimal.
-fn cram_md5(password: &str, ticket: &str) -> Option<String> {
+/// The digest of a challenge in hexadecimal (RFC 2195 2).
+pub(crate) fn cram_md5(password: &str, ticket: &str) -> Option<String> {
     let mut mac = Hmac::<Md5>::new_from_slice(password.as_bytes()).ok()?;
     mac.update(ticket.as_bytes());
     Some(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
