@@ -247,9 +247,8 @@ fn a_start_names_the_folder_in_use() {
         let config = Config::new();
         let server = Server::start(&config, model);
         let folder = config.path("config");
-        assert!(
-            server.log().text().contains(&format!("configuration is in {}\n", folder.display()))
-        );
+        let log = server.log().text();
+        assert!(log.contains(&format!("configuration in {}\n", folder.display())), "{log}");
         server.stop().unwrap();
     }
 }
