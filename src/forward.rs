@@ -14,11 +14,11 @@ mod reply;
 mod routes;
 mod sts;
 mod target;
+mod verdicts;
 mod xclient;
 
 pub(crate) use backend::{Backend, Silence};
 pub(crate) use by_domain::ByDomain;
-pub(crate) use deliver::lost;
 pub(crate) use kept::Kept;
 pub(crate) use lines::{CrlfLines, Stuffer};
 #[cfg(test)]
@@ -27,6 +27,7 @@ pub(crate) use reply::{Reply, unable};
 pub(crate) use routes::route_any;
 pub(crate) use sts::{Sts, read_any as read_any_policy};
 pub(crate) use sts::{TABLE as STS_TABLE, explain as explain_sts};
+pub(crate) use verdicts::lost;
 
 use std::io::{self, Write};
 use std::time::Duration;
