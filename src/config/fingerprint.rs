@@ -62,12 +62,14 @@ impl Dependency {
             .is_none_or(|before| names(&self.path).is_ok_and(|now| now == *before))
     }
 
+    /// Was anything at the path?
     pub(super) fn is_there(&self) -> bool {
         matches!(self.found, Found::There(_))
     }
 }
 
 impl Found {
+    /// What is at the path now.
     pub(super) fn at(path: &Path) -> Found {
         match fs::metadata(path) {
             Ok(metadata) => Found::There(Fingerprint::new(&metadata)),
@@ -95,6 +97,7 @@ impl Found {
 }
 
 impl Fingerprint {
+    /// The version that this metadata shows.
     pub(super) fn new(metadata: &fs::Metadata) -> Fingerprint {
         let kind = match metadata.file_type() {
             kind if kind.is_file() => Kind::Plain,
@@ -110,6 +113,7 @@ impl Fingerprint {
         }
     }
 
+    /// Would a later change show in the times?  `now` is when the read began.
     pub(super) fn is_stable(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = Duration::from_secs(self.changed.0.try_into().unwrap_or(0));

@@ -64,6 +64,7 @@ pub(crate) fn lost(error: &io::Error) -> Verdict {
     }
 }
 
+/// Has the server closed the connection?
 pub(super) fn is_closed(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())

@@ -30,14 +30,17 @@ pub(super) enum Item {
 }
 
 impl Item {
+    /// A text, which Perl takes for octets.
     pub(super) fn text(text: impl AsRef<[u8]>) -> Item {
         Item::Text(text.as_ref().to_vec())
     }
 
+    /// A list of texts.
     pub(super) fn texts<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Item {
         Item::List(texts.into_iter().map(Item::text).collect())
     }
 
+    /// A number, written in decimal.
     pub(super) fn number(number: impl ToString) -> Item {
         Item::text(number.to_string())
     }
@@ -60,6 +63,7 @@ impl Item {
         }
     }
 
+    /// The octets of a text; none where it is no text.
     pub(super) fn as_octets(&self) -> &[u8] {
         match self {
             Item::Text(octets) => octets,
@@ -67,10 +71,12 @@ impl Item {
         }
     }
 
+    /// The number that a text is; None where it is none.
     pub(super) fn as_number(&self) -> Option<i64> {
         self.as_text().trim().parse().ok()
     }
 
+    /// The elements of a list; none where it is no list.
     pub(super) fn as_list(&self) -> &[Item] {
         match self {
             Item::List(items) => items,
@@ -78,6 +84,7 @@ impl Item {
         }
     }
 
+    /// The same, taken out.
     pub(super) fn into_list(self) -> Vec<Item> {
         match self {
             Item::List(items) => items,
@@ -85,6 +92,7 @@ impl Item {
         }
     }
 
+    /// The pairs of a map; none where it is no map.
     pub(super) fn as_map(&self) -> &[(String, Item)] {
         match self {
             Item::Map(pairs) => pairs,
@@ -92,7 +100,7 @@ impl Item {
         }
     }
 
-    /// The value of a key; undef where there is none.
+    /// The value of a key; None where the key is not there.
     pub(super) fn get(&self, key: &str) -> Option<&Item> {
         self.as_map().iter().find(|(name, _)| name == key).map(|(_, item)| item)
     }
@@ -106,6 +114,7 @@ impl Item {
         }
     }
 
+    /// A value of a note for Perl.
     pub(super) fn from_value(value: &Value) -> Item {
         match value {
             Value::Null => Item::Undef,
@@ -121,6 +130,7 @@ impl Item {
         }
     }
 
+    /// The same back; what only Perl can hold is null.
     pub(super) fn to_value(&self) -> Value {
         match self {
             Item::Undef | Item::Opaque => Value::Null,

@@ -78,6 +78,7 @@ pub(in crate::hook) struct Watch {
 pub(crate) type DecisionFn = dyn Fn(Hook, &str, &Decision);
 
 impl Session {
+    /// All loaded plugins.
     pub(crate) fn plugins(&self) -> &Rc<Plugins> {
         &self.shared.plugins
     }
@@ -232,6 +233,7 @@ impl Plugins {
         &self.keeps
     }
 
+    /// The plugin of that number, which counts from 0 in the order of loading.
     pub(crate) fn loaded(&self, plugin: u16) -> &Loaded {
         &self.loaded[plugin as usize]
     }

@@ -37,6 +37,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// In which language the plugins that log are written.
     pub(super) fn loggers(&self) -> Loggers {
         self.loggers.get().unwrap_or(Loggers::Native)
     }
@@ -61,10 +62,12 @@ impl Lines {
         statement == "log" && self.loggers() == Loggers::Mixed
     }
 
+    /// Keeps a line until its process listens again.
     pub(super) fn hold(&self, line: Vec<Item>) {
         self.held.borrow_mut().push(line);
     }
 
+    /// Takes the lines that were kept.
     pub(super) fn take_held(&self) -> Vec<Vec<Item>> {
         self.held.take()
     }

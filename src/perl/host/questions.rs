@@ -77,6 +77,7 @@ impl Perl {
         Ok(())
     }
 
+    /// Answers a question of the table.
     pub(super) fn answer(&self, caller: &mut Caller<'_, '_>, what: &str, args: &[Item]) -> Answer {
         match QUESTIONS.iter().find(|row| row.0 == what) {
             Some((_, run)) => run(self, caller, args),
@@ -84,6 +85,7 @@ impl Perl {
         }
     }
 
+    /// Does what a plugin said without waiting for an answer.
     pub(super) fn take_statement(&self, caller: &mut Caller<'_, '_>, what: &str, args: &[Item]) {
         match (what, &mut *caller) {
             ("log", _) => drop(log(self, caller, args)),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::perl::wire::Item;
 use crate::state::{Connection, Hello};
 
+/// All fields, with the values that Perl is told.
 pub(super) fn fields(connection: &Connection) -> [(&'static str, Item); 13] {
     let encryption = connection.encryption.as_ref();
     let hello = connection.hello.map(|hello| match hello {
@@ -31,6 +32,7 @@ pub(super) fn fields(connection: &Connection) -> [(&'static str, Item); 13] {
     ]
 }
 
+/// Sets a field to what a plugin has made of it.
 pub(super) fn set_field(connection: &mut Connection, name: &str, value: &Item) {
     let text = value.as_text();
     match name {

@@ -41,6 +41,7 @@ impl Stream {
         })
     }
 
+    /// Reads up to `size` octets more into the buffer, at least one.
     pub(super) fn more_in_the_clear(&mut self, wait: &mut Wait, size: usize) -> Result<(), End> {
         loop {
             let left = self.left(wait)?;
@@ -56,6 +57,7 @@ impl Stream {
         }
     }
 
+    /// The same of a connection under TLS.
     pub(super) fn more_of_tls(&mut self, wait: &mut Wait, size: usize) -> Result<(), End> {
         loop {
             let Some(tls) = &mut self.tls else { return Err(End::Closed) };

@@ -99,6 +99,7 @@ impl Plugins {
         asked.map_while(|handler| handler.number).collect()
     }
 
+    /// The id of the first handler that the plugin of that name and list has for `hook`.
     pub(crate) fn handler_of(&self, list: List, plugin: &str, hook: Hook) -> Option<usize> {
         let named = |handler: &&Handler<_>| {
             &*self.loaded(handler.plugin).name == plugin && self.is_in(handler.plugin, list)
