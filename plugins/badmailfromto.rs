@@ -83,21 +83,18 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn parse(lines: &Lines, problems: &mut Vec<Error>) -> List {
     let mut list = List::new();
-    for line in lines.entries() {
+    lines.read_each(problems, |line| {
         let mut words = line.text.split_whitespace();
         let from = words.next().map(entries::address_or_at_host);
         match (from, words.next().map(entries::address)) {
             (Some(Ok(from)), Some(Ok(to))) => drop(list.entry(from).or_default().insert(to)),
             (Some(Err(why)), _) | (_, Some(Err(why))) => {
-                let text = format!("not a pair of addresses: '{}': {why}", line.text);
-                problems.push(Error::at(&line.file, line.number, text));
+                return Err(format!("not a pair of addresses: '{}': {why}", line.text));
             }
-            _ => {
-                let text = format!("not a pair of addresses: '{}'", line.text);
-                problems.push(Error::at(&line.file, line.number, text));
-            }
+            _ => return Err(format!("not a pair of addresses: '{}'", line.text)),
         }
-    }
+        Ok(())
+    });
     list
 }
 

@@ -32,17 +32,16 @@
 //!     whitelist, dnsbl
 //! ```
 
-use crate::config::Lines;
 use crate::dns::lists::Zone;
 use crate::dns::{Question, reversed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::{Args, DECLINED, Hooks, WHITELISTDNS, WHITELISTHOST};
 use crate::log::Level;
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&[])?;
-    let zones = hooks.derived_checked("whitelist_zones", zones);
+    let zones = hooks.rows("whitelist_zones", |line| Ok(Zone::parse(&line.text, true)?));
     hooks.connect(move |session| {
         let zones = session.derived(&zones);
         if zones.is_empty() || session.is_immune() {
@@ -62,10 +61,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         DECLINED
     });
     Ok(())
-}
-
-fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
-    Zone::read(lines, true, problems)
 }
 
 #[cfg(test)]

@@ -51,10 +51,9 @@
 //!     naughty, rhsbl, dns_whitelist_soft
 //! ```
 
-use crate::config::Lines;
 use crate::dns::lists::Zone;
 use crate::dns::{Question, reversed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, NAUGHTY, Session, Settings, Verdict};
 use crate::log::Level;
 
@@ -73,7 +72,7 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
     }
     let code = code.unwrap_or(Code::Deny);
     let threshold = args.parsed("threshold", 1)?;
-    let zones = hooks.derived_checked("dnsbl_zones", zones);
+    let zones = hooks.rows("dnsbl_zones", |line| Ok(Zone::parse(&line.text, false)?));
     hooks.connect(move |session| {
         if session.is_immune() {
             return DECLINED;
@@ -104,10 +103,6 @@ fn register_with(hooks: &mut Hooks, args: &Args, environment: Option<String>) ->
         DECLINED
     });
     Ok(())
-}
-
-fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
-    Zone::read(lines, false, problems)
 }
 
 fn check(session: &mut Session, code: Code, zones: &[Zone], threshold: i64) -> Verdict {

@@ -99,9 +99,7 @@ impl Rules {
     fn from_args(args: &Args) -> Result<Rules> {
         let text = args.named("wait").unwrap_or("1");
         let wait = text.parse().ok().and_then(|wait| Duration::try_from_secs_f64(wait).ok());
-        let wait = wait.ok_or_else(|| {
-            format!("argument wait has the value '{text}' (expected: a number of seconds)")
-        })?;
+        let wait = wait.ok_or_else(|| Error::value("wait", text, "a number of seconds"))?;
         let limit = args.parsed("timeout", 300u64)?;
         if wait >= Duration::from_secs(limit) {
             return Err(Error::new(format!("argument wait has to be less than timeout, {limit}")));

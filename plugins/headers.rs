@@ -89,9 +89,7 @@ impl Rules {
 
 /// A number of days; None for 0, which is no limit.
 fn days(name: &str, text: &str) -> Result<Option<SignedDuration>> {
-    let number: u16 = text.parse().map_err(|_| {
-        Error::new(format!("argument {name} has the value '{text}' (expected: a number of days)"))
-    })?;
+    let number: u16 = text.parse().map_err(|_| Error::value(name, text, "a number of days"))?;
     Ok((number > 0).then(|| SignedDuration::from_hours(24 * i64::from(number))))
 }
 

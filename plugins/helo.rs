@@ -225,26 +225,15 @@ enum Entry {
 
 impl BadHelo {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> BadHelo {
-        let mut found = vec![];
-        for line in lines.entries() {
+        BadHelo(lines.read_each(problems, |line| {
             if !line.text.contains(SPECIAL) {
-                let word = line.text.split_whitespace().next().unwrap_or_default();
-                match entries::single_host(word) {
-                    Ok(name) => found.push(Entry::Name(name)),
-                    Err(text) => problems.push(Error::at(&line.file, line.number, text)),
-                }
-                continue;
+                return Ok(Entry::Name(entries::single_host(line.word_and_rest().0)?));
             }
             let must = line.text.strip_prefix('!');
             let pattern = must.unwrap_or(&line.text);
-            match compile(pattern) {
-                Ok(regex) => {
-                    found.push(Entry::Pattern(regex, must.is_some(), pattern.to_owned()));
-                }
-                Err(error) => problems.push(error.or_at(&line.file, line.number)),
-            }
-        }
-        BadHelo(found)
+            let regex = compile(pattern)?;
+            Ok::<_, Error>(Entry::Pattern(regex, must.is_some(), pattern.to_owned()))
+        }))
     }
 
     /// What the first entry that fits says: a text for the client, and one for the log.

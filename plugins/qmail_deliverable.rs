@@ -68,7 +68,7 @@ mod tests;
 
 use std::path::absolute;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::daemon::{Daemon, code, question};
 use self::routes::Routes;
@@ -176,7 +176,7 @@ impl Plugin {
         let Some(server) = self.place.server(session, recipient) else {
             return Ok(session.skip(format_args!("no route for {}", recipient.host())));
         };
-        let until = session.deadline().min(Instant::now() + self.timeout);
+        let until = session.deadline_within(self.timeout);
         let ask = |address: &str| {
             session.outside("deliverabled", || self.daemon.deliverable(&server, address, until))
         };

@@ -102,8 +102,6 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
-
 use self::arguments::Arguments;
 use self::memory::{Memory, NAME};
 use super::rcpt_ok::Ours;
@@ -167,7 +165,7 @@ impl Plugin {
                 false => Verdict::denysoft(LATER).with_reply(450),
             });
         }
-        let until = session.deadline().min(Instant::now() + self.arguments.timeout);
+        let until = session.deadline_within(self.arguments.timeout);
         let from = &self.arguments.from;
         match self.backend.ask_about(session, from, recipient, until) {
             Ok(Some(reply)) => self.heard(session, recipient, &reply),

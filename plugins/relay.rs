@@ -112,18 +112,14 @@ struct Clients {
 impl Clients {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Clients {
         let (mut octets, mut blocks) = (vec![], vec![]);
-        for line in lines.entries() {
-            let word = line.text.split_whitespace().next().unwrap_or_default();
-            if let Some(network) = network(word) {
-                if word.contains('/') { &mut blocks } else { &mut octets }.push(network);
-            } else if let Some(network) = leading_numbers(word) {
-                octets.push(network);
-            } else {
-                let text =
-                    format!("not an address, the beginning of an address, or a network: '{word}'");
-                problems.push(Error::at(&line.file, line.number, text));
-            }
-        }
+        lines.read_each(problems, |line| {
+            let word = line.word_and_rest().0;
+            let what = "not an address, the beginning of an address, or a network";
+            let found = network(word).or_else(|| leading_numbers(word));
+            let is_block = word.contains('/');
+            let list = if is_block { &mut blocks } else { &mut octets };
+            found.map(|network| list.push(network)).ok_or_else(|| format!("{what}: '{word}'"))
+        });
         Clients { octets: octets.into_iter().collect(), blocks: blocks.into_iter().collect() }
     }
 

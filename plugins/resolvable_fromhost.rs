@@ -92,12 +92,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 /// The networks of a list.
 fn networks(lines: &Lines, problems: &mut Vec<Error>) -> Networks {
-    let networks = lines.entries().map(|line| {
-        let found = network(&line.text);
+    let networks = lines.read_each(problems, |line| {
         let wrong = || format!("not an address or network: '{}'", line.text);
-        found.ok_or_else(|| Error::at(&line.file, line.number, wrong()))
+        network(&line.text).ok_or_else(wrong)
     });
-    networks.filter_map(|network| network.map_err(|problem| problems.push(problem)).ok()).collect()
+    networks.into_iter().collect()
 }
 
 fn judge(session: &mut Session, host: &str, found: Found) -> Verdict {

@@ -35,10 +35,9 @@
 //!     dnsbl, badmailfrom
 //! ```
 
-use crate::config::Lines;
 use crate::dns::Dns;
 use crate::dns::lists::{self, Zone};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Settings, Verdict};
 use crate::mail::host;
 
@@ -49,7 +48,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         args.only(&["reject", "reject_type"])?;
     }
     let code = code.unwrap_or(Code::Deny);
-    let zones = hooks.derived_checked("rhsbl_zones", zones);
+    let zones = hooks.rows("rhsbl_zones", |line| Ok(Zone::parse(&line.text, true)?));
     hooks.mail(move |session, sender, _params| {
         if session.is_immune() {
             return DECLINED;
@@ -73,10 +72,6 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         session.pass("")
     });
     Ok(())
-}
-
-fn zones(lines: &Lines, problems: &mut Vec<Error>) -> Vec<Zone> {
-    Zone::read(lines, true, problems)
 }
 
 fn check(

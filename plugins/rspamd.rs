@@ -93,7 +93,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::answer::{Action, Answer};
 use self::facts::Facts;
@@ -211,7 +211,7 @@ impl Scanner {
         let fields = self.facts.fields(session, &me);
         let transaction = &session.transaction;
         let header = transaction.header.to_bytes();
-        let until = session.deadline().min(Instant::now() + self.deadline);
+        let until = session.deadline_within(self.deadline);
         let ask = |server: &Server, end| {
             let text = transaction.body.reader(transaction.body.start());
             let content = &mut header.as_slice().chain(text);

@@ -96,7 +96,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     };
     let zones = hooks.rows("uribl_zones", |line| Zone::parse(&line.text));
     let exempt = hooks.derived("uribl_whitelist_domains", |lines| {
-        let words = lines.iter().filter_map(|line| line.split_whitespace().next());
+        let words = lines.entries().map(|line| line.word_and_rest().0);
         words.map(|word| host::canonical(word).into_owned()).collect::<Vec<String>>()
     });
     hooks.data_post(move |session| {

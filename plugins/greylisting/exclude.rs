@@ -33,11 +33,11 @@ impl Excluded {
     pub(super) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Excluded {
         let mut found = Excluded::default();
         let mut networks = vec![];
-        for line in lines.entries() {
+        lines.read_each(problems, |line| {
             let text = line.text.split('#').next().unwrap_or_default();
             let word: String = text.split_whitespace().collect();
             let pattern = word.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
-            let read = if word.is_empty() {
+            if word.is_empty() {
                 Ok(())
             } else if let Some(pattern) = pattern {
                 compile(pattern).map(|pattern| found.patterns.push(pattern))
@@ -48,9 +48,8 @@ impl Excluded {
                 entries::domain(&word).map_err(Error::new).map(|name| {
                     found.names.insert(name.trim_start_matches('.').to_owned());
                 })
-            };
-            problems.extend(read.err().map(|why| why.or_at(&line.file, line.number)));
-        }
+            }
+        });
         found.networks = networks.into_iter().collect();
         found
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use regex::Regex;
 
-use crate::config::{Lines, word_and_rest};
+use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::Args;
 use crate::mail::patterns::compile;
@@ -159,12 +159,10 @@ impl Rules {
 
     /// These rules with the lines of config/denysoft_greylist.
     pub(super) fn with_lines(mut self, lines: &Lines, problems: &mut Vec<Error>) -> Rules {
-        for line in lines.entries() {
-            let (name, value) = word_and_rest(&line.text);
-            if let Err(why) = self.set(&name.to_ascii_lowercase(), value) {
-                problems.push(why.or_at(&line.file, line.number));
-            }
-        }
+        lines.read_each(problems, |line| {
+            let (name, value) = line.word_and_rest();
+            self.set(&name.to_ascii_lowercase(), value)
+        });
         self
     }
 
@@ -172,7 +170,7 @@ impl Rules {
     pub(super) fn with_own_lines(&self, lines: &Lines, problems: &mut Vec<Error>) -> Rules {
         let mut own = self.clone();
         for line in lines.entries() {
-            let (name, value) = word_and_rest(&line.text);
+            let (name, value) = line.word_and_rest();
             let set = match OWN.contains(&name) {
                 true => own.set(name, value),
                 false => Err(Error::new(format!("recipients cannot set {name}"))),

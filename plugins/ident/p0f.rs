@@ -66,7 +66,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regex::Regex;
 
@@ -172,7 +172,7 @@ impl Plugin {
     }
 
     fn ask(&self, session: &Session) -> io::Result<Vec<u8>> {
-        let until = session.deadline().min(Instant::now() + self.timeout);
+        let until = session.deadline_within(self.timeout);
         let mut wire = Wire::connect(&self.socket, until)?;
         wire.write_all(&answer::question(session.connection.remote_ip))?;
         (0..LENGTH).map(|_| wire.octet(until)).collect()
@@ -194,15 +194,13 @@ impl Plugin {
 impl Blocked {
     fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Blocked {
         let mut blocked = Blocked::default();
-        for line in lines.entries() {
+        lines.read_each(problems, |line| {
             match line.text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
-                None => blocked.names.push(line.text.to_string()),
-                Some(pattern) => match compile(pattern) {
-                    Ok(pattern) => blocked.patterns.push(pattern),
-                    Err(why) => problems.push(why.or_at(&line.file, line.number)),
-                },
+                None => blocked.names.push(line.text.clone()),
+                Some(pattern) => blocked.patterns.push(compile(pattern)?),
             }
-        }
+            Ok::<_, Error>(())
+        });
         blocked
     }
 

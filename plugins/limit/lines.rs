@@ -103,10 +103,7 @@ impl Limits {
     /// Reads the file; lines that cannot be read go to `problems`.
     pub(super) fn parse(lines: &Lines, suffixes: &Path, problems: &mut Vec<Error>) -> Limits {
         let mut limits = Limits::default();
-        for line in lines.entries() {
-            let read = limits.add(line, suffixes);
-            problems.extend(read.err().map(|error| error.or_at(&line.file, line.number)));
-        }
+        lines.read_each(problems, |line| limits.add(line, suffixes));
         limits
     }
 

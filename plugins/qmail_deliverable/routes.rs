@@ -13,18 +13,16 @@ impl Routes {
     /// Reads lines `DOMAIN:HOST` or `DOMAIN:HOST:PORT`, of which the port does not count.
     pub(super) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Routes {
         let mut routes = HashMap::new();
-        for line in lines.entries() {
-            let Some((domain, rest)) = line.text.split_once(':') else {
-                problems.push(Error::at(&line.file, line.number, "not a route: there is no ':'"));
-                continue;
-            };
+        lines.read_each(problems, |line| {
+            let (domain, rest) = line.text.split_once(':').ok_or("not a route: there is no ':'")?;
             let host = match rest.strip_prefix('[') {
                 Some(literal) => literal.split(']').next(),
                 None => rest.split([':', ' ', '\t']).next(),
             };
             let domain = host::canonical(domain.trim()).into_owned();
             routes.insert(domain, host.unwrap_or_default().trim().to_owned());
-        }
+            Ok::<_, &str>(())
+        });
         Routes(routes)
     }
 

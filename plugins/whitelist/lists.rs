@@ -75,7 +75,7 @@ impl Entries {
 
     fn of_clients(lines: &Lines, problems: &mut Vec<Error>) -> Entries {
         let (mut networks, mut beginnings) = (vec![], vec![]);
-        for line in lines.entries() {
+        lines.read_each(problems, |line| {
             let word = line.word_and_rest().0;
             let in_address = |c: char| c.is_ascii_hexdigit() || c == '.' || c == ':';
             if let Some(network) = network(word) {
@@ -84,11 +84,11 @@ impl Entries {
                 let end = if word.contains(':') { ':' } else { '.' };
                 beginnings.push(word.trim_end_matches(end).to_lowercase() + &end.to_string());
             } else {
-                let text =
-                    format!("not an address, the beginning of an address, or a network: '{word}'");
-                problems.push(Error::at(&line.file, line.number, text));
+                let what = "not an address, the beginning of an address, or a network";
+                return Err(format!("{what}: '{word}'"));
             }
-        }
+            Ok(())
+        });
         let networks = networks.into_iter().collect();
         Entries { networks, beginnings, ..Entries::default() }
     }

@@ -95,6 +95,23 @@ impl Lines {
         self.0.entries.iter()
     }
 
+    /// What `read` makes of each line, in order.  A line that it refuses is left out, and why goes to
+    /// `problems`, with file and line.
+    pub fn read_each<T, E: Into<Error>>(
+        &self,
+        problems: &mut Vec<Error>,
+        mut read: impl FnMut(&Line) -> Result<T, E>,
+    ) -> Vec<T> {
+        let mut found = vec![];
+        for line in self.entries() {
+            match read(line) {
+                Ok(value) => found.push(value),
+                Err(why) => problems.push(why.into().or_at(&line.file, line.number)),
+            }
+        }
+        found
+    }
+
     /// The first line, which is the value where one value is wanted.
     pub fn first(&self) -> Option<&str> {
         self.iter().next()

@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Answer, Dns, Kind, Question};
-use crate::config::Lines;
-use crate::error::Error;
 
 /// A list, as a line of a file names it: `ZONE[=CODES][*WEIGHT][:TEXT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,14 +64,6 @@ impl Zone {
             return Err(format!("'{name}' is not the name of a list"));
         }
         Ok(Zone { name, text: text.map(str::to_owned), weight, codes: codes? })
-    }
-
-    /// Reads a file, and says which lines are none.
-    pub fn read(lines: &Lines, blanks: bool, problems: &mut Vec<Error>) -> Vec<Zone> {
-        let zones = lines.entries().map(|line| {
-            Zone::parse(&line.text, blanks).map_err(|why| Error::at(&line.file, line.number, why))
-        });
-        zones.filter_map(|zone| zone.map_err(|problem| problems.push(problem)).ok()).collect()
     }
 
     /// What is asked about `what`, a reversed address or a name: whether it is listed, and why.

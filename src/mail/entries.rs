@@ -16,14 +16,7 @@ pub(crate) type Read = fn(&str) -> Result<String, String>;
 /// The first word of each line as `read` has it.  What cannot be read goes to `problems` with its
 /// place.
 pub(crate) fn first_words(lines: &Lines, problems: &mut Vec<Error>, read: Read) -> HashSet<String> {
-    let mut found = HashSet::new();
-    for line in lines.entries() {
-        match read(line.text.split_whitespace().next().unwrap_or_default()) {
-            Ok(word) => drop(found.insert(word)),
-            Err(text) => problems.push(Error::at(&line.file, line.number, text)),
-        }
-    }
-    found
+    lines.read_each(problems, |line| read(line.word_and_rest().0)).into_iter().collect()
 }
 
 /// `example.com`, or `.example.com` for all subdomains.

@@ -38,28 +38,17 @@ impl Patterns {
     /// Reads the lines; one that is no address and no regular expression is a problem.
     pub(crate) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Patterns {
         let mut list = Patterns::default();
-        for line in lines.entries() {
+        lines.read_each(problems, |line| {
             let (bad, reason) = line.word_and_rest();
             let at = list.entries.len();
             if bad.contains(SPECIAL) {
-                match compile(bad) {
-                    Ok(regex) => list.regexes.push((at, regex)),
-                    Err(error) => {
-                        problems.push(error.or_at(&line.file, line.number));
-                        continue;
-                    }
-                }
+                list.regexes.push((at, compile(bad)?));
             } else {
-                match entries::address_or_at_host(bad) {
-                    Ok(word) => drop(list.words.entry(word).or_insert(at)),
-                    Err(text) => {
-                        problems.push(Error::at(&line.file, line.number, text));
-                        continue;
-                    }
-                }
+                list.words.entry(entries::address_or_at_host(bad)?).or_insert(at);
             }
             list.entries.push(Entry { bad: bad.to_owned(), reason: reason.trim().to_owned() });
-        }
+            Ok::<_, Error>(())
+        });
         list
     }
 

@@ -81,14 +81,7 @@ struct Rule {
 
 impl Rules {
     pub(super) fn parse(lines: &Lines, problems: &mut Vec<Error>) -> Rules {
-        let mut rules = vec![];
-        for line in lines.entries() {
-            match rule(line) {
-                Ok(rule) => rules.push(rule),
-                Err(why) => problems.push(Error::at(&line.file, line.number, why)),
-            }
-        }
-        Rules(rules)
+        Rules(lines.read_each(problems, rule))
     }
 
     /// Does any line go by that?

@@ -79,11 +79,7 @@ impl Hooks {
         name: impl Into<Cow<'static, str>>,
         read: impl Fn(&Line) -> Result<T> + 'static,
     ) -> Rc<Derived<Vec<T>>> {
-        self.derived_checked(name, move |lines, problems| {
-            let placed = |line| read(line).map_err(|why| why.or_at(&line.file, line.number));
-            let rows = lines.entries().map(placed);
-            rows.filter_map(|row| row.map_err(|problem| problems.push(problem)).ok()).collect()
-        })
+        self.derived_checked(name, move |lines, problems| lines.read_each(problems, &read))
     }
 }
 

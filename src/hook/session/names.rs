@@ -60,6 +60,11 @@ impl Session {
         let left = self.time_left();
         Instant::now() + left - (left / 10).min(SAYS)
     }
+
+    /// The same, and after `limit` at the latest.
+    pub fn deadline_within(&self, limit: Duration) -> Instant {
+        self.deadline().min(Instant::now() + limit)
+    }
 }
 
 impl Dns for Names {
