@@ -49,7 +49,7 @@ pub(in crate::plugins) mod keys;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
-use crate::hook::{Args, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, DECLINED, Hooks, Reject, Session, Verdict};
 use crate::log::Level;
 use crate::origin::dkim::{self, Finding, Outcome, Signing};
 use crate::state::Note;
@@ -60,6 +60,7 @@ const PASS_DOMAINS: Note<Vec<String>> = Note::new("dkim_pass_domains");
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["reject", "reject_type"])?;
+    hooks.default_reject(Reject::No);
     hooks.data_post_headers(|session| match session.connection.relay_client {
         true => sign(session).map(|()| DECLINED),
         false if session.is_immune() => Ok(DECLINED),
@@ -95,13 +96,11 @@ fn check(session: &mut Session) -> std::io::Result<Verdict> {
         "temperror" => session.fail(format_args!("tolerated, {detail}")),
         _ => {
             session.adjust_karma(-1);
-            match session.reject() {
-                None => session.fail(format_args!("tolerated, {detail}")),
-                // They count for nothing while the domain tries keys out (RFC 6376 3.6.1).
-                Some(_) if findings.iter().all(|finding| finding.testing) => {
-                    session.fail(format_args!("tolerated, {detail}, a key is being tested"))
-                }
-                Some(_) => session.get_reject_logged("DKIM signature invalid", detail),
+            // They count for nothing while the domain tries keys out (RFC 6376 3.6.1).
+            if findings.iter().all(|finding| finding.testing) {
+                session.fail(format_args!("tolerated, {detail}, a key is being tested"))
+            } else {
+                session.get_reject_logged("DKIM signature invalid", detail)
             }
         }
     })

@@ -35,7 +35,7 @@
 
 use crate::dns::Iprev;
 use crate::error::Result;
-use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
+use crate::hook::{Args, Code, DECLINED, Hooks, Reject, Session, Verdict};
 use crate::state::Note;
 
 const FCRDNS: Note<String> = Note::new("fcrdns");
@@ -43,6 +43,7 @@ const FCRDNS: Note<String> = Note::new("fcrdns");
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     args.only(&["reject", "reject_type"])?;
+    hooks.default_reject(Reject::No);
     hooks.connect(|session| {
         if session.is_immune() {
             return DECLINED;
@@ -79,9 +80,6 @@ fn judge(session: &mut Session, iprev: Iprev) -> Verdict {
         Iprev::PermError => "no name".to_owned(),
     };
     session.adjust_karma(-1);
-    if session.reject().is_none() {
-        return session.fail(format_args!("tolerated, {why}"));
-    }
     session.get_reject_as(Code::DenySoft, "no name leads back to your address", &why)
 }
 

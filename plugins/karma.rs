@@ -165,6 +165,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         "db_dir",
         "nfslock",
     ])?;
+    hooks.default_reject(Reject::Later);
     let strikes = at_least_1(args, "strikes", 3)?;
     let rules = Rules {
         negative: at_least_1(args, "negative", 1)?,
@@ -224,14 +225,6 @@ fn tld(line: &Line) -> Result<(String, i64)> {
     let number = number.trim();
     let number = number.parse().map_err(|_| format!("not a number: '{number}'"))?;
     Ok((host::canonical(domain.trim().trim_start_matches('.')).into_owned(), number))
-}
-
-/// With `reject naughty` where there is no argument `reject`.
-fn refuse(session: &mut Session, text: &str, detail: String) -> Verdict {
-    match session.reject().is_none() {
-        true => session.get_reject_later(Code::DenyDisconnect, text, detail),
-        false => session.get_reject_as(Code::DenyDisconnect, text, detail),
-    }
 }
 
 /// Between `FROM:` or `TO:` and the address is nothing (RFC 5321 3.3).
@@ -295,7 +288,7 @@ fn refuse_very_bad(session: &mut Session) -> Verdict {
     if karma >= VERY_BAD {
         return DECLINED;
     }
-    refuse(session, &format!("very bad karma: {karma}"), String::new())
+    session.get_reject_as(Code::DenyDisconnect, &format!("very bad karma: {karma}"), "")
 }
 
 #[cfg(test)]

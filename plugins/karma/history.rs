@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::record::{Conduct, Record, Rules};
-use super::{PENALIZED, TABLE, TOOK_MESSAGE, refuse};
-use crate::hook::{DECLINED, KARMA, KARMA_HISTORY, NAUGHTY, Session, Verdict};
+use super::{PENALIZED, TABLE, TOOK_MESSAGE};
+use crate::hook::{Code, DECLINED, KARMA, KARMA_HISTORY, NAUGHTY, Session, Verdict};
 use crate::log::Level;
 use crate::store::{ByAddress, Put, Table, network};
 
@@ -58,7 +58,7 @@ pub(super) fn greet(session: &mut Session, histories: &ByAddress, rules: &Rules)
     });
     session.connection.notes.set(PENALIZED, true);
     let text = format!("You were naughty. You cannot connect for {left:.2} more days.");
-    refuse(session, &text, history.to_string())
+    session.get_reject_as(Code::DenyDisconnect, &text, history)
 }
 
 /// The connection ends.

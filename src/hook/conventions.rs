@@ -63,7 +63,7 @@ impl Session {
         }
     }
 
-    /// What the running plugin's argument `reject` says; None where it is not given.
+    /// What the running plugin's argument `reject` says, or its default; None where there is neither.
     pub fn reject(&self) -> Option<Reject> {
         self.settings().and_then(|settings| settings.reject)
     }

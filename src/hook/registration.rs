@@ -11,7 +11,7 @@ use crate::hook::handler::{
 use crate::hook::lists::{List, Lists};
 use crate::hook::loaded::{Extension, Loaded, Origin};
 use crate::hook::session::{HearFn, JobFn, SessionFn, TlsFn};
-use crate::hook::{Hook, Plugins, Settings};
+use crate::hook::{Hook, Plugins, Reject, Settings};
 use crate::log::Level;
 
 /// Handlers with their hooks, in the order in which they were registered.
@@ -79,6 +79,8 @@ pub(crate) struct Registration {
     pub(crate) listeners: Vec<Rc<HearFn>>,
     /// How many connections addresses may have.
     pub(crate) max_from_ip: Option<Rc<MaxFn>>,
+    /// What `reject` says where it is not given.
+    pub(crate) default_reject: Option<Reject>,
     /// It reads the argument `reject` itself.
     pub(crate) reads_reject: bool,
     /// Its handlers for the log write JSON.

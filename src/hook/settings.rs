@@ -14,7 +14,8 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 /// What the universal arguments of a plugin say.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `reject`: whether to refuse; None where it is not given, or where the plugin reads it itself
+    /// `reject`: whether to refuse; None where it is not given and has no default
+    /// ([`crate::hook::Hooks::default_reject`]), or where the plugin reads it itself
     /// ([`crate::hook::Hooks::reads_reject`]).
     pub reject: Option<Reject>,
     /// `reject_type`: with what to refuse.

@@ -30,6 +30,10 @@ impl Hooks {
         self.registered.before_fork.extend(registered.before_fork);
         self.registered.reads.extend(registered.reads);
         self.registered.lines.extend(registered.lines);
+        // The argument `reject` says to the parent's handlers what it says to the child.
+        self.registered.reads_reject |= registered.reads_reject;
+        self.registered.default_reject =
+            self.registered.default_reject.or(registered.default_reject);
         Ok(Parent::new(registered.handlers, registered.extensions))
     }
 

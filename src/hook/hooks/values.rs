@@ -6,12 +6,17 @@ use std::rc::Rc;
 use super::Hooks;
 use crate::config::{Config, Derived, Line, Lines};
 use crate::error::{Error, Result};
-use crate::hook::{Args, Settings};
+use crate::hook::{Args, Reject, Settings};
 
 impl Hooks {
     /// The configuration, for what a plugin wants to know when it is loaded.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Says what the argument `reject` is where it is not given: without this, the plugin refuses at once.
+    pub fn default_reject(&mut self, reject: Reject) {
+        self.registered.default_reject = Some(reject);
     }
 
     /// Says that the argument `reject` means something of this plugin's own, which reads it itself: no
@@ -27,7 +32,9 @@ impl Hooks {
             // One without a value is refused for that.
             let _ = args.take_named("reject");
         }
-        Settings::from_args(&args)
+        let mut settings = Settings::from_args(&args)?;
+        settings.reject = settings.reject.or(self.registered.default_reject);
+        Ok(settings)
     }
 
     /// Says that sessions will read these files, so that they are read before processes are made.
