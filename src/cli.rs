@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
 /// Where the configuration is, below the options of all programs.
@@ -139,10 +140,13 @@ pub struct Common {
     /// [default: send]
     #[arg(group = TASK, long, value_name = "send|all|show", num_args = 0..=1, default_missing_value = "send")]
     pub dmarc_reports: Option<String>,
-    /// Report on the mail in these logs, or on standard input if there is no FILE, and exit; the logs
-    /// are written with 'format json'; files that end in `.gz` are read, too
-    #[arg(group = TASK, long, value_name = "FILE", num_args = 0..)]
-    pub report: Option<Vec<PathBuf>>,
+    /// Report on the mail in the logs that are given as FILE, or on standard input if there is none,
+    /// and exit; the logs are written with 'format json'
+    #[arg(group = TASK, long)]
+    pub report: bool,
+    /// With --report: a log; files that end in `.gz` are read, too
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// With --report: write an HTML page
     #[arg(long, requires = "report")]
     pub html: bool,
@@ -185,6 +189,22 @@ pub struct Common {
     pub overdue: Vec<String>,
 }
 
+impl Common {
+    /// A word that is no option has a meaning only for --report.
+    ///
+    /// # Errors
+    /// There is another one.
+    pub(crate) fn refuse_words(&self) -> Result<(), clap::Error> {
+        match self.files.first().filter(|_| !self.report) {
+            Some(word) => {
+                let text = format!("unexpected argument '{}' found\n", word.display());
+                Err(clap::Error::raw(ErrorKind::UnknownArgument, text))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A session that is only played.
 #[derive(Debug, Clone, Args)]
 pub struct Rehearsal {
@@ -224,6 +244,26 @@ mod tests {
             let line = format!("qpsmtpd {line}");
             assert!(Inetd::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn logs_stand_anywhere() {
+        for line in [
+            "--report a b --html --top 3",
+            "--report --html a --top 3 b",
+            "--html --top 3 a --report b",
+            "a b --html --report --top=3",
+            "--report --html --top 3 -- a b",
+        ] {
+            let line = format!("qpsmtpd {line}");
+            let common = Inetd::try_parse_from(line.split(' ')).unwrap().common;
+            assert_eq!(common.files, [PathBuf::from("a"), PathBuf::from("b")], "{line}");
+            assert!(common.report && common.html && common.top == 3, "{line}");
+            assert!(common.refuse_words().is_ok());
+        }
+        let common = Inetd::try_parse_from(["qpsmtpd", "start"]).unwrap().common;
+        let error = common.refuse_words().unwrap_err().to_string();
+        assert!(error.contains("unexpected argument 'start' found"), "{error}");
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn a_log_becomes_text_and_a_page() {
     assert!(refusals[1].starts_with("Relaying denied"), "{refusals:?}");
     assert_eq!(rows(&report, "Recipients"), ["<b@example.com>         2"]);
 
-    let page = said(&self::report(&config, &[log.to_str().unwrap(), "--html"]));
+    let page = said(&self::report(&config, &["--html", log.to_str().unwrap()]));
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg "), "{page}");
     assert!(!page.contains("http:") && !page.contains("<script"), "{page}");
     assert!(page.contains("<td>&lt;b@example.com&gt;</td><td>2</td>"), "{page}");
@@ -90,8 +90,12 @@ fn what_is_no_log_is_told() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(wanted), "{words:?}: {error}");
     }
-    let output = config.command(Model::Inetd.program()).arg("--html").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    for word in ["--html", "log"] {
+        for model in Model::ALL {
+            let output = config.command(model.program()).arg(word).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+        }
+    }
 }
 
 #[test]

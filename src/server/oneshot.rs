@@ -19,9 +19,9 @@ pub(super) fn answer(common: &cli::Common, user: Option<&str>) -> Option<Result<
     if !common.make_dkim_key.is_empty() {
         return Some(dkim_key::make(&common.make_dkim_key));
     }
-    if let Some(files) = &common.report {
+    if common.report {
         let form = if common.html { Form::Page } else { Form::Text };
-        let (files, time) = (files.clone(), common.time.clone());
+        let (files, time) = (common.files.clone(), common.time.clone());
         let wanted = Wanted { files, time, top: common.top, form };
         return Some(report::make(&wanted).map(|report| say(&report)));
     }

@@ -130,6 +130,7 @@ fn answer(
     common: &cli::Common,
     user: Option<&str>,
 ) -> Option<ExitCode> {
+    common.refuse_words().unwrap_or_else(|error| error.exit());
     if let Err(error) = plugin::add(site) {
         return Some(finish(program, Err(error)));
     }

@@ -26,17 +26,20 @@ pub(super) fn parse(program: &str, words: &[String]) -> Result<Options, String> 
     Ok(match program {
         "qpsmtpd-forkserver" => {
             let options = Forkserver::try_parse_from(line).map_err(why)?;
+            options.daemon.common.refuse_words().map_err(why)?;
             let (user, addresses) = (options.daemon.user, options.listen_address);
             Options { user, addresses, ports: options.port }
         }
         "qpsmtpd-prefork" => {
             let options = Prefork::try_parse_from(line).map_err(why)?;
+            options.daemon.common.refuse_words().map_err(why)?;
             let (user, addresses) = (options.daemon.user, options.listen_address);
             Options { user, addresses, ports: options.port }
         }
         _ => {
-            let user = Inetd::try_parse_from(line).map_err(why)?.user;
-            Options { user, ..Options::default() }
+            let options = Inetd::try_parse_from(line).map_err(why)?;
+            options.common.refuse_words().map_err(why)?;
+            Options { user: options.user, ..Options::default() }
         }
     })
 }
@@ -58,7 +61,11 @@ mod tests {
         assert!(
             parse("qpsmtpd-prefork", &words("--interface ::1 --children 9 --pretty-child")).is_ok()
         );
-        let why = parse("qpsmtpd", &words("--fast")).err().unwrap();
-        assert_eq!(why, "qpsmtpd: unexpected argument '--fast' found");
+        for (word, program) in
+            [("--fast", "qpsmtpd"), ("start", "qpsmtpd-prefork"), ("x", "qpsmtpd-forkserver")]
+        {
+            let why = parse(program, &words(word)).err().unwrap();
+            assert_eq!(why, format!("{program}: unexpected argument '{word}' found"));
+        }
     }
 }
