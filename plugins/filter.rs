@@ -21,7 +21,8 @@
 //!     already: a filter that has to see recipients must come before rcpt_ok.
 //!
 //! ARGUMENTS
-//!     processes each    one filter for each process that serves sessions; the default
+//!     processes each    one filter for each process that serves sessions; the default.  It has a second
+//!                       to end after its input, and one more after SIGTERM; then it is killed
 //!     processes one     one filter for all processes; it has many sessions at once, as in OpenSMTPD
 //!     protocol VERSION  the version of the protocol; 0.7 by default
 //!     leave_old_headers drop|rename|keep
@@ -114,7 +115,7 @@ use self::record::Record;
 use self::shared::{Shared, own_name};
 use crate::error::{Error, Result};
 use crate::hook::{
-    Args, Call, DECLINED, Heard, Hook, Hooks, OldFields, Session, UNIVERSAL, Verdict,
+    Args, Call, DECLINED, Heard, Hook, Hooks, OldFields, Rest, Session, UNIVERSAL, Verdict,
 };
 use crate::log::Level;
 use crate::mail::Address;
@@ -201,6 +202,13 @@ fn hook(hooks: &mut Hooks, filter: Filter) {
     on(hooks, Hook::PostConnection, |filter, session, _| {
         filter.leave(session);
         Ok(DECLINED)
+    });
+    let own = filter.clone();
+    hooks.rests(move |rest| {
+        if rest == Rest::Ends {
+            own.keeper.borrow_mut().finish();
+        }
+        None
     });
     hooks
         .listen(move |session, heard| filter.hear(session, heard).unwrap_or_else(Verdict::failure));

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -256,6 +257,25 @@ done
 
 fn pid(client: &mut Client) -> String {
     client.ask("EHLO client.test", "550").lines[0][4..].to_owned()
+}
+
+#[test]
+fn a_filter_that_goes_on_without_input_ends_with_its_process() {
+    let stays = format!("{PID}trap '' TERM\nwhile :; do sleep 0.05; done\n");
+    for model in Model::ALL {
+        let config = Config::new();
+        let filter = config.program("stays", &stays);
+        let config = with(config, &format!("filter {}", filter.display()));
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        client.expect("220");
+        let own = Pid::from_raw(pid(&mut client).parse().unwrap());
+        client.quit();
+        // Whom it served does not wait for it.
+        server.stop().unwrap();
+        let gone = || (kill(own, None) == Err(Errno::ESRCH)).then_some(());
+        assert!(poll(TIMEOUT, gone).is_some(), "{model}");
+    }
 }
 
 #[test]

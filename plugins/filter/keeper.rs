@@ -86,6 +86,13 @@ impl Keeper {
         Ok(())
     }
 
+    /// There will be no more sessions.
+    pub(super) fn finish(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.finish();
+        }
+    }
+
     /// The filter is of no use any more, for this reason, which is returned for people.  `request` is
     /// what it has not answered.
     pub(super) fn lose(&mut self, error: &io::Error, request: Option<Request>) -> String {

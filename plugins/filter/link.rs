@@ -71,6 +71,13 @@ impl Link {
         }
     }
 
+    /// No more is said.  A filter of this process's own has time to end; see [`Coprocess::finish`].
+    pub(super) fn finish(self) {
+        if let Way::Own(process) = self.way {
+            process.finish();
+        }
+    }
+
     /// What the filter has registered for.
     pub(super) fn wanted(&self) -> Wanted {
         self.wanted

@@ -83,6 +83,19 @@ impl Channel {
         Ok(())
     }
 
+    /// Writes what goes without waiting, and then never anything again: the other side comes to the end
+    /// of its input.
+    ///
+    /// # Errors
+    /// As for [`Channel::send`].
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        let done = self.flush();
+        self.going.clear();
+        self.sent = 0;
+        self.output = File::options().write(true).open("/dev/null")?;
+        done
+    }
+
     /// How many octets wait to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.going.len() - self.sent

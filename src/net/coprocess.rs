@@ -16,6 +16,12 @@ use super::Channel;
 /// How long a killed program is waited for.
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
+/// How long it may take to end when its input does, and then when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest time between two looks whether it has.
+const LONGEST_NAP: Duration = Duration::from_millis(20);
+
 /// How much of what it says for the log is kept, in octets, and how many lines of it.
 const MOST_COMPLAINTS: usize = 64 * 1024;
 const MOST_LINES: usize = 100;
@@ -78,6 +84,35 @@ impl Coprocess {
         self.child.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
+    /// Ends its input, and waits for its end; one that does not end by itself is asked to with SIGTERM, and
+    /// killed.
+    pub(crate) fn finish(mut self) {
+        // One that does not read has nothing to miss.
+        let _ = self.lines.end();
+        if self.ends_within(PATIENCE) {
+            return;
+        }
+        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        self.ends_within(PATIENCE);
+    }
+
+    /// Waits for its end without hearing what it says.
+    fn ends_within(&mut self, most: Duration) -> bool {
+        let (end, mut nap) = (Instant::now() + most, Duration::from_micros(200));
+        while self.ended().is_none() {
+            if Instant::now() >= end {
+                return false;
+            }
+            for channel in [&mut self.lines, &mut self.complaints] {
+                let _ = channel.fill(MOST_COMPLAINTS);
+                channel.forget();
+            }
+            thread::sleep(nap);
+            nap = (nap * 2).min(LONGEST_NAP);
+        }
+        true
+    }
+
     /// Whatever it waits for; `is_full`: it is not read now.
     pub(crate) fn wants(&self, is_full: bool) -> impl Iterator<Item = PollFd<'_>> {
         let complaints = self.complaints.wants(false);
@@ -98,6 +133,9 @@ impl Drop for Coprocess {
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+    use nix::sys::signal::kill;
+
     use super::*;
     use crate::net::wait_for;
 
@@ -130,6 +168,31 @@ mod tests {
             assert_eq!(said, format!("no {word}"));
         }
         assert_eq!(program.ended(), None);
+    }
+
+    /// The last line that a program writes into a file before it is gone.
+    fn last_word(script: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("said");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env("SAID", &file);
+        let mut program = Coprocess::start(command).unwrap();
+        until(&mut program, |program| program.lines.line().map(<[u8]>::to_vec));
+        let pid = Pid::from_raw(program.child.id() as i32);
+        program.finish();
+        assert_eq!(kill(pid, None), Err(Errno::ESRCH), "{script}");
+        std::fs::read_to_string(file).unwrap_or_default()
+    }
+
+    #[test]
+    fn one_that_ignores_the_end_of_its_input_is_asked_and_killed() {
+        for (script, said) in [
+            ("echo; cat; yes | head -c 1000000; echo bye >$SAID", "bye\n"),
+            ("trap 'echo asked >$SAID; exit' TERM; echo; while :; do sleep 0.01; done", "asked\n"),
+            ("trap '' TERM; echo; while :; do sleep 0.01; done; echo no >$SAID", ""),
+        ] {
+            assert_eq!(last_word(script), said, "{script}");
+        }
     }
 
     #[test]
