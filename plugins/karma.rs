@@ -31,6 +31,9 @@
 //!     badrcptto, dont_require_anglebrackets
 //!                              -2   each time
 //!
+//!     What a plugin gives at connect, it gives once; at other hooks, good karma counts once until a
+//!     message is accepted, however often the client says MAIL.
+//!
 //!     When the connection ends, the sum decides what it was:
 //!
 //!     naughty   -3 or less, or marked as naughty by another plugin
@@ -114,7 +117,7 @@
 //!     penalties neither add up nor grow.  It forgets what plugins before it have done to the
 //!     karma, and counts no recipients.  It refuses a second recipient permanently, even with
 //!     "reject 0".  It counts clients that authenticated, and never forgets an address.  There a
-//!     nice connection needs no message, so a client can collect what SPF gives for MAIL.  In 0.94
+//!     nice connection needs no message, and every MAIL gives anew what SPF gives.  In 0.94
 //!     the domains are in the program; here they are in config/karma_tlds. docs/upstream-plugins.md
 //!     has a table.
 //!
@@ -239,12 +242,16 @@ fn check_form(session: &mut Session, note: Note<String>, start: &str) {
 
 fn score(session: &mut Session, sender: &Address, tlds: &[(String, i64)]) {
     let host = sender.canonical_host();
+    let mut sum = 0;
     for (tld, number) in tlds.iter().filter(|(_, number)| *number != 0) {
         let is_within = host.strip_suffix(&**tld).is_some_and(|rest| rest.ends_with('.'));
         if is_within {
             session.log(Level::Info, format_args!("adjusting karma for .{tld} envelope sender"));
-            session.adjust_karma(*number);
+            sum += number;
         }
+    }
+    if sum != 0 {
+        session.adjust_karma(sum);
     }
 }
 

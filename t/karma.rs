@@ -24,12 +24,41 @@ fn tool(config: &Config, words: &[&str]) -> String {
 
 fn send(mut client: Client, sender: &str) {
     client.hello();
+    deliver(&mut client, sender);
+    client.quit();
+}
+
+fn deliver(client: &mut Client, sender: &str) {
     client.ask(&format!("MAIL FROM:<a@{sender}>"), "250");
     client.ask("RCPT TO:<b@example.com>", "250");
     client.ask("DATA", "354");
     client.say("Subject: hi\r\n\r\nHello\r\n.");
     client.expect("250");
-    client.quit();
+}
+
+#[test]
+fn good_karma_is_given_for_messages_and_not_for_commands() {
+    for model in Model::ALL {
+        let config = config("karma").set("loglevel", "LOGINFO");
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        client.hello();
+        let mail = |client: &mut Client| drop(client.ask("MAIL FROM:<a@example.nice>", "250"));
+        for _ in 0..3 {
+            mail(&mut client);
+            client.ask("RSET", "250");
+        }
+        deliver(&mut client, "example.nice");
+        mail(&mut client);
+        client.ask("RSET", "250");
+        mail(&mut client);
+        client.quit();
+        let log = server.log().clone();
+        server.stop().unwrap();
+        let log = log.text();
+        assert_eq!(log.matches("karma 3 was given already").count(), 4, "{log}");
+        assert!(log.contains("karma 3 (6)") && !log.contains("karma 3 (9)"), "{log}");
+    }
 }
 
 #[test]

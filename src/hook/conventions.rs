@@ -3,11 +3,11 @@
 use std::fmt::Display;
 
 use crate::hook::notes::{
-    AUTHENTICATION_RESULTS, KARMA, NAUGHTY, NAUGHTY_REJECT_TYPE, REJECTED, WHITELISTDNS,
-    WHITELISTHOST, WHITELISTSENDER,
+    AUTHENTICATION_RESULTS, KARMA, KARMA_GIVEN, NAUGHTY, NAUGHTY_REJECT_TYPE, REJECTED,
+    WHITELISTDNS, WHITELISTHOST, WHITELISTSENDER,
 };
 use crate::hook::settings::reject_type;
-use crate::hook::{Code, DECLINED, Reject, Session, Verdict, dsn};
+use crate::hook::{Code, DECLINED, Hook, Reject, Session, Verdict, dsn};
 use crate::log::Level;
 use crate::mail::Address;
 use crate::settings::RECIPIENT_ROUTES;
@@ -153,8 +153,19 @@ impl Session {
         true
     }
 
-    /// Adds to the client's karma.
+    /// Adds to the client's karma.  A hook that a client can call as often as it likes gives good karma
+    /// once until a message is accepted.
     pub fn adjust_karma(&mut self, by: i64) {
+        if by > 0 && self.hook().is_some_and(|hook| hook != Hook::Connect) {
+            let from = format!("{} {}", self.plugin_name(), self.hook_name());
+            let mut given = self.connection.notes.get(KARMA_GIVEN).unwrap_or_default();
+            if given.contains(&from) {
+                self.log(Level::Info, format_args!("karma {by} was given already"));
+                return;
+            }
+            given.push(from);
+            self.connection.notes.set(KARMA_GIVEN, given);
+        }
         let karma = self.connection.notes.get(KARMA).unwrap_or(0) + by;
         self.log(Level::Info, format_args!("karma {by} ({karma})"));
         self.connection.notes.set(KARMA, karma);

@@ -19,6 +19,9 @@ pub const WHITELISTSENDER: Note<String> = Note::new("whitelistsender");
 pub const PENPAL: Note<i64> = Note::new("penpal");
 /// How well this client behaves, as a sum; a note of the connection.
 pub const KARMA: Note<i64> = Note::new("karma");
+/// Which plugins, at which hooks, have given the client good karma since its last message was
+/// accepted; a note of the connection.
+pub(crate) const KARMA_GIVEN: Note<Vec<String>> = Note::new("karma_given");
 /// How well this client behaved before: its nice connections less its naughty ones; a note of the
 /// connection.
 pub const KARMA_HISTORY: Note<i64> = Note::new("karma_history");

@@ -1,6 +1,8 @@
 //! A session with its client on the line: what the commands stand on.
 
-use crate::hook::{Call, Code, Decision, Extension, Heard, Hook, Outcome, Session, Verdict};
+use crate::hook::{
+    Call, Code, Decision, Extension, Heard, Hook, KARMA_GIVEN, Outcome, Session, Verdict,
+};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::smtp::junk::Junk;
@@ -214,6 +216,7 @@ impl Dialogue {
         };
         metrics::add(Metric::Messages, &[result], 1);
         if is_accepted {
+            self.session.connection.notes.unset(KARMA_GIVEN);
             let transaction = &self.session.transaction;
             metrics::add(Metric::MessageOctets, &[], transaction.message_len());
             metrics::add(Metric::Recipients, &[], transaction.accepted() as u64);

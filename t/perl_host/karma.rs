@@ -37,6 +37,8 @@ fn perl_plugins_and_the_native_karma_agree() {
         // Who is refused already is not counted once more, whoever marks it.
         session(&[("NOOP mark", "250 marked")]);
         session(&[(notes, "250 0 -1"), ("NOOP adjust 4", "250 4"), (notes, "250 4 -1")]);
+        // Nothing good comes of saying it again.
+        session(&[("NOOP adjust 4", "250 4"), ("NOOP adjust 4", "250 4"), (notes, "250 4 -1")]);
         server.stop().unwrap();
     }
 }

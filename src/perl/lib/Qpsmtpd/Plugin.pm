@@ -303,6 +303,15 @@ sub is_naughty {
 sub adjust_karma {
     my ($self, $by) = @_;
     my $connection = $self->connection;
+    if ($by > 0 && ($self->hook_name || 'connect') ne 'connect') {
+        my $from = join ' ', $self->plugin_name, $self->hook_name;
+        my $given = $connection->notes('karma_given') || [];
+        if (grep { $_ eq $from } @$given) {
+            $self->log(LOGINFO, "karma $by was given already");
+            return $by;
+        }
+        $connection->notes(karma_given => [@$given, $from]);
+    }
     my $sum = $by + ($connection->notes('karma') || 0);
     $connection->notes(karma => $sum);
     $self->log(LOGINFO, "karma $by ($sum)");
