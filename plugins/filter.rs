@@ -21,8 +21,9 @@
 //!     already: a filter that has to see recipients must come before rcpt_ok.
 //!
 //! ARGUMENTS
-//!     processes each    one filter for each process that serves sessions; the default.  It has a second
-//!                       to end after its input, and one more after SIGTERM; then it is killed
+//!     processes each    one filter for each process that serves sessions; the default.  When that
+//!                       process ends, the filter has a second to end, too, and another one after
+//!                       SIGTERM; then it is killed
 //!     processes one     one filter for all processes; it has many sessions at once, as in OpenSMTPD
 //!     protocol VERSION  the version of the protocol; 0.7 by default
 //!     leave_old_headers drop|rename|keep
