@@ -18,10 +18,11 @@
 //!     file MAP           the map: a path, or the name of a file in config/
 //!     default CODE       the answer to a recipient that is not in the map: one of the return codes
 //!     default CODE=TEXT  the same with a text, in which each _ stands for a blank;
-//!                        DENY=No_such_user. by default
+//!                        DENY=No_such_user._(#5.1.1) by default
 //!
 //! CONFIG
-//!     MAP   one ADDRESS CODE [TEXT] per line; the text is "No such user." by default
+//!     MAP   one ADDRESS CODE [TEXT] per line; the text is "No such user." by default, with the
+//!           status 5.1.1, or 4.1.1 for now; a TEXT may have one at its end, "Moved. (#5.1.6)"
 //!
 //!               me@example.org      OK
 //!               list@example.org    DECLINED
@@ -49,6 +50,9 @@ use crate::mail::host;
 use crate::mail::patterns::is_whole;
 
 const NO_SUCH_USER: &str = "No such user.";
+
+/// The same with its status (RFC 3463), which Perl qpsmtpd does not give.
+const REFUSED: &str = "No such user. (#5.1.1)";
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
@@ -133,7 +137,11 @@ fn default_answer(word: &str) -> Result<Verdict> {
 
 fn answer(code: &str, text: &str) -> Result<Verdict> {
     let code = Code::from_name(code).ok_or_else(|| format!("not a return code: '{code}'"))?;
-    let text = if text.is_empty() { NO_SUCH_USER } else { text };
+    let text = match text {
+        "" if code.is_deny() => REFUSED,
+        "" => NO_SUCH_USER,
+        text => text,
+    };
     Ok(Verdict::new(code, text.to_owned()))
 }
 
@@ -157,8 +165,8 @@ mod tests {
             ("<ME@example.org>", Code::Ok, NO_SUCH_USER),
             ("<list@example.org>", Code::Declined, NO_SUCH_USER),
             ("<former@example.org>", Code::Deny, "User  not found."),
-            ("<busy@example.org>", Code::DenySoft, NO_SUCH_USER),
-            ("<other@Example.org>", Code::Deny, NO_SUCH_USER),
+            ("<busy@example.org>", Code::DenySoft, REFUSED),
+            ("<other@Example.org>", Code::Deny, REFUSED),
             ("<me@example.net>", Code::Declined, ""),
             ("<postmaster>", Code::Declined, ""),
         ] {
@@ -171,7 +179,7 @@ mod tests {
     fn the_default_answer_is_an_argument() {
         for (argument, code, text) in [
             ("DENYSOFT=Ask_me_later", Code::DenySoft, "Ask me later"),
-            ("DENY_DISCONNECT", Code::DenyDisconnect, NO_SUCH_USER),
+            ("DENY_DISCONNECT", Code::DenyDisconnect, REFUSED),
             ("DECLINED", Code::Declined, NO_SUCH_USER),
         ] {
             let line = format!("rcpt_map domain example.org file map default {argument}");
