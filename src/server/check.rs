@@ -6,7 +6,7 @@ use nix::unistd::geteuid;
 
 use crate::config::{Config, has_byte_order_mark};
 use crate::error::{Error, Result};
-use crate::hook::{List, Origin};
+use crate::hook::{List, Listed, Origin};
 use crate::perl;
 use crate::plugin;
 use crate::server::account;
@@ -58,6 +58,7 @@ pub(super) fn run(
     }
     smtp::warnings(config, &plugins).iter().for_each(warn);
     plugins.perl_sources().filter_map(perl::misspelt_hook).for_each(warn);
+    plugins.listing().iter().filter_map(never_asked).for_each(warn);
     byte_order_marks(config).iter().for_each(warn);
     let known: Vec<&str> = plugins.files().collect();
     odd::find(config).iter().for_each(warn);
@@ -103,6 +104,13 @@ pub(super) fn show(only_set: bool) -> Result<()> {
     let shown = config.shown().into_iter().filter(|line| !only_set || line.place.is_some());
     say(&shown.map(|line| format!("{line}\n")).collect::<String>());
     all_but_last(config.check_settings())
+}
+
+/// What to say of a handler behind one that always decides.
+fn never_asked(handler: &Listed) -> Option<String> {
+    let Listed { hook, plugin, place, behind, .. } = handler;
+    let (place, behind) = (place.as_ref()?, behind.as_ref()?);
+    Some(format!("{place}: {plugin} is never asked at {}: {behind} decides before it", hook.name()))
 }
 
 /// What to say of files that begin with one.

@@ -129,6 +129,23 @@ fn lines_of_lists_that_fit_nothing_are_named() {
     );
 }
 
+/// Only where that is certain: a plugin whose failure is ignored does not always decide.
+#[test]
+fn plugins_that_are_never_asked_are_named() {
+    let behind = "plugins:2: badrcptto is never asked at rcpt: rcpt_ok decides before it";
+    for (plugins, is_named) in [
+        ("rcpt_ok\nbadrcptto\nqueue/discard", true),
+        ("badrcptto\nrcpt_ok\nqueue/discard", false),
+        ("rcpt_ok on_error ignore\nbadrcptto\nqueue/discard", false),
+    ] {
+        let config = Config::new().set("plugins", plugins);
+        let (status, _, errors) = look(&config, Model::Prefork, &["--check"]);
+        assert_eq!(status, 0, "{errors}");
+        assert_eq!(errors.contains(behind), is_named, "{errors}");
+        assert_eq!(errors.contains("never asked"), is_named, "{errors}");
+    }
+}
+
 /// Plugins of the site get none of root's rights, whichever program looks.
 #[test]
 fn root_checks_as_the_user_of_the_sessions() {
