@@ -203,14 +203,13 @@ mod tests {
     fn perl_has_the_same_hooks_codes_levels_and_statuses() {
         let plugin = include_str!("lib/Qpsmtpd/Plugin.pm");
         let hooks = plugin.split_once("our @hooks = qw(").unwrap().1.split_once(')').unwrap().0;
-        let mut hooks: Vec<&str> = hooks.split_whitespace().collect();
-        hooks.sort_unstable();
+        let hooks: Vec<&str> = hooks.split_whitespace().collect();
         // These have no upstream.
         let native = ["auth-attempt", "auth-failed", "auth-scram-sha-256"];
-        let ours = TABLE.iter().map(|row| row.name).filter(|name| !native.contains(name));
-        let mut ours: Vec<&str> = ours.collect();
-        ours.sort_unstable();
-        assert_eq!(hooks, ours);
+        for name in TABLE.iter().map(|row| row.name).filter(|name| !native.contains(name)) {
+            assert!(hooks.contains(&name), "@hooks in lib/Qpsmtpd/Plugin.pm lacks {name}");
+        }
+        assert_eq!(hooks.len() + native.len(), TABLE.len(), "@hooks has one that is not in TABLE");
 
         let constants = include_str!("lib/Qpsmtpd/Constants.pm");
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
