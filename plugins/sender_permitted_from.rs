@@ -4,7 +4,7 @@
 //!
 //! SYNOPSIS
 //!     sender_permitted_from
-//!     sender_permitted_from reject LEVEL
+//!     sender_permitted_from reject LEVEL [no_dmarc_policy LEVEL]
 //!
 //! DESCRIPTION
 //!     Looks up the SPF records (RFC 7208) of the domain in MAIL FROM and of the name that the
@@ -23,10 +23,16 @@
 //!     reject 6     550 to none and permerror as well
 //!     spf_deny 1   an older form of reject 3; spf_deny 2 is reject 4
 //!
+//!     no_dmarc_policy LEVEL
+//!                  what to refuse with 552 when the message is there, if the domain of its author has
+//!                  no DMARC record, as the plugin dmarc has found out: 1 a fail, 2 a softfail as
+//!                  well, 3 neutral as well, 4 none and permerror as well; 0, the default, nothing.
+//!                  For "reject 1", with which dmarc decides about domains that have a record
+//!
 //!     3 is a good start.  Higher levels refuse mail that its domains do not ask to refuse.
 //!
 //!     A result of temperror, a record that cannot be looked up now, is never refused permanently:
-//!     it gets 450, from level 2 on.
+//!     it gets 450, from level 2 on.  With the Perl plugin "no_dmarc_policy 4" refuses it.
 //!
 //! REPLIES
 //!     550 SPF - forgery: REASON    a fail; REASON is the domain's own explanation, if it has one
@@ -52,6 +58,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Args, Code, DECLINED, Hooks, Session, Verdict};
 use crate::log::Level;
 use crate::mail::Address;
+use crate::origin::dmarc;
 use crate::origin::spf::{Finding, Outcome};
 use crate::state::Note;
 use crate::state::results::{Spf, comment, quoted_string};
@@ -69,8 +76,9 @@ const MOST: u8 = 6;
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     hooks.reads_reject();
-    args.only(&["reject", "spf_deny"])?;
+    args.only(&["reject", "spf_deny", "no_dmarc_policy"])?;
     let level = level(args)?;
+    let without_dmarc = level_without_dmarc(args)?;
     hooks.mail(move |session, sender, _params| {
         if session.is_immune() {
             return DECLINED;
@@ -78,11 +86,11 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         let level = level.unwrap_or_else(|| behavior(session));
         check(session, sender, level)
     });
-    hooks.data_post(|session| {
+    hooks.data_post(move |session| {
         if let Some(text) = received_spf(session) {
             session.transaction.header.add_at(0, "Received-SPF", &text);
         }
-        DECLINED
+        if session.is_immune() { DECLINED } else { judge_without_dmarc(session, without_dmarc) }
     });
     Ok(())
 }
@@ -98,6 +106,15 @@ fn level(args: &Args) -> Result<Option<u8>> {
             _ => Err(Error::value("reject", word, "0 to 6")),
         },
         (Some(word), _) => Err(Error::value("spf_deny", word, "0, 1, 2")),
+    }
+}
+
+/// The level for authors whose domains have no DMARC record; 0: nothing is refused.
+fn level_without_dmarc(args: &Args) -> Result<u8> {
+    match args.parsed("no_dmarc_policy", 0) {
+        Ok(level @ 0..=4) => Ok(level),
+        Ok(level) => Err(Error::value("no_dmarc_policy", level, "0 to 4")),
+        Err(error) => Err(error),
     }
 }
 
@@ -164,6 +181,29 @@ fn judge(session: &mut Session, sender: &Address, finding: &Finding, level: u8) 
     }
     session.fail(format_args!("{name}, {why}"));
     Verdict::new(code, text)
+}
+
+/// Refuses for what SPF says of the sender if DMARC has nothing to say of any author.
+fn judge_without_dmarc(session: &Session, level: u8) -> Verdict {
+    let results = &session.transaction.results;
+    let has_no_record = |finding: &dmarc::Finding| finding.outcome == dmarc::Outcome::None;
+    let Some(Spf { finding, .. }) = &results.spf else { return DECLINED };
+    if results.dmarc.is_empty() || !results.dmarc.iter().all(has_no_record) {
+        return DECLINED;
+    }
+    let least = match finding.outcome {
+        Outcome::Fail => 1,
+        Outcome::SoftFail => 2,
+        Outcome::Neutral => 3,
+        Outcome::None | Outcome::PermError => 4,
+        Outcome::Pass | Outcome::TempError => return DECLINED,
+    };
+    if !(1..=level).contains(&least) {
+        return DECLINED;
+    }
+    let (name, why) = (finding.outcome.name(), &finding.reason);
+    session.fail(format_args!("{name}, {why}, and no DMARC record"));
+    Verdict::deny(format!("SPF - {name}: {why}"))
 }
 
 /// The value of the field Received-SPF (RFC 7208 9.1).
@@ -287,5 +327,38 @@ mod tests {
         let mut relay = trial("reject 3");
         relay.session.connection.relay_client = true;
         assert_eq!(relay.mail("<a@fail.example>").code(), Declined);
+    }
+    /// What comes of each result if the author's domain has no DMARC record, at levels 0 to 4.
+    #[test]
+    fn levels_without_a_dmarc_record() {
+        let table: [(&str, u8); 7] = [
+            ("pass", 5),
+            ("fail", 1),
+            ("soft", 2),
+            ("neutral", 3),
+            ("none", 4),
+            ("broken", 4),
+            ("later", 5),
+        ];
+        let dns = format!("{DNS}\n_dmarc.record.test TXT v=DMARC1; p=none");
+        let lines =
+            |level| format!("sender_permitted_from reject 1 no_dmarc_policy {level}\ndmarc");
+        let code = |lines: &str, name: &str, author: &str| {
+            let mut trial = Trial::new(lines, &[]).with_dns(&dns);
+            trial.mail(&format!("<a@{name}.example>"));
+            trial.message(&format!("From: b@{author}.test\n\nx\n"));
+            trial.plain(Hook::DataPostHeaders);
+            trial.plain(Hook::DataPost).code()
+        };
+        for (name, least) in table {
+            for level in 0..=4 {
+                let expected = if level >= least { Deny } else { Declined };
+                assert_eq!(code(&lines(level), name, "none"), expected, "{name} at {level}");
+            }
+            assert_eq!(code(&lines(4), name, "record"), Declined, "{name} with a record");
+        }
+        let alone = "sender_permitted_from reject 1 no_dmarc_policy 4";
+        assert_eq!(code(alone, "fail", "none"), Declined);
+        assert!(Trial::load("sender_permitted_from no_dmarc_policy 5", &[]).is_err());
     }
 }

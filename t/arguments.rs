@@ -286,6 +286,7 @@ const PERL_LINES: &str = "\
     resolvable_fromhost reject naughty reject_type hard
     sender_permitted_from reject 1
     sender_permitted_from spf_deny 1
+    sender_permitted_from reject 1 no_dmarc_policy 1
     badrcptto
     qmail_deliverable server 127.0.0.1:8998 vpopmail_ext 1 reject connect
     qmail_deliverable server smtproutes:8998
