@@ -138,7 +138,7 @@ fn wrong_lines_stop_the_start_and_later_leave_the_good_ones() {
 #[test]
 fn wrong_arguments_stop_the_start() {
     for (arguments, error) in [
-        ("dane perhaps", "argument dane has the value 'perhaps' (expected: yes, no)"),
+        ("dane perhaps", "argument dane has the value 'perhaps' (expected: 0, 1)"),
         ("tls first", "'tls first' is for a named server, not for smtproutes"),
         ("127.0.0.1", "unexpected argument '127.0.0.1' with smtproutes"),
         ("xclient", "unexpected argument 'xclient' with smtproutes"),
