@@ -8,8 +8,8 @@ use clap::{Args, Parser};
 /// Where the configuration is, below the options of all programs.
 const CONFIGURATION: &str = "\
 Files of the configuration are looked for in the folder that the environment variable \
-QPSMTPD_CONFIG names, then in config/ in the working directory, in config/ beside the program, and \
-in $QMAIL/control/ (QMAIL is /var/qmail by default).";
+QPSMTPD_CONFIG names or, if it is not set, in config/ in the working directory, then in config/ beside \
+the program, and in $QMAIL/control/ (QMAIL is /var/qmail by default).";
 
 /// How wide text for people is, in columns, where the terminal is wider or there is none.
 pub(crate) const WIDEST: usize = 100;

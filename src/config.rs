@@ -67,9 +67,9 @@ struct Inner {
 }
 
 impl Config {
-    /// Searches `$QPSMTPD_CONFIG`, `config` in the working directory (by a relative path, so that
-    /// it stays in reach when the folders above do not), `config` beside the program, and
-    /// `${QMAIL:-/var/qmail}/control`.
+    /// Searches `$QPSMTPD_CONFIG` or, where that is not set, `config` in the working directory (by a
+    /// relative path, so that it stays in reach when the folders above do not), then `config` beside the
+    /// program, and `${QMAIL:-/var/qmail}/control`.
     pub fn from_env() -> Config {
         let program = env::current_exe().ok();
         let given = env::var_os("QPSMTPD_CONFIG").filter(|folder| !folder.is_empty());
@@ -298,9 +298,8 @@ fn search_path(
     qmail: Option<OsString>,
 ) -> Vec<PathBuf> {
     let given = |folder: Option<OsString>| folder.filter(|folder| !folder.is_empty());
-    let mut dirs = Vec::new();
-    dirs.extend(given(config).map(PathBuf::from));
-    dirs.push(PathBuf::from("config"));
+    // The folder in which a program is started may be a stranger's: it adds nothing to one that is named.
+    let mut dirs = vec![given(config).map_or_else(|| PathBuf::from("config"), PathBuf::from)];
     dirs.extend(program.as_deref().and_then(Path::parent).map(|folder| folder.join("config")));
     dirs.push(
         given(qmail).map_or_else(|| PathBuf::from("/var/qmail"), PathBuf::from).join("control"),

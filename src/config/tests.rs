@@ -256,7 +256,11 @@ fn the_search_path() {
     };
     assert_eq!(
         path(Some("/etc/qpsmtpd"), Some("/opt/q/qpsmtpd"), Some("/q")),
-        ["/etc/qpsmtpd", "config", "/opt/q/config", "/q/control"]
+        ["/etc/qpsmtpd", "/opt/q/config", "/q/control"]
+    );
+    assert_eq!(
+        path(None, Some("/opt/q/qpsmtpd"), None),
+        ["config", "/opt/q/config", "/var/qmail/control"]
     );
     assert_eq!(path(None, None, None), ["config", "/var/qmail/control"]);
     assert_eq!(path(Some(""), None, Some("")), ["config", "/var/qmail/control"]);
