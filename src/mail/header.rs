@@ -222,6 +222,11 @@ impl Field {
         }
     }
 
+    /// The name as it is written; None where the line is no field.
+    fn written_name<'a>(&'a self, raw: &'a [u8]) -> Option<&'a str> {
+        str::from_utf8(&self.bytes(raw)[..self.name]).ok().filter(|name| !name.is_empty())
+    }
+
     fn is(&self, raw: &[u8], name: &str) -> bool {
         self.name > 0 && self.bytes(raw)[..self.name].eq_ignore_ascii_case(name.as_bytes())
     }

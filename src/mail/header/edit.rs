@@ -120,15 +120,32 @@ impl Header {
         found.is_some()
     }
 
+    /// Removes, in one pass, all fields that `goes` names.
+    pub(crate) fn delete_where(&mut self, goes: impl Fn(&str) -> bool) {
+        self.revision = stamp();
+        let Header { raw, fields, .. } = self;
+        fields.retain(|field| !field.written_name(raw).is_some_and(&goes));
+    }
+
     /// Gives all fields of one name another one and returns how many there were. The bytes of the
     /// values stay.
     pub fn rename(&mut self, old: &str, new: &str) -> usize {
+        self.rename_where(|name| name.eq_ignore_ascii_case(old).then(|| new.to_owned()))
+    }
+
+    /// Gives fields, in one pass, the names that `new` has for theirs, and returns how many there
+    /// were.  The bytes of the values stay.
+    pub(crate) fn rename_where(&mut self, new: impl Fn(&str) -> Option<String>) -> usize {
         self.revision = stamp();
-        let found: Vec<usize> = self.indices(old).collect();
-        for &i in &found {
-            self.fields[i] = Field::compose(new, self.value(&self.fields[i]));
+        let Header { raw, fields, .. } = self;
+        let mut renamed = 0;
+        for field in fields {
+            if let Some(name) = field.written_name(raw).and_then(&new) {
+                *field = Field::compose(&name, &field.bytes(raw)[field.value..]);
+                renamed += 1;
+            }
         }
-        found.len()
+        renamed
     }
 
     /// Makes it anew of its own fields, by their positions, and of new ones, each `Name: value`
