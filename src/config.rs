@@ -134,6 +134,7 @@ impl Config {
     /// # Errors
     /// The file, or one that it includes, cannot be read; with file and line.
     pub fn load(&self, name: &str) -> Result<Lines, Error> {
+        self.0.values.expire();
         self.0.lists.load(&self.0.search, name, Instant::now())
     }
 
@@ -218,6 +219,7 @@ impl Config {
 
     /// Makes the next look at each name check its files.
     pub fn expire(&self) {
+        self.0.values.expire();
         self.0.lists.expire();
         self.0.maps.expire();
         self.0.places.expire();

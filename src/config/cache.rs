@@ -91,6 +91,13 @@ impl<T: Source> Cache<T> {
         use_it(entry.get(search))
     }
 
+    /// Until when that entry is given again without a look at its files; None: it was never read.
+    pub(super) fn trusted(&self, slot: Slot) -> Option<Instant> {
+        let known = self.0.borrow();
+        let entry = &known.entries[slot.0];
+        entry.trusted.filter(|_| entry.is_good)
+    }
+
     /// The same names, with nothing read yet.  Files that were in reach are known as such.
     pub(super) fn anew(&self) -> Cache<T> {
         let known = self.0.borrow();

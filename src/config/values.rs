@@ -30,6 +30,15 @@ struct Kept {
     lines: Lines,
     /// The last good value.
     value: Rc<dyn Any>,
+    /// Until when neither the lines nor their files are looked at again.
+    trusted: Option<Instant>,
+}
+
+impl Values {
+    /// Makes the next look at each setting check its lines.
+    pub(super) fn expire(&self) {
+        self.kept.borrow_mut().iter_mut().flatten().for_each(|kept| kept.trusted = None);
+    }
 }
 
 /// A line of a setting as it is in effect.
@@ -47,9 +56,9 @@ impl Config {
     /// The value of a setting.  Where its file has a line that is none of its kind, the last good
     /// value counts, and the line is a problem to log, once.
     pub fn setting<T: Value>(&self, setting: Setting<T>) -> T {
-        self.with_value(setting.row(), |value| {
-            value.downcast_ref::<T>().expect("the table makes values of the setting's type").clone()
-        })
+        let mut found = None;
+        self.with_value(setting.row(), &mut |value| found = value.downcast_ref::<T>().cloned());
+        found.expect("the table makes values of the setting's type")
     }
 
     /// Has the setting a file with a line?
@@ -60,7 +69,7 @@ impl Config {
     /// Reads what sessions ask for.
     pub(crate) fn preload(&self) {
         for row in TABLE.iter().filter(|row| row.effect == Effect::AtOnce) {
-            self.with_value(row, |_| ());
+            self.value_of(row, Instant::now());
         }
     }
 
@@ -115,32 +124,45 @@ impl Config {
         }
     }
 
-    fn with_value<R>(&self, row: &'static Row, use_it: impl FnOnce(&dyn Any) -> R) -> R {
+    /// Lets somebody use the value where it is: a new process that counted its references to it would
+    /// need a copy of the page that it is on.
+    fn with_value(&self, row: &'static Row, use_it: &mut dyn FnMut(&dyn Any)) {
+        let now = Instant::now();
+        match &self.0.values.kept.borrow()[row.number] {
+            Some(kept) if kept.trusted.is_some_and(|until| now < until) => {
+                return use_it(&*kept.value);
+            }
+            _ => {}
+        }
+        use_it(&*self.value_of(row, now));
+    }
+
+    /// The value after a look at the lines, which in their turn are as old as their cache allows.
+    fn value_of(&self, row: &'static Row, now: Instant) -> Rc<dyn Any> {
         let Values { slots, kept } = &self.0.values;
         let lists = &self.0.lists;
         let slot = *slots[row.number].get_or_init(|| lists.slot(row.name));
-        let is_kept = |lines: &Lines| {
-            kept.borrow()[row.number].as_ref().is_some_and(|kept| kept.lines.same(lines))
+        let lines = lists.look(&self.0.search, slot, now, Lines::clone);
+        let mut trusted = lists.trusted(slot);
+        let value = match row.default {
+            Default::As(other) if lines.is_empty() => {
+                let value = self.value_of(other, now);
+                let others = kept.borrow()[other.number].as_ref().and_then(|kept| kept.trusted);
+                trusted = trusted.min(others);
+                value
+            }
+            _ => self.same_value(row, &lines).unwrap_or_else(|| self.read_or_keep(row, &lines)),
         };
-        // Lines that have not changed are only looked at: a new process that counted its references
-        // to them would need a copy of the page that they are on.
-        let changed = lists.look(&self.0.search, slot, Instant::now(), |lines| {
-            (!is_kept(lines)).then(|| lines.clone())
-        });
-        let Some(lines) = changed else {
-            let kept = kept.borrow();
-            let kept = kept[row.number].as_ref().expect("its lines were the same");
-            return use_it(&*kept.value);
-        };
-        if lines.is_empty()
-            && let Default::As(other) = row.default
-        {
-            return self.with_value(other, use_it);
-        }
-        let value = self.read_or_keep(row, &lines);
-        let used = use_it(&*value);
-        kept.borrow_mut()[row.number] = Some(Kept { lines, value });
-        used
+        let now_kept = Kept { lines, value: Rc::clone(&value), trusted };
+        kept.borrow_mut()[row.number] = Some(now_kept);
+        value
+    }
+
+    /// The value that is kept, if it is that of these lines.
+    fn same_value(&self, row: &Row, lines: &Lines) -> Option<Rc<dyn Any>> {
+        let kept = self.0.values.kept.borrow();
+        let kept = kept[row.number].as_ref().filter(|kept| kept.lines.same(lines))?;
+        Some(Rc::clone(&kept.value))
     }
 
     /// The value of new lines, or else the last good one, or else the default.
