@@ -29,7 +29,8 @@ pub(crate) struct Ledger {
 /// How long something took, for the session or for its transaction.
 #[derive(Debug)]
 pub(super) struct Times {
-    hooks: [Duration; TABLE.len()],
+    /// Nanoseconds: plain numbers are set to zero by one call.
+    hooks: [u64; TABLE.len()],
     outside: Vec<Spent>,
 }
 
@@ -49,7 +50,7 @@ impl Ledger {
     pub(super) fn new(now: Instant) -> Ledger {
         // What the process has called before is nobody's.
         spent();
-        let none = || Times { hooks: [Duration::ZERO; TABLE.len()], outside: vec![] };
+        let none = || Times { hooks: [0; TABLE.len()], outside: vec![] };
         Ledger {
             decided: None,
             scores: BTreeMap::new(),
@@ -65,7 +66,11 @@ impl Ledger {
 
     /// A handler has taken so long.
     pub(in crate::hook) fn took(&mut self, hook: Hook, time: Duration) {
-        self.times.iter_mut().for_each(|times| times.hooks[hook as usize] += time);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        for times in &mut self.times {
+            let all = &mut times.hooks[hook as usize];
+            *all = all.saturating_add(nanos);
+        }
     }
 
     /// A plugin has decided; None: it has failed.
@@ -93,7 +98,7 @@ impl Ledger {
     pub(super) fn forget_transaction(&mut self) {
         self.collect();
         let times = &mut self.times[TRANSACTION];
-        times.hooks.fill(Duration::ZERO);
+        times.hooks.fill(0);
         times.outside.clear();
         self.scores.clear();
         self.queue_id.take();
@@ -120,7 +125,8 @@ impl Times {
     /// The hooks that took time, from `first` on.
     pub(super) fn hooks(&self, first: Hook) -> impl Iterator<Item = (&'static str, Duration)> {
         let all = TABLE.iter().zip(self.hooks).skip(first as usize);
-        all.filter(|(_, time)| !time.is_zero()).map(|(row, time)| (row.name, time))
+        all.filter(|(_, nanos)| *nanos > 0)
+            .map(|(row, nanos)| (row.name, Duration::from_nanos(nanos)))
     }
 
     /// What was called.
