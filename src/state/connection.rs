@@ -156,7 +156,7 @@ impl Connection {
     pub fn remote_info(&self) -> String {
         let host = match self.remote_host() {
             // A name must not look like another address.
-            name if name.parse::<IpAddr>().is_ok() => "Unknown".to_owned(),
+            name if is_address(name) => "Unknown".to_owned(),
             name => word(name, LONGEST_HOST, "-._:"),
         };
         match &self.remote_user {
@@ -174,6 +174,12 @@ impl Connection {
     pub fn is_lmtp(&self) -> bool {
         self.hello == Some(Hello::Lhlo)
     }
+}
+
+/// Is the name an address?  Most are not even read as one: no top-level domain ends with a digit.
+fn is_address(name: &str) -> bool {
+    (name.contains(':') || name.ends_with(|last: char| last.is_ascii_digit()))
+        && name.parse::<IpAddr>().is_ok()
 }
 
 /// The most characters of `text`, `?` in the place of those that are neither letters and digits nor
