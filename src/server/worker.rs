@@ -12,7 +12,7 @@ use crate::server::growth::{self, Growth};
 use crate::server::handoff;
 use crate::server::peer::{Peer, has_path};
 use crate::server::scoreboard::Row;
-use crate::smtp::{Stream, serve, stream};
+use crate::smtp::{Stream, serve, serve_last, stream};
 use crate::state::Connection;
 use crate::sys::fork::exit;
 use crate::sys::{deadline, panics, process, stop, title};
@@ -32,6 +32,9 @@ pub(crate) struct WorkerSettings {
     pub(crate) renice: i32,
 }
 
+/// How a session is served.
+type Serve = fn(Stream, Connection, &Shared) -> u64;
+
 /// A worker, in its own process.
 pub(crate) struct Worker<'a> {
     pub(crate) settings: &'a WorkerSettings,
@@ -45,7 +48,7 @@ impl Worker<'_> {
     /// Serves one client.
     pub(crate) fn one_client(&self, client: OwnedFd, peer: &Peer) {
         self.begin();
-        self.session(client, peer);
+        self.session(client, peer, serve_last);
         self.shared.plugins.rest(Rest::Ends);
     }
 
@@ -62,7 +65,7 @@ impl Worker<'_> {
             title::waits();
             let rest = || self.shared.plugins.rest(Rest::Waits);
             let Some((client, peer)) = handoff::receive_job(jobs, rest) else { return };
-            let octets = self.session(client, &peer);
+            let octets = self.session(client, &peer, serve);
             let is_big = octets >= growth::BIG && self.is_too_big(&growth);
             if is_big || served == lifetime.max(1) || stop::PARENT.is_requested() {
                 // The end of the process says it all.
@@ -100,7 +103,7 @@ impl Worker<'_> {
     }
 
     /// Returns how many octets of messages there were.
-    fn session(&self, client: OwnedFd, peer: &Peer) -> u64 {
+    fn session(&self, client: OwnedFd, peer: &Peer, serve: Serve) -> u64 {
         let (remote, local) = peer.ends();
         let mut connection = Connection::new(remote, local);
         connection.passed_parent = true;

@@ -51,6 +51,7 @@ mod verb {
 }
 
 pub use serve::serve;
+pub(crate) use serve::serve_last;
 pub use stream::Stream;
 
 pub(crate) use start::{preload, warnings};

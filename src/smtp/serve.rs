@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Write;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,17 @@ thread_local! {
 /// # Panics
 /// The core has a fault.  The client has 421 then, and `post-connection` has run.
 pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
+    play(stream, connection, shared).stream.waits.all_octets()
+}
+
+/// The same in a process that ends with its one client: the memory of the session, which is data
+/// alone once it is over, is not freed.
+pub(crate) fn serve_last(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
+    ManuallyDrop::new(play(stream, connection, shared)).stream.waits.all_octets()
+}
+
+/// A session from its beginning to its end.
+fn play(stream: Stream, connection: Connection, shared: &Shared) -> Dialogue {
     let session = Session::new(shared.clone(), connection, new_id());
     title::serves(session.connection.remote_ip);
     deadline::set_client(Some(stream.output().as_raw_fd()));
@@ -72,7 +84,7 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
     if let Err(fault) = done {
         resume_unwind(fault);
     }
-    dialogue.stream.waits.all_octets()
+    dialogue
 }
 
 /// From the greeting, or what comes before it, to the last reply.  False: a proxy did not say who

@@ -17,7 +17,8 @@
 //!
 //! **Free nothing.**  To free memory is to write to it and to the list of what is free.  A new process
 //! closes the parent's descriptors and leaves the memory that was about them where it is:
-//! [`Parent::leave_behind`], `Signals::leave`, `Hooks::at_fork`.  It ends without what a program and its
+//! [`Parent::leave_behind`], `Signals::leave`, `Hooks::at_fork`.  So it does with its only session
+//! (`smtp::serve_last`).  It ends without what a program and its
 //! libraries do at their end (`fork::exit`).
 
 use std::time::{Duration, Instant};
