@@ -243,6 +243,11 @@ impl Config {
         self.0.search.problems.note(problem.to_string());
     }
 
+    /// Has [`Config::take_problems`] anything to give?
+    pub(crate) fn has_problems(&self) -> bool {
+        !self.0.search.problems.is_empty()
+    }
+
     /// What went wrong while reading since the last call, a line each, for the log.
     pub fn take_problems(&self) -> Vec<String> {
         self.0.search.problems.take()

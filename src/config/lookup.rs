@@ -133,8 +133,11 @@ impl Problems {
 
     pub(super) fn take(&self) -> Vec<String> {
         // Nothing is written where there is nothing: a new process shares the page with its parent.
-        let is_empty = self.0.borrow().is_empty();
-        if is_empty { vec![] } else { self.0.take() }
+        if self.is_empty() { vec![] } else { self.0.take() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
     }
 }
 

@@ -24,7 +24,9 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// Is this text ASCII that can be printed, or tabs?  Most text is, and that is found out at once: all
-/// of it is looked at, many octets at a time.
+/// of it is looked at, many octets at a time.  The loop is long and wanted in many places: there is one
+/// of it, not one in each.
+#[inline(never)]
 pub(crate) fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |all, octet| all & matches!(octet, b' '..=b'~' | b'\t'))
 }

@@ -15,7 +15,7 @@ use crate::server::scoreboard::Row;
 use crate::smtp::{Stream, serve, serve_last, stream};
 use crate::state::Connection;
 use crate::sys::fork::exit;
-use crate::sys::{deadline, panics, process, stop, title};
+use crate::sys::{deadline, memory, panics, process, stop, title};
 
 /// The exit status of a child in which the core itself failed.
 pub(super) const EXIT_BUG: i32 = 70;
@@ -60,6 +60,7 @@ impl Worker<'_> {
     }
 
     fn serve(&self, jobs: &OwnedFd, lifetime: u64) {
+        memory::keep_freed();
         let growth = Growth::begin();
         for served in 1..=lifetime.max(1) {
             title::waits();

@@ -7,6 +7,7 @@ pub mod environment;
 pub mod fork;
 pub mod lmdb;
 pub mod mapped;
+pub mod memory;
 pub mod nowait;
 pub mod panics;
 pub mod process;

@@ -162,6 +162,13 @@ impl Session {
     }
 
     fn log_config_problems(&self) {
+        if self.shared.config.has_problems() {
+            self.log_problems_of_config();
+        }
+    }
+
+    #[cold]
+    fn log_problems_of_config(&self) {
         for problem in self.shared.config.take_problems() {
             self.log(Level::Error, problem);
         }
