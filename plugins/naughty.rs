@@ -20,7 +20,7 @@
 //!
 //! ARGUMENTS
 //!     reject       the hook at which to refuse: connect, mail, rcpt, data or data_post; rcpt by
-//!                  default
+//!                  default, data_post with "reject 1", as with the Perl plugin
 //!     reject_type  perm, temp, disconnect or temp_disconnect; disconnect by default.  A reject_type
 //!                  of the plugin that marked the client overrides it.
 //!
@@ -30,7 +30,9 @@
 //! ```
 
 use crate::error::Result;
-use crate::hook::{Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code};
+use crate::hook::{
+    Args, Code, DECLINED, Hook, Hooks, NAUGHTY, Session, Verdict, naughty_code, truth,
+};
 use crate::log::Level;
 
 /// The moments at which a client can be refused.
@@ -40,7 +42,10 @@ const STAGES: [Hook; 5] = [Hook::Connect, Hook::Mail, Hook::Rcpt, Hook::Data, Ho
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
     hooks.reads_reject();
     args.at_most(0)?;
-    let stage = args.one_of("reject", &STAGES.map(|hook| (hook.name(), hook)), Hook::Rcpt)?;
+    let stage = match args.named("reject").and_then(truth) {
+        Some(true) => Hook::DataPost,
+        _ => args.one_of("reject", &STAGES.map(|hook| (hook.name(), hook)), Hook::Rcpt)?,
+    };
     hooks.on(stage, |session, _call| refuse(session));
     if stage != Hook::DataPost {
         hooks.data_post(refuse);
@@ -89,6 +94,9 @@ mod tests {
             assert!(trial.log().contains("naughty: disconnecting"));
         }
         assert_eq!(marked("naughty").rcpt("<b@example.com>").code(), Code::DenyDisconnect);
+        let mut trial = marked("naughty reject 1");
+        assert_eq!(trial.rcpt("<b@example.com>").code(), Code::Declined);
+        assert_eq!(trial.plain(Hook::DataPost).code(), Code::DenyDisconnect);
     }
 
     #[test]

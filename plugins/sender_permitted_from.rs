@@ -20,7 +20,9 @@
 //!     reject 3     550 to fail; 450 to softfail and temperror
 //!     reject 4     550 to softfail as well; 450 to permerror
 //!     reject 5     550 to neutral as well
-//!     reject 6     550 to none and permerror as well
+//!     reject 6     550 to none and permerror as well; a higher number means the same
+//!     reject naughty
+//!                  the same as reject 1, as with the Perl plugin: nobody is marked
 //!     spf_deny 1   an older form of reject 3; spf_deny 2 is reject 4
 //!
 //!     no_dmarc_policy LEVEL
@@ -60,6 +62,7 @@ use crate::log::Level;
 use crate::mail::Address;
 use crate::origin::dmarc;
 use crate::origin::spf::{Finding, Outcome};
+use crate::settings::yes_or_no;
 use crate::state::Note;
 use crate::state::results::{Spf, comment, quoted_string};
 
@@ -101,8 +104,11 @@ fn level(args: &Args) -> Result<Option<u8>> {
         (Some("1"), _) => Ok(Some(3)),
         (Some("2"), _) => Ok(Some(4)),
         (Some("0") | None, None) => Ok(None),
-        (Some("0") | None, Some(word)) => match word.parse() {
-            Ok(level @ 0..=MOST) => Ok(Some(level)),
+        (Some("0") | None, Some(word)) => match (word.parse::<u32>(), yes_or_no(word)) {
+            (Ok(level), _) => Ok(Some(at_most(level, MOST))),
+            // To Perl each of these words is yes, and as a level less than 2.
+            (_, Some(yes)) => Ok(Some(u8::from(yes))),
+            _ if word.eq_ignore_ascii_case("naughty") => Ok(Some(1)),
             _ => Err(Error::value("reject", word, "0 to 6")),
         },
         (Some(word), _) => Err(Error::value("spf_deny", word, "0, 1, 2")),
@@ -111,11 +117,12 @@ fn level(args: &Args) -> Result<Option<u8>> {
 
 /// The level for authors whose domains have no DMARC record; 0: nothing is refused.
 fn level_without_dmarc(args: &Args) -> Result<u8> {
-    match args.parsed("no_dmarc_policy", 0) {
-        Ok(level @ 0..=4) => Ok(level),
-        Ok(level) => Err(Error::value("no_dmarc_policy", level, "0 to 4")),
-        Err(error) => Err(error),
-    }
+    Ok(at_most(args.parsed("no_dmarc_policy", 0)?, 4))
+}
+
+/// A level above the highest one is as the highest.
+fn at_most(level: u32, most: u8) -> u8 {
+    u8::try_from(level).unwrap_or(most).min(most)
 }
 
 fn behavior(session: &mut Session) -> u8 {
@@ -239,7 +246,7 @@ fn value(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use crate::hook::Code::{self, Declined, Deny, DenySoft};
-    use crate::hook::{Call, Hook, KARMA};
+    use crate::hook::{Call, Hook, KARMA, NAUGHTY};
     use crate::testing::Trial;
 
     const DNS: &str = "\
@@ -321,7 +328,13 @@ mod tests {
         let mut configured = trial("");
         configured.set_config("spfbehavior", "3\n");
         assert_eq!(configured.mail("<a@fail.example>").code(), Deny);
-        for wrong in ["reject 7", "reject yes", "spf_deny 3", "rejct 1"] {
+        for word in ["naughty", "yes", "1"] {
+            let mut tolerant = trial(&format!("reject {word}"));
+            assert_eq!(tolerant.mail("<a@fail.example>").code(), Declined, "{word}");
+            assert_eq!(tolerant.session.connection.notes.get(NAUGHTY), None);
+        }
+        assert_eq!(trial("reject 12").mail("<a@fail.example>").code(), Deny);
+        for wrong in ["reject maybe", "reject -1", "no_dmarc_policy x", "spf_deny 3", "rejct 1"] {
             assert!(Trial::load(&format!("sender_permitted_from {wrong}"), &[]).is_err());
         }
         let mut relay = trial("reject 3");
@@ -359,6 +372,5 @@ mod tests {
         }
         let alone = "sender_permitted_from reject 1 no_dmarc_policy 4";
         assert_eq!(code(alone, "fail", "none"), Declined);
-        assert!(Trial::load("sender_permitted_from no_dmarc_policy 5", &[]).is_err());
     }
 }

@@ -8,9 +8,9 @@ use regex::Regex;
 use crate::config::Lines;
 use crate::error::{Error, Result};
 use crate::hook::Args;
+use crate::hook::truth;
 use crate::mail::patterns::compile;
 use crate::mail::suffixes::{self, Suffixes};
-use crate::settings::yes_or_no;
 
 /// All that can be set.  Times are in seconds.
 #[derive(Debug, Clone)]
@@ -70,16 +70,16 @@ const SECONDS: &str = "a number of seconds";
 /// THE table of arguments.
 const TABLE: [Row; 20] = [
     ("remote_ip", "0, 1, network, name", |rules, word| set(&mut rules.client, client(word))),
-    ("sender", YES_OR_NO, |rules, word| set(&mut rules.sender, yes_or_no(word))),
-    ("recipient", YES_OR_NO, |rules, word| set(&mut rules.recipient, yes_or_no(word))),
-    ("per_recipient", YES_OR_NO, |rules, word| set(&mut rules.per_recipient, yes_or_no(word))),
-    ("deny_late", YES_OR_NO, |rules, word| set(&mut rules.deny_late, yes_or_no(word))),
+    ("sender", YES_OR_NO, |rules, word| set(&mut rules.sender, truth(word))),
+    ("recipient", YES_OR_NO, |rules, word| set(&mut rules.recipient, truth(word))),
+    ("per_recipient", YES_OR_NO, |rules, word| set(&mut rules.per_recipient, truth(word))),
+    ("deny_late", YES_OR_NO, |rules, word| set(&mut rules.deny_late, truth(word))),
     ("black_timeout", SECONDS, |rules, word| set(&mut rules.black, word.parse().ok())),
     ("grey_timeout", SECONDS, |rules, word| set(&mut rules.grey, word.parse().ok().map(Some))),
     ("white_timeout", SECONDS, |rules, word| set(&mut rules.white, word.parse().ok())),
-    ("reject", YES_OR_NO, |rules, word| set(&mut rules.rejects, yes_or_no(word))),
+    ("reject", YES_OR_NO, |rules, word| set(&mut rules.rejects, rejects(word))),
     ("mode", "denysoft, testonly, off", |rules, word| {
-        (rules.rejects, rules.is_off) = match word {
+        (rules.rejects, rules.is_off) = match word.to_ascii_lowercase().as_str() {
             "denysoft" => (true, false),
             "testonly" => (false, false),
             "off" => (false, true),
@@ -236,14 +236,19 @@ fn client(word: &str) -> Option<Client> {
     match word {
         "network" => Some(Client::Network),
         "name" => Some(Client::Name),
-        _ => yes_or_no(word).map(|yes| if yes { Client::Address } else { Client::Nothing }),
+        _ => truth(word).map(|yes| if yes { Client::Address } else { Client::Nothing }),
     }
+}
+
+/// A client that is put off is not naughty: it comes again.
+fn rejects(word: &str) -> Option<bool> {
+    truth(word).or_else(|| word.eq_ignore_ascii_case("naughty").then_some(true))
 }
 
 fn spf(word: &str) -> Option<Spf> {
     match word {
         "domain" => Some(Spf::StandsForClient),
-        _ => yes_or_no(word).map(|yes| if yes { Spf::Exempts } else { Spf::Nothing }),
+        _ => truth(word).map(|yes| if yes { Spf::Exempts } else { Spf::Nothing }),
     }
 }
 

@@ -397,7 +397,7 @@ fn arguments_without_meaning_are_errors() {
         ("black_timeout 60 grey_timeout 60", "grey_timeout and white_timeout have to be longer"),
         ("p0f colour,red", "argument p0f has the value 'colour,red' (expected: genre,VALUE"),
         ("p0f genre", "argument p0f has the value 'genre'"),
-        ("reject naughty", "argument reject has the value 'naughty' (expected: 0, 1)"),
+        ("reject maybe", "argument reject has the value 'maybe' (expected: 0, 1)"),
         ("mode on", "argument mode has the value 'on' (expected: denysoft, testonly, off)"),
         ("spf pass", "argument spf has the value 'pass' (expected: 0, 1, domain)"),
     ] {
@@ -405,7 +405,7 @@ fn arguments_without_meaning_are_errors() {
         assert!(error.contains(text), "{line}: {error}");
     }
     let old = "db_dir /var/lib/x redis localhost:6379 nfslock 1 upgrade 1 loglevel 4 p0f 0 geoip 0 \
-        per_recipient_db 1 grey_timeout 12000 REMOTE_IP 1";
+        per_recipient_db 1 grey_timeout 12000 REMOTE_IP 1 reject naughty";
     let mut trial = trial(old);
     assert_eq!(trial.mail("<a@example.net>").code(), DenySoft);
 }

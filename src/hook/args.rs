@@ -117,13 +117,14 @@ impl Args {
         read(&(position + 1).to_string(), self.get(position), default)
     }
 
-    /// The value after `name` as yes or no, or `default`: 1, yes, on and true, or 0, no, off and false.
+    /// The value after `name` as yes or no, or `default`: 1, yes, on and true, or 0, no, off and false;
+    /// any number but 0 is yes, as in Perl.
     ///
     /// # Errors
     /// Any other word.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
         let Some(word) = self.named(name) else { return Ok(default) };
-        yes_or_no(word).ok_or_else(|| Error::value(name, word, "0, 1"))
+        truth(word).ok_or_else(|| Error::value(name, word, "0, 1"))
     }
 
     /// What the word after `name` stands for, or `default`.  Words do not depend on case.
@@ -241,6 +242,13 @@ where
     })
 }
 
+/// Yes or no as an argument says it.  Perl takes every number but 0 for yes; what it takes 0.0 for is
+/// not what that means.
+pub(crate) fn truth(word: &str) -> Option<bool> {
+    let is_number = |number: &f64| number.is_finite() && *number != 0.0;
+    yes_or_no(word).or_else(|| word.parse().ok().filter(is_number).map(|_| true))
+}
+
 /// Yes or no as arguments and files of plugins say it: what is not no is yes.
 pub(crate) fn is_yes(text: &str) -> bool {
     !text.is_empty() && yes_or_no(text) != Some(false)
@@ -272,9 +280,10 @@ mod tests {
         assert_eq!(args.all_named("check-at").collect::<Vec<_>>(), ["CONNECT", "DATA"]);
         assert_eq!(args.flag("only", false), Ok(true));
         assert_eq!(args.flag("absent", true), Ok(true));
+        assert_eq!(args.flag("wait", false), Ok(true));
         assert_eq!(
-            args.flag("wait", true).unwrap_err().to_string(),
-            "argument wait has the value '2' (expected: 0, 1)"
+            args.flag("check-at", true).unwrap_err().to_string(),
+            "argument check-at has the value 'DATA' (expected: 0, 1)"
         );
         assert_eq!(
             args.parsed("check-at", 0u32).unwrap_err().to_string(),
@@ -328,6 +337,28 @@ mod tests {
         assert!(near.ends_with("(expected: lenient, strict); did you mean 'strict'?"), "{near}");
         let near = args("loglevle 3").at_most(0).unwrap_err().to_string();
         assert_eq!(near, "unexpected argument 'loglevle'; did you mean 'loglevel'?");
+    }
+
+    #[test]
+    fn a_number_that_is_not_0_is_yes() {
+        for (word, expected) in [
+            ("1", Some(true)),
+            ("12", Some(true)),
+            ("0.5", Some(true)),
+            ("-1", Some(true)),
+            ("YES", Some(true)),
+            ("0", Some(false)),
+            ("off", Some(false)),
+            ("0.0", None),
+            ("00", None),
+            ("nan", None),
+            ("inf", None),
+            ("1e999", None),
+            ("", None),
+            ("maybe", None),
+        ] {
+            assert_eq!(truth(word), expected, "{word}");
+        }
     }
 
     #[test]

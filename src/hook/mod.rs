@@ -34,7 +34,7 @@ mod verdict;
 
 pub use crate::metrics::{Outside, Trouble, answered};
 pub use args::Args;
-pub(crate) use args::UNIVERSAL;
+pub(crate) use args::{UNIVERSAL, truth};
 pub(crate) use call::cram_md5;
 pub use call::{Call, Credentials, HookResult, Incoming, Parsed, Received, Secret};
 pub use code::Code;

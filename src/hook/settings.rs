@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result, meant};
+use crate::hook::args::truth;
 use crate::hook::verdict::{Decision, Failure};
 use crate::hook::{Args, Code, DECLINED};
 use crate::log::Level;
@@ -39,17 +40,9 @@ pub enum Reject {
     Later,
 }
 
-/// The words of [`Reject`].
-const REJECTS: [(&str, Reject); 10] = [
-    ("0", Reject::No),
-    ("1", Reject::Now),
+/// The words of [`Reject`] besides yes and no.
+const REJECTS: [(&str, Reject); 2] = [
     ("naughty", Reject::Later),
-    ("no", Reject::No),
-    ("off", Reject::No),
-    ("false", Reject::No),
-    ("yes", Reject::Now),
-    ("on", Reject::Now),
-    ("true", Reject::Now),
     // As some Perl plugins say it.
     ("connect", Reject::Now),
 ];
@@ -203,6 +196,9 @@ pub(crate) fn reject_type(word: &str) -> Option<Code> {
 }
 
 fn reject(word: &str) -> Result<Reject> {
+    if let Some(yes) = truth(word) {
+        return Ok(if yes { Reject::Now } else { Reject::No });
+    }
     let found = REJECTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
     found.map(|(_, reject)| *reject).ok_or_else(|| {
         let error = Error::value("reject", word, "0, 1, naughty");
@@ -239,6 +235,8 @@ mod tests {
             ("connect", Reject::Now),
             ("yes", Reject::Now),
             ("OFF", Reject::No),
+            ("12", Reject::Now),
+            ("0.5", Reject::Now),
         ] {
             assert_eq!(settings(&format!("reject {word}")).unwrap().reject, Some(reject));
         }
