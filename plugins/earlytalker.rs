@@ -25,7 +25,8 @@
 //!                      clients wait at least 30 seconds for a greeting, but not all wait longer.
 //!     check-at         CONNECT or DATA; give it twice for both.  CONNECT by default.
 //!     defer-reject     1: a client that talks before the greeting gets a greeting all the same,
-//!                      and every MAIL is refused; 0 by default
+//!                      and every MAIL is refused; 0 by default.  At the end of the line it needs
+//!                      no value; the Perl plugin does nothing with such a line.
 //!     reject 1         refuse the client; the default
 //!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
@@ -56,14 +57,17 @@ pub const EARLYTALKER: Note<i64> = Note::new("earlytalker");
 /// How many seconds to wait for this client; a note of the connection.
 pub const EARLYTALKER_WAIT: Note<f64> = Note::new("earlytalker_wait");
 
+const DEFER_REJECT: &str = "defer-reject";
+
 const TEXT: &str = "Connecting host started transmitting before SMTP greeting";
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
+    let args = &with_value(args);
     args.only(&["wait", "check-at", "defer-reject", "action"])?;
     let rules = Rules::from_args(args)?;
     let (at_connect, at_data) = places(args)?;
-    let deferred = args.flag("defer-reject", false)?;
+    let deferred = args.flag(DEFER_REJECT, false)?;
     if at_connect {
         hooks.connect(move |session| before_greeting(session, &rules, deferred));
     }
@@ -81,6 +85,14 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The arguments with 1 after a `defer-reject` at their end, which Debian's file of plugins describes
+/// as a word without a value.
+fn with_value(args: &Args) -> Args {
+    let is_bare = args.words().last().is_some_and(|word| word.eq_ignore_ascii_case(DEFER_REJECT));
+    let one = is_bare.then(|| "1".to_owned());
+    Args::new(args.words().iter().cloned().chain(one))
 }
 
 /// What the arguments say.
@@ -246,6 +258,9 @@ mod tests {
         }
         trial.session.connection.relay_client = true;
         assert_eq!(trial.mail("<a@example.net>"), DECLINED);
+        let mut trial = talking("earlytalker action deny defer-reject");
+        assert_eq!(trial.plain(Hook::Connect), DECLINED);
+        assert_eq!(trial.mail("<a@example.net>"), Verdict::deny(TEXT));
         let mut trial = Trial::new("earlytalker defer-reject 1", &[]);
         assert_eq!(trial.plain(Hook::Connect), DECLINED);
         assert_eq!(trial.mail("<a@example.net>"), DECLINED);
@@ -305,7 +320,8 @@ mod tests {
             "wait 5 timeout 5",
             "check-at RCPT",
             "action shrug",
-            "defer-reject",
+            "defer-reject maybe",
+            "wait",
             "sleep 1",
         ] {
             assert!(Trial::load(&format!("earlytalker {line}"), &[]).is_err(), "{line}");

@@ -51,6 +51,7 @@
 //!     reject 0         refuse nothing; write to the log what would be refused
 //!     reject naughty   leave it to the plugin naughty to refuse the client later
 //!     reject_type      perm, temp, disconnect or temp_disconnect; disconnect by default
+//!     dns_timeout      without effect: how long look-ups may take says config/dns_timeout
 //!
 //! CONFIG
 //!     badhelo   one of these per line; case does not matter
@@ -101,7 +102,8 @@ const SPECIAL: &[char] = &['{', '}', '[', ']', '(', ')', '^', '$', '|', '*', '+'
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    args.only(&["policy"])?;
+    args.only(&["policy", "dns_timeout"])?;
+    args.parsed("dns_timeout", 0u64)?;
     let policy = args.one_of("policy", &POLICIES, 0)?;
     let badhelo = hooks.derived_checked("badhelo", BadHelo::parse);
     hooks.hello(move |session, host| {

@@ -29,6 +29,7 @@
 //!     scan-headers 1      look for hosts in the header section, too; check-headers is the same
 //!     checkip no          do not look up addresses
 //!     max_names N         look up at most N names
+//!     mask N              without effect, as with the Perl plugin
 //!     suffixes FILE       the list of public suffixes; by default
 //!                         /usr/share/publicsuffix/public_suffix_list.dat (Debian: publicsuffix)
 //!
@@ -84,8 +85,10 @@ struct Uribl {
 
 /// Registers the plugin; see its manual above.
 pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
-    let known = ["action", "scan-headers", "check-headers", "checkip", "max_names", "suffixes"];
+    let known =
+        ["action", "scan-headers", "check-headers", "checkip", "max_names", "suffixes", "mask"];
     args.only(&known)?;
+    args.parsed("mask", 0u32)?;
     hosts::prepare();
     let uribl = Uribl {
         action: args.one_of("action", &ACTIONS, Action::AddHeader)?,

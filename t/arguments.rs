@@ -308,6 +308,24 @@ const PERL_LINES: &str = "\
     virus/clamdscan deny_viruses no scan_all 0 defer_on_error 1
     naughty reject data
     naughty reject data_post reject_type disconnect
+    fcrdns reject 0.5
+    karma reject 2
+    dnsbl reject 12
+    resolvable_fromhost reject 3 reject_type temp
+    greylisting reject naughty remote_ip 2
+    greylisting mode TestOnly sender 5
+    sender_permitted_from reject naughty
+    sender_permitted_from reject yes
+    sender_permitted_from reject 7 no_dmarc_policy 5
+    helo policy rfc dns_timeout 3
+    uribl mask 255 checkip 2
+    naughty reject 1
+    whitelist per_recipient 5 merge 2
+    relay only 2
+    earlytalker wait 2 action deny defer-reject
+    logging/adaptive 4 6
+    logging/syslog logsock native
+    logging/syslog logsock inet,unix
     stunnel proxy ON
     ident/p0f /tmp/.p0f_socket version 3
     ident/p0f /tmp/.p0f_socket smite_os windows add_headers false

@@ -4,6 +4,7 @@
 //!
 //! SYNOPSIS
 //!     logging/adaptive [accept LEVEL] [reject LEVEL] [prefix TEXT]
+//!     logging/adaptive ACCEPT REJECT
 //!
 //! DESCRIPTION
 //!     Writes lines "PID[SESSION] (HOOK) PLUGIN: TEXT" to standard error, as logging/warn does, up
@@ -19,7 +20,8 @@
 //!     At most 1000 lines of a transaction are kept to be written again.
 //!
 //!     With the Perl plugin of the same name, one refusal silences a process for ever, and
-//!     transactions that ended with RSET count as accepted.
+//!     transactions that ended with RSET count as accepted; two levels without names, as the sample
+//!     configuration has them, have no effect there.
 //!
 //! ARGUMENTS
 //!     accept LEVEL   the least important level of lines about accepted messages; LOGERROR by
@@ -48,9 +50,7 @@ pub fn register(hooks: &mut Hooks, args: &Args) -> Result<()> {
 
 fn register_with(hooks: &mut Hooks, args: &Args, write: impl Fn(&str) + 'static) -> Result<()> {
     hooks.reads_reject();
-    args.only(&["accept", "prefix"])?;
-    let accept = args.parsed("accept", Level::Error)?;
-    let reject = args.parsed("reject", Level::Warn)?;
+    let (accept, reject) = levels(args)?;
     let prefix = args.named("prefix").unwrap_or("`").to_owned();
     let state = Rc::new(RefCell::new(Transaction::default()));
     let write = Rc::new(write);
@@ -78,6 +78,18 @@ fn register_with(hooks: &mut Hooks, args: &Args, write: impl Fn(&str) + 'static)
         }
     });
     Ok(())
+}
+
+/// The levels of lines about accepted messages, and of all lines.
+fn levels(args: &Args) -> Result<(Level, Level)> {
+    // The sample configuration of Perl qpsmtpd has them without names.
+    if let [accept, reject] = args.positional()[..]
+        && let (Ok(accept), Ok(reject)) = (accept.parse(), reject.parse())
+    {
+        return Ok((accept, reject));
+    }
+    args.only(&["accept", "prefix"])?;
+    Ok((args.parsed("accept", Level::Error)?, args.parsed("reject", Level::Warn)?))
 }
 
 /// What is known since a transaction ended for the last time.
@@ -154,6 +166,17 @@ mod tests {
         assert!(written(trial).iter().all(|line| line.starts_with(" (")));
         trial.plain(Hook::ResetTransaction);
         written(trial)
+    }
+
+    #[test]
+    fn levels_need_no_names() {
+        let mut trial = Trial::with(with_file, "5 6", &[]);
+        let again = ["` (mail) trial: <a@x.test>", "` (queue) trial: queueing"];
+        let again = again.map(|line| format!(" {line}"));
+        assert_eq!(transaction(&mut trial, "<b@x.test>", true), again);
+        for line in ["4", "4 LOUD", "4 6 8", "4 6 accept 4"] {
+            assert!(Trial::load(&format!("logging/adaptive {line}"), &[]).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@
 //!                          stream   the same, but only as a stream socket
 //!                          udp      port 514 of this host
 //!                          tcp      port 601 of this host
+//!                          native   the same as unix
+//!                          inet     the same as tcp,udp
 //!
 //!     format json      the text is a JSON object; docs/logging.md has its fields
 //!
@@ -109,6 +111,21 @@ struct Sink {
     waits: bool,
 }
 
+/// The sockets that a word of `logsock` stands for, as in Perl's Sys::Syslog.
+fn sockets_of(word: &str) -> Result<Vec<Socket>> {
+    let paths = || PATHS.map(str::to_owned).to_vec();
+    let udp = Socket::Udp((Ipv4Addr::LOCALHOST, 514).into());
+    let tcp = Socket::Tcp((Ipv4Addr::LOCALHOST, 601).into());
+    match word {
+        "unix" | "native" => Ok(vec![Socket::Unix(paths())]),
+        "stream" => Ok(vec![Socket::Stream(paths())]),
+        "udp" => Ok(vec![udp]),
+        "tcp" => Ok(vec![tcp]),
+        "inet" => Ok(vec![tcp, udp]),
+        other => Err(Error::value("logsock", other, "unix, stream, udp, tcp, native, inet")),
+    }
+}
+
 impl Sink {
     fn from_args(args: &Args) -> Result<Sink> {
         args.only(&["priority", "ident", "facility", "logsock", "format"])?;
@@ -121,14 +138,8 @@ impl Sink {
         let facility = facility.parse::<Facility>().map_err(|()| {
             Error::value("facility", facility, "LOG_MAIL, LOG_DAEMON, LOG_LOCAL0 ...")
         })?;
-        let sockets = args.named("logsock").unwrap_or("unix").split(',');
-        let sockets = sockets.map(|name| match name {
-            "unix" => Ok(Socket::Unix(PATHS.map(str::to_owned).to_vec())),
-            "stream" => Ok(Socket::Stream(PATHS.map(str::to_owned).to_vec())),
-            "udp" => Ok(Socket::Udp((Ipv4Addr::LOCALHOST, 514).into())),
-            "tcp" => Ok(Socket::Tcp((Ipv4Addr::LOCALHOST, 601).into())),
-            other => Err(Error::value("logsock", other, "unix, stream, udp, tcp")),
-        });
+        let sockets = args.named("logsock").unwrap_or("unix").split(',').map(sockets_of);
+        let sockets = sockets.collect::<Result<Vec<_>>>()?.concat();
         let format = Format {
             facility: facility as u8,
             ident: ident.to_owned(),
@@ -141,7 +152,7 @@ impl Sink {
             format,
             lines,
             priority,
-            sockets: sockets.collect::<Result<_>>()?,
+            sockets,
             logger: None,
             process: 0,
             tried: None,

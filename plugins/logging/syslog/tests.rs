@@ -95,7 +95,10 @@ fn wrong_arguments_are_refused() {
         ("logging/syslog priority LOG_LOUD", "argument priority has the value 'LOG_LOUD'"),
         ("logging/syslog ident a/b", "argument ident has the value 'a/b'"),
         ("logging/syslog facility LOG_POST", "argument facility has the value 'LOG_POST'"),
-        ("logging/syslog logsock udp,console", "'console' (expected: unix, stream, udp, tcp)"),
+        (
+            "logging/syslog logsock udp,console",
+            "'console' (expected: unix, stream, udp, tcp, native",
+        ),
         ("logging/syslog logsock", "no value"),
         ("logging/syslog colour red", "unknown argument 'colour'"),
         ("logging/syslog format xml", "unknown log format 'xml'"),
