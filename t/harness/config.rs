@@ -17,8 +17,9 @@ const FILES: &[(&str, &str)] = &[
     ("rcpthosts", "example.com\n.example.org"),
     ("logging", "logging/warn LOGINFO"),
     ("databytes", "10000"),
-    ("timeout", "20"),
-    ("timeout_overload", "20"),
+    // A client that waits for something else as long as it may is still there.
+    ("timeout", "600"),
+    ("timeout_overload", "600"),
     ("spool_dir", "{work}/spool"),
     ("store", "lmdb {work}/store 64M"),
 ];
