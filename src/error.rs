@@ -38,6 +38,18 @@ impl Error {
         Error::new(format!("argument {name} has the value '{value}' (expected: {known})"))
     }
 
+    /// The argument or setting `name` has the value `word`, which is none of the words `known`.
+    pub fn not_one_of(name: impl fmt::Display, word: &str, known: &[&str]) -> Error {
+        let meant = meant(word, known.iter().copied());
+        Error::new(format!("{}{meant}", Error::value(name, word, known.join(", "))))
+    }
+
+    /// There is no `what` with the name `word`; `known` are the names that there are.
+    pub fn unknown(what: impl fmt::Display, word: &str, known: &[&str]) -> Error {
+        let meant = meant(word, known.iter().copied());
+        Error::new(format!("unknown {what} '{word}'{meant} (known: {})", known.join(", ")))
+    }
+
     /// Something has to be installed first.
     pub fn missing(text: impl fmt::Display) -> Error {
         Error { is_missing: true, ..Error::new(text) }
@@ -157,6 +169,26 @@ mod tests {
         let places: Vec<String> = sorted.iter().map(|error| error.to_string()).collect();
         assert_eq!(places, ["y", "a:1: plugin: one", "a:1: first", "a:10: x", "b:2: plugin: two"]);
         assert_eq!(Error::all(vec![]), None);
+    }
+
+    #[test]
+    fn words_that_are_known_are_named_and_the_nearest_is_suggested() {
+        let known = ["allow", "deny"];
+        for (word, unknown, value) in [
+            (
+                "dney",
+                "unknown action 'dney'; did you mean 'deny'? (known: allow, deny)",
+                "argument do has the value 'dney' (expected: allow, deny); did you mean 'deny'?",
+            ),
+            (
+                "",
+                "unknown action '' (known: allow, deny)",
+                "argument do has the value '' (expected: allow, deny)",
+            ),
+        ] {
+            assert_eq!(Error::unknown("action", word, &known).to_string(), unknown);
+            assert_eq!(Error::not_one_of("do", word, &known).to_string(), value);
+        }
     }
 
     #[test]

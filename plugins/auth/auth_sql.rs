@@ -129,7 +129,7 @@ impl Users {
         let are_hashed = match settings.get("scheme").unwrap_or("plain") {
             "plain" => false,
             "crypt" => true,
-            word => return Err(Error::new(format!("scheme is '{word}' (known: plain, crypt)"))),
+            word => return Err(Error::unknown("scheme", word, &["plain", "crypt"])),
         };
         Ok(Users {
             database: Database::new(settings.required("dsn")?, settings.get("user"), password)?,

@@ -196,8 +196,7 @@ impl Rules {
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let Some((_, known, set)) = TABLE.iter().find(|(own, ..)| *own == name) else {
             let known: Vec<&str> = TABLE.iter().map(|(own, ..)| *own).collect();
-            let known = known.join(", ");
-            return Err(Error::new(format!("unknown argument '{name}' (known: {known})")));
+            return Err(Error::unknown("argument", name, &known));
         };
         set(self, value).ok_or_else(|| Error::value(name, value, known))
     }

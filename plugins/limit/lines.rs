@@ -194,10 +194,7 @@ impl Rule {
         let row = WHATS.iter().find(|(_, name, ..)| *name == what);
         let Some((what, name, _, keys)) = row else {
             let known: Vec<&str> = WHATS.iter().map(|(_, name, ..)| *name).collect();
-            return Err(Error::new(format!(
-                "'{what}' cannot be counted (known: {})",
-                known.join(", ")
-            )));
+            return Err(Error::unknown("counter", what, &known));
         };
         let known = || format!("{name} are counted by {}", keys.join(", "));
         let by = By::parse(key, known)?;

@@ -337,7 +337,7 @@ fn a_line_that_cannot_be_read_stops_the_start_and_is_left_out_later() {
     for (line, why) in [
         ("messages by user", "not a limit (expected: WHAT by KEY"),
         ("messages = 1/1h", "not a limit (expected: WHAT by KEY"),
-        ("mails by user = 1/1h", "'mails' cannot be counted (known: connections, messages"),
+        ("mails by user = 1/1h", "unknown counter 'mails' (known: connections, messages"),
         ("messages by client = 1/1h", "'client' is not known: messages are counted by address, "),
         ("messages by recipient = 1/1h", "not by 'recipient': messages are counted by address, "),
         ("connections by sender = 1/1h", "not by 'sender': connections are counted by"),

@@ -1,5 +1,6 @@
 //! Macros: what a filter is told about the session beside the commands.
 
+use crate::error::Error;
 use crate::hook::Session;
 use crate::mail::Address;
 
@@ -89,8 +90,8 @@ impl Wishes {
     /// It has no such form, or there is no such stage or macro.
     pub(super) fn add_names(&mut self, word: &str) -> Result<(), String> {
         let (stage, names) = word.split_once(':').ok_or("not STAGE:NAME,NAME")?;
-        let known = || format!("unknown stage '{stage}' (known: {})", STAGE_NAMES.join(", "));
-        let at = STAGE_NAMES.iter().position(|name| *name == stage).ok_or_else(known)?;
+        let unknown = || Error::unknown("stage", stage, &STAGE_NAMES).to_string();
+        let at = STAGE_NAMES.iter().position(|name| *name == stage).ok_or_else(unknown)?;
         for name in names.split(',').map(bare) {
             if !is_known(name) && !self.fixed.iter().any(|(fixed, _)| fixed == name) {
                 return Err(format!("unknown macro '{name}'"));

@@ -78,9 +78,7 @@ fn backend(args: &Args, config: &Config) -> Result<Backend> {
     let (protocol, port) = match words.next() {
         Some("lmtp") => (Protocol::Lmtp, None),
         Some("smtp") => (Protocol::Smtp, Some(security.port())),
-        Some(word) => {
-            return Err(Error::new(format!("unknown protocol '{word}' (known: lmtp, smtp)")));
-        }
+        Some(word) => return Err(Error::unknown("protocol", word, &["lmtp", "smtp"])),
         None => return Err(Error::new("argument missing: lmtp or smtp, and the server")),
     };
     let endpoints: Vec<_> = words.map(|word| Endpoint::parse(word, port)).collect::<Result<_>>()?;

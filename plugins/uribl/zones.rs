@@ -67,8 +67,7 @@ impl Zone {
 
 fn action(word: &str) -> Result<Action> {
     let found = ACTIONS.iter().find(|(known, _)| *known == word);
-    found.map(|(_, action)| *action).ok_or_else(|| {
-        let known = ACTIONS.map(|(known, _)| known).join(", ");
-        Error::new(format!("unknown action '{word}' (known: {known})"))
-    })
+    found
+        .map(|(_, action)| *action)
+        .ok_or_else(|| Error::unknown("action", word, &ACTIONS.map(|(known, _)| known)))
 }

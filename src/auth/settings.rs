@@ -20,12 +20,12 @@ impl BackEndSettings {
         let mut pairs = vec![];
         for line in lines.entries() {
             let (name, value) = line.text.split_once([' ', '\t']).unwrap_or((&line.text, ""));
-            let wrong = |what| Error::at(&line.file, line.number, format!("{what} '{name}'"));
             if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                return Err(wrong("unknown setting"));
+                let unknown = Error::unknown("setting", name, known);
+                return Err(unknown.or_at(&line.file, line.number));
             }
             if value.is_empty() {
-                return Err(wrong("no value for"));
+                return Err(Error::at(&line.file, line.number, format!("no value for '{name}'")));
             }
             pairs.push((name.to_owned(), value.trim_start().to_owned()));
         }
@@ -72,7 +72,11 @@ mod tests {
     #[test]
     fn what_is_no_setting_is_refused() {
         for (line, args, error) in [
-            ("bass x", "", "config hook:1: unknown setting 'bass'"),
+            (
+                "bass x",
+                "",
+                "config hook:1: unknown setting 'bass'; did you mean 'base'? (known: base, host)",
+            ),
             ("base", "", "config hook:1: no value for 'base'"),
             (
                 "base x",

@@ -141,8 +141,7 @@ impl Args {
         let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
         found.map(|(_, value)| value.clone()).ok_or_else(|| {
             let known: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-            let meant = meant(word, known.iter().copied());
-            Error::new(format!("{}{meant}", Error::value(name, word, known.join(", "))))
+            Error::not_one_of(name, word, &known)
         })
     }
 
@@ -197,10 +196,7 @@ impl Args {
         let fault = |pair: &[&str]| {
             let name = pair[0];
             if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                let (meant, known) = (meant(name, all.iter().copied()), all.join(", "));
-                return Some(Error::new(format!(
-                    "unknown argument '{name}'{meant} (known: {known})"
-                )));
+                return Some(Error::unknown("argument", name, &all));
             }
             (pair.len() == 1).then(|| Error::new(format!("argument {name} has no value")))
         };

@@ -125,11 +125,9 @@ impl Settings {
         let on_error = args.one_of("on_error", &ON_ERROR, OnError::Tempfail);
         let on_error = or_note(on_error, &mut errors).unwrap_or(OnError::Tempfail);
         let reject_type = args.named("reject_type").and_then(|word| {
-            let code = reject_type(word).ok_or_else(|| {
-                let known = REJECT_TYPES.map(|(word, _)| word);
-                let error = Error::value("reject_type", word, known.join(", "));
-                Error::new(format!("{error}{}", meant(word, known)))
-            });
+            let known = || REJECT_TYPES.map(|(word, _)| word);
+            let code =
+                reject_type(word).ok_or_else(|| Error::not_one_of("reject_type", word, &known()));
             or_note(code, &mut errors)
         });
         let loglevel = args.named("loglevel").map(adjustment);

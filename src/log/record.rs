@@ -7,6 +7,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::error::Error;
+
 use super::event::Event;
 use super::level::Level;
 
@@ -28,7 +30,7 @@ impl FromStr for Format {
         match text {
             "text" => Ok(Format::Text),
             "json" => Ok(Format::Json),
-            _ => Err(format!("unknown log format '{text}' (known: text, json)")),
+            _ => Err(Error::unknown("log format", text, &["text", "json"]).to_string()),
         }
     }
 }

@@ -59,9 +59,7 @@ fn make_in(
     let (pem, tags) = match kind.first().map_or("rsa", String::as_str) {
         "rsa" => rsa()?,
         "ed25519" => ed25519()?,
-        other => {
-            return Err(Error::new(format!("unknown kind of key '{other}' (known: rsa, ed25519)")));
-        }
+        other => return Err(Error::unknown("kind of key", other, &["rsa", "ed25519"])),
     };
     let folder = folder.join("dkim").join(&domain);
     let within = |error: io::Error| Error::new(format!("{}: {error}", folder.display()));

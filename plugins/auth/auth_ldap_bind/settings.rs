@@ -106,7 +106,7 @@ fn tls(settings: &BackEndSettings, config: &Config) -> Result<Option<Tls>> {
         word @ ("must" | "first") => {
             Ok(Some(Tls { config: verified(ca)?, is_first: word == "first" }))
         }
-        word => Err(Error::new(format!("ldap_tls is '{word}' (known: no, must, first)"))),
+        word => Err(Error::unknown("ldap_tls", word, &["no", "must", "first"])),
     }
 }
 
@@ -202,7 +202,7 @@ mod tests {
             ("ldap_base x ldap_port 0", "ldap_port: not a port: '0'"),
             ("ldap_base x ldap_host a@b", "Bad data in server: a@b"),
             ("ldap_base x ldap_timeout 0", "ldap_timeout is not a number of seconds: '0'"),
-            ("ldap_base x ldap_tls yes", "ldap_tls is 'yes' (known: no, must, first)"),
+            ("ldap_base x ldap_tls yes", "unknown ldap_tls 'yes' (known: no, must, first)"),
             ("ldap_base x ldap_ca /f", "ldap_ca is for ldap_tls must and first"),
             ("ldap_base x ldap_tls must ldap_ca /no/such", "/no/such: "),
             (

@@ -231,7 +231,11 @@ fn wrong_settings_stop_the_start() {
         ("", "dsn dbi:SQLite:/x", "auth_sql: setting missing: query"),
         ("", "dsn dbi:SQLite:x\nquery :user", "dsn: the name of a file has to begin with /"),
         ("", "dsn dbi:SQLite:/x\nquery SELECT 1", "the query has none of :user"),
-        ("", "dsn dbi:SQLite:/x\nquery :user\nscheme md5", "scheme is 'md5'"),
+        (
+            "",
+            "dsn dbi:SQLite:/x\nquery :user\nscheme md5",
+            "unknown scheme 'md5' (known: plain, crypt)",
+        ),
         ("", "dns x", "unknown setting 'dns'"),
         ("dsn x", "", "unknown argument 'dsn' (known: file, loglevel, "),
         ("file other", "dsn x", "other: setting missing: dsn"),

@@ -108,16 +108,14 @@ fn rule(line: &Line) -> Result<Rule, String> {
             Action::Karma(number.ok_or("no number after karma")?)
         }
         other => {
-            return Err(format!(
-                "unknown action '{}' (known: allow, deny, karma N)",
-                other.unwrap_or("")
-            ));
+            let known = ["allow", "deny", "karma"];
+            return Err(Error::unknown("action", other.unwrap_or(""), &known).to_string());
         }
     };
     let word = words.next().unwrap_or_default();
     let row = WHATS.iter().find(|(_, name, _)| *name == word);
-    let known = "country, continent, asn";
-    let (what, ..) = *row.ok_or_else(|| format!("'{word}' is not one of {known}"))?;
+    let known = || WHATS.map(|(_, name, _)| name);
+    let (what, ..) = *row.ok_or_else(|| Error::unknown("kind", word, &known()).to_string())?;
     let values: Vec<String> = words.map(|word| what.read(word)).collect::<Result<_, _>>()?;
     match values.is_empty() {
         true => Err(format!("no {} in the line", what.name())),

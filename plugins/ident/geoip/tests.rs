@@ -252,7 +252,7 @@ fn wrong_arguments_and_files_stop_the_start() {
         (
             "",
             "deny city Zurich",
-            "geoip:1: ident/geoip: 'city' is not one of country, continent, asn",
+            "geoip:1: ident/geoip: unknown kind 'city' (known: country, continent, asn)",
         ),
         ("", "karma country CH", "geoip:1: ident/geoip: no number after karma"),
     ] {
