@@ -126,11 +126,11 @@ table! {
     PERL_TIMEOUT: Duration = "perl_timeout", Seconds, Default::Is("300"), Reload,
         "how long a handler of a Perl plugin may take, unless the plugin has the argument `timeout`; then the Perl process is killed, and the client gets a temporary failure";
     LOGLEVEL: Level = "loglevel", LogLevel, Default::Is("4"), Reload,
-        "the least important level that goes to standard error: 0 LOGEMERG to 7 LOGDEBUG";
+        "the least important level that goes to standard error: 0 LOGEMERG to 7 LOGDEBUG; a greater number is 7";
     EVENTS: &'static str = "events", Word(&["json", "all", "no"]), Default::Is("json"), AtOnce,
         "which logging plugins get events, at LOGINFO: `json`: those that write JSON; `all`: all of them, as lines of text where they write text; `no`: none; see [events.md](events.md)";
     STATUS_LISTEN: Option<StatusPlace> = "status_listen", Kind::Status, Default::Without("nowhere"), Reload,
-        "where the status is served as a page, as JSON and for Prometheus: `ADDRESS:PORT` with a loopback address (127.0.0.1, ::1), or `/path`; an address that others can reach needs the word `public` after the port; see [operating.md](operating.md)";
+        "where the status is served as a page, as JSON and for Prometheus: `ADDRESS:PORT` with a loopback address (127.0.0.1, ::1), or `/path` or `~/path`; an address that others can reach needs the word `public` after the port; see [operating.md](operating.md)";
     ME: String = "me", HostName, Default::Host, AtOnce,
         "our name in greetings, Received lines and addresses without a domain; a name outside ASCII is \
          sent as A-labels (xn--...)";
@@ -146,7 +146,7 @@ table! {
     SPOOL_DIR: String = "spool_dir", Folder, Default::Is("~/tmp"), Restart,
         "the folder for large messages while they are received";
     SPOOL_PERMS: Permissions = "spool_perms", Kind::Permissions, Default::Is("0700"), Restart,
-        "permissions of the spool folder, set when it is made and checked at every start";
+        "permissions of the spool folder, set when it is made and checked at every start; not everybody may have the right to write";
     TIMEOUT: Duration = "timeout", Seconds, Default::Is("1200"), AtOnce,
         "how long to wait for a piece of a message";
     TIMEOUT_FIRST_RECIPIENT: Duration = "timeout_first_recipient", Seconds, Default::Is("300"), AtOnce,

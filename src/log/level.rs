@@ -46,10 +46,10 @@ impl Level {
 impl FromStr for Level {
     type Err = String;
 
-    /// Reads `6`, `LOGINFO` or `info`.
+    /// Reads `6`, `LOGINFO` or `info`; a number above 7 means 7.
     fn from_str(text: &str) -> Result<Level, String> {
-        if let Ok(number) = text.parse::<i64>() {
-            return Ok(Level::from_number(number));
+        if !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit()) {
+            return Ok(Level::from_number(text.parse().unwrap_or(i64::MAX)));
         }
         LEVELS
             .iter()
@@ -57,7 +57,9 @@ impl FromStr for Level {
                 text.eq_ignore_ascii_case(long) || text.eq_ignore_ascii_case(short)
             })
             .map(|row| row.0)
-            .ok_or_else(|| format!("'{text}' is not a log level (LOGDEBUG to LOGEMERG, or 7 to 0)"))
+            .ok_or_else(|| {
+                format!("'{text}' is not a log level (LOGDEBUG to LOGEMERG, or a number from 0)")
+            })
     }
 }
 
@@ -79,6 +81,11 @@ mod tests {
             assert_eq!((level as u8).to_string().parse(), Ok(level));
             assert_eq!(level.to_string(), long);
         }
-        assert!("LOUD".parse::<Level>().is_err());
+        for number in ["8", "9", "99999999999999999999"] {
+            assert_eq!(number.parse(), Ok(Level::Debug));
+        }
+        for text in ["LOUD", "-1", "+1", "4.5", ""] {
+            assert!(text.parse::<Level>().is_err(), "{text}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use nix::unistd::{Uid, geteuid, getresgid, getresuid, initgroups, setresgid, setresuid};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::plugin;
 use crate::server::account::{self, Account};
 use crate::server::rights;
-use crate::settings::{SPOOL_DIR, STORE};
+use crate::settings::{Permissions, SPOOL_DIR, SPOOL_PERMS, STORE};
 use crate::sys::confine;
 
 /// Finds out what `~` is and, as root, makes it and the configured folders of the spool and the store
@@ -25,8 +25,10 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     let fail = |error| Error::new(format!("cannot become user '{}': {error}", account.name));
     // The configuration may be the account's, so root reads nothing there.
     let read = || {
-        let spool = config.is_set(SPOOL_DIR).then(|| config.setting(SPOOL_DIR));
-        (account::home(account), spool, config.setting(STORE).folder().map(str::to_owned))
+        let Permissions(mode) = config.setting(SPOOL_PERMS);
+        let spool = config.is_set(SPOOL_DIR).then(|| (config.setting(SPOOL_DIR), mode));
+        let store = config.setting(STORE).folder().map(|folder| (folder.to_owned(), 0o700));
+        (account::home(account), spool, store)
     };
     let (home, spool, store) = account.lend(read).map_err(fail)?;
     make_for(&home, 0o755, account)?;
@@ -37,8 +39,8 @@ pub(crate) fn prepare_before_drop(config: &Config, account: &Account) -> Result<
     {
         config.note_problem(format_args!("cannot empty the bounding set of capabilities: {error}"));
     }
-    for folder in spool.into_iter().chain(store) {
-        make_for(&config.expand(&folder), 0o700, account)?;
+    for (folder, mode) in spool.into_iter().chain(store) {
+        make_for(&config.expand(&folder), mode, account)?;
     }
     Ok(())
 }
@@ -79,11 +81,13 @@ fn make_for(path: &Path, mode: u32, account: &Account) -> Result<()> {
             fs::create_dir_all(parent)?;
         }
         DirBuilder::new().mode(mode).create(path)?;
+        let only = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let made = OpenOptions::new().read(true).custom_flags(only).open(path)?;
+        // Whatever the umask has left out.
+        made.set_permissions(fs::Permissions::from_mode(mode))?;
         if !geteuid().is_root() {
             return Ok(());
         }
-        let only = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let made = OpenOptions::new().read(true).custom_flags(only).open(path)?;
         let (user, group) = account.ids();
         fchown(made, Some(user), Some(group))
     };

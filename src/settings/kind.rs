@@ -28,7 +28,7 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// The name or number of a log level.
     LogLevel,
-    /// Permissions of a file in octal.
+    /// Permissions of a folder in octal, in which not everybody may write.
     Permissions,
     /// The path of a folder.
     Folder,
@@ -93,15 +93,19 @@ impl Kind {
             Kind::Seconds => format!("a number of seconds from 1 to {MOST_SECONDS}"),
             Kind::YesNo => "0 or 1".into(),
             Kind::Word(words) | Kind::Words(words) => format!("one of {}", words.join(", ")),
-            Kind::LogLevel => "a log level (0 to 7, LOGEMERG to LOGDEBUG)".into(),
-            Kind::Permissions => "permissions in octal, such as 0700".into(),
+            Kind::LogLevel => {
+                "a log level (0 to 7, where more is 7, or LOGEMERG to LOGDEBUG)".into()
+            }
+            Kind::Permissions => {
+                "permissions in octal, such as 0700, without writing for everybody".into()
+            }
             Kind::HostName => "a host name".into(),
             Kind::Ports => "a port from 1 to 65535".into(),
             Kind::Networks => "an address or network".into(),
             Kind::NameServers => "ADDRESS[:PORT] [trusted]".into(),
             Kind::Store => "lmdb [FOLDER] [SIZE] or redis URL".into(),
             Kind::Status => {
-                "ADDRESS:PORT of this machine's own, ADDRESS:PORT public, or /path".into()
+                "ADDRESS:PORT of this machine's own, ADDRESS:PORT public, /path or ~/path".into()
             }
             Kind::Folder | Kind::Folders => "a folder".into(),
             Kind::Names => "NAME or NAME*".into(),

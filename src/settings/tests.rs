@@ -60,9 +60,13 @@ fn words_levels_and_permissions_are_known_ones() {
     assert_eq!(why, "bare_newline is 'ignore', not one of reject, normalize, accept");
     assert_eq!(read(LOGLEVEL, &["LOGINFO"]), Ok(Level::Info));
     assert_eq!(read(LOGLEVEL, &["7"]), Ok(Level::Debug));
-    assert!(read(LOGLEVEL, &["LOUD"]).is_err());
+    assert_eq!(read(LOGLEVEL, &["9"]), Ok(Level::Debug));
+    for text in ["LOUD", "-1", "+1"] {
+        let why = read(LOGLEVEL, &[text]).unwrap_err();
+        assert!(why.contains("(0 to 7, where more is 7, or LOGEMERG to LOGDEBUG)"), "{why}");
+    }
     assert_eq!(read(SPOOL_PERMS, &["0750"]), Ok(Permissions(0o750)));
-    for text in ["rwx", "0999", "77777"] {
+    for text in ["rwx", "0999", "77777", "0777", "1777"] {
         assert!(read(SPOOL_PERMS, &[text]).is_err(), "{text}");
     }
     assert!(read(AUTH_MECHANISMS, &["plain", "LOGIN"]).unwrap().contain("Plain"));

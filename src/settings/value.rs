@@ -133,7 +133,8 @@ impl Value for Level {
 
 impl Value for Permissions {
     fn read(_kind: &Kind, texts: &[&str]) -> Result<Permissions, usize> {
-        let octal = |word: &str| u32::from_str_radix(word, 8).ok().filter(|mode| *mode <= 0o7777);
+        let is_right = |mode: &u32| *mode <= 0o7777 && mode & 0o002 == 0;
+        let octal = |word: &str| u32::from_str_radix(word, 8).ok().filter(is_right);
         single(texts, octal).map(Permissions)
     }
 }
