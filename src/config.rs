@@ -142,7 +142,14 @@ impl Config {
     pub(crate) fn load_what_can_be(&self, name: &str) -> (Lines, Vec<Error>) {
         match self.load(name) {
             Ok(lines) => (lines, vec![]),
-            Err(_) => Lines::what_can_be_read(&self.0.search, name),
+            Err(error) => {
+                let (lines, mut errors) = Lines::what_can_be_read(&self.0.search, name);
+                // What has gone out of reach is an error only for who had it before.
+                if errors.is_empty() {
+                    errors.push(error);
+                }
+                (lines, errors)
+            }
         }
     }
 

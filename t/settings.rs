@@ -64,6 +64,70 @@ fn a_list_that_is_lost_stays_as_it_was() {
     }
 }
 
+/// Nor may it look like one without files.
+#[test]
+fn a_folder_that_cannot_be_read_at_a_hup_stays_as_it_was() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let folder = config.path("config");
+        let mut server = Server::start(&config, model);
+        assert_eq!(rcpt(&server), "250");
+        mode(&folder, 0o000);
+        server.parent().signal(Signal::SIGHUP);
+        let why = "the new configuration is broken, the old one stays: QPSMTPD_CONFIG is";
+        rcpt_until(&server, &format!("{why} {}: Permission denied", folder.display()));
+        mode(&folder, 0o755);
+        server.stop().unwrap();
+    }
+}
+
+/// What an editor leaves for a moment, or a full disk for longer, takes no plugin away.
+#[test]
+fn a_list_of_plugins_that_is_empty_at_a_hup_stays_as_it_was() {
+    for model in Model::PARENTS {
+        let config = Config::new();
+        let mut server = Server::start(&config, model);
+        assert_eq!(rcpt(&server), "250");
+        config.write("plugins", "# nothing yet");
+        server.parent().signal(Signal::SIGHUP);
+        rcpt_until(&server, "the new configuration is broken, the old one stays: ");
+        rcpt_until(&server, "config/plugins: no plugin in it");
+        server.stop().unwrap();
+    }
+    // Where there never was one, it may stay so.
+    let config = Config::new().set("plugins", "");
+    let mut server = Server::start(&config, Model::Prefork);
+    server.parent().signal(Signal::SIGHUP);
+    server.log().wait_for("the configuration was read again");
+    assert_eq!(rcpt(&server), "450");
+    server.stop().unwrap();
+}
+
+/// A check sees it where a start does.
+#[test]
+fn a_spool_for_everybody_to_write_in_is_refused_with_its_line() {
+    for model in Model::PARENTS {
+        let config = Config::new().set("spool_perms", "# all\n0777");
+        let config = config.set("spool_dir", "{work}/new-spool");
+        let line = "config/spool_perms:2: spool_perms is '0777', not permissions in octal";
+        let (is_good, _, said) = check(&config, model);
+        assert!(!is_good && said.contains(line), "{model}: {said}");
+        let said = Server::try_start(&config, model, &[]).err().unwrap();
+        assert!(said.contains(line), "{model}: {said}");
+    }
+}
+
+/// Whoever makes the folder, root or its user, and whatever the umask is.
+#[test]
+fn a_new_spool_has_the_permissions_of_the_setting() {
+    let config = Config::new().set("spool_perms", "0770").set("spool_dir", "{work}/new-spool");
+    let server = Server::start(&config, Model::Prefork);
+    let found = fs::metadata(config.path("new-spool")).unwrap().permissions().mode();
+    assert_eq!(found & 0o7777, 0o770);
+    assert!(!server.log().text().contains("Permissions on spool_dir"), "{}", server.log().tail());
+    server.stop().unwrap();
+}
+
 /// At a HUP a file that is not there is one that is not wanted.
 #[test]
 fn a_list_that_is_gone_at_a_hup_is_empty() {

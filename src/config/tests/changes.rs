@@ -209,6 +209,18 @@ fn an_unreadable_folder_keeps_its_lines() {
 }
 
 #[test]
+fn a_file_that_has_gone_out_of_reach_is_an_error_for_who_reads_all_anew() {
+    let setup = with("a/x", "of a");
+    assert_eq!(setup.list("x"), ["of a"]);
+    out_of_reach(&setup.path("a"), || {
+        let (lines, errors) = setup.config.anew().load_what_can_be("x");
+        assert!(lines.is_empty());
+        let errors: Vec<_> = errors.iter().map(|error| setup.short(error)).collect();
+        assert_eq!(errors, ["a/x: Permission denied (os error 13)"]);
+    });
+}
+
+#[test]
 fn a_folder_that_was_never_in_reach_is_passed_over() {
     let setup = with("a/x", "of a");
     setup.write("b/x", "of b");

@@ -10,7 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};
 
-use crate::hook::Shared;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::hook::{Hook, List, Shared};
 use crate::log::Level;
 use crate::metrics::{self, Metric};
 use crate::plugin;
@@ -19,6 +21,7 @@ use crate::server::parent::{Dispatch, Parent, forget, store};
 use crate::server::peer::Peer;
 use crate::server::signals::{Event, Signals};
 use crate::server::worker::{EXIT_BUG, Worker};
+use crate::settings::PLUGINS;
 use crate::smtp;
 use crate::sys::deadline::EXIT_OVERDUE;
 use crate::sys::fork::{Forked, exit, fork};
@@ -185,7 +188,8 @@ impl Parent {
     /// Reads configuration and plugins anew.  Sessions in progress keep what they have.
     fn reload(&mut self) {
         let config = self.shared.config.anew();
-        let loaded = plugin::load(&config).and_then(|plugins| {
+        let loaded = config.reachable().and_then(|()| plugin::load(&config)).and_then(|plugins| {
+            self.refuse_no_plugins(&config)?;
             let store = store::for_plugins(&config, &plugins, Some(&self.shared.store))?;
             Ok((plugins, store))
         });
@@ -210,6 +214,17 @@ impl Parent {
                 self.log(Level::Error, text);
             }
         }
+    }
+
+    /// A list without a plugin in the place of one that decides about recipients is an error: an editor
+    /// or a program may be about to write the file.
+    fn refuse_no_plugins(&self, config: &Config) -> Result<()> {
+        if config.is_set(PLUGINS) || !self.shared.plugins.has_in(List::Main, Hook::Rcpt) {
+            return Ok(());
+        }
+        let file = config.path(PLUGINS.row().name).unwrap_or_default();
+        let text = "no plugin in it (only a restart takes all plugins away)";
+        Err(Error::new(format!("{}: {text}", file.display())))
     }
 
     /// Lets go of all children, each as soon as it serves nobody.
