@@ -95,6 +95,50 @@ fn a_setting_can_be_what_another_is() {
     assert_eq!(setup.config.setting(ME), "mx.test");
 }
 
+/// Who asks again within the second must not take it for known, either.
+#[test]
+fn a_setting_that_was_never_read_decides_nothing() {
+    let setup = with("a/me", "$include gone");
+    for _ in 0..3 {
+        setup.config.setting(ME_AUTH_RESULTS);
+        assert!(setup.config.take_unread() && !setup.config.take_unread());
+        setup.config.setting(ME);
+        assert!(setup.config.take_unread() && !setup.config.take_unread());
+    }
+    setup.write("b/gone", "mx.test");
+    setup.config.expire();
+    assert_eq!(setup.config.setting(ME_AUTH_RESULTS), "mx.test");
+    fs::remove_file(setup.path("b/gone")).unwrap();
+    for _ in 0..2 {
+        setup.config.expire();
+        assert_eq!(setup.config.setting(ME_AUTH_RESULTS), "mx.test");
+        assert_eq!(setup.config.setting(ME), "mx.test");
+    }
+    assert!(!setup.config.take_unread());
+}
+
+/// A file that has gone away gives the default with the next HUP, not before.
+#[test]
+fn a_setting_outlives_its_file_until_all_is_read_anew() {
+    let setup = with("a/timeoutsmtpd", "300");
+    setup.write("a/timeout", "60");
+    let both = |config: &Config| [config.setting(TIMEOUTSMTPD), config.setting(TIMEOUT)];
+    let seconds = |all: [u64; 2]| all.map(Duration::from_secs);
+    assert_eq!(both(&setup.config), seconds([300, 60]));
+    fs::remove_file(setup.path("a/timeoutsmtpd")).unwrap();
+    setup.write("a/timeout", "70");
+    setup.config.expire();
+    assert_eq!(both(&setup.config), seconds([300, 70]));
+    let anew = setup.config.anew();
+    assert_eq!(both(&anew), seconds([70, 70]));
+    setup.write("a/timeout", "80");
+    anew.expire();
+    assert_eq!(both(&anew), seconds([80, 80]));
+    setup.write("a/timeout", "soon");
+    anew.expire();
+    assert_eq!(both(&anew), seconds([80, 80]));
+}
+
 #[test]
 fn a_check_names_all_that_is_wrong() {
     let setup = with("a/databytes", "10M");
