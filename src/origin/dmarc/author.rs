@@ -1,12 +1,14 @@
 //! The domains of a message's authors.
 
+use std::collections::HashSet;
+
 /// The domains of the addresses in the value of a field From (RFC 5322 3.6.2), as they stand there,
 /// each once.  Comments, quoted strings and display names are no addresses, whatever they look like.
 ///
 /// Where a value is broken, readers differ in what they show, so all that some of them may take for a
 /// domain is there.
 pub fn author_domains(value: &str) -> Vec<String> {
-    let mut domains: Vec<String> = Vec::new();
+    let (mut domains, mut known) = (Vec::new(), HashSet::new());
     let (mut found, is_whole) = mailboxes(value);
     if !is_whole {
         found.extend(mailboxes(&value.replace(['"', '(', ')', '\\'], " ")).0);
@@ -24,8 +26,8 @@ pub fn author_domains(value: &str) -> Vec<String> {
         let readings = [Some(joined), (is_cut && !behind.starts_with('.')).then(|| first.into())];
         for domain in readings.into_iter().flatten() {
             let domain = domain.trim_end_matches('.');
-            let is_known = domains.iter().any(|known| known.eq_ignore_ascii_case(domain));
-            if !domain.is_empty() && !is_known {
+            // There may be very many.
+            if !domain.is_empty() && known.insert(domain.to_ascii_lowercase()) {
                 domains.push(domain.to_owned());
             }
         }
@@ -77,6 +79,7 @@ fn mailboxes(value: &str) -> (Vec<String>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn domains_of_authors() {
@@ -106,5 +109,14 @@ mod tests {
         ] {
             assert_eq!(author_domains(value), expected, "{value}");
         }
+    }
+
+    /// A header section of a megabyte has room for so many.
+    #[test]
+    fn very_many_authors_cost_no_more_than_one_pass() {
+        let value: String = (0..80_000).map(|one| format!("a@{one}.b,")).collect();
+        let begun = Instant::now();
+        assert_eq!(author_domains(&value).len(), 80_000);
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     }
 }
