@@ -3,6 +3,7 @@
 mod message;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -125,8 +126,11 @@ impl Transaction {
     /// are as many as before, others keep those in whose place they stand.
     pub fn set_recipients(&mut self, recipients: Vec<Address>) {
         let is_as_many = recipients.len() == self.recipients.len();
+        // Where each of those before stands first.  There may be very many.
+        let before = self.recipients.iter().enumerate().rev();
+        let places: HashMap<&Address, usize> = before.map(|(at, known)| (known, at)).collect();
         let origin = |(at, recipient): (usize, &Address)| {
-            let same = self.recipients.iter().position(|known| known == recipient);
+            let same = places.get(recipient).copied();
             let from = same.or(Some(at).filter(|_| is_as_many));
             from.map_or_else(Origin::default, |at| self.origins[at].clone())
         };

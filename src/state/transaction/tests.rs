@@ -1,4 +1,5 @@
 use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::mail::head::LARGEST;
@@ -70,6 +71,19 @@ fn recipients_keep_their_parameters_however_they_change() {
     assert_eq!(shown(&transaction), "e:-:- b:b:1");
     transaction.clear();
     assert_eq!((transaction.accepted(), transaction.rcpt_params().len()), (0, 0));
+}
+
+/// Somebody who changes recipients gives all of them.
+#[test]
+fn very_many_recipients_are_replaced_in_one_pass() {
+    const ALL: usize = 100_000;
+    let (_dir, mut transaction) = transaction();
+    let name = |at: usize| Address::new(&at.to_string(), "x.example");
+    (0..ALL).for_each(|at| transaction.accept_recipient(name(at), Params::default()));
+    let begun = Instant::now();
+    transaction.set_recipients((0..ALL).rev().map(name).collect());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(transaction.recipients_of(0).collect::<Vec<_>>(), [ALL - 1]);
 }
 
 #[test]
