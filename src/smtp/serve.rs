@@ -49,7 +49,10 @@ pub fn serve(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
 /// The same in a process that ends with its one client: the memory of the session, which is data
 /// alone once it is over, is not freed.
 pub(crate) fn serve_last(stream: Stream, connection: Connection, shared: &Shared) -> u64 {
-    ManuallyDrop::new(play(stream, connection, shared)).stream.waits.all_octets()
+    let mut dialogue = ManuallyDrop::new(play(stream, connection, shared));
+    // Files that handlers have asked for since the last transaction would stay.
+    dialogue.session.transaction.clear();
+    dialogue.stream.waits.all_octets()
 }
 
 /// A session from its beginning to its end.

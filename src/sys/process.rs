@@ -1,16 +1,23 @@
 //! This process's signals and priority.
 #![allow(unsafe_code)]
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
 /// Takes back what the starter did to signals: none is blocked, and the ends of children are told.  A
-/// file that may not grow further (RLIMIT_FSIZE) is an error of the write, as a full disk is.
+/// file that may not grow further (RLIMIT_FSIZE) is an error of the write, as a full disk is; a program
+/// that is run has the usual meaning of that signal again, which it would not if we ignored it.
 pub fn usual_signals() {
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-    // SAFETY: SIG_DFL and SIG_IGN are valid dispositions.
+    let _ = SigSet::empty().thread_set_mask();
+    let handled = SigAction::new(SigHandler::Handler(no_end), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: SIG_DFL is a valid disposition, and the handler does nothing.
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        // Only an unknown signal makes this fail.
+        let _ = sigaction(Signal::SIGXFSZ, &handled);
     }
 }
+
+extern "C" fn no_end(_signal: libc::c_int) {}
 
 /// Raises this process's priority by `by`, if that is allowed.  Returns by how much it was raised.
 pub fn raise_priority(by: i32) -> i32 {

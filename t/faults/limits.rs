@@ -109,6 +109,27 @@ fn no_larger_files() {
     }
 }
 
+/// What that signal means to programs that are run is not the daemon's to say.
+#[test]
+fn programs_have_the_usual_limit_of_files() {
+    for model in Model::ALL {
+        let config = Config::new();
+        let status = "#!/bin/sh\ngrep SigIgn /proc/self/status\n";
+        let path = config.program("status", status).display().to_string();
+        let config = config.set("plugins", &format!("quit_fortune {path}\nrcpt_ok\nqueue/discard"));
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        client.ask("HELO client.example", "250");
+        client.say("QUIT");
+        let reply = client.expect("221");
+        let ignored = reply.lines.iter().find_map(|line| line.split("SigIgn:").nth(1)).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        let signal = nix::sys::signal::Signal::SIGXFSZ as u64;
+        assert_eq!(ignored >> (signal - 1) & 1, 0, "{ignored:x}");
+        server.stop().unwrap();
+    }
+}
+
 /// The whole system has no descriptors left, three times; strace makes the kernel say so.
 #[test]
 fn the_system_has_no_descriptors_left() {

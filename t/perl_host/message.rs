@@ -285,3 +285,21 @@ fn perl_plugins_see_the_message_that_a_filter_has_made_of_it() {
     let seen = fs::read_to_string(config.path("Maildir/seen")).unwrap();
     assert_eq!(seen, "one black\ntwo white\n".repeat(2));
 }
+
+/// A process with one session alone frees no memory at its end, but files go.
+#[test]
+fn files_that_are_asked_for_after_the_last_transaction_go_too() {
+    let text = "sub hook_post_connection { my ($self) = @_; my $file = $self->temp_file; \
+        open my $out, '>', $file or die $!; mkdir $self->temp_dir . '/inner' or die $!; \
+        $self->log(LOGINFO, \"made $file\"); return DECLINED }";
+    for model in Model::ALL {
+        let config = config("late\nrcpt_ok\nqueue/discard", &[("late", text)]);
+        let server = Server::start(&config, model);
+        let mut client = server.connect();
+        helo(&mut client);
+        client.quit();
+        server.log().wait_for("made ");
+        server.stop().unwrap();
+        assert!(config.spool_left().is_empty(), "{model:?}: {:?}", config.spool_left());
+    }
+}

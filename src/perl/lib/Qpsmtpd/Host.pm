@@ -313,6 +313,8 @@ sub load {
 # has no words for are called by number.
 sub run {
     my ($root, $recvmsg, $prctl, $confined, $start) = @_;
+    # A file that may not grow further is an error of the write, as a full disk is.
+    $SIG{XFSZ} = sub { };
     # Nobody looks into this process or its children, and none of them leaves a core.
     syscall $prctl + 0, PR_SET_DUMPABLE, 0, 0, 0, 0;
     syscall $prctl + 0, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0 if $confined;
