@@ -119,6 +119,7 @@ fn programs_have_the_usual_limit_of_files() {
         let config = config.set("plugins", &format!("quit_fortune {path}\nrcpt_ok\nqueue/discard"));
         let server = Server::start(&config, model);
         let mut client = server.connect();
+        client.expect("220");
         client.ask("HELO client.example", "250");
         client.say("QUIT");
         let reply = client.expect("221");

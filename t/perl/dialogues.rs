@@ -45,6 +45,8 @@ const DIFFERENT: &[(&str, &str)] = &[
     ),
     // What a process says that a plugin has forked goes to standard error.
     (r"(?m)^logged: .*: \(for \d+\) Queuing to .*\n", ""),
+    // Good karma counts once here until a message is accepted.
+    (r"(?m)^(logged: .*: karma -?\d+) (\(-?\d+\)|was given already)$", "$1"),
     // What is asked for when is up to the server.
     (r"(?m)^logged: \(config\) .*\n", ""),
     // Qpsmtpd::Auth is ours.
