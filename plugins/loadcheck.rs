@@ -65,8 +65,8 @@ fn register_with(hooks: &mut Hooks, args: &Args, file: &Path) -> Result<()> {
 /// A number that is `default` where it is absent or 0.
 fn number(args: &Args, name: &str, default: f64) -> Result<f64> {
     let number: f64 = args.parsed(name, default)?;
-    if !number.is_finite() || number < 0.0 {
-        return Err(Error::value(name, number, "a number, 0 or more"));
+    if !number.is_finite() {
+        return Err(Error::value(name, number, "a number"));
     }
     Ok(if number == 0.0 { default } else { number })
 }
