@@ -94,6 +94,7 @@ mod tests {
         assert_eq!((*total.of(&list), count.get()), (3, 3));
         assert_eq!((*total.of(&lines(&[])), count.get()), (0, 4));
     }
+
     #[test]
     fn lists_of_recipients_do_not_displace_one_another() {
         let count = Rc::new(Cell::new(0));

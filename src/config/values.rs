@@ -68,8 +68,9 @@ impl Config {
 
     /// Reads what sessions ask for.
     pub(crate) fn preload(&self) {
+        let now = Instant::now();
         for row in TABLE.iter().filter(|row| row.effect == Effect::AtOnce) {
-            self.value_of(row, Instant::now());
+            self.value_of(row, now);
         }
     }
 
@@ -128,11 +129,10 @@ impl Config {
     /// need a copy of the page that it is on.
     fn with_value(&self, row: &'static Row, use_it: &mut dyn FnMut(&dyn Any)) {
         let now = Instant::now();
-        match &self.0.values.kept.borrow()[row.number] {
-            Some(kept) if kept.trusted.is_some_and(|until| now < until) => {
-                return use_it(&*kept.value);
-            }
-            _ => {}
+        if let Some(kept) = &self.0.values.kept.borrow()[row.number]
+            && kept.trusted.is_some_and(|until| now < until)
+        {
+            return use_it(&*kept.value);
         }
         use_it(&*self.value_of(row, now));
     }
