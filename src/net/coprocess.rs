@@ -12,9 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::Channel;
-
-/// How long a killed program is waited for.
-const LAST_WAIT: Duration = Duration::from_millis(200);
+use super::program::kill_group;
 
 /// How long it may take to end when its input does, and then when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -122,12 +120,7 @@ impl Coprocess {
 
 impl Drop for Coprocess {
     fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
-        // A program that has become another user cannot be killed; it stays behind then.
-        let end = Instant::now() + LAST_WAIT;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-            thread::sleep(Duration::from_millis(1));
-        }
+        kill_group(&mut self.child);
     }
 }
 

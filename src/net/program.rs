@@ -228,12 +228,17 @@ impl Drop for Program {
         if self.is_over {
             return;
         }
-        let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
-        // A program that has become another user cannot be killed; it stays behind then.
-        let end = Instant::now() + LAST_WAIT;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-            thread::sleep(Duration::from_millis(1));
-        }
+        kill_group(&mut self.child);
+    }
+}
+
+/// Kills a program and what it has started, and waits a moment for its end.
+pub(super) fn kill_group(child: &mut Child) {
+    let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+    // A program that has become another user cannot be killed; it stays behind then.
+    let end = Instant::now() + LAST_WAIT;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
